@@ -1,0 +1,244 @@
+"""Settings: one file, every variable read once from the environment (or from `.env` beside manage.py).
+
+README.md has the table of variables; a test keeps it equal to what is read here.
+"""
+
+from pathlib import Path
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+env.read_env(BASE_DIR / ".env")  # what the environment already has, wins
+
+# Data of a trial: the SQLite file, the cache, pictures, collected static files, and the bundled MongoDB's.
+VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+# --- the site -----------------------------------------------------------------------------------------------------
+DEBUG = env.bool("DEBUG", False)
+SECRET_KEY = env.str("SECRET_KEY", "")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("Set SECRET_KEY (script/bootstrap writes one into .env for a trial).")
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+HTTPS = env.bool("HTTPS", not DEBUG)
+
+INSTALLED_APPS = [
+    "accounts",
+    "finance",
+    "sync",
+    "audit",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "crispy_forms",
+    "crispy_bootstrap5",
+    "django_filters",
+    "django_tables2",
+]
+EXAMPLES = env.list("EXAMPLES", default=[])  # folders of examples/, each an app
+INSTALLED_APPS += [f"examples.{name}" for name in EXAMPLES]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.StaffSecondFactorMiddleware",
+]
+
+ROOT_URLCONF = "analytics_site.urls"
+WSGI_APPLICATION = "analytics_site.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+CRISPY_ALLOWED_TEMPLATE_PACKS = "bootstrap5"
+CRISPY_TEMPLATE_PACK = "bootstrap5"
+DJANGO_TABLES2_TEMPLATE = "django_tables2/bootstrap5-responsive.html"
+
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- MySQL (or, for a trial, SQLite) --------------------------------------------------------------------------------
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+_database = DATABASES["default"]
+if _database["ENGINE"] == "django.db.backends.mysql":
+    _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60)
+    _database["CONN_HEALTH_CHECKS"] = True
+    _database["OPTIONS"] = {
+        "charset": "utf8mb4",
+        "isolation_level": "read committed",
+        "connect_timeout": 5,
+        "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'",
+    } | _database.get("OPTIONS", {})
+elif _database["ENGINE"] == "django.db.backends.sqlite3":
+    # Several processes share the file (web, relay, commands): writers queue instead of failing half-way.
+    _database["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+    }
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- MongoDB and the mirror: sync/conf.py has the defaults and meanings ---------------------------------------------
+MONGODB_URI = env.str("MONGODB_URI", "mongodb://127.0.0.1:27117/analytics?replicaSet=rs0")
+SYNC_INLINE = env.bool("SYNC_INLINE", True)
+SYNC_INLINE_TIMEOUT = env.float("SYNC_INLINE_TIMEOUT", 0.5)
+SYNC_INLINE_MAX_KEYS = env.int("SYNC_INLINE_MAX_KEYS", 100)
+SYNC_CONFIRM = env.float("SYNC_CONFIRM", 2.0)
+SYNC_TARGETS = env.json("SYNC_TARGETS", {})
+SYNC_BREAKER_RESET = env.float("SYNC_BREAKER_RESET", 5.0)
+SYNC_TIMEOUT = env.float("SYNC_TIMEOUT", 10.0)
+SYNC_LEASE = env.float("SYNC_LEASE", 30.0)
+SYNC_SETTLE = env.float("SYNC_SETTLE", 60.0)
+SYNC_BATCH = env.int("SYNC_BATCH", 500)
+SYNC_MAX_ATTEMPTS = env.int("SYNC_MAX_ATTEMPTS", 5)
+SYNC_KAFKA = env.json("SYNC_KAFKA", {})
+SYNC_KAFKA_PREFIX = env.str("SYNC_KAFKA_PREFIX", "analytics")
+SYNC_KAFKA_PARTITIONS = env.int("SYNC_KAFKA_PARTITIONS", 5)
+SYNC_METRICS_TOKEN = env.str("SYNC_METRICS_TOKEN", "")
+
+# --- the audit log: how long `audit_prune` keeps an entry; 0 keeps all ----------------------------------------------
+AUDIT_DAYS = env.int("AUDIT_DAYS", 730)
+
+# --- the cache: shared by all workers, because the limits on login are counted in it --------------------------------
+CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{VAR_DIR / 'cache'}")}
+
+if CACHES["default"]["BACKEND"].endswith("FileBasedCache"):
+    # Past this many entries Django drops some at random; with its default of 300 a crowd could wash the limits away.
+    CACHES["default"].setdefault("OPTIONS", {})["MAX_ENTRIES"] = 20_000
+
+# --- static and media -----------------------------------------------------------------------------------------------
+STATIC_URL = "static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+MEDIA_URL = "media/"
+MEDIA_ROOT = env.path("MEDIA_ROOT", default=str(VAR_DIR / "media"))
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {
+        "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
+        if DEBUG
+        else "whitenoise.storage.CompressedManifestStaticFilesStorage"
+    },
+}
+
+# --- people ---------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.RoleBackend"]
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 10}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "dashboard"
+LOGOUT_REDIRECT_URL = "landing"
+
+# What a role may do, and where it begins. The apps check the permissions and know of no role.
+ROLE_PERMISSIONS = {
+    "customer": ["finance.view_own"],
+    "technical_worker": [
+        "finance.view_all", "finance.edit_records", "sync.view_console", "sync.view_record", "sync.operate",
+        "retail.view_sale",
+    ],
+    "senior_management": [
+        "finance.view_all", "finance.view_totals", "sync.view_record", "audit.view_entry", "retail.view_sale",
+    ],
+}  # fmt: skip
+ROLE_DASHBOARDS = {
+    "customer": "finance:customer_dashboard",
+    "technical_worker": "sync:console",
+    "senior_management": "finance:totals_dashboard",
+}
+
+# allauth: https://docs.allauth.org/en/latest/account/configuration.html. Its own limits on login, registration and
+# reset hold (per address and per account, counted in the cache), and it gives known and unknown people one answer.
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_FORMS = {
+    "login": "accounts.forms.LoginForm",
+    "signup": "accounts.forms.RegistrationForm",
+    "add_email": "accounts.forms.AddEmailForm",
+}
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
+ACCOUNT_USER_DISPLAY = "accounts.models.display_name"
+ACCOUNT_MAX_EMAIL_ADDRESSES = 3
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
+ACCOUNT_EMAIL_CONFIRMATION_AUTHENTICATED_REDIRECT_URL = "/email/"
+ACCOUNT_EMAIL_NOTIFICATIONS = True
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
+ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+MFA_TOTP_ISSUER = "Analytics Portal"
+MFA_TOTP_TOLERANCE = 1
+REQUIRE_STAFF_MFA = env.bool("REQUIRE_STAFF_MFA", not DEBUG)
+
+# --- security -------------------------------------------------------------------------------------------------------
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+    }
+}
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 3600  # "remember me"; without it the session ends with the browser
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside, by plain HTTP
+if SECURE_SSL_REDIRECT:
+    SECURE_HSTS_SECONDS = 365 * 24 * 3600
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
+    if TRUSTED_PROXIES:
+        SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+
+# --- mail: to the terminal while DEBUG is on, so that a trial needs no server -----------------------------------------
+vars().update(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "portal@localhost")
+# Addresses are verified before the first login where mail is set up; a trial does without.
+_mail_is_sent = "EMAIL_URL" in env.ENVIRON and "console" not in vars()["EMAIL_BACKEND"]
+ACCOUNT_EMAIL_VERIFICATION = "mandatory" if _mail_is_sent else "optional"

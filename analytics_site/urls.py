@@ -1,0 +1,33 @@
+"""Every address of the portal."""
+
+from importlib import import_module
+
+from allauth.account.decorators import secure_admin_login
+from django.conf import settings
+from django.contrib import admin
+from django.urls import include, path
+from django.utils.module_loading import module_has_submodule
+from django.views.generic import RedirectView
+
+from analytics_site import views
+from sync.views import machines
+
+# The admin has no login and no password page of its own: ours have the limits and the second factor.
+admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
+
+urlpatterns = [
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", machines.readyz, name="readyz"),
+    path("metrics", machines.prometheus, name="metrics"),
+    path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
+    path("admin/", admin.site.urls),
+    path("sync/", include("sync.urls")),
+    path("audit/", include("audit.urls")),
+    path("", include("accounts.urls")),
+    path("", include("finance.urls")),
+    *(
+        path(f"examples/{name}/", include(f"examples.{name}.urls"))
+        for name in settings.EXAMPLES
+        if module_has_submodule(import_module(f"examples.{name}"), "urls")
+    ),
+]

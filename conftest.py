@@ -1,0 +1,57 @@
+"""Fixtures for every app's tests."""
+
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+import pytest
+from playwright.sync_api import BrowserContext, sync_playwright
+from pymongo.database import Database
+
+from sync.mongo import BREAKER, clock
+from tests.kafka import kafka  # noqa: F401  (a fixture)
+from tests.servers import SERVERS, MariaDB, Mongo
+
+
+@pytest.fixture
+def mongod() -> Iterator[Mongo]:
+    """The MongoDB server, to kill, freeze and start again; running when the test is over."""
+    yield SERVERS.mongo
+    SERVERS.mongo.thaw()
+    if SERVERS.mongo.process.poll() is not None:
+        SERVERS.mongo.start()
+
+
+@pytest.fixture
+def mariadb() -> MariaDB:
+    """The MariaDB server; skips where the tests run on another database."""
+    if SERVERS.mariadb is None:
+        pytest.skip("this run is not on MariaDB")
+    return SERVERS.mariadb
+
+
+@pytest.fixture
+def mongo() -> Iterator[Database]:
+    """MongoDB read directly, with a client of its own; its collections are empty before the test."""
+    BREAKER.succeeded()
+    clock().forget()
+    client: pymongo.MongoClient[dict[str, Any]]
+    with pymongo.MongoClient(SERVERS.mongo.uri("analytics_test"), tz_aware=True) as client:
+        database: Database[dict[str, Any]] = client.get_default_database()
+        for name in database.list_collection_names():
+            database[name].delete_many({})
+        yield database
+
+
+@pytest.fixture(scope="module")
+def context() -> Iterator[BrowserContext]:
+    """A browser without a window, for tests on `live_server`."""
+    with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
+        # Playwright runs a loop in this thread, which Django would take for asynchronous code.
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+        # Debian's Chromium, else the one that `playwright install chromium` has brought.
+        program = shutil.which("chromium")
+        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
+        yield browser.new_context(color_scheme="light")
+        browser.close()

@@ -1,0 +1,137 @@
+"""Runs a Kafka broker in the foreground on 127.0.0.1, until it gets a signal: one node, KRaft, no ZooKeeper.
+
+Needs a Java runtime (17 or newer). The jars come from Maven Central, once, through Maven.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+POM = Path(__file__).with_name("kafka.xml")
+CLUSTER = "cG9ydGFsLWthZmthLTAwMQ"  # any 16 bytes, the same at every start
+# One node cannot keep three copies. Topics are made by who knows how many partitions they need.
+SETTINGS = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+controller.listener.names=CONTROLLER
+log.dirs={folder}/data
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+group.initial.rebalance.delay.ms=0
+log.cleaner.dedupe.buffer.size=4194304
+"""
+
+
+class DidNotStart(Exception):
+    """Says why, and where to look."""
+
+
+def jars(folder: Path) -> Path:
+    """The folder with the broker's jars, in `folder`; Maven brings them when they are not there yet."""
+    found = folder / f"jars-{_version()}"
+    if not found.exists():
+        if shutil.which("mvn") is None:
+            raise DidNotStart("Kafka's jars: Maven brings them and is not installed; apt-get install maven")
+        fresh = folder / f"jars-{os.getpid()}"
+        command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+        done = subprocess.run(
+            [*command, f"-DoutputDirectory={fresh.absolute()}", "-DincludeScope=runtime"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        if done.returncode:
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise DidNotStart(f"Kafka's jars: Maven cannot bring them:\n{done.stdout[-1000:]}")
+        with suppress(OSError):  # somebody else was faster
+            fresh.rename(found)
+    return found
+
+
+def _version() -> str:
+    return POM.read_text().split("<artifactId>kafka_2.13</artifactId>")[1].split("<version>")[1].split("<")[0]
+
+
+def _java(jars: Path, main: str, *arguments: str) -> list[str]:
+    if shutil.which("java") is None:
+        raise DidNotStart("Kafka: needs Java; apt-get install default-jre-headless")
+    # A small heap and a quick start, for a trial and for tests.
+    options = [
+        "-Xmx256m",
+        "-XX:+UseSerialGC",
+        "-XX:TieredStopAtLevel=1",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    ]
+    return ["java", *options, "-cp", f"{jars}/*", main, *arguments]
+
+
+def start(jars: Path, folder: Path, port: int, controller: int, prefix: Sequence[str] = ()) -> subprocess.Popen:
+    """A broker that listens on 127.0.0.1:port and keeps its data in `folder`, where its log is too."""
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = folder / "settings"
+    settings.write_text(SETTINGS.format(port=port, controller=controller, folder=folder.absolute()))
+    log = folder / "log"
+    with log.open("ab") as output:
+        if not (folder / "data" / "meta.properties").exists():
+            arguments = ["format", "--cluster-id", CLUSTER, "--config", str(settings)]
+            done = subprocess.run(
+                _java(jars, "kafka.tools.StorageTool", *arguments), stdout=output, stderr=output, check=False
+            )
+            if done.returncode:
+                raise DidNotStart(f"Kafka: cannot make its data folder; see {log}")
+        command = [*prefix, *_java(jars, "kafka.Kafka", str(settings))]
+        process = subprocess.Popen(command, stdout=output, stderr=output, process_group=0)
+    (folder / "pid").write_text(str(process.pid))
+    give_up = time.monotonic() + 60
+    try:
+        while process.poll() is None and time.monotonic() < give_up:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return process
+            time.sleep(0.1)
+        raise DidNotStart(f"Kafka: does not start; see {log}")
+    except BaseException:  # Ctrl-C is one
+        process.kill()
+        process.wait()
+        raise
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, default=Path("var/kafka"), help="jars and data (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=9092, help="and the next one (default: %(default)s)")
+    options = parser.parse_args()
+    for port in (options.port, options.port + 1):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                parser.error(f"port {port} is in use; give --port another")
+    try:
+        process = start(jars(options.folder), options.folder / "broker", options.port, options.port + 1)
+    except DidNotStart as error:
+        sys.exit(str(error))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: process.terminate())
+    print(f"""Kafka: ready. SYNC_KAFKA='{{"bootstrap.servers": "127.0.0.1:{options.port}"}}'""", flush=True)
+    while process.poll() is None:  # and no wait(), in which a signal that came just before it would go unseen
+        time.sleep(0.1)
+    return 0 if process.returncode in (0, 128 + signal.SIGTERM) else 1
+
+
+if __name__ == "__main__":
+    os.umask(0o077)
+    sys.exit(main())
