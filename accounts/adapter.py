@@ -1,0 +1,52 @@
+"""Where allauth asks the project: who registers as what, who may log in, and what happens to mail."""
+
+from __future__ import annotations
+
+import logging
+from smtplib import SMTPException
+from typing import Any
+
+from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
+from allauth.account.models import EmailAddress
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext as _
+
+from accounts.models import Role, User
+
+logger = logging.getLogger(__name__)
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
+        """Everybody begins as a customer; the kind of account asked for is a request that staff decide."""
+        user.role = Role.CUSTOMER
+        user.requested_role = form.cleaned_data["requested_role"]
+        return super().save_user(request, user, form, commit)
+
+    def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse | None:
+        # allauth hands on those whom the backend refused, and by itself looks only at is_active.
+        if not user.may_log_in:
+            clear_login(request)
+            return self.respond_user_inactive(request, user)
+        return super().pre_login(request, user, **kwargs)
+
+    def can_delete_email(self, email_address: EmailAddress) -> bool:
+        """The last address stays: a password could not be reset without one."""
+        others = EmailAddress.objects.filter(user_id=email_address.user_id).exclude(pk=email_address.pk)
+        return others.exists() and super().can_delete_email(email_address)
+
+    def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
+        """An address belongs to one person, also where its first owner has not confirmed it yet."""
+        if User.objects.filter(email=email_address.email).exclude(pk=email_address.user_id).exists():
+            messages.error(request, _("This address belongs to another account. Reset that account's password."))
+            return False
+        return super().confirm_email(request, email_address)
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        """A mail server that is down must not fail a registration: the person can ask for the mail again."""
+        try:
+            super().send_mail(template_prefix, email, context)
+        except (OSError, SMTPException):
+            logger.exception("The mail %s could not be sent", template_prefix)

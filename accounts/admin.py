@@ -1,0 +1,160 @@
+"""People in the admin: staff answer requests and mend names; whatever gives power is a superuser's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.admin import EmailAddressAdmin
+from allauth.account.models import EmailAddress
+from allauth.mfa.admin import AuthenticatorAdmin
+from allauth.mfa.models import Authenticator
+from django.contrib import admin, messages
+from django.contrib.admin.utils import flatten_fieldsets
+from django.contrib.auth.admin import GroupAdmin
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts.models import Decision, User
+from accounts.role_requests import decide
+from audit.admin import Audited
+
+# What staff who are no superusers may change of somebody else: nothing that gives power or takes a login over.
+HARMLESS_FIELDS = {"first_name", "last_name", "address"}
+
+
+class RequestFilter(admin.SimpleListFilter):
+    """By the state of the request for a role; says how many wait."""
+
+    title = _("request")
+    parameter_name = "request"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        pending = _("Pending (%d)") % User.pending_requests().count()
+        return [("pending", pending), *Decision.choices]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
+        if self.value() == "pending":
+            return queryset.exclude(requested_role="").filter(request_decision="")
+        return queryset.filter(request_decision=self.value()) if self.value() else queryset
+
+
+@admin.register(User)
+class UserAdmin(Audited, DjangoUserAdmin):
+    list_display = ["username", "full_name", "email", "role", "request_state", "is_staff", "is_active"]
+    list_filter = ["role", RequestFilter, "is_staff", "is_superuser", "is_active", "groups"]
+    search_fields = ["username", "first_name", "last_name", "email"]
+    actions = ["approve_requests", "decline_requests"]
+    readonly_fields = ["last_login", "date_joined", "requested_role", "request_decision"]
+    fieldsets = [
+        (None, {"fields": ["username", "password"]}),
+        (_("Person"), {"fields": ["first_name", "last_name", "email", "address"]}),
+        (_("Role"), {"fields": ["role", "requested_role", "request_decision"]}),
+        (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
+        (_("Dates"), {"fields": ["last_login", "date_joined"]}),
+    ]
+    add_fieldsets = [(None, {"classes": ["wide"], "fields": ["username", "email", "role", "password1", "password2"]})]
+
+    @admin.display(description=_("name"), ordering="first_name")
+    def full_name(self, user: User) -> str:
+        return user.get_full_name()
+
+    @admin.display(description=_("request"), ordering="requested_role")
+    def request_state(self, user: User) -> str:
+        if not user.requested_role:
+            return ""
+        state = user.get_request_decision_display() or _("Pending")
+        return f"{user.get_requested_role_display()}: {state}"
+
+    # --- what only a superuser may do ---------------------------------------------------------------------------
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser and super().has_add_permission(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _may_touch(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        if request.user.is_superuser:
+            return self.readonly_fields
+        return [name for name in self._all_fields() if name not in HARMLESS_FIELDS]
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        if obj is None or request.user.is_superuser:
+            return super().get_fieldsets(request, obj)
+        return [(None, {"fields": [name for name in self._all_fields() if name != "password"]})]
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if not request.user.is_superuser:
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """To give somebody the role that they wait for is to approve."""
+        if "role" in form.changed_data and obj.has_pending_request and obj.role == obj.requested_role:
+            obj.request_decision = Decision.APPROVED
+        super().save_model(request, obj, form, change)
+
+    def _all_fields(self) -> list[str]:
+        return flatten_fieldsets(self.fieldsets)
+
+    # --- requests -----------------------------------------------------------------------------------------------
+
+    def has_decide_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.decide_requests")
+
+    @admin.action(description=_("Approve the requests of the selected people"), permissions=["decide"])
+    def approve_requests(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._decide(request, queryset, Decision.APPROVED)
+
+    @admin.action(description=_("Decline the requests of the selected people"), permissions=["decide"])
+    def decline_requests(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._decide(request, queryset, Decision.DECLINED)
+
+    def _decide(self, request: HttpRequest, queryset: QuerySet[User], decision: Decision) -> None:
+        """Nobody decides on their own request."""
+        others = queryset.exclude(username=request.user.get_username())
+        decided = [user for user in others if decide(user, decision, request)]
+        for user in decided:
+            self.log_change(request, user, f"{user.get_requested_role_display()}: {decision.label}")
+        left = queryset.count() - len(decided)
+        if decided:
+            text = ngettext("%d request is answered.", "%d requests are answered.", len(decided)) % len(decided)
+            self.message_user(request, text, messages.SUCCESS)
+        if left:
+            text = ngettext(
+                "%d person was left out: no request waits, or it is your own.",
+                "%d people were left out: no request waits, or it is your own.",
+                left,
+            )
+            self.message_user(request, text % left, messages.WARNING)
+
+
+def _may_touch(request: HttpRequest, user: User | None) -> bool:
+    """Staff do not change each other, nor superusers; superusers change everybody."""
+    return user is None or request.user.is_superuser or not (user.is_staff or user.is_superuser)
+
+
+class SuperusersOnly:
+    """For models through which somebody could give themselves rights or take a login over."""
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return request.user.is_superuser
+
+    def _is_superuser(self, request: HttpRequest, obj: Any = None) -> bool:
+        return request.user.is_superuser
+
+    has_view_permission = has_add_permission = has_change_permission = has_delete_permission = _is_superuser
+
+
+for model, model_admin in [(Group, GroupAdmin), (EmailAddress, EmailAddressAdmin), (Authenticator, AuthenticatorAdmin)]:
+    admin.site.unregister(model)
+    own = {"secret_fields": {"data"} if model is Authenticator else ()}
+    admin.site.register(model, type(f"{model.__name__}Admin", (SuperusersOnly, Audited, model_admin), own))

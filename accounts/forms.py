@@ -1,0 +1,105 @@
+"""The forms that people fill in about themselves. What is no field here cannot be posted."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from allauth.account import app_settings
+from allauth.account.adapter import get_adapter
+from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
+from allauth.account.forms import LoginForm as AllauthLoginForm
+from allauth.account.forms import SignupForm
+from django import forms
+from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest
+from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import REQUESTABLE_ROLES, User
+from accounts.pictures import FORMATS, sanitise
+
+
+class LoginForm(AllauthLoginForm):
+    """allauth's form with a label that says what to type."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["login"].label = _("Username or email")
+        self.fields["login"].widget.attrs |= {"autocomplete": "username", "autofocus": True}
+
+
+class RegistrationForm(SignupForm):
+    """allauth's form, and the name and the kind of account that is asked for."""
+
+    first_name = forms.CharField(label=_("First name"), max_length=150)
+    last_name = forms.CharField(label=_("Last name"), max_length=150)
+    requested_role = forms.ChoiceField(
+        label=_("Kind of account"),
+        choices=[
+            ("", _("Customer")),
+            *((role.value, _("%s (after approval)") % role.label) for role in REQUESTABLE_ROLES),
+        ],
+        required=False,
+        help_text=_("You begin as a customer. The other kinds are looked at by our staff, who answer by mail."),
+    )
+    field_order = ["first_name", "last_name", "username", "email", "requested_role", "password1", "password2"]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["first_name"].widget.attrs["autocomplete"] = "given-name"
+        self.fields["last_name"].widget.attrs["autocomplete"] = "family-name"
+
+    def try_save(self, request: HttpRequest) -> Any:
+        """All of a person or nothing, also where somebody takes the name between the check and the save."""
+        try:
+            with transaction.atomic():
+                return super().try_save(request)
+        except IntegrityError:
+            messages.error(request, _("Somebody else has just taken one of these. Please try again."))
+            return None, redirect("account_signup")
+
+
+class AddEmailForm(AllauthAddEmailForm):
+    """Another address for somebody who is logged in."""
+
+    def clean_email(self) -> str:
+        email = super().clean_email()
+        # Where addresses have to be verified, only the owner of the mailbox learns that this one is taken.
+        optional = app_settings.EMAIL_VERIFICATION != app_settings.EmailVerificationMethod.MANDATORY
+        if optional and User.objects.filter(email=email).exclude(pk=self.user.pk).exists():
+            raise get_adapter().validation_error("email_taken")
+        return email
+
+
+class ProfileForm(forms.ModelForm):
+    """What people may say about themselves."""
+
+    class Meta:
+        model = User
+        fields = ["first_name", "last_name", "address", "picture"]
+        widgets = {
+            "first_name": forms.TextInput(attrs={"autocomplete": "given-name"}),
+            "last_name": forms.TextInput(attrs={"autocomplete": "family-name"}),
+            "address": forms.Textarea(attrs={"rows": 3, "autocomplete": "street-address"}),
+            "picture": forms.ClearableFileInput(
+                attrs={"accept": ",".join(f"image/{name.lower()}" for name in FORMATS)}
+            ),
+        }
+        help_texts = {"picture": _("JPEG, PNG or WebP, up to 5 MB. We keep a small square of it.")}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.former_picture = self.instance.picture.name
+
+    def clean_picture(self) -> Any:
+        picture = self.cleaned_data["picture"]
+        return sanitise(picture) if isinstance(picture, UploadedFile) else picture
+
+    def save(self, commit: bool = True) -> User:
+        user = super().save(commit)
+        if self.former_picture and user.picture.name != self.former_picture:
+            transaction.on_commit(partial(user.picture.storage.delete, self.former_picture))
+        return user

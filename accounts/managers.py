@@ -1,0 +1,50 @@
+"""How people come to be, other than by registering."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth.models import UserManager as DjangoUserManager
+from django.db import transaction
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+DEMO_PASSWORD = "demo-password-1"  # noqa: S105  (known to everybody on purpose: refused outside DEBUG)
+
+
+class UserManager(DjangoUserManager["User"]):
+    """Django's, which also vouches for the addresses of those whom the operator makes."""
+
+    @transaction.atomic
+    def create_superuser(
+        self, username: str, email: str | None = None, password: str | None = None, **extra_fields: Any
+    ) -> User:
+        """The operator's word is enough: without it a first superuser would wait for a mail before the first login."""
+        user = super().create_superuser(username, email, password, **extra_fields)
+        _vouch_for_address(user)
+        return user
+
+    @transaction.atomic
+    def create_demo_user(self, username: str, role: str, first_name: str, last_name: str) -> User:
+        """A person of the demo, `<username>@example.com`, with DEMO_PASSWORD; made anew or put back as it was.
+
+        Raises ValueError where somebody real has that name.
+        """
+        user = self.filter(username=username).first() or self.model(username=username, is_demo=True)
+        if not user.is_demo:
+            raise ValueError(f"{username} is a real person here: the demo's user of that name was not made.")
+        user.email = f"{username}@example.com"
+        user.role, user.first_name, user.last_name = role, first_name, last_name
+        if not user.check_password(DEMO_PASSWORD):
+            user.set_password(DEMO_PASSWORD)
+        user.save()
+        _vouch_for_address(user)
+        return user
+
+
+def _vouch_for_address(user: User) -> None:
+    from allauth.account.models import EmailAddress  # its models need this app's to be loaded
+
+    if user.email:
+        EmailAddress.objects.update_or_create(user=user, email=user.email, defaults={"verified": True, "primary": True})

@@ -1,0 +1,88 @@
+"""People: one user model, with a role, and the request for another one."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.conf import settings
+from django.contrib.auth.models import AbstractUser
+from django.db import models
+from django.db.models import Q
+from django.utils.translation import gettext_lazy as _
+
+from accounts.fields import LowerCaseEmailField
+from accounts.managers import UserManager
+
+
+class Role(models.TextChoices):
+    CUSTOMER = "customer", _("Customer")
+    TECHNICAL_WORKER = "technical_worker", _("Technical worker")
+    SENIOR_MANAGEMENT = "senior_management", _("Senior management")
+
+
+# What somebody who registers may ask for; staff decide.
+REQUESTABLE_ROLES = [Role.TECHNICAL_WORKER, Role.SENIOR_MANAGEMENT]
+
+
+class Decision(models.TextChoices):
+    APPROVED = "approved", _("Approved")
+    DECLINED = "declined", _("Declined")
+
+
+class User(AbstractUser):
+    """Somebody who can log in. What a role may do is settings.ROLE_PERMISSIONS' business."""
+
+    email = LowerCaseEmailField(_("email address"), unique=True)
+    role = models.CharField(_("role"), max_length=20, choices=Role.choices, blank=True)
+    requested_role = models.CharField(
+        _("requested role"), max_length=20, choices=[(role.value, role.label) for role in REQUESTABLE_ROLES], blank=True
+    )
+    request_decision = models.CharField(_("decision"), max_length=10, choices=Decision.choices, blank=True)
+    address = models.TextField(_("address"), max_length=500, blank=True)
+    picture = models.FileField(_("picture"), upload_to="pictures", blank=True)
+    is_demo = models.BooleanField(
+        _("demo"), default=False, editable=False, help_text=_("With a password that everybody knows.")
+    )
+
+    objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
+
+    class Meta(AbstractUser.Meta):
+        permissions = [("decide_requests", "Can approve and decline requests for a role")]
+        constraints = [
+            models.CheckConstraint(condition=Q(role__in=["", *Role.values]), name="user_role_is_known"),
+            models.CheckConstraint(
+                condition=Q(requested_role__in=["", *REQUESTABLE_ROLES]), name="user_requested_role_is_known"
+            ),
+            models.CheckConstraint(
+                condition=Q(request_decision="") | (Q(request_decision__in=Decision.values) & ~Q(requested_role="")),
+                name="user_decision_is_of_a_request",
+            ),
+        ]
+
+    @classmethod
+    def pending_requests(cls) -> models.QuerySet[User]:
+        """Those who asked for a role and have no answer yet, in the order in which they came."""
+        return cls.objects.exclude(requested_role="").filter(request_decision="").order_by("date_joined", "pk")
+
+    def get_full_name(self) -> str:
+        return super().get_full_name() or self.username
+
+    @property
+    def initials(self) -> str:
+        """For the place of a missing picture: one or two letters."""
+        names = [self.first_name, self.last_name] if self.first_name or self.last_name else [self.username]
+        return "".join(name[:1] for name in names).upper()
+
+    @property
+    def has_pending_request(self) -> bool:
+        return bool(self.requested_role) and not self.request_decision
+
+    @property
+    def may_log_in(self) -> bool:
+        """False for the inactive, and outside DEBUG for those of the demo, whose password is public."""
+        return self.is_active and (settings.DEBUG or not self.is_demo)
+
+
+def display_name(user: User) -> str:
+    """How allauth's pages and mails call somebody."""
+    return user.get_full_name()

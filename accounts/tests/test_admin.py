@@ -1,0 +1,96 @@
+"""The admin gives nobody more power than they have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import Permission
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import User
+
+USERS = "/admin/accounts/user/"
+
+
+@pytest.fixture
+def clerk(client: Client, person: Callable[..., User]) -> User:
+    """Staff with every permission on people that Django knows, logged in; no superuser."""
+    clerk = person("clerk", is_staff=True)
+    apps = ["accounts", "account", "auth", "mfa"]
+    clerk.user_permissions.set(Permission.objects.filter(content_type__app_label__in=apps))
+    client.force_login(clerk)
+    return clerk
+
+
+def test_its_login_is_ours(client: Client, db: None) -> None:
+    response = client.get("/admin/login/?next=/admin/accounts/")
+    assert response["Location"] == "/login/?next=%2Fadmin%2Faccounts%2F"
+
+
+def test_it_is_closed_to_others_who_are_logged_in(client: Client, ada: User) -> None:
+    client.force_login(ada)
+    assert client.get("/admin/", follow=True).status_code == 403
+
+
+def test_its_password_page_is_ours(client: Client, superuser: User) -> None:
+    client.force_login(superuser)
+    assert client.get("/admin/password_change/")["Location"] == "/password/change/"
+
+
+def test_staff_mend_names_and_gain_no_power(client: Client, clerk: User, ada: User) -> None:
+    form = {"first_name": "Augusta", "role": "senior_management", "is_staff": "on", "is_superuser": "on",
+            "email": "clerk2@example.com", "username": "other", "user_permissions": ["1"]}  # fmt: skip
+    client.post(f"{USERS}{ada.pk}/change/", form)
+    ada.refresh_from_db()
+    assert ada.first_name == "Augusta"
+    assert (ada.role, ada.is_staff, ada.is_superuser) == ("customer", False, False)
+    assert (ada.username, ada.email) == ("ada", "ada@example.com")
+    assert not ada.user_permissions.exists()
+
+
+@pytest.mark.parametrize("whom", ["clerk", "root"])
+@pytest.mark.parametrize("page", ["change", "password", "delete"])
+def test_staff_change_neither_themselves_nor_superusers(
+    client: Client, clerk: User, superuser: User, whom: str, page: str
+) -> None:
+    target = User.objects.get(username=whom)
+    form = {"is_superuser": "on", "password1": "taken-over-99", "password2": "taken-over-99", "post": "yes"}
+    assert client.post(f"{USERS}{target.pk}/{page}/", form).status_code == 403
+    after = User.objects.get(pk=target.pk)
+    assert (after.is_superuser, after.password) == (target.is_superuser, target.password)
+
+
+def test_staff_set_nobodys_password(client: Client, clerk: User, ada: User) -> None:
+    form = {"password1": "taken-over-99", "password2": "taken-over-99"}
+    assert client.post(f"{USERS}{ada.pk}/password/", form).status_code == 403
+
+
+@pytest.mark.parametrize("url_name", ["accounts_user_add", "auth_group_changelist", "auth_group_add",
+                                      "account_emailaddress_changelist", "mfa_authenticator_changelist"])  # fmt: skip
+def test_what_gives_power_is_closed_to_staff(client: Client, clerk: User, url_name: str) -> None:
+    assert client.get(reverse(f"admin:{url_name}")).status_code == 403
+
+
+def test_a_superuser_edits_roles(client: Client, superuser: User, ada: User) -> None:
+    client.force_login(superuser)
+    form = {"username": "ada", "email": "ada@example.com", "role": "senior_management", "is_active": "on"}
+    assert client.post(f"{USERS}{ada.pk}/change/", form).status_code == 302
+    ada.refresh_from_db()
+    assert ada.role == "senior_management"
+
+
+def test_a_superuser_adds_people(client: Client, superuser: User) -> None:
+    client.force_login(superuser)
+    form = {"username": "new", "email": "New@example.com", "role": "customer", "usable_password": "true",
+            "password1": "correct-horse-7", "password2": "correct-horse-7"}  # fmt: skip
+    assert client.post(f"{USERS}add/", form).status_code == 302
+    assert User.objects.get(username="new").email == "new@example.com"
+
+
+@pytest.mark.parametrize("query", ["q=byron", "role__exact=customer", "request=approved", "q=ada@example"])
+def test_people_are_searched_and_filtered(client: Client, superuser: User, ada: User, query: str) -> None:
+    client.force_login(superuser)
+    found = list(client.get(f"{USERS}?{query}").context["cl"].queryset)
+    assert found == ([] if query == "request=approved" else [ada])

@@ -1,0 +1,70 @@
+"""In a real browser: the policy stops nothing that the pages need, and the theme is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page
+
+from accounts.models import User
+from accounts.tests.conftest import PASSWORD
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: Any, superuser: User) -> Iterator[Page]:
+    """A page that has logged the superuser in, and fails the test on anything that the browser complains of."""
+    complaints: list[str] = []
+    context.clear_cookies()
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{live_server.url}/login/?next=/profile/")
+    page.fill("[name=login]", "root")
+    page.fill("[name=password]", PASSWORD)
+    page.click("main button[type=submit]")
+    page.wait_for_url("**/profile/")
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def test_the_admin_works_under_the_policy(page: Page, live_server: Any) -> None:
+    for path in ("/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"):
+        page.goto(live_server.url + path)
+    page.click("text=Users")
+    page.click("th a:has-text('root')")
+    page.locator(".selector").nth(1).wait_for()  # the two are made by the admin's own scripts
+
+
+def test_the_theme_is_chosen_and_kept(page: Page) -> None:
+    html = page.locator("html")
+    assert html.get_attribute("data-bs-theme") == "light"
+    page.click(".theme-switch > button")
+    page.click("[data-theme-choice=dark]")
+    assert html.get_attribute("data-bs-theme") == "dark"
+    page.reload()
+    assert html.get_attribute("data-bs-theme") == "dark"
+    page.click(".theme-switch > button")
+    page.click("[data-theme-choice=auto]")
+    assert html.get_attribute("data-bs-theme") == "light"
+
+
+def test_the_menu_signs_out(page: Page, live_server: Any) -> None:
+    page.click("header button:has-text('root')")
+    page.click("text=Sign out")
+    page.wait_for_url(f"{live_server.url}/")
+    assert page.locator("text=Create an account").is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("path", ["/profile/", "/email/", "/password/change/", "/two-factor/", "/"])
+def test_pages_are_readable_for_everybody(page: Page, live_server: Any, path: str, theme: Any) -> None:
+    page.emulate_media(color_scheme=theme)
+    page.goto(live_server.url + path)
+    violations = Axe().run(page).response["violations"]
+    assert [(each["id"], [node["target"] for node in each["nodes"]]) for each in violations] == []

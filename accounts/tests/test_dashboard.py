@@ -1,0 +1,46 @@
+"""/dashboard/ sends each role to its own place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.conf import settings
+from django.test import Client
+from django.urls import reverse
+
+from accounts.models import Role, User
+
+
+@pytest.mark.django_db
+def test_anonymous_goes_to_the_login_and_comes_back(client: Client) -> None:
+    assert client.get("/dashboard/")["Location"] == "/login/?next=/dashboard/"
+
+
+@pytest.mark.parametrize("role", Role.values)
+def test_each_role_goes_to_its_own(client: Client, person: Callable[..., User], role: str) -> None:
+    client.force_login(person("ada", role=role))
+    assert client.get("/dashboard/")["Location"] == reverse(settings.ROLE_DASHBOARDS[role])
+
+
+@pytest.mark.parametrize("role", Role.values)
+@pytest.mark.parametrize("owner", Role.values)
+def test_another_roles_dashboard_is_forbidden(
+    client: Client, person: Callable[..., User], role: str, owner: str
+) -> None:
+    client.force_login(person("ada", role=role))
+    assert client.get(reverse(settings.ROLE_DASHBOARDS[owner])).status_code == (200 if role == owner else 403)
+
+
+def test_a_superuser_without_a_role_sees_links_to_all(client: Client, superuser: User) -> None:
+    client.force_login(superuser)
+    page = client.get("/dashboard/").content.decode()
+    for url_name in ["admin:index", *settings.ROLE_DASHBOARDS.values()]:
+        assert f'href="{reverse(url_name)}"' in page
+
+
+def test_somebody_without_a_role_reads_what_to_do(client: Client, person: Callable[..., User]) -> None:
+    client.force_login(person("ada"))
+    page = client.get("/dashboard/").content.decode()
+    assert "has no role yet" in page
+    assert reverse("admin:index") not in page

@@ -1,0 +1,54 @@
+"""The demo's people, whose password everybody knows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.test import Client
+
+from accounts.managers import DEMO_PASSWORD
+from accounts.models import User
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def customer(db: None) -> User:
+    return User.objects.create_demo_user("customer", "customer", "Cora", "Miller")
+
+
+def test_they_log_in_while_debug_is_on(client: Client, customer: User, settings: Any) -> None:
+    settings.DEBUG = True
+    response = client.post("/login/", {"login": "customer@example.com", "password": DEMO_PASSWORD})
+    assert response["Location"] == "/dashboard/"
+
+
+def test_they_are_refused_outside_debug(client: Client, customer: User) -> None:
+    response = client.post("/login/", {"login": "customer", "password": DEMO_PASSWORD})
+    assert response["Location"] == "/inactive/"
+    assert "_auth_user_id" not in client.session
+
+
+def test_their_session_ends_with_debug(client: Client, customer: User, settings: Any) -> None:
+    settings.DEBUG = True
+    client.force_login(customer)
+    assert client.get("/profile/").status_code == 200
+    settings.DEBUG = False
+    assert client.get("/profile/").status_code == 302
+
+
+def test_making_them_again_puts_them_back(customer: User) -> None:
+    User.objects.update(role="", first_name="Other", password="")
+    again = User.objects.create_demo_user("customer", "customer", "Cora", "Miller")
+    assert (again.pk, again.role, again.first_name) == (customer.pk, "customer", "Cora")
+    assert again.check_password(DEMO_PASSWORD)
+    assert EmailAddress.objects.get(user=again).verified
+
+
+def test_somebody_real_of_that_name_is_left_alone(db: None) -> None:
+    User.objects.create_user("manager", "m@example.org", "a-real-password")
+    with pytest.raises(ValueError, match="real person"):
+        User.objects.create_demo_user("manager", "senior_management", "Mia", "Stone")
+    assert User.objects.get().check_password("a-real-password")

@@ -1,0 +1,98 @@
+"""Limits on login, registration and reset: per address and per account, counted for all processes together."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.conf import settings as project_settings
+from django.core.cache import caches
+from django.test import Client
+
+from accounts.models import User
+from accounts.tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+FIVE_FAILED_LOGINS = """
+import django; django.setup()
+from django.test import RequestFactory
+from allauth.account.adapter import get_adapter
+request = RequestFactory().post("/login/", REMOTE_ADDR="192.0.2.9", SERVER_NAME="testserver")
+for _ in range(5):
+    get_adapter(request).pre_authenticate(request, username="ada", password="wrong")
+"""
+
+
+@pytest.fixture
+def shared_cache(settings: Any, tmp_path: Path) -> Iterator[str]:
+    """A cache on disk, as the workers of one machine share it."""
+    settings.CACHES = {
+        "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)}
+    }
+    yield f"filecache://{tmp_path}"
+    caches["default"].clear()
+
+
+def fail(client: Client, address: str, login: str = "ada") -> Any:
+    return client.post("/login/", {"login": login, "password": "wrong"}, REMOTE_ADDR=address)
+
+
+def is_limited(response: Any) -> bool:
+    return "Too many failed login attempts" in response.content.decode()
+
+
+def test_an_account_is_guarded_from_many_addresses(ada: User) -> None:
+    for number in range(5):
+        assert not is_limited(fail(Client(), f"192.0.2.{number}"))
+    assert is_limited(fail(Client(), "192.0.2.99"))
+    response = Client().post("/login/", {"login": "ada", "password": PASSWORD}, REMOTE_ADDR="192.0.2.100")
+    assert is_limited(response)
+
+
+def test_an_address_is_stopped_at_many_accounts(ada: User) -> None:
+    for number in range(10):
+        assert not is_limited(fail(Client(), "192.0.2.1", f"person{number}"))
+    assert is_limited(fail(Client(), "192.0.2.1", "another"))
+    assert not is_limited(fail(Client(), "192.0.2.2", "another"))
+
+
+def test_other_processes_count_too(ada: User, shared_cache: str) -> None:
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "CACHE_URL": shared_cache}
+    command = [sys.executable, "-c", FIVE_FAILED_LOGINS]
+    subprocess.run(command, check=True, env=environment, cwd=project_settings.BASE_DIR)
+    assert is_limited(fail(Client(), "192.0.2.1"))
+
+
+def test_registration_is_limited_per_address(client: Client) -> None:
+    codes = [client.post("/register/", {}, REMOTE_ADDR="192.0.2.1").status_code for _ in range(21)]
+    assert codes == [200] * 20 + [429]
+    assert client.post("/register/", {}, REMOTE_ADDR="192.0.2.2").status_code == 200
+
+
+def test_a_reset_is_limited_per_account(ada: User) -> None:
+    def reset(number: int) -> int:
+        form = {"email": "ada@example.com"}
+        return Client().post("/password/reset/", form, REMOTE_ADDR=f"192.0.2.{number}").status_code
+
+    assert [reset(number) for number in range(6)] == [302] * 5 + [429]
+
+
+def test_a_forwarded_address_counts_only_behind_trusted_proxies(ada: User, settings: Any) -> None:
+    def fail_as(forwarded: str, login: str) -> Any:
+        return Client(headers={"X-Forwarded-For": forwarded}).post("/login/", {"login": login, "password": "wrong"})
+
+    for number in range(10):  # invented addresses do not help
+        fail_as(f"192.0.2.{number}", f"person{number}")
+    assert is_limited(fail_as("192.0.2.77", "another"))
+
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    assert not is_limited(fail_as("192.0.2.77", "another"))
+    for number in range(10):  # only the last address is the proxy's word
+        fail_as(f"192.0.2.{number}, 198.51.100.1", f"stranger{number}")
+    assert is_limited(fail_as("192.0.2.78, 198.51.100.1", "another"))

@@ -1,0 +1,83 @@
+"""The second factor, and that staff have one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import (
+    TOTP,
+    format_hotp_value,
+    generate_totp_secret,
+    hotp_value,
+    yield_hotp_counters_from_time,
+)
+from django.test import Client
+
+from accounts.models import User
+from accounts.tests.conftest import PASSWORD
+
+
+def code_of(secret: str) -> str:
+    return format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
+
+
+@pytest.fixture
+def secret(superuser: User) -> str:
+    """The superuser has an authenticator app with this secret."""
+    secret = generate_totp_secret()
+    TOTP.activate(superuser, secret)
+    return secret
+
+
+def log_in(client: Client) -> Any:
+    return client.post("/login/", {"login": "root", "password": PASSWORD})
+
+
+@pytest.mark.parametrize("path", ["/admin/", "/dashboard/", "/profile/"])
+def test_staff_without_one_are_sent_to_set_it_up(client: Client, superuser: User, settings: Any, path: str) -> None:
+    settings.REQUIRE_STAFF_MFA = True
+    log_in(client)
+    assert client.get(path)["Location"] == "/two-factor/totp/activate/"
+
+
+def test_they_can_set_it_up_with_nothing_else_open(client: Client, superuser: User, settings: Any) -> None:
+    settings.REQUIRE_STAFF_MFA = True
+    log_in(client)
+    page = client.post("/reauthenticate/?next=/two-factor/totp/activate/", {"password": PASSWORD}, follow=True)
+    assert page.status_code == 200
+    client.post("/two-factor/totp/activate/", {"code": code_of(page.context["form"].secret)})
+    assert Authenticator.objects.filter(user=superuser, type="totp").exists()
+    assert client.get("/admin/").status_code == 200
+
+
+def test_staff_with_one_work(client: Client, superuser: User, secret: str, settings: Any) -> None:
+    settings.REQUIRE_STAFF_MFA = True
+    client.force_login(superuser)
+    assert client.get("/admin/").status_code == 200
+
+
+def test_others_may_do_without(client: Client, ada: User, settings: Any) -> None:
+    settings.REQUIRE_STAFF_MFA = True
+    client.force_login(ada)
+    assert client.get("/profile/").status_code == 200
+
+
+def test_a_login_then_asks_for_the_code(client: Client, secret: str) -> None:
+    assert log_in(client)["Location"] == "/two-factor/authenticate/"
+    assert "_auth_user_id" not in client.session
+    client.post("/two-factor/authenticate/", {"code": "000000"})
+    assert "_auth_user_id" not in client.session
+    client.post("/two-factor/authenticate/", {"code": code_of(secret)})
+    assert "_auth_user_id" in client.session
+
+
+def test_a_recovery_code_opens_once(client: Client, superuser: User, secret: str) -> None:
+    code = RecoveryCodes.activate(superuser).get_unused_codes()[0]
+    for expected in (True, False):
+        browser = Client()
+        log_in(browser)
+        browser.post("/two-factor/authenticate/", {"code": code})
+        assert ("_auth_user_id" in browser.session) is expected

@@ -1,0 +1,64 @@
+"""The landing page, the way to one's dashboard, and one's profile."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_GET, require_http_methods
+
+from accounts.forms import ProfileForm
+from accounts.models import Role, User
+from accounts.pictures import CONTENT_TYPE
+
+
+@require_GET
+def landing(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/landing.html")
+
+
+@require_GET
+@login_required
+def dashboard(request: HttpRequest) -> HttpResponse:
+    """Sends each role to its own dashboard; says what to do to those who have no role."""
+    user = cast(User, request.user)
+    if user.role:
+        return redirect(settings.ROLE_DASHBOARDS[user.role])
+    dashboards = [
+        (Role(role).label, reverse(url_name))
+        for role, url_name in settings.ROLE_DASHBOARDS.items()
+        if user.has_perms(settings.ROLE_PERMISSIONS[role])
+    ]
+    return render(request, "accounts/no_role.html", {"dashboards": dashboards})
+
+
+@require_http_methods(["GET", "POST"])
+@login_required
+def profile(request: HttpRequest) -> HttpResponse:
+    # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
+    user = get_object_or_404(User, username=request.user.get_username())
+    form = ProfileForm(request.POST or None, request.FILES or None, instance=user)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, _("Your profile is saved."))
+        return redirect("profile")
+    return render(request, "accounts/profile.html", {"form": form})
+
+
+@require_GET
+@login_required
+def picture(request: HttpRequest) -> FileResponse:
+    """One's own picture, always as what sanitise() made of it."""
+    user = cast(User, request.user)
+    try:
+        content = user.picture.open()
+    except (ValueError, FileNotFoundError) as error:
+        raise Http404 from error
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=86400"}
+    return FileResponse(content, content_type=CONTENT_TYPE, headers=headers)
