@@ -1,0 +1,39 @@
+"""Who may see which record: load and authorise in one place, for every page."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, TypeVar
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import get_object_or_404
+
+from finance.models import VIEW_ALL, VIEW_OWN, Record
+
+RecordType = TypeVar("RecordType", bound=Record)
+View = Callable[..., HttpResponseBase]
+
+
+def records_visible(view: View) -> View:
+    """For whoever may see all records, or their own; others get 403, and those not logged in the login page."""
+
+    @login_required
+    @wraps(view)
+    def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if not (request.user.has_perm(VIEW_ALL) or request.user.has_perm(VIEW_OWN)):
+            raise PermissionDenied
+        return view(request, *args, **kwargs)
+
+    return checked
+
+
+def visible_or_404(request: HttpRequest, model: type[RecordType], pk: str, *, lock: bool = False) -> RecordType:
+    """The record; 404 for one that does not exist and for one of somebody else's, which must look the same.
+
+    lock: until the end of the transaction.
+    """
+    records = model.objects.visible_to(request.user)
+    return get_object_or_404(records.select_for_update() if lock else records, pk=pk)

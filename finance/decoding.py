@@ -1,0 +1,83 @@
+"""From one document's text to the row that gives exactly this document back, or the reason why there is none."""
+
+import json
+import re
+from typing import Any
+
+import bson
+from bson import DatetimeMS
+from bson.errors import BSONError
+from django.db import models
+
+from sync.fields import from_extended_json
+from sync.models import MirroredModel
+
+LARGEST = (16 << 20) - 1024  # bytes of BSON, with room for the mirror's own field
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as the reader marks such bytes
+DEEPEST = 100  # levels; MongoDB's limit
+
+
+class Rejected(ValueError):
+    """A record that cannot be loaded. The message says why, in words for whoever has to mend it."""
+
+
+def decode(model: type[MirroredModel], text: str) -> MirroredModel:
+    """The unsaved row of `model` for one document in Extended JSON, canonical or relaxed. Raises Rejected."""
+    if not text.isascii() and NOT_UTF8.search(text):
+        raise Rejected("not UTF-8")
+    try:
+        return to_row(model, DECODER.decode(text))
+    except json.JSONDecodeError as error:
+        raise Rejected(f"broken JSON: {error.msg}, at character {error.pos + 1}") from error
+    except RecursionError as error:
+        raise Rejected(f"nested deeper than {DEEPEST} levels") from error
+    except (ValueError, TypeError, AttributeError, LookupError, ArithmeticError, BSONError) as error:
+        raise Rejected(str(error) or type(error).__name__) from error
+
+
+def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
+    """The unsaved row for a decoded document. Raises ValueError where it would not come back type for type."""
+    if not isinstance(document, dict):
+        raise ValueError(f"not a document but {type(document).__name__}")
+    if _depth(document) > DEEPEST:
+        raise ValueError(f"nested deeper than {DEEPEST} levels")
+    size = len(bson.encode(document))
+    if size > LARGEST:
+        raise ValueError(f"{size} bytes of BSON; MongoDB takes 16 MiB")
+    for field in model._meta.concrete_fields:
+        if isinstance(field, models.DateTimeField) and isinstance(document.get(field.name), DatetimeMS):
+            raise ValueError(f"{field.name}: date out of range; years 1 to 9999 can be kept")
+    row = model.from_document(document)
+    kept = row.to_document()
+    for name in sorted(document.keys() | kept.keys()):
+        if name != "_sync" and _bson(document, name) != _bson(kept, name):
+            raise ValueError(f"{name}: cannot be kept as it is")
+    return row
+
+
+def fingerprint(row: MirroredModel) -> bytes:
+    """Equal for two rows exactly when their documents are: BSON tells int32 from int64, and keeps the order."""
+    return bson.encode(row.to_document())
+
+
+def _bson(document: dict[str, Any], name: str) -> bytes:
+    return bson.encode({name: document[name]}) if name in document else b""
+
+
+def _depth(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(_depth, value.values()), default=0)
+    if isinstance(value, list):
+        return 1 + max(map(_depth, value), default=0)
+    return 0
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Any:
+    data = dict(pairs)
+    if len(data) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
+    return from_extended_json(data)
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)

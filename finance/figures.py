@@ -1,0 +1,200 @@
+"""What MongoDB computes over all records: trades by month, symbol, product and tier, and the customers who trade most.
+
+Each result is small, whatever there is to compute it from: months times symbols, products or tiers. Values are summed
+as Decimal128, from text of up to 50 digits; a trade whose total is no number is counted, and told as such.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import pymongo
+from bson import Decimal128
+
+from finance.models import Account, Customer, Transaction
+from sync import mongo
+from sync.registry import Target
+
+LONGEST = 300.0  # seconds for all of them together
+TOP = 10
+
+FIRST_MOMENT = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
+LAST_MOMENT = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
+
+
+def _text_or_none(value: str) -> dict[str, Any]:
+    return {"$cond": [{"$eq": [{"$type": value}, "string"]}, value, None]}
+
+
+def _array_or_empty(value: str) -> dict[str, Any]:
+    return {"$cond": [{"$isArray": value}, value, []]}
+
+
+# A single NaN would make every sum that it is in one; null is left out.
+VALUE: dict[str, Any] = {
+    "$let": {
+        "vars": {"n": {"$convert": {"input": "$transactions.total", "to": "decimal", "onError": None, "onNull": None}}},
+        "in": {
+            "$cond": [
+                {"$and": [{"$gt": ["$$n", Decimal128("-1E+60")]}, {"$lt": ["$$n", Decimal128("1E+60")]}]}, "$$n", None
+            ]
+        },
+    }
+}  # fmt: skip
+# Only a date lies between two dates: whatever else there is, is sorted outside of them.
+MONTH: dict[str, Any] = {
+    "$cond": [
+        {"$and": [
+            {"$gte": ["$transactions.date", FIRST_MOMENT]}, {"$lte": ["$transactions.date", LAST_MOMENT]}
+        ]},
+        {"$dateToString": {"format": "%Y-%m", "date": "$transactions.date"}},
+        None,
+    ]
+}  # fmt: skip
+SUMS: dict[str, Any] = {
+    "trades": {"$sum": 1},
+    "pieces": {
+        "$sum": {"$cond": [{"$in": [{"$type": "$transactions.amount"}, ["int", "long"]]}, "$transactions.amount", 0]}
+    },
+    "value": {"$sum": VALUE},
+    "unvalued": {"$sum": {"$cond": [{"$eq": [VALUE, None]}, 1, 0]}},
+}
+SUMS_AGAIN: dict[str, Any] = {name: {"$sum": f"${name}"} for name in SUMS}
+
+BY_SYMBOL: list[dict[str, Any]] = [
+    {"$project": {"transactions": 1}},
+    {"$unwind": "$transactions"},
+    {
+        "$group": {
+            "_id": {
+                "month": MONTH,
+                "name": _text_or_none("$transactions.symbol"),
+                "side": _text_or_none("$transactions.transaction_code"),
+            },
+            **SUMS,
+        }
+    },
+]
+PRODUCTS_OF_ACCOUNT: list[dict[str, Any]] = [
+    {"$lookup": {
+        "from": Account.mirror.collection, "localField": "account_id", "foreignField": "account_id", "as": "found",
+    }},
+    # The number of an account may occur twice.
+    {"$set": {"names": {"$reduce": {
+        "input": "$found", "initialValue": [], "in": {"$setUnion": ["$$value", _array_or_empty("$$this.products")]},
+    }}}},
+]  # fmt: skip
+TIER_NAMES: dict[str, Any] = {
+    "$map": {
+        "input": {"$filter": {
+            "input": {"$cond": [
+                {"$eq": [{"$type": "$tier_and_details"}, "object"]}, {"$objectToArray": "$tier_and_details"}, [],
+            ]},
+            "cond": {"$eq": ["$$this.v.active", True]},
+        }},
+        "in": "$$this.v.tier",
+    }
+}  # fmt: skip
+TIERS_OF_CUSTOMER: list[dict[str, Any]] = [
+    {"$lookup": {
+        "from": Customer.mirror.collection, "localField": "account_id", "foreignField": "accounts",
+        "pipeline": [{"$project": {"names": TIER_NAMES}}], "as": "found",
+    }},
+    {"$set": {"names": {"$reduce": {
+        "input": "$found", "initialValue": [], "in": {"$setUnion": ["$$value", "$$this.names"]},
+    }}}},
+]  # fmt: skip
+BY_NAMES: list[dict[str, Any]] = [
+    {"$project": {"names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": 1}},
+    {"$unwind": "$transactions"},
+    # By sets of names first: there are few of them, and a trade is looked at once.
+    {"$group": {"_id": {"month": MONTH, "names": "$names"}, **SUMS}},
+    {"$unwind": {"path": "$_id.names", "preserveNullAndEmptyArrays": True}},
+    {"$group": {"_id": {"month": "$_id.month", "name": _text_or_none("$_id.names")}, **SUMS_AGAIN}},
+]
+HELD: list[dict[str, Any]] = [
+    {"$unwind": "$products"},
+    {"$group": {"_id": "$products", "accounts": {"$sum": 1}, "limit": {"$sum": "$limit"}}},
+]
+TIERED: list[dict[str, Any]] = [
+    # A customer may have the same tier several times, and counts once.
+    {"$project": {"name": {"$setUnion": [TIER_NAMES, []]}}},
+    {"$unwind": "$name"},
+    {"$group": {"_id": "$name", "customers": {"$sum": 1}}},
+]
+
+
+def totals() -> dict[str, Any]:
+    """Everything that does not depend on a range of time, as JSON data. Raises PyMongoError.
+
+    customers, accounts, buckets: how many. symbols: lists [month, symbol, side, trades, pieces, value, unvalued];
+    products and tiers: [month, name, trades, pieces, value, unvalued]; a month is "2016-01" or None, values are text.
+    held: products with accounts and limit; tiered: tiers with customers.
+    """
+    with pymongo.timeout(LONGEST):
+        _ensure_indexes()
+        return {
+            "customers": _collection(Customer).count_documents({}),
+            "accounts": _collection(Account).count_documents({}),
+            "buckets": _collection(Transaction).count_documents({}),
+            "symbols": _cells(BY_SYMBOL, "month", "name", "side"),
+            "products": _cells(PRODUCTS_OF_ACCOUNT + BY_NAMES, "month", "name"),
+            "tiers": _cells(TIERS_OF_CUSTOMER + BY_NAMES, "month", "name"),
+            "held": _named(Account, HELD),
+            "tiered": _named(Customer, TIERED),
+        }
+
+
+def top_customers(start: datetime.datetime, end: datetime.datetime) -> list[list[Any]]:
+    """Who traded most from `start` to before `end`: [_id, name, trades, pieces, value], the largest value first.
+
+    Raises PyMongoError. An account of two customers counts for both.
+    """
+    during = {"$and": [{"$gte": ["$$this.date", start]}, {"$lt": ["$$this.date", end]}]}
+    pipeline: list[dict[str, Any]] = [
+        {"$project": {
+            "account_id": 1,
+            "transactions": {"$filter": {"input": _array_or_empty("$transactions"), "cond": during}},
+        }},
+        {"$unwind": "$transactions"},
+        {"$group": {"_id": "$account_id", **SUMS}},
+        {"$lookup": {
+            "from": Customer.mirror.collection, "localField": "_id", "foreignField": "accounts",
+            "pipeline": [{"$project": {"name": 1}}], "as": "customer",
+        }},
+        {"$unwind": "$customer"},
+        {"$group": {"_id": "$customer._id", "name": {"$first": "$customer.name"}, **SUMS_AGAIN}},
+        {"$sort": {"value": -1, "_id": 1}},
+        {"$limit": TOP},
+    ]  # fmt: skip
+    with pymongo.timeout(LONGEST):
+        _ensure_indexes()
+        return [
+            [str(row["_id"]), row["name"], row["trades"], row["pieces"], str(row["value"])]
+            for row in _collection(Transaction).aggregate(pipeline, allowDiskUse=True)
+        ]
+
+
+def _collection(model: Any) -> Any:
+    return mongo.collection(Target(model))
+
+
+def _ensure_indexes() -> None:
+    """Those that the joins go by; where they exist already, this asks and does nothing."""
+    _collection(Account).create_index("account_id")
+    _collection(Customer).create_index("accounts")
+
+
+def _cells(pipeline: list[dict[str, Any]], *key: str) -> list[list[Any]]:
+    rows = _collection(Transaction).aggregate(pipeline, allowDiskUse=True)
+    return [
+        [*(row["_id"].get(name) for name in key), row["trades"], row["pieces"], str(row["value"]),
+         row["unvalued"]]
+        for row in rows
+    ]  # fmt: skip
+
+
+def _named(model: Any, pipeline: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    rows = [{"name": row.pop("_id"), **row} for row in _collection(model).aggregate(pipeline, allowDiskUse=True)]
+    return sorted((row for row in rows if isinstance(row["name"], str)), key=lambda row: row["name"])

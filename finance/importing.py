@@ -1,0 +1,159 @@
+"""The engine of `import_dataset`: files to rows, a batch at a time, and a report of what could not be loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TextIO
+
+from finance.decoding import Rejected, decode
+from finance.models import Account, Customer, Transaction
+from finance.reading import Piece, Reader
+from finance.upserting import REJECTED, upsert
+from sync.models import MirroredModel
+
+MODELS: dict[str, type[MirroredModel]] = {"account": Account, "customer": Customer, "transaction": Transaction}
+JSON_FILE = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
+MODEL_NAME = re.compile(rf"(?<![a-z])({'|'.join(MODELS)})s?(?![a-z])", re.IGNORECASE)
+BATCH_CHARACTERS = 4 << 20  # with room for escapes below the longest statement that MySQL takes: 16 MiB
+
+
+class NothingToImport(Exception):
+    """A path that cannot be imported; says why."""
+
+
+def model_of(path: Path) -> type[MirroredModel] | None:
+    """The model that a file's name speaks of, as accounts.json, customers-100.json or db.transactions.json.gz do."""
+    names = {name.lower() for name in MODEL_NAME.findall(path.name)}
+    return MODELS[names.pop()] if len(names) == 1 else None
+
+
+@dataclass
+class Plan:
+    """What to import as what, and the files of folders that are left out because their names match no model."""
+
+    files: dict[Path, type[MirroredModel]] = field(default_factory=dict)
+    skipped: list[Path] = field(default_factory=list)
+
+
+def plan(paths: Iterable[Path], model: type[MirroredModel] | None) -> Plan:
+    """Which files to import. `model` is for files whose name does not say it. Raises NothingToImport."""
+    found = Plan()
+    for path in paths:
+        if path.is_dir():
+            if model:
+                raise NothingToImport(f"--model goes with files, and {path} is a folder")
+            before = len(found.files)
+            for file in sorted(file for file in path.iterdir() if JSON_FILE.search(file.name)):
+                kind = model_of(file)
+                if kind:
+                    found.files[file] = kind
+                else:
+                    found.skipped.append(file)
+            if len(found.files) == before:
+                raise NothingToImport(f"{path} has no file for accounts, customers or transactions")
+        elif path.exists():
+            kind = model or model_of(path)
+            if kind is None:
+                raise NothingToImport(f"{path.name} does not say which model it is for: name it with --model")
+            found.files[path] = kind
+        else:
+            raise NothingToImport(f"there is no {path}")
+    return found
+
+
+class Rejects:
+    """The rejects file: a JSON object a line with file, line, reason and text. Made at the first reject."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.count = 0
+        self.file: TextIO | None = None
+
+    def add(self, source: Path, piece: Piece, reason: str) -> None:
+        """Raises OSError when the file cannot be written."""
+        if self.file is None:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            # It holds people's data: for its owner only.
+            opener = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            self.file = os.fdopen(opener, "w", encoding="utf-8")
+        self.count += 1
+        self.file.write(json.dumps({"file": str(source), "line": piece.line, "reason": reason, "text": piece.text}))
+        self.file.write("\n")
+
+    def close(self) -> None:
+        if self.file:
+            self.file.close()
+
+
+@dataclass
+class FileImport:
+    """One file's way into the database.
+
+    batch: rows written in one transaction, at most.
+    progress: called with the bytes read so far.
+    rejected: called with each reject's piece and reason.
+
+    The ids seen are kept to find those that occur twice: about 100 bytes of memory for each record, and the only
+    thing that grows with the file.
+    """
+
+    path: Path
+    model: type[MirroredModel]
+    batch: int
+    rejects: Rejects
+    progress: Callable[[int], None] = lambda position: None
+    rejected: Callable[[Piece, str], None] = lambda piece, reason: None
+    counts: Counter[str] = field(default_factory=Counter)
+    waiting: list[tuple[Piece, MirroredModel]] = field(default_factory=list)
+
+    def run(self) -> Counter[str]:
+        """Loads the file; the number of rows by outcome. Raises OSError, and OperationalError without database."""
+        seen: set[bytes] = set()
+        reader = Reader(self.path)
+        characters = 0
+        for piece in reader:
+            try:
+                row = self._row(piece, seen)
+            except Rejected as error:
+                self._reject(piece, str(error))
+                continue
+            self.waiting.append((piece, row))
+            characters += len(piece.text)
+            if len(self.waiting) >= self.batch or characters >= BATCH_CHARACTERS:
+                self._write()
+                characters = 0
+                self.progress(reader.position)
+        self._write()
+        return self.counts
+
+    def _row(self, piece: Piece, seen: set[bytes]) -> MirroredModel:
+        if piece.problem:
+            raise Rejected(piece.problem)
+        row = decode(self.model, piece.text)
+        key = bytes.fromhex(row.pk)
+        if key in seen:
+            raise Rejected(f"_id: {row.pk} occurs twice in this file; the first one counts")
+        seen.add(key)
+        return row
+
+    def _write(self) -> None:
+        if not self.waiting:
+            return
+        outcomes = upsert([row for _, row in self.waiting])
+        for (piece, _), outcome in zip(self.waiting, outcomes, strict=True):
+            if outcome.kind == REJECTED:
+                self._reject(piece, outcome.reason)
+            else:
+                self.counts[outcome.kind] += 1
+        self.waiting.clear()
+
+    def _reject(self, piece: Piece, reason: str) -> None:
+        self.counts[REJECTED] += 1
+        self.rejects.add(self.path, piece, reason)
+        self.rejected(piece, reason)

@@ -1,0 +1,124 @@
+"""`manage.py import_dataset`: mongoexport's files into both databases."""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import sys
+from collections import Counter
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from finance.delivering import deliver_now
+from finance.importing import MODELS, FileImport, NothingToImport, Plan, Rejects, plan
+from finance.reading import Piece
+from finance.upserting import CREATED, REJECTED, UNCHANGED, UPDATED
+
+OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
+SHOWN = 10  # rejects named on the screen; all are in the rejects file
+
+EPILOG = """\
+A file is what mongoexport writes: Extended JSON, canonical or relaxed, one document a line or one array, plain or
+.gz. Its name says which model it is for (accounts.json, customers-100.json, transactions-1.json.gz); --model says
+it for other names. Rows are matched by _id; only those that are new or changed are written, so that running it
+twice changes nothing. Fields that the models do not have are kept with the row and come back in MongoDB.
+
+examples:
+  manage.py import_dataset exports/
+  manage.py import_dataset accounts.json customers.json.gz
+  manage.py import_dataset dump.json --model transaction --rejects bad.jsonl
+
+A record that cannot be loaded is left out and written to the rejects file with file, line and reason; the rest is
+loaded. Mend the texts there, put them into a file of their own and import that.
+
+exit status: 0 all is loaded; 1 there are rejects; 2 wrong use, or the database is out of reach
+"""
+
+
+class Command(BaseCommand):
+    help = "Loads accounts, customers and transactions from mongoexport's files into MySQL and MongoDB."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder of files")
+        parser.add_argument("--model", choices=MODELS, help="what the files hold, whatever their names say")
+        parser.add_argument(
+            "--batch", type=_batch, default=500, metavar="N", help="rows in one transaction, 1 to 5000 (default: 500)"
+        )
+        parser.add_argument(
+            "--rejects", type=Path, metavar="FILE", help="where to write rejects (default: a new file in rejects/)"
+        )
+
+    def handle(self, *, paths: list[Path], model: str | None, batch: int, rejects: Path | None, **_: Any) -> None:
+        started = datetime.datetime.now(datetime.UTC)
+        report = Rejects(rejects or Path("rejects", f"import-{started:%Y%m%d-%H%M%S-%f}.jsonl"))
+        try:
+            found = plan(paths, MODELS[model] if model else None)
+            if report.path.is_dir() or (rejects and not rejects.parent.is_dir()):
+                raise NothingToImport(f"the rejects cannot be written to {report.path}")
+            counts = self._load(found, batch, report)
+        except (NothingToImport, OSError) as error:
+            raise CommandError(str(error), returncode=2) from error
+        except DatabaseError as error:
+            reason = str(error.args[-1] if error.args else error)
+            message = f"The database is out of reach or not migrated (manage.py migrate): {reason}"
+            raise CommandError(message, returncode=2) from error
+        except KeyboardInterrupt:
+            raise CommandError("Stopped. What is loaded stays; run it again to go on.", returncode=1) from None
+        finally:
+            report.close()
+        self._summarise(found, counts)
+        if report.count:
+            plural = "record was" if report.count == 1 else "records were"
+            raise CommandError(f"{report.count} {plural} rejected: see {report.path}", returncode=1)
+
+    def _load(self, found: Plan, batch: int, report: Rejects) -> dict[Path, Counter[str]]:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+
+            def name_reject(path: Path, piece: Piece, reason: str) -> None:
+                if report.count <= SHOWN:
+                    text = f"{path.name}:{piece.line}: {reason}"
+                    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
+                    console.print(printable, markup=False, highlight=False, soft_wrap=True)
+
+            for model in set(found.files.values()):
+                model.objects.exists()  # an unreachable database is told before anything is read
+            tasks = {path: progress.add_task(path.name, total=path.stat().st_size) for path in found.files}
+            counts = {}
+            for path, model in found.files.items():
+                counts[path] = FileImport(
+                    path, model, batch, report,
+                    progress=partial(_advance, progress, tasks[path]), rejected=partial(name_reject, path),
+                ).run()  # fmt: skip
+                progress.update(tasks[path], completed=path.stat().st_size)
+        return counts
+
+    def _summarise(self, found: Plan, counts: dict[Path, Counter[str]]) -> None:
+        width = max(len(path.name) for path in found.files)
+        self.stdout.write(f"{'':{width}}  " + "".join(f"{kind:>10}" for kind in OUTCOMES))
+        for path, count in counts.items():
+            self.stdout.write(f"{path.name:{width}}  " + "".join(f"{count[kind]:10,}" for kind in OUTCOMES))
+        for path in found.skipped:
+            self.stdout.write(f"{path.name}: skipped, its name matches no model")
+        self.stdout.write(deliver_now())
+
+
+def _advance(progress: Progress, task: TaskID, position: int) -> None:
+    progress.update(task, completed=position)
+
+
+def _batch(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 5000:
+        raise argparse.ArgumentTypeError("a whole number from 1 to 5000, please")
+    return int(text)

@@ -1,0 +1,53 @@
+"""manage.py refresh_totals: computes what senior management's dashboard shows, now."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
+from pymongo.errors import PyMongoError
+
+from finance import rollup
+from sync import mongo
+
+EPILOG = """\
+The dashboard does this by itself, in the background, when somebody looks at it and its figures are older than a
+minute (or than 20 times as long as they take). Run it on a schedule to have them ready before anybody looks, or after
+a large import. One process at a time computes; what another one is at, is left to it.
+
+  manage.py refresh_totals               totals, and top customers of the ranges that were asked for within a week
+  manage.py refresh_totals --if-due      only what is not fresh any more; for a schedule
+
+exit status: 0 done; 1 something was left to another process; 2 wrong use, or a server is out of reach
+"""
+
+
+class Command(BaseCommand):
+    help = "Computes the totals of senior management's dashboard in MongoDB, and keeps them in MySQL."
+
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
+        return super().create_parser(prog_name, subcommand, **kwargs)
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--if-due", action="store_true", help="leave what is fresh as it is")
+
+    def handle(self, *, if_due: bool, **_: Any) -> None:
+        left = 0
+        try:
+            for key in rollup.kept():
+                if rollup.refresh(key, force=not if_due):
+                    self.stdout.write(f"{key}: computed")
+                else:
+                    left += not if_due
+                    self.stdout.write(f"{key}: {'fresh' if if_due else 'left to another process that is at it'}")
+        except PyMongoError as error:
+            raise CommandError(f"{mongo.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
+        except DatabaseError as error:
+            reason = str(error.args[-1] if error.args else error)
+            message = f"The database is out of reach or not migrated (manage.py migrate): {reason}"
+            raise CommandError(message, returncode=2) from error
+        if left:
+            raise CommandError("Something was left to another process.", returncode=1)

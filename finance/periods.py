@@ -1,0 +1,130 @@
+"""Months, ranges of them, and the form that asks for one."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+YEAR = 12
+MOST_MONTHS = 60  # in a chart; what is longer is shown by years
+
+
+@dataclass(frozen=True, order=True)
+class Month:
+    """A calendar month; adding a number goes that many months on."""
+
+    year: int
+    month: int
+
+    @classmethod
+    def parse(cls, text: str) -> Month:
+        """From "2016-01". Raises ValueError."""
+        if not re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
+            raise ValueError(f"{text!r} is no month")
+        month = cls(int(text[:4]), int(text[5:]))
+        month.start  # noqa: B018  (raises for a year or month that there is not)
+        return month
+
+    @classmethod
+    def of(cls, day: datetime.date) -> Month:
+        return cls(day.year, day.month)
+
+    @property
+    def start(self) -> datetime.datetime:
+        return datetime.datetime(self.year, self.month, 1, tzinfo=datetime.UTC)
+
+    @property
+    def index(self) -> int:
+        return self.year * YEAR + self.month - 1
+
+    def __add__(self, months: int) -> Month:
+        year, month = divmod(self.index + months, YEAR)
+        return Month(year, month + 1)
+
+    def __str__(self) -> str:
+        return f"{self.year:04}-{self.month:02}"
+
+
+@dataclass(frozen=True)
+class Range:
+    """From the first month to the last, both included."""
+
+    first: Month
+    last: Month
+
+    def __contains__(self, month: Month) -> bool:
+        return self.first <= month <= self.last
+
+    @property
+    def count(self) -> int:
+        """How many months."""
+        return self.last.index - self.first.index + 1
+
+    @property
+    def before(self) -> Range | None:
+        """The range of the same length right before this one; None where the calendar has none."""
+        index = self.first.index - self.count
+        return Range(self.first + -self.count, self.first + -1) if index >= YEAR else None
+
+    @property
+    def months(self) -> list[Month]:
+        return [self.first + step for step in range(self.count)]
+
+    @property
+    def by_year(self) -> bool:
+        return self.count > MOST_MONTHS
+
+    def label(self, month: Month) -> str:
+        """What a chart of this range calls the month: itself, or its year where there are many."""
+        return f"{month.year:04}" if self.by_year else str(month)
+
+    @property
+    def labels(self) -> list[str]:
+        return list(dict.fromkeys(self.label(month) for month in self.months))
+
+
+class MonthField(forms.Field):
+    widget = forms.TextInput(attrs={"type": "month", "pattern": "[0-9]{4}-[0-9]{2}", "placeholder": "2016-01"})
+
+    def to_python(self, value: Any) -> Any:
+        text = str(value or "").strip()
+        if not text:
+            return None
+        try:
+            month = Month.parse(text)
+        except ValueError:
+            month = None
+        if month is None or not 1000 <= month.year <= 9998:
+            raise forms.ValidationError(_("Enter a month such as 2016-01."))
+        return month
+
+
+class RangeForm(forms.Form):
+    """A range of months; where a field is empty, `default` has it."""
+
+    first = MonthField(label=gettext_lazy("From"), required=False)
+    last = MonthField(label=gettext_lazy("To"), required=False)
+
+    def __init__(self, data: Any, *, default: Range) -> None:
+        asked = {"first": data.get("first") or str(default.first), "last": data.get("last") or str(default.last)}
+        super().__init__(asked)
+        self.default = default
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        first, last = cleaned.get("first"), cleaned.get("last")
+        if first and last and first > last:
+            self.add_error("last", _("This is before the first month."))
+        return cleaned
+
+    def range(self) -> Range:
+        """What was asked for; the default while a field has an error."""
+        if not self.is_valid():
+            return self.default
+        return Range(self.cleaned_data["first"], self.cleaned_data["last"])

@@ -1,0 +1,111 @@
+"""What one customer owns and has traded, out of their own trades."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from django.utils.translation import gettext as _
+
+from finance.charts import Chart, Series
+from finance.models import Account
+from finance.periods import Month, Range
+from finance.report import LONGEST, SIDES
+from finance.trades import Trade
+
+
+@dataclass
+class Holding:
+    """One symbol. pieces: bought less sold. price: the last one that it was traded at, if it is known."""
+
+    symbol: str
+    bought: int = 0
+    sold: int = 0
+    price: Decimal | None = None
+
+    @property
+    def pieces(self) -> int:
+        return self.bought - self.sold
+
+    @property
+    def worth(self) -> Decimal | None:
+        return None if self.price is None else self.pieces * self.price
+
+
+@dataclass(frozen=True)
+class Use:
+    """An account, and how much of its limit the largest of its trades took; None where it has no trade."""
+
+    account: Account
+    trades: int
+    largest: int | None
+
+    @property
+    def percent(self) -> int | None:
+        if self.largest is None or not self.account.limit:
+            return None
+        return round(100 * self.largest / self.account.limit)
+
+
+def holdings(trades: Iterable[Trade]) -> list[Holding]:
+    """For each symbol what is held, the one worth most first. trades: newest first."""
+    found: dict[str, Holding] = {}
+    for trade in trades:
+        if trade.symbol is None:
+            continue
+        holding = found.setdefault(trade.symbol, Holding(trade.symbol))
+        if holding.price is None:
+            holding.price = trade.price
+        if trade.code == "buy":
+            holding.bought += trade.amount or 0
+        elif trade.code == "sell":
+            holding.sold += trade.amount or 0
+    return sorted(found.values(), key=lambda holding: (-(holding.worth or 0), holding.symbol))
+
+
+def uses(accounts: Iterable[Account], trades: Iterable[Trade]) -> list[Use]:
+    amounts: dict[int, list[int]] = {}
+    for trade in trades:
+        amounts.setdefault(trade.account_id, []).append(trade.amount or 0)
+    return [
+        Use(account, len(own := amounts.get(account.account_id, [])), max(own, default=None)) for account in accounts
+    ]
+
+
+def value_chart(trades: list[Trade]) -> Chart:
+    """The value bought and sold over time, from the first trade to the last."""
+    sums: dict[str, list[Decimal]] = {}
+    months = [Month.of(trade.date) for trade in trades if trade.date]
+    if months:
+        asked = Range(max(min(months), max(months) + (1 - LONGEST)), max(months))
+        sums = {label: [Decimal(), Decimal()] for label in asked.labels}
+        for trade in trades:
+            if trade.date and Month.of(trade.date) in asked and trade.total is not None and trade.code in SIDES:
+                sums[asked.label(Month.of(trade.date))][SIDES.index(trade.code)] += trade.total
+    return Chart(
+        key="value",
+        title=_("Value traded"),
+        columns=(_("When"), _("Bought"), _("Sold")),
+        rows=[(label, bought, sold) for label, (bought, sold) in sums.items()],
+        series=(Series(_("Bought"), 1), Series(_("Sold"), 2)),
+        empty=_("As soon as there are trades, you see here how much was bought and sold over time."),
+    )
+
+
+def holdings_chart(trades: list[Trade], complete: bool) -> Chart:
+    """Holdings by symbol. Without all trades there is no telling what is held, so that nothing is said."""
+    rows = []
+    if complete:
+        rows = [(holding.symbol.upper(), holding.worth, holding.pieces, holding.price) for holding in holdings(trades)]
+    unknown = _("You have more trades than this page adds up, so that what you hold is not known here.")
+    return Chart(
+        key="holdings",
+        title=_("Holdings by symbol"),
+        columns=(_("Symbol"), _("Worth"), _("Pieces"), _("Last price")),
+        rows=rows,
+        series=(Series(_("Worth"), 1),),
+        shape="names",
+        empty=_("You hold nothing yet: what you buy is listed here.") if complete else unknown,
+        note=_("Bought less sold, at the price it was last traded at by you.") if rows else "",
+    )

@@ -1,0 +1,160 @@
+"""Keeps figures ready, so that no visitor waits for MongoDB to compute them.
+
+A page takes the figures as they are, from MySQL. When they are due, whoever asks first claims them by a conditional
+update, and computes them in a thread of its own: one process at a time, and the others go on with what there is. A
+claim is a lease: one whose process died is taken over when it has run out. How long figures stay fresh grows with the
+time that they took, so that computing them never keeps MongoDB busy for more than a small share of its time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import timedelta
+from typing import Any
+
+import pymongo
+from django.db import IntegrityError, connections, transaction
+from pymongo.errors import PyMongoError
+
+from finance import figures
+from finance.models import Figures
+from finance.periods import Month, Range
+from sync import mongo
+from sync.clock import DatabaseNow, database_now
+from sync.fields import new_object_id
+
+logger = logging.getLogger(__name__)
+
+TOTALS = "totals"
+FRESH = 60.0  # seconds for which figures are good at least
+SHARE = 20  # and this many times as long as they took
+LEASE = figures.LONGEST + 30
+PAUSE = 10.0  # seconds after a failure
+FIRST_WAIT = 2.0  # seconds that a visitor waits where there are no figures at all yet
+AT_ONCE = 2  # claims of ranges in the whole portal: what one asks for shall not hold up MongoDB
+KEPT = timedelta(days=7)
+PING = 0.5  # seconds in which MongoDB says whether it is there
+
+
+def of_totals(*, compute: bool) -> Figures:
+    """The totals as they are known; see figures.totals for their data.
+
+    compute: begin to compute them where they are due; not while MongoDB is known to be away.
+    """
+    return _current(TOTALS, compute)
+
+
+def of_top_customers(asked: Range, *, compute: bool) -> Figures:
+    """Who traded most in a range; see figures.top_customers for the data."""
+    return _current(f"top {asked.first}..{asked.last}", compute)
+
+
+def trouble() -> str:
+    """Why MongoDB does not answer now; empty when it does."""
+    try:
+        with pymongo.timeout(PING):
+            mongo.client().admin.command("ping")
+    except PyMongoError as error:
+        return mongo.reason(error)
+    return ""
+
+
+def refresh(key: str = TOTALS, *, force: bool = False) -> bool:
+    """Computes figures now; False when somebody else is doing so, or when they are not due and it is not forced.
+
+    Raises PyMongoError; it is also noted with the figures, which stay as they were.
+    """
+    _row(key)
+    token = _claim(key, force=force)
+    if not token:
+        return False
+    _compute(key, token)
+    return True
+
+
+def kept() -> list[str]:
+    """The keys of the figures that there are, the totals among them in any case."""
+    return [TOTALS, *Figures.objects.exclude(key=TOTALS).order_by("key").values_list("key", flat=True)]
+
+
+def _current(key: str, compute: bool) -> Figures:
+    row = _row(key)
+    if not compute or row.due_at > database_now("default") or (key != TOTALS and _computing() >= AT_ONCE):
+        return row
+    token = _claim(key)
+    if token:
+        done = threading.Event()
+        thread = threading.Thread(target=_in_background, args=(key, token, done), name=f"figures {key}", daemon=True)
+        # Not before the claim is committed, which the thread could not see.
+        transaction.on_commit(thread.start)
+        if row.as_of is None and not connections["default"].in_atomic_block:
+            done.wait(FIRST_WAIT)
+        row.refresh_from_db()
+    return row
+
+
+def _row(key: str) -> Figures:
+    row = Figures.objects.filter(key=key).first()
+    if row is None:
+        Figures.objects.exclude(key=TOTALS).filter(asked_at__lt=DatabaseNow() - KEPT).delete()
+        try:
+            with transaction.atomic():
+                Figures.objects.create(key=key, due_at=DatabaseNow(), asked_at=DatabaseNow())
+        except IntegrityError:
+            pass  # somebody else was first
+        row = Figures.objects.get(key=key)
+    return row
+
+
+def _computing() -> int:
+    return Figures.objects.exclude(claim="").exclude(key=TOTALS).filter(due_at__gt=DatabaseNow()).count()
+
+
+def _claim(key: str, *, force: bool = False) -> str:
+    """A token when the figures are ours to compute, else nothing."""
+    token = new_object_id()
+    rows = Figures.objects.filter(key=key)
+    # Forced is also what is fresh or pauses, but never what somebody else is at.
+    rows = rows.filter(due_at__lte=DatabaseNow()) | (rows.filter(claim="") if force else rows.none())
+    until = DatabaseNow() + timedelta(seconds=LEASE)
+    return token if rows.update(claim=token, due_at=until, asked_at=DatabaseNow()) else ""
+
+
+def _in_background(key: str, token: str, done: threading.Event) -> None:
+    try:
+        _compute(key, token)
+    except PyMongoError:
+        pass  # is noted with the figures
+    except Exception:
+        logger.exception("The figures %s were not computed", key)
+    finally:
+        connections.close_all()
+        done.set()
+
+
+def _compute(key: str, token: str) -> None:
+    ours = Figures.objects.filter(key=key, claim=token)
+    as_of = database_now("default")
+    began = time.monotonic()
+    try:
+        data = _data(key)
+    except PyMongoError as error:
+        reason = mongo.reason(error)
+        logger.warning("No figures %s: %s", key, reason)
+        ours.update(claim="", due_at=_in(PAUSE), error=reason[:255])
+        raise
+    fresh = max(FRESH, SHARE * (time.monotonic() - began))
+    ours.update(claim="", due_at=_in(fresh), data=data, as_of=as_of, error="")
+
+
+def _in(seconds: float) -> Any:
+    return DatabaseNow() + timedelta(seconds=seconds)
+
+
+def _data(key: str) -> Any:
+    if key == TOTALS:
+        return figures.totals()
+    first, last = (Month.parse(text) for text in key.removeprefix("top ").split(".."))
+    return figures.top_customers(first.start, (last + 1).start)

@@ -1,0 +1,49 @@
+"""Files as mongoexport writes them, for the tests of the import."""
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bson import ObjectId, json_util
+
+from finance.importing import FileImport, Rejects
+from finance.models import Account, Customer, Transaction
+from sync.models import MirroredModel
+
+DATASETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
+KINDS: dict[str, type[MirroredModel]] = {"account": Account, "customer": Customer, "transaction": Transaction}
+
+
+def account(number: int = 1, **changes: Any) -> dict[str, Any]:
+    """An account's document; None as a change leaves the field out."""
+    document = {"_id": ObjectId(f"{number:024x}"), "account_id": number, "limit": 9000, "products": ["Brokerage"]}
+    return {name: value for name, value in (document | changes).items() if value is not None}
+
+
+def to_line(document: dict[str, Any]) -> str:
+    return json_util.dumps(document, json_options=json_util.CANONICAL_JSON_OPTIONS)
+
+
+def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
+    data = text.encode(encoding)
+    path.write_bytes(gzip.compress(data) if path.suffix == ".gz" else data)
+    return path
+
+
+def load(path: Path, model: str = "account", batch: int = 500) -> tuple[dict[str, int], list[dict[str, Any]]]:
+    """Imports a file; the counts by outcome and the lines of the rejects file."""
+    rejects = Rejects(path.with_suffix(".rejects"))
+    counts = FileImport(path, KINDS[model], batch, rejects).run()
+    rejects.close()
+    lines = rejects.path.read_text().splitlines() if rejects.count else []
+    return dict(counts), [json.loads(line) for line in lines]
+
+
+def dataset(name: str) -> Iterator[dict[str, Any]]:
+    """The documents of a real file, with the types that BSON has."""
+    options = json_util.JSONOptions(json_mode=json_util.JSONMode.CANONICAL, tz_aware=True)
+    with (DATASETS / name).open(encoding="utf-8") as file:
+        for line in file:
+            yield json_util.loads(line, json_options=options)

@@ -1,0 +1,178 @@
+"""What a customer sees first: what they own, what they traded, and nothing of anybody else."""
+
+import csv
+import datetime
+import io
+from decimal import Decimal
+
+import pytest
+from bson import Decimal128
+from django.urls import reverse
+
+from finance import trades as trades_module
+from finance.models import Account, Transaction
+from finance.portfolio import holdings
+from finance.tests.people import DAY, customer, trade, user
+from finance.trades import newest_trades, trades_of
+
+pytestmark = pytest.mark.django_db
+PAGE = "finance:customer_dashboard"
+
+
+@pytest.fixture
+def owner(client):
+    owner = user("customer")
+    client.force_login(owner)
+    return owner
+
+
+def bucket(number, *trades):
+    dates = [item["date"] for item in trades]
+    return Transaction.objects.create(
+        account_id=number, transaction_count=len(trades), bucket_start_date=min(dates), bucket_end_date=max(dates),
+        transactions=list(trades),
+    )  # fmt: skip
+
+
+def rows(response):
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
+
+
+def test_it_has_accounts_tiers_trades_and_profile_with_few_questions(client, owner, django_assert_max_num_queries):
+    customer("Anna", [4711, 4712], linked=owner)
+    customer("Other", [9999])
+    with django_assert_max_num_queries(7):
+        text = client.get(reverse(PAGE)).content.decode()
+    for words in ("4711", "4712", "9,000", "Brokerage", "Gold", "sports tickets", "tsla", "3.25", "anna@example.com"):
+        assert words in text
+    assert "9999" not in text
+
+
+def test_a_customer_without_a_record_is_told_what_to_do(client, owner):
+    response = client.get(reverse(PAGE))
+    assert response.status_code == 200
+    assert "Ask our staff to link your customer record" in response.content.decode()
+
+
+def test_a_customer_without_accounts_or_trades_sees_no_zero_and_what_comes_next(client, owner):
+    customer("Anna", [], linked=owner)
+    text = client.get(reverse(PAGE)).content.decode()
+    assert "There is no account yet" in text
+    assert "There are no trades yet" in text
+    assert "<canvas" not in text
+
+
+def test_the_use_of_an_accounts_limit_is_its_largest_trade(client, owner):
+    customer("Anna", [1], linked=owner)
+    Account.objects.create(account_id=2, limit=9000, products=[])
+    bucket(1, trade("adbe", DAY, "1") | {"amount": 4500})
+    uses = client.get(reverse(PAGE)).context["uses"]
+    assert [(use.account.account_id, use.largest, use.percent, use.trades) for use in uses] == [(1, 4500, 50, 3)]
+
+
+def test_what_is_held_is_what_was_bought_less_what_was_sold_at_the_last_price():
+    later = DAY + datetime.timedelta(9)
+    made = bucket(
+        1,
+        trade("adbe", DAY, "1") | {"amount": 10},
+        trade("adbe", later, "3") | {"amount": 4, "transaction_code": "sell"},
+        trade("sap", DAY, "1") | {"amount": 5, "price": "?"},
+    )  # fmt: skip
+    assert [(each.symbol, each.pieces, each.worth) for each in holdings(trades_of(made))] == [
+        ("adbe", 6, Decimal(18)), ("sap", 5, None),
+    ]  # fmt: skip
+
+
+def test_the_charts_have_the_numbers_of_their_tables_and_csv(client, owner):
+    record = customer("Anna", [1], linked=owner)
+    charts = {chart.key: (chart, url) for chart, url in client.get(reverse(PAGE)).context["charts"]}
+    chart, address = charts["value"]
+    assert chart.drawn == {
+        "shape": "bar", "labels": ["2020-01"],
+        "series": [{"label": "Bought", "values": [27.5]}, {"label": "Sold", "values": [0.0]}],
+    }  # fmt: skip
+    assert rows(client.get(address)) == [{"When": "2020-01", "Bought": "27.5", "Sold": "0"}]
+    assert address == reverse("finance:customer_chart", args=[record.pk, "value"])
+    assert [row["Symbol"] for row in rows(client.get(charts["holdings"][1]))] == ["ADBE", "TSLA"]
+
+
+FILTERS = [
+    ({}, ["tsla", "adbe", "sap"]),
+    ({"symbol": "sap"}, ["sap"]),
+    ({"code": "sell"}, ["sap"]),
+    ({"since": "2020-01-02"}, ["tsla", "adbe"]),
+    ({"until": "2020-01-02"}, ["adbe", "sap"]),
+    ({"since": "2020-01-02", "until": "2020-01-02", "code": "buy"}, ["adbe"]),
+    ({"code": "sell", "symbol": "adbe"}, []),
+]
+
+
+@pytest.mark.parametrize(("query", "symbols"), FILTERS, ids=str)
+def test_the_trades_and_their_csv_are_those_that_were_asked_for(client, owner, query, symbols):
+    record = customer("Anna", [1], linked=owner)
+    bucket(1, trade("sap", DAY - datetime.timedelta(5), "7") | {"transaction_code": "sell"})
+    response = client.get(reverse(PAGE), query)
+    assert [row.record.symbol for row in response.context["trades"].page.object_list] == symbols
+    exported = rows(client.get(reverse("finance:customer_trades", args=[record.pk]), query))
+    assert [row["symbol"] for row in exported] == symbols
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        {"symbol": "none"}, {"symbol": "$where"}, {"code": "x"}, {"since": "yesterday"}, {"until": "9" * 5000},
+        {"since": "2020-01-02", "until": "2020-01-01"},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_wrong_filter_shows_and_exports_nothing_and_says_why(client, owner, query):
+    record = customer("Anna", [1], linked=owner)
+    response = client.get(reverse(PAGE), query)
+    assert response.status_code == 200
+    assert response.context["found"] == 0
+    assert "mend the field that is marked" in response.content.decode()
+    assert client.get(reverse("finance:customer_trades", args=[record.pk]), query).status_code == 400
+
+
+@pytest.mark.parametrize("page", ["x", "-1", "0", "9" * 5000])
+def test_any_page_of_trades_is_one_that_there_is(client, owner, page):
+    customer("Anna", [1], linked=owner)
+    assert client.get(reverse(PAGE), {"page": page}).status_code == 200
+
+
+def test_the_newest_trades_come_from_all_buckets():
+    for number in range(30):
+        bucket(
+            number % 3, *(trade(f"s{number}", DAY + datetime.timedelta(days), "1") for days in (number, 99 - number))
+        )
+    every = [trade for bucket in Transaction.objects.filter(account_id__in=[0, 1]) for trade in trades_of(bucket)]
+    found, complete = newest_trades([0, 1])
+    assert complete
+    assert found == sorted(every, key=lambda trade: trade.date, reverse=True)
+
+
+def test_more_trades_than_a_page_adds_up_leave_the_holdings_unknown(client, owner, monkeypatch):
+    monkeypatch.setattr(trades_module, "MOST_BUCKETS", 1)
+    customer("Anna", [1, 2], linked=owner)
+    text = client.get(reverse(PAGE)).content.decode()
+    assert "You have more trades than this page adds up: charts and trades below are of the newest ones." in text
+    assert "what you hold is not known here" in text
+
+
+def test_a_trade_that_is_not_as_expected_is_shown_as_far_as_it_goes(client, owner):
+    odd = [{}, {"symbol": 5, "price": "many", "total": Decimal128("NaN")}, {"price": "1e9999"}, {"amount": "x"}, 7]
+    made = Transaction.objects.create(
+        account_id=1, transaction_count=5, bucket_start_date=DAY, bucket_end_date=DAY, transactions=odd
+    )
+    customer("Anna", [1], linked=owner)
+    assert client.get(reverse(PAGE)).status_code == 200
+    client.force_login(user("technician"))
+    assert client.get(made.get_absolute_url()).status_code == 200
+
+
+def test_nobody_gets_the_charts_and_trades_of_somebody_else(client, owner):
+    customer("Anna", [1], linked=owner)
+    other = customer("Other", [2])
+    for address in ("trades", "value", "holdings", "unknown"):
+        assert client.get(f"/finance/customers/{other.pk}/{address}.csv").status_code == 404
+    assert client.get(f"/finance/customers/{owner.customer.pk}/unknown.csv").status_code == 404

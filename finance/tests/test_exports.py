@@ -1,0 +1,122 @@
+"""CSV of lists: exactly the rows that the list finds, safe in a spreadsheet, or a reason why there is none."""
+
+import csv
+import datetime
+import io
+from decimal import Decimal
+
+import pytest
+from django.http import StreamingHttpResponse
+from django.urls import reverse
+
+from finance import paging
+from finance.exports import cell
+from finance.models import Account, Customer
+from finance.tests.people import customer, user
+from finance.views import records
+
+pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+
+
+@pytest.fixture
+def get(client):
+    client.force_login(user("technician"))
+    return lambda name, **query: client.get(reverse(f"finance:{name}_export"), query)
+
+
+def rows(response):
+    assert isinstance(response, StreamingHttpResponse), response.status_code
+    return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode(), newline="")))
+
+
+def numbers(response):
+    return [int(row["account_id"]) for row in rows(response)]
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ({}, [1, 2, 3]), ({"sort": "-account_id"}, [3, 2, 1]), ({"sort": "-limit"}, [3, 2, 1]), ({"number": 2}, [2]),
+        ({"product": "Brokerage"}, [1, 2]), ({"limit_from": 20, "limit_to": 20}, [2]), ({"number": 9}, []),
+        ({"sort": "password", "user__password__startswith": "a", "per_page": 1, "page": 2}, [1, 2, 3]),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_it_has_exactly_what_the_list_finds_in_its_order(client, get, query, found):
+    Account.objects.create(account_id=1, limit=10, products=["Brokerage"])
+    Account.objects.create(account_id=2, limit=20, products=["Commodity", "Brokerage"])
+    Account.objects.create(account_id=3, limit=30, products=[])
+    assert numbers(get("account", **query)) == found
+    listed = client.get(reverse("finance:account_list"), query | {"per_page": 100}).context["page"].records
+    assert [account.account_id for account in listed] == found
+
+
+def test_it_is_read_in_chunks_without_gaps(get, monkeypatch):
+    monkeypatch.setattr(paging, "CHUNK", 4)
+    Account.objects.bulk_create(Account(account_id=number, limit=number % 3, products=[]) for number in range(21))
+    exported = numbers(get("account", sort="-limit"))
+    assert sorted(exported) == list(range(21))
+    assert [number % 3 for number in exported] == [2] * 7 + [1] * 7 + [0] * 7
+
+
+def test_a_customer_exports_only_what_is_theirs(client):
+    owner = user("customer")
+    customer("Ownwoman", [1, 2], linked=owner)
+    customer("Otherman", [3])
+    client.force_login(owner)
+    for name in ("account", "transaction"):
+        assert sorted(numbers(client.get(reverse(f"finance:{name}_export")))) == [1, 2]
+        assert numbers(client.get(reverse(f"finance:{name}_export"), {"number": 3})) == []
+    assert [row["name"] for row in rows(client.get(reverse("finance:customer_export")))] == ["Ownwoman"]
+    assert rows(client.get(reverse("finance:customer_export"), {"q": "Otherman"})) == []
+
+
+def test_no_cell_is_a_formula(get):
+    record = customer("=cmd|' /C calc'!A0", [1])
+    Customer.objects.filter(pk=record.pk).update(username="+1", email="@SUM(A1)", address="-2+3\r\n\t=x")
+    (row,) = rows(get("customer"))
+    assert row["name"] == "'=cmd|' /C calc'!A0"
+    assert (row["username"], row["email"], row["address"]) == ("'+1", "'@SUM(A1)", "'-2+3\r\n\t=x")
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (None, ""), (-5, -5), (Decimal("-1.50"), "-1.50"), (Decimal("1E+3"), "1000"), ("-5", "'-5"), ("\t=1", "'\t=1"),
+        ("\r=1", "'\r=1"), ("a=1", "a=1"), (["=1", "b"], "'=1, b"), (True, True), ("", ""),
+        (datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC), "2020-01-02T00:00:00+00:00"),
+    ],
+)  # fmt: skip
+def test_a_cell_is_what_it_was_unless_a_spreadsheet_would_run_it(value, written):
+    assert cell(value) == written
+
+
+@pytest.mark.parametrize("query", [{"number": "x"}, {"limit_from": "1e3"}, {"product": "$ne"}], ids=str)
+def test_a_search_with_an_error_exports_nothing(get, query):
+    Account.objects.create(account_id=1, limit=10, products=[])
+    response = get("account", **query)
+    assert response.status_code == 400
+    assert "Nothing was exported" in response.content.decode()
+
+
+def test_more_rows_than_a_file_has_are_refused_and_not_cut(get, monkeypatch):
+    monkeypatch.setattr(records, "LARGEST_EXPORT", 3)
+    Account.objects.bulk_create(Account(account_id=number, limit=1, products=[]) for number in range(4))
+    response = get("account")
+    assert response.status_code == 400
+    assert "more than 3 rows" in response.content.decode()
+    assert len(numbers(get("account", number=1))) == 1
+
+
+def test_it_is_a_download_that_nobody_else_caches(get):
+    response = get("account")
+    assert response["Content-Type"] == "text/csv; charset=utf-8"
+    assert response["Content-Disposition"] == 'attachment; filename="accounts.csv"'
+    assert response["Cache-Control"] == "private, no-store"
+
+
+def test_an_export_costs_two_questions_a_chunk(get, django_assert_max_num_queries):
+    for number in range(12):
+        customer(f"Anna {number}", [number])
+    with django_assert_max_num_queries(7):
+        assert len(rows(get("customer"))) == 12

@@ -1,0 +1,194 @@
+"""What senior management sees: exact figures from MongoDB, as of a time that is told, also while it is away."""
+
+import csv
+import datetime
+import io
+from decimal import Decimal
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.urls import reverse
+
+from finance import figures, rollup
+from finance.models import Figures, Transaction
+from finance.tests.people import DAY, customer, trade, user
+
+pytestmark = pytest.mark.django_db(transaction=True)
+PAGE = "finance:totals_dashboard"
+LONG = "0.1000000000000000000000000000000000000000000000001"
+
+
+@pytest.fixture
+def get(client, settings):
+    settings.SYNC_INLINE_TIMEOUT = 10  # a busy machine shall not leave it to the relay
+    client.force_login(user("manager"))
+    return lambda **query: client.get(reverse(PAGE), query)
+
+
+@pytest.fixture
+def data(get, mongo):
+    """Two customers' trades of January 2020, one sold in 2019, and one that is not as expected; computed."""
+    customer("Anna", [1, 2])
+    customer("Bert", [3])
+    earlier = datetime.datetime(2019, 12, 31, 23, tzinfo=datetime.UTC)
+    Transaction.objects.create(
+        account_id=3, transaction_count=4, bucket_start_date=earlier, bucket_end_date=DAY,
+        transactions=[
+            trade("long", DAY, "1") | {"total": LONG}, trade("bad", DAY, "1") | {"total": "?"},
+            trade("sap", earlier, "10") | {"transaction_code": "sell"}, {"symbol": "sap", "amount": 1, "total": "1"},
+        ],
+    )  # fmt: skip
+    call_command("refresh_totals")
+
+
+def charts(response):
+    return {chart.key: chart for chart, _ in response.context["charts"]}
+
+
+def rows(response):
+    return list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode())))
+
+
+def test_it_adds_up_what_was_traded_to_the_28th_digit(get, data):
+    response = get(first="2020-01", last="2020-01")
+    found = charts(response)
+    assert found["value"].rows == [("2020-01", Decimal("82.6"), 0, Decimal("82.6"))]
+    assert found["pieces"].rows == [("2020-01", 16, 8)]
+    assert [(row[0], row[3], row[5]) for row in found["symbols"].rows] == [
+        ("ADBE", 63, 3), ("TSLA", Decimal("19.5"), 3), ("LONG", Decimal("0.1"), 1), ("BAD", 0, 1),
+    ]  # fmt: skip
+    total = Decimal("82.6")
+    assert found["products"].rows == [("Brokerage", total, 16, 8, 3, 27000)]
+    assert found["tiers"].rows == [("Gold", total, 16, 8, 2)]
+    assert [(row[0], row[1]) for row in found["customers"].rows] == [
+        ("Anna", 55), ("Bert", Decimal("27.6"))
+    ]  # fmt: skip
+    text = response.content.decode()
+    assert "The value of 1 trade is not readable" in text
+    assert "1 trade has no date" in text
+
+
+def test_it_compares_with_the_range_before(get, data):
+    totals = {total.label: total for total in get(first="2020-01", last="2020-01").context["dashboard"].totals}
+    assert totals["Trades"].value == 8
+    assert totals["Trades"].change == 700.0
+    assert totals["Bought"].change is None  # nothing was bought before: there is no percentage of that
+    assert totals["Sold"].change == -100.0
+
+
+def test_it_shows_no_comparison_where_there_is_nothing_before(get, data):
+    response = get(first="2019-12", last="2020-01")
+    assert response.context["dashboard"].report.before is None
+    assert "There are no trades from before this range" in response.content.decode()
+
+
+def test_many_months_are_shown_by_years(get, data):
+    response = get(first="2010-01", last="2020-12")
+    assert [row[0] for row in charts(response)["value"].rows] == [str(year) for year in range(2010, 2021)]
+
+
+@pytest.mark.parametrize(
+    "query",
+    [{"first": "x"}, {"last": "2020-13"}, {"first": "0000-01"}, {"first": "2020-02", "last": "2020-01"},
+     {"first": "9" * 5000}, {"last": "$gt"}, {"first[$gt]": ""}],
+    ids="{0!s:.30}".format,
+)  # fmt: skip
+def test_a_wrong_range_is_named_and_never_breaks_the_page(get, data, query):
+    response = get(**query)
+    assert response.status_code == 200
+    assert bool(response.context["dashboard"].form.errors) == ("first[$gt]" not in query)
+
+
+@pytest.mark.parametrize("chart", ["value", "pieces", "balance", "symbols", "products", "tiers", "customers"])
+def test_each_chart_has_its_csv_with_the_same_numbers_in_the_same_range(client, get, data, chart):
+    query = {"first": "2019-12", "last": "2020-01"}
+    shown = charts(get(**query))[chart]
+    header, *lines = rows(client.get(reverse("finance:totals_chart", args=[chart]), query))
+    assert header == list(shown.columns)
+    assert [line[0] for line in lines] == [str(row[0]) for row in shown.rows]
+    assert [Decimal(line[1]) for line in lines] == [row[1] for row in shown.rows]
+    assert lines
+
+
+def test_there_is_no_csv_of_what_is_no_chart(client, get):
+    assert client.get("/dashboard/management/secrets.csv").status_code == 404
+
+
+def test_a_csv_of_what_is_not_known_is_refused(client, get, mongod):
+    mongod.kill()
+    assert client.get(reverse("finance:totals_chart", args=["value"])).status_code == 503
+
+
+def test_the_first_visit_computes_what_it_shows(get, mongo):
+    customer("Anna", [1])
+    dashboard = get().context["dashboard"]
+    deadline = datetime.datetime.now() + datetime.timedelta(seconds=30)
+    while dashboard.data is None and datetime.datetime.now() < deadline:
+        dashboard = get().context["dashboard"]
+    assert dashboard.report.total.trades == 2
+
+
+def test_without_any_trade_it_says_so(get, mongo):
+    call_command("refresh_totals")
+    assert "Nothing has been traded yet" in get().content.decode()
+
+
+def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, data, mongod):
+    as_of = Figures.objects.get(key=rollup.TOTALS).as_of
+    Figures.objects.update(due_at=as_of)  # due, were it not away
+    mongod.kill()
+    response = get(first="2020-01", last="2020-01")
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert "MongoDB does not answer now. You see the last known figures" in text
+    assert f"as of {as_of:%Y-%m-%d %H:%M:%S}" in text
+    assert charts(response)["pieces"].rows == [("2020-01", 16, 8)]
+    assert charts(response)["customers"].rows == []
+    assert "They are not known for this range" in text
+    assert Figures.objects.get(key=rollup.TOTALS).claim == ""
+
+
+def test_while_mongodb_is_away_and_nothing_is_known_it_shows_no_figure_at_all(get, mongod):
+    mongod.kill()
+    response = get()
+    assert response.status_code == 200
+    assert "all figures are unknown" in response.content.decode()
+    assert "Value traded" not in response.content.decode()
+
+
+def test_a_page_asks_few_questions_however_much_there_is(get, data, django_assert_max_num_queries):
+    get(first="2020-01", last="2020-01")
+    for key in rollup.kept():
+        rollup.refresh(key, force=True)
+    with django_assert_max_num_queries(8):
+        get(first="2020-01", last="2020-01")
+
+
+def test_one_process_at_a_time_computes(data):
+    Figures.objects.update(claim="another", due_at=datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC))
+    assert not rollup.refresh(force=True)
+    with pytest.raises(CommandError, match="left to another process") as error:
+        call_command("refresh_totals")
+    assert error.value.returncode == 1
+
+
+def test_a_claim_that_has_run_out_is_taken_over(data):
+    Figures.objects.update(claim="dead", due_at=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    assert rollup.refresh()
+    assert Figures.objects.get(key=rollup.TOTALS).claim == ""
+
+
+def test_fresh_figures_are_left_as_they_are(data, capsys):
+    call_command("refresh_totals", if_due=True)
+    assert "totals: fresh" in capsys.readouterr().out
+
+
+def test_the_command_says_in_one_line_that_mongodb_is_away(mongod, monkeypatch):
+    mongod.kill()
+    monkeypatch.setattr(figures, "LONGEST", 1.0)
+    with pytest.raises(CommandError, match="MongoDB does not answer") as error:
+        call_command("refresh_totals")
+    assert error.value.returncode == 2
+    row = Figures.objects.get(key=rollup.TOTALS)
+    assert row.claim == ""
+    assert "MongoDB does not answer" in row.error

@@ -1,0 +1,115 @@
+"""The forms in which documents come, and how a broken one is told apart from its neighbours."""
+
+import json
+import tracemalloc
+from collections import Counter
+
+import pytest
+
+from finance.reading import Reader
+from finance.tests.files import write
+
+DOCUMENTS = [{"_id": number, "text": 'a {"b"} [\\\n]', "inner": [{"c": {}}, []]} for number in range(3)]
+FORMS = {
+    "lines": "\n".join(map(json.dumps, DOCUMENTS)),
+    "lines with an end": "\n".join(map(json.dumps, DOCUMENTS)) + "\n",
+    "Windows' lines": "\r\n".join(map(json.dumps, DOCUMENTS)),
+    "blank lines": "\n\n" + "\n \n\n".join(map(json.dumps, DOCUMENTS)) + "\n\n",
+    "BOM": "\ufeff" + "\n".join(map(json.dumps, DOCUMENTS)),
+    "many lines each": "\n".join(json.dumps(document, indent=2) for document in DOCUMENTS),
+    "array": json.dumps(DOCUMENTS),
+    "array of lines": "[" + ",\n".join(map(json.dumps, DOCUMENTS)) + "]\n",
+    "array of many lines each": json.dumps(DOCUMENTS, indent="\t"),
+    "array with a BOM": "\ufeff  " + json.dumps(DOCUMENTS),
+}
+
+
+def read(path):
+    return [(piece.line, piece.text) for piece in Reader(path)]
+
+
+@pytest.mark.parametrize("suffix", [".json", ".json.gz"])
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_it_reads_every_form(tmp_path, text, suffix):
+    assert [json.loads(text) for _, text in read(write(tmp_path / f"x{suffix}", text))] == DOCUMENTS
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_it_reads_every_form_however_it_is_cut(tmp_path, monkeypatch, text, size):
+    monkeypatch.setattr("finance.reading.CHUNK", size)
+    assert [json.loads(text) for _, text in read(write(tmp_path / "x.json", text))] == DOCUMENTS
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "[]", " [ ]\n", "\ufeff"])
+def test_it_finds_nothing_in_an_empty_file(tmp_path, text):
+    assert read(write(tmp_path / "x.json", text)) == []
+
+
+def test_it_knows_the_line_on_which_a_document_begins(tmp_path):
+    text = '\n{"a":\n 1}\n\n{"b": 2}\n{"c":\n  [\n  ]\n}\n{"d": 4}'
+    assert [line for line, _ in read(write(tmp_path / "x.json", text))] == [2, 5, 6, 10]
+
+
+def test_it_gives_up_only_the_broken_line(tmp_path):
+    text = '{"a": 1\n{"b": "open}\n{"c": 3}}\noops\nagain\n{"d": 4}'
+    assert read(write(tmp_path / "x.json", text)) == [
+        (1, '{"a": 1'), (2, '{"b": "open}'), (3, '{"c": 3}}'), (4, "oops"), (5, "again"), (6, '{"d": 4}'),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("broken", ['{"_id": 1, "x": }', '{"_id": 1, "x": [}', '{"_id": 1, "x": "open}', "oops", "}"])
+@pytest.mark.parametrize("between", [",", ",\n"])
+def test_it_gives_up_only_the_broken_document_of_an_array(tmp_path, broken, between):
+    text = "[" + between.join(['{"_id": 0}', broken, '{"_id": 2}', '{"_id": 3}']) + "]"
+    texts = [text.strip() for _, text in read(write(tmp_path / "x.json", text))]
+    assert texts[0] == '{"_id": 0}'
+    assert texts[-1] == '{"_id": 3}'
+    assert texts[-2] == '{"_id": 2}'
+    assert len(texts) == 4
+
+
+def test_it_says_where_a_compressed_file_is_damaged(tmp_path):
+    path = write(tmp_path / "x.json.gz", "\n".join(json.dumps({"_id": number}) for number in range(50_000)))
+    path.write_bytes(path.read_bytes()[:-3000])
+    *pieces, last = Reader(path)
+    assert len(pieces) > 1000
+    assert "the file is damaged from here on" in last.problem
+
+
+def test_it_says_that_a_file_is_not_compressed_at_all(tmp_path):
+    path = tmp_path / "x.json.gz"
+    path.write_bytes(b'{"_id": 1}')
+    assert [piece.problem.startswith("the file is damaged") for piece in Reader(path)] == [True]
+
+
+@pytest.mark.parametrize("array", [False, True])
+def test_it_refuses_a_document_that_is_too_long_and_goes_on(tmp_path, monkeypatch, array):
+    monkeypatch.setattr("finance.reading.LONGEST", 2000)
+    monkeypatch.setattr("finance.reading.CHUNK", 100)
+    texts = ['{"_id": 1}', json.dumps({"_id": 2, "x": "x" * 2500}), '{"_id": 3}']
+    text = "[" + ",\n".join(texts) + "]" if array else "\n".join(texts)
+    problems = Counter(bool(piece.problem) for piece in Reader(write(tmp_path / "x.json", text)))
+    assert problems[True] == 1
+    assert problems[False] >= 2
+    assert '{"_id": 3}' in [text for _, text in read(tmp_path / "x.json")]
+
+
+@pytest.mark.parametrize("form", ["lines", "array", "indented"])
+def test_it_needs_the_same_memory_for_any_file(tmp_path, monkeypatch, form):
+    monkeypatch.setattr("finance.reading.CHUNK", 1 << 14)
+    document = {"_id": 1, "values": [{"n": number} for number in range(300)]}
+    path = tmp_path / "x.json"
+    with path.open("w") as file:  # some 1 MB, or 3 MB indented
+        file.write("[" if form == "array" else "")
+        text = json.dumps(document, indent=2 if form == "indented" else None)
+        for number in range(300):
+            file.write(("," if form == "array" and number else "") + text + ("" if form == "array" else "\n"))
+        file.write("]" if form == "array" else "")
+    tracemalloc.start()
+    try:
+        assert sum(1 for _ in Reader(path)) == 300
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 400_000

@@ -1,0 +1,111 @@
+"""Every page and every kind of person: who gets in, and who is told that there is nothing."""
+
+import datetime
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
+from django.urls import reverse
+
+from finance import rollup
+from finance.models import Account, Customer, Figures, Transaction
+from finance.tests.people import DAY, KINDS, customer, user
+from finance.urls import urlpatterns
+
+pytestmark = pytest.mark.django_db
+
+#                       customer, theirs | another's | technician | manager | nobody
+TABLE = {
+    "customer_dashboard": (200, None, 403, 403, 403),
+    "totals_dashboard": (403, None, 403, 200, 403),
+    "totals_chart": (403, None, 403, 200, 403),
+    "customer_trades": (200, 404, 200, 200, 403),
+    "customer_chart": (200, 404, 200, 200, 403),
+    "account_list": (200, None, 200, 200, 403),
+    "account_export": (200, None, 200, 200, 403),
+    "account_create": (403, None, 200, 403, 403),
+    "account_edit": (403, 403, 200, 403, 403),
+    "account_delete": (403, 403, 200, 403, 403),
+    "account_detail": (200, 404, 200, 200, 403),
+    "customer_list": (200, None, 200, 200, 403),
+    "customer_export": (200, None, 200, 200, 403),
+    "customer_create": (403, None, 200, 403, 403),
+    "customer_edit": (403, 403, 200, 403, 403),
+    "customer_delete": (403, 403, 200, 403, 403),
+    "customer_detail": (200, 404, 200, 200, 403),
+    "transaction_list": (200, None, 200, 200, 403),
+    "transaction_export": (200, None, 200, 200, 403),
+    "transaction_create": (403, None, 200, 403, 403),
+    "transaction_edit": (403, 403, 200, 403, 403),
+    "transaction_delete": (403, 403, 200, 403, 403),
+    "transaction_detail": (200, 404, 200, 200, 403),
+}
+CHARTS = {"totals_chart": ["value"], "customer_chart": ["value"]}
+MODELS = {"account": Account, "customer": Customer, "transaction": Transaction}
+
+
+NOTHING = {"customers": 0, "accounts": 0, "buckets": 0} | dict.fromkeys(
+    ("symbols", "products", "tiers", "held", "tiered"), ()
+)
+LATER = datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC)
+
+
+def test_the_table_names_every_page():
+    assert set(TABLE) == {pattern.name for pattern in urlpatterns}
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_each_page_is_for_those_whom_the_table_says(client, name):
+    Figures.objects.create(key=rollup.TOTALS, data=NOTHING, as_of=DAY, due_at=LATER, asked_at=DAY)
+    people = {kind: user(kind) for kind in KINDS}
+    customer("Own", [1, 2], linked=people["customer"])
+    customer("Other", [3])
+    theirs, others = [], []
+    rest = CHARTS.get(name, [])
+    if name.endswith(("_detail", "_edit", "_delete")) or name in ("customer_trades", "customer_chart"):
+        model = MODELS[name.split("_")[0]]
+        own = model.objects.visible_to(people["customer"])
+        theirs, others = [own.first().pk], [model.objects.exclude(pk__in=own.values("pk")).first().pk]
+    own_status, others_status, *staff = TABLE[name]
+    assert client.get(reverse(f"finance:{name}", args=[*theirs, *rest])).status_code == 302
+    client.force_login(people["customer"])
+    assert client.get(reverse(f"finance:{name}", args=[*theirs, *rest])).status_code == own_status
+    if others_status:
+        assert client.get(reverse(f"finance:{name}", args=[*others, *rest])).status_code == others_status
+    for kind, status in zip(("technician", "manager", "nobody"), staff, strict=True):
+        client.force_login(people[kind])
+        assert client.get(reverse(f"finance:{name}", args=[*theirs, *rest])).status_code == status, kind
+
+
+@pytest.mark.parametrize("name", ["account_list", "customer_list", "transaction_list"])
+def test_lists_show_customers_only_what_is_theirs(client, name):
+    owner = user("customer")
+    customer("Ownwoman", [11111], linked=owner)
+    customer("Otherman", [22222])
+    client.force_login(owner)
+    text = client.get(reverse(f"finance:{name}")).content.decode()
+    assert "Ownwoman" in text or "11111" in text
+    assert "Otherman" not in text
+    assert "22222" not in text
+
+
+def test_a_page_that_does_not_exist_looks_as_one_of_somebody_else(client):
+    client.force_login(user("customer"))
+    assert client.get(reverse("finance:account_detail", args=["0" * 24])).status_code == 404
+
+
+def test_the_visible_records_are_known_by_the_link_alone():
+    """Neither name nor email make somebody the customer."""
+    someone = user("customer", "anna")
+    customer("anna", [1])
+    for model in MODELS.values():
+        assert not model.objects.visible_to(someone).exists()
+        assert not model.objects.visible_to(AnonymousUser()).exists()
+
+
+def test_visibility_asks_for_the_customer_once(django_assert_num_queries):
+    customer("Own", [1], linked=user("customer"))
+    owner = get_user_model().objects.get()
+    assert not owner.has_perm("finance.view_all")  # is cached as well
+    with django_assert_num_queries(3):
+        assert len(Account.objects.visible_to(owner)) == len(Transaction.objects.visible_to(owner)) == 1

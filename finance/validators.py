@@ -1,0 +1,75 @@
+"""What the embedded parts of a record have to look like. Fields beyond those named here are allowed, and are kept."""
+
+import datetime
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from bson import DatetimeMS, Decimal128, Int64
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+INT32 = range(-(2**31), 2**31)
+
+
+def array_of_names(value: Any) -> None:
+    """An array of strings, such as an account's products."""
+    if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
+        raise ValidationError(_("Enter an array of names."))
+
+
+def array_of_account_numbers(value: Any) -> None:
+    """An array of int32 numbers. Queries are made from them, so nothing else may slip in."""
+    if not isinstance(value, list) or not all(type(item) is int and item in INT32 for item in value):
+        raise ValidationError(_("Enter an array of account numbers (int32)."))
+
+
+def tiers(value: Any) -> None:
+    """An object that holds, by the tier's id, objects with a `tier`, its `benefits` and whether it is `active`."""
+    if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
+        raise ValidationError(_("Enter an object of tiers by id."))
+    for key, item in value.items():
+        if not isinstance(item.get("tier", ""), str):
+            raise ValidationError(_("Tier %(key)s: its name is not text."), params={"key": key})
+        array_of_names(item.get("benefits", []))
+
+
+def trades(value: Any) -> None:
+    """An array of objects whose date, amount, symbol, transaction_code, price and total, where given, are such."""
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValidationError(_("Enter an array of trades."))
+    for number, trade in enumerate(value):
+        for name, valid in TRADE.items():
+            if name in trade and not valid(trade[name]):
+                raise ValidationError(
+                    _("Trade %(number)s: %(name)s is of a wrong type."), params={"number": number, "name": name}
+                )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_date(value: Any) -> bool:
+    return isinstance(value, (datetime.datetime, DatetimeMS))
+
+
+def _is_whole(value: Any) -> bool:
+    return type(value) in (int, Int64)
+
+
+def _is_number(value: Any) -> bool:
+    """Text in the data, because it has up to 50 digits; Decimal128 would do for shorter ones."""
+    try:
+        return isinstance(value, Decimal128) or (isinstance(value, str) and Decimal(value).is_finite())
+    except InvalidOperation:
+        return False
+
+
+TRADE = {
+    "date": _is_date,
+    "amount": _is_whole,
+    "transaction_code": _is_text,
+    "symbol": _is_text,
+    "price": _is_number,
+    "total": _is_number,
+}

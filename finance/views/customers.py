@@ -1,0 +1,99 @@
+"""A customer's dashboard, and the CSV of what is on it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.auth.decorators import login_required, permission_required
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_safe
+
+from finance.access import records_visible, visible_or_404
+from finance.exports import csv_response
+from finance.filters import TradeFilter
+from finance.models import VIEW_OWN, Account, Customer, customer_of
+from finance.portfolio import holdings_chart, uses, value_chart
+from finance.tables import TradeTable
+from finance.tiers import tiers_of
+from finance.trades import Trade, newest_trades
+from finance.views.records import REFUSED
+
+ACCOUNTS_SHOWN = 50
+TRADES_SHOWN = 10
+
+
+@require_safe
+@login_required
+@permission_required(VIEW_OWN, raise_exception=True)
+def customer_dashboard(request: HttpRequest) -> HttpResponse:
+    """What is one's own; what to do next while no record is linked."""
+    customer = customer_of(request.user)
+    if customer is None:
+        return render(request, "finance/not_linked.html")
+    accounts = Account.objects.filter(account_id__in=customer.accounts).defer("extra").order_by("account_id", "pk")
+    trades, complete = newest_trades(customer.accounts)
+    search = TradeFilter(request.GET, symbols=_symbols(trades))
+    found = search.apply(trades)
+    table = TradeTable(found, sequence=("date", "account_id", "..."))
+    table.paginator = Paginator(table.rows, TRADES_SHOWN)
+    table.page = table.paginator.get_page(request.GET.get("page"))
+    charts = [value_chart(trades), holdings_chart(trades, complete)]
+    context = {
+        "customer": customer,
+        "uses": uses(accounts[:ACCOUNTS_SHOWN], trades),
+        "more_accounts": max(len(set(customer.accounts)) - ACCOUNTS_SHOWN, 0),
+        "charts": [(chart, reverse("finance:customer_chart", args=[customer.pk, chart.key])) for chart in charts],
+        "tiers": tiers_of(customer),
+        "search": search,
+        "searched": any(request.GET.get(name) for name in search.fields),
+        "found": len(found),
+        "has_trades": bool(trades),
+        "complete": complete,
+        "trades": table,
+    }
+    return render(request, "finance/customer_dashboard.html", context)
+
+
+@require_safe
+@records_visible
+def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
+    """CSV of exactly the trades that the dashboard has with these filters."""
+    customer = visible_or_404(request, Customer, pk)
+    trades, _complete = newest_trades(customer.accounts)
+    search = TradeFilter(request.GET, symbols=_symbols(trades))
+    found = search.apply(trades)
+    if not search.is_valid():
+        context = {
+            "problem": _("The search has an error, so that it is not clear what to export."),
+            "back": f"{reverse('finance:customer_dashboard')}?{request.GET.urlencode()}",
+        }
+        return render(request, "finance/export_refused.html", context, status=REFUSED)
+    columns = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
+    return csv_response("trades", columns, (_row(trade) for trade in found))
+
+
+@require_safe
+@records_visible
+def customer_chart(request: HttpRequest, pk: str, chart: str) -> HttpResponseBase:
+    """CSV of the numbers of one chart."""
+    customer = visible_or_404(request, Customer, pk)
+    trades, complete = newest_trades(customer.accounts)
+    if chart == "value":
+        made = value_chart(trades)
+    elif chart == "holdings":
+        made = holdings_chart(trades, complete)
+    else:
+        raise Http404
+    return csv_response(chart, made.columns, made.rows)
+
+
+def _symbols(trades: list[Trade]) -> list[str]:
+    return sorted({trade.symbol for trade in trades if trade.symbol})
+
+
+def _row(trade: Trade) -> list[Any]:
+    return [trade.date, trade.account_id, trade.symbol, trade.code, trade.amount, trade.price, trade.total]
