@@ -1,0 +1,91 @@
+"""Writing the audit log: take a `snapshot`, do it, `record` it, all in one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from allauth.account.adapter import get_adapter
+from django.core.exceptions import PermissionDenied
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db.models import Field, Model
+from django.http import HttpRequest
+
+from audit.models import Act, Entry
+
+SECRET = frozenset({"password"})
+HIDDEN = "***"  # what is kept of a secret: that it changed
+LONGEST = 10_000  # characters kept of one value
+
+
+class Object(NamedTuple):
+    """What an act was done to, if it is no row."""
+
+    model: str
+    key: str = ""
+    text: str = ""
+
+
+def snapshot(obj: Model) -> dict[str, Any]:
+    """The fields of a row as JSON has them, relations to many as sorted keys; `before` or `after` of `record`."""
+    deferred = obj.get_deferred_fields()
+    meta = obj._meta
+    values = {field.name: _plain(field, obj) for field in meta.concrete_fields if field.attname not in deferred}
+    if obj.pk is not None:
+        many = {field.name: getattr(obj, field.name) for field in meta.many_to_many}
+        values |= {name: sorted(map(str, rows.values_list("pk", flat=True))) for name, rows in many.items()}
+    return values
+
+
+def _plain(field: Field, obj: Model) -> Any:
+    value = field.value_from_object(obj)
+    return value if value is None or isinstance(value, (bool, int, str)) else field.value_to_string(obj)
+
+
+def record(
+    by: HttpRequest | None,
+    act: Act,
+    what: Model | Object,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+    *,
+    secret: Collection[str] = SECRET,
+) -> None:
+    """Keeps that `by` did this. Of `before` and `after` only what differs; a change of nothing is not kept.
+
+    by: the request of who did it; None for a command.
+    secret: fields of which no value is kept.
+    """
+    old, new = _difference(before or {}, after or {}, secret)
+    if act == Act.CHANGE and not (old or new):
+        return
+    if isinstance(what, Model):
+        what = Object(what._meta.label_lower, str(what.pk), str(what))
+    Entry.objects.create(
+        **_whom(by), act=act, model=what.model, key=what.key[:255], text=what.text[:255], before=old, after=new
+    )
+
+
+def _whom(by: HttpRequest | None) -> dict[str, Any]:
+    if by is None:
+        return {}
+    try:
+        address = get_adapter().get_client_ip(by)
+    except PermissionDenied:  # a proxy that does not say for whom it asks
+        address = None
+    return {"who": by.user.get_username(), "who_id": str(by.user.pk or ""), "address": address}
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any], secret: Collection[str]) -> tuple[Any, ...]:
+    """Of both sides the fields that differ."""
+    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    return tuple(
+        {name: HIDDEN if name in secret else _short(side[name]) for name in changed if name in side}
+        for side in (before, after)
+    )
+
+
+def _short(value: Any) -> Any:
+    text = value if isinstance(value, str) else json.dumps(value, cls=DjangoJSONEncoder)
+    return value if len(text) <= LONGEST else f"{text[:LONGEST]}…"

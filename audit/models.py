@@ -1,0 +1,58 @@
+"""The audit log: who did what to which object and when, what it was before and is after.
+
+An entry names people and objects by text and by key, not by reference: it outlives both. There is no permission to
+add, change or delete one; `audit_prune` ends those that are old enough.
+"""
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+
+class Act(models.TextChoices):
+    CREATE = "create", _("Created")
+    CHANGE = "change", _("Changed")
+    DELETE = "delete", _("Deleted")
+    APPROVE = "approve", _("Approved")
+    DECLINE = "decline", _("Declined")
+    RETRY = "retry", _("Retried")
+    DISCARD = "discard", _("Discarded")
+    DELIVER = "deliver", _("Delivered again")
+    PAUSE = "pause", _("Paused")
+    RESUME = "resume", _("Resumed")
+    VERIFY = "verify", _("Asked to verify")
+    REPAIR = "repair", _("Asked to repair")
+    BACKFILL = "backfill", _("Asked for a backfill")
+    STOP = "stop", _("Stopped")
+    PRUNE = "prune", _("Pruned")
+
+
+class Entry(models.Model):
+    """One act. Never changed; written in the transaction of what it tells of."""
+
+    at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
+    who = models.CharField(_("who"), max_length=150, blank=True, help_text=_("As they were called; empty: a command."))
+    who_id = models.CharField(max_length=40, blank=True, help_text=_("Their user's key."))
+    act = models.CharField(_("act"), max_length=20, choices=Act.choices, db_index=True)
+    model = models.CharField(_("kind of object"), max_length=200, blank=True, help_text=_("Such as finance.account."))
+    key = models.CharField(_("key"), max_length=255, blank=True)
+    text = models.CharField(_("object"), max_length=255, blank=True, help_text=_("As it was called."))
+    before = models.JSONField(_("before"), default=dict, encoder=DjangoJSONEncoder, help_text=_("What changed, only."))
+    after = models.JSONField(_("after"), default=dict, encoder=DjangoJSONEncoder, help_text=_("The same fields."))
+    address = models.GenericIPAddressField(_("address"), null=True)
+
+    class Meta:
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["who"], name="audit_entry_who"),
+            models.Index(fields=["model", "key"], name="audit_entry_object"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.who or '-'}: {self.get_act_display()} {self.text or self.key}"
+
+    @property
+    def fields(self) -> list[tuple[str, object, object]]:
+        """(name, before, after) of each field that changed; None where it was not, or is not any more."""
+        return [(name, self.before.get(name), self.after.get(name)) for name in sorted({**self.before, **self.after})]
