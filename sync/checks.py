@@ -1,0 +1,182 @@
+"""System checks: a misconfiguration that would lose changes is refused before anything runs."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error
+from django.db import connections, models
+from pymongo.errors import PyMongoError
+from pymongo.uri_parser import parse_uri
+
+from sync import conf
+from sync.capture import MirroredQuerySet
+from sync.fields import DocumentField
+from sync.mapping import codec, mirrored_fields
+from sync.models import Mirror, MirroredModel
+from sync.registry import KAFKA, mirrored_models, published, targets
+
+DECIMAL128_DIGITS = 34
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E001 to E003, E018: the addresses of MongoDB and Kafka, the times, the isolation level."""
+    errors: list[CheckMessage] = []
+    others = {f"SYNC_TARGETS[{alias!r}]": uri for alias, uri in conf.TARGETS.items()}
+    addresses = {"MONGODB_URI": settings.MONGODB_URI} | others
+    for name, uri in addresses.items():
+        if problem := _address_problem(uri):
+            hint = "mongodb://host:27017/analytics?replicaSet=rs0"
+            errors.append(Error(f"{name} {problem}", hint=hint, id="sync.E001"))
+    if KAFKA in conf.TARGETS:
+        errors.append(Error(f"{KAFKA!r} in SYNC_TARGETS is what is published, not a database.", id="sync.E001"))
+    if published() and not conf.KAFKA.get("bootstrap.servers"):
+        labels = " and ".join(target.label for target in published())
+        hint = 'SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and what else librdkafka needs to connect.'
+        errors.append(Error(f"{labels} is published, and SYNC_KAFKA has no bootstrap.servers.", hint, id="sync.E018"))
+    if not (0 < conf.INLINE_TIMEOUT < conf.LEASE and 0 < conf.TIMEOUT < conf.LEASE):
+        hint = "A delivery has to end before others may take its changes."
+        errors.append(
+            Error("SYNC_TIMEOUT and SYNC_INLINE_TIMEOUT must be shorter than SYNC_LEASE.", hint, id="sync.E002")
+        )
+    if not conf.INLINE_TIMEOUT < conf.CONFIRM:
+        hint = "A relay confirms what inline delivery has ended, one way or the other."
+        errors.append(Error("SYNC_CONFIRM must be longer than SYNC_INLINE_TIMEOUT.", hint, id="sync.E002"))
+    if conf.SETTLE <= conf.LEASE:
+        hint = "A delete is delivered once more when every insert begun before it can land no more."
+        errors.append(Error("SYNC_SETTLE must be longer than SYNC_LEASE.", hint, id="sync.E002"))
+    if min(conf.INLINE_MAX_KEYS, conf.BATCH, conf.MAX_ATTEMPTS, conf.KAFKA_PARTITIONS) < 1:
+        errors.append(
+            Error(
+                "SYNC_INLINE_MAX_KEYS, SYNC_BATCH, SYNC_MAX_ATTEMPTS and SYNC_KAFKA_PARTITIONS start at 1.",
+                id="sync.E002",
+            )
+        )
+    for alias, database in settings.DATABASES.items():
+        level = database.get("OPTIONS", {}).get("isolation_level", "read committed")
+        if database["ENGINE"].endswith("mysql") and (level or "").lower() != "read committed":
+            hint = "Set OPTIONS['isolation_level'] = 'read committed': a deliverer has to read what is committed now."
+            errors.append(Error(f"The database {alias!r} is not used with READ COMMITTED.", hint, id="sync.E003"))
+    return errors
+
+
+def _address_problem(uri: str) -> str:
+    try:
+        named = parse_uri(uri, validate=True, warn=False)["database"] if uri else None
+    except (PyMongoError, ValueError) as error:
+        return f"cannot be read: {error}"
+    return "" if named else "names no database."
+
+
+def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E010 to E017: each mirrored model, its targets, and no collection twice."""
+    errors: list[CheckMessage] = []
+    collections: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for model in apps.get_models():
+        if issubclass(model, MirroredModel) and not isinstance(getattr(model, "mirror", None), Mirror):
+            errors.append(Error(f"{model._meta.label} does not say where it is mirrored.",
+                                'Declare mirror = Mirror("collection").', obj=model, id="sync.E010"))  # fmt: skip
+    for model in mirrored_models():
+        for target in targets(model):
+            collections[target.lane, target.place].append(model._meta.label)
+            if target.lane not in {"", KAFKA, *conf.TARGETS}:
+                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.lane!r}."
+                errors.append(Error(problem, "Give the address of its database there.", obj=model, id="sync.E017"))
+        errors += [*_managers(model), *_options(model), *_fields(model)]
+    for (_, collection), labels in collections.items():
+        if len(labels) > 1:
+            errors.append(Error(f"The collection {collection!r} mirrors {' and '.join(labels)}.",
+                                "Each needs a collection of its own.", id="sync.E011"))  # fmt: skip
+    return errors
+
+
+def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E019: no foreign key of a mirrored table changes its rows by itself, which neither ORM nor binary log sees.
+
+    Django makes none; a table that was altered by hand may have one. Runs with `migrate` and `check --database`.
+    """
+    tables = {model._meta.db_table for model in mirrored_models()}
+    hint = "Let it be ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes what depends on a row by itself."
+    return [
+        Error(f"The foreign key from {table} to {other} has {action}, which changes rows unseen.", hint, id="sync.E019")
+        for alias in databases or ()
+        for table, other, action in _foreign_key_actions(connections[alias], tables)
+    ]
+
+
+def _foreign_key_actions(connection: Any, tables: set[str]) -> Iterator[tuple[str, str, str]]:
+    """(table, the table it refers to, `ON DELETE CASCADE`) for each action that changes rows of `tables`."""
+    keys: list[tuple[str, str, str, str]] = []
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute(
+                "SELECT table_name, referenced_table_name, delete_rule, update_rule"
+                " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+                " ORDER BY table_name, constraint_name"
+            )
+            keys = [key for key in cursor.fetchall() if key[0] in tables]
+        elif connection.vendor == "sqlite":
+            for table in sorted(tables):
+                cursor.execute(f"PRAGMA foreign_key_list({connection.ops.quote_name(table)})")
+                keys += [(table, row[2], row[6], row[5]) for row in cursor.fetchall()]
+    for table, other, on_delete, on_update in keys:
+        for event, rule in (("DELETE", on_delete), ("UPDATE", on_update)):
+            if rule not in ("NO ACTION", "RESTRICT"):
+                yield table, other, f"ON {event} {rule}"
+
+
+def _managers(model: type[MirroredModel]) -> list[CheckMessage]:
+    managers = {manager.name: manager for manager in [*model._meta.managers, model._base_manager]}
+    return [
+        Error(
+            f"{model._meta.label}.{name} writes without recording changes.",
+            "Make it with MirroredManager.from_queryset(...), and let Meta inherit MirroredModel.Meta.",
+            obj=model,
+            id="sync.E012",
+        )
+        for name, manager in managers.items()
+        if not isinstance(manager.get_queryset(), MirroredQuerySet)
+    ]
+
+
+def _options(model: type[MirroredModel]) -> list[CheckMessage]:
+    options = model.mirror
+    fields = {field.name: field for field in model._meta.concrete_fields}
+    errors: list[CheckMessage] = [
+        Error(f"{model._meta.label} has no field {name!r} to exclude.", obj=model, id="sync.E013")
+        for name in options.exclude
+        if name not in fields
+    ]
+    if options.extra and not isinstance(fields.get(options.extra), DocumentField):
+        errors.append(Error(f"{model._meta.label}.{options.extra} must be a DocumentField.", obj=model, id="sync.E013"))
+    return errors
+
+
+def _fields(model: type[MirroredModel]) -> list[CheckMessage]:
+    errors: list[CheckMessage] = [
+        Error(
+            f"{parent._meta.label}, a table that {model._meta.label} inherits from, is not mirrored.",
+            "Let it inherit MirroredModel, or make it abstract.",
+            model,
+            "sync.E016",
+        )
+        for parent in model._meta.all_parents
+        if not hasattr(parent, "mirror")
+    ]
+    for name, field in mirrored_fields(model):
+        if codec(field) is None:
+            hint = "Give the field to_bson() and from_bson(), or exclude it."
+            errors.append(
+                Error(f"There is no BSON type for {model._meta.label}.{field.name}.", hint, model, "sync.E014")
+            )
+        if isinstance(field, models.DecimalField) and (field.max_digits or 0) > DECIMAL128_DIGITS:
+            problem = f"{model._meta.label}.{field.name} has {field.max_digits} digits, Decimal128 holds 34."
+            errors.append(Error(problem, "Use fewer digits, or a CharField.", model, "sync.E015"))
+        if name == "_sync":
+            problem = f"{model._meta.label} has a field _sync, which is the mirror's own."
+            errors.append(Error(problem, obj=model, id="sync.E013"))
+    return errors

@@ -1,0 +1,33 @@
+"""The database's clock: leases are kept by machines whose own clocks differ."""
+
+import datetime
+from typing import Any
+
+from django.db import connections
+from django.db.models import DateTimeField, Func
+from django.db.models.sql import Query
+from django.utils.dateparse import parse_datetime
+
+
+class DatabaseNow(Func):
+    """Now, in UTC, by the clock of the database that evaluates it."""
+
+    function = "UTC_TIMESTAMP"
+    template = "%(function)s(6)"
+    arity = 0
+    output_field = DateTimeField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(
+            compiler, connection, template="STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW')", **context
+        )
+
+
+def database_now(using: str) -> datetime.datetime:
+    """Asks the database for its time, in UTC."""
+    expression, _ = Query(None).get_compiler(using).compile(DatabaseNow())  # type: ignore[arg-type]
+    with connections[using].cursor() as cursor:
+        cursor.execute(f"SELECT {expression}", [])
+        (now,) = cursor.fetchone()
+    # MySQL answers with a datetime, SQLite with text.
+    return parse_datetime(str(now)).replace(tzinfo=datetime.UTC)  # type: ignore[union-attr]

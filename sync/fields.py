@@ -1,0 +1,142 @@
+"""Model fields for data that also lives in MongoDB."""
+
+import datetime
+import json
+import math
+from typing import Any
+
+from bson import Int64, ObjectId, json_util
+from bson.codec_options import DatetimeConversion
+from bson.json_util import JSONMode, JSONOptions
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models.expressions import Col
+
+CANONICAL = JSONOptions(
+    json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+
+
+def new_object_id() -> str:
+    """A fresh ObjectId as 24 hex digits."""
+    return str(ObjectId())
+
+
+class ObjectIdField(models.CharField):
+    """An ObjectId in MongoDB, its 24 lower-case hex digits in SQL. Made in Python, so it is known before the INSERT."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("default", new_object_id)
+        kwargs["max_length"] = 24
+        super().__init__(*args, **kwargs)
+        self.validators = [*self.validators, RegexValidator(r"\A[0-9a-f]{24}\Z", "Enter 24 hexadecimal digits.")]
+
+    def to_python(self, value: Any) -> Any:
+        return None if value is None else str(value).lower()
+
+    def get_prep_value(self, value: Any) -> Any:
+        return self.to_python(super().get_prep_value(value))
+
+
+def to_extended_json(value: Any) -> Any:
+    """`value`, made of BSON's types, as data for json.dumps that `from_extended_json` gives back type for type.
+
+    Relaxed Extended JSON where that is exact (text, int32, finite double), canonical where it is not.
+    Raises ValueError for what BSON or JSON would alter: `$` keys, lone surrogates, microseconds.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        _refuse_lone_surrogates(value)
+        return value
+    if isinstance(value, int) and not isinstance(value, Int64):
+        if not -(2**63) <= value < 2**63:
+            raise ValueError(f"{value} does not fit BSON's 64-bit integer")
+        return value
+    if isinstance(value, float) and math.isfinite(value):
+        return value
+    if isinstance(value, dict):
+        return {_key(key): to_extended_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_extended_json(item) for item in value]
+    if isinstance(value, datetime.datetime) and value.microsecond % 1000:
+        raise ValueError(f"{value.isoformat()} has microseconds; BSON dates hold milliseconds")
+    return json_util.default(value, CANONICAL)
+
+
+def _refuse_lone_surrogates(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueError(f"{text!r} has a lone surrogate, which is not text") from None
+
+
+def _key(key: Any) -> str:
+    if not isinstance(key, str):
+        raise ValueError(f"the key {key!r} is not text")
+    if key.startswith("$"):
+        raise ValueError(f"the key {key!r} begins with '$', which Extended JSON and MongoDB reserve")
+    if "\0" in key:
+        raise ValueError(f"the key {key!r} has a NUL byte, which BSON keys cannot have")
+    _refuse_lone_surrogates(key)
+    return key
+
+
+def from_extended_json(data: dict) -> Any:
+    """json.loads' object_hook: the BSON value for one decoded JSON object."""
+    return json_util.object_hook(data, CANONICAL)
+
+
+def restore(value: Any) -> Any:
+    """`value` with whatever Extended JSON is in it turned into BSON's types; the inverse of `to_extended_json`."""
+    if isinstance(value, dict):
+        return from_extended_json({key: restore(item) for key, item in value.items()})
+    if isinstance(value, list):
+        return [restore(item) for item in value]
+    return value
+
+
+class ExtendedJSONEncoder(json.JSONEncoder):
+    def encode(self, o: Any) -> str:
+        return super().encode(to_extended_json(o))
+
+
+class ExtendedJSONDecoder(json.JSONDecoder):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(object_hook=from_extended_json, **kwargs)
+
+
+_DECODER = ExtendedJSONDecoder()  # Django makes one for every value that it reads
+
+
+class DocumentField(models.JSONField):
+    """A BSON value (array, embedded document, ...) in one column, as Extended JSON.
+
+    The column is text on every database: MySQL's own JSON type sorts keys, and would lose the document's order.
+    Django's JSON lookups work on it all the same.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["encoder"] = ExtendedJSONEncoder
+        kwargs["decoder"] = ExtendedJSONDecoder
+        super().__init__(*args, **kwargs)
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        del kwargs["encoder"], kwargs["decoder"]
+        return name, path, args, kwargs
+
+    def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
+        if isinstance(value, str) and isinstance(expression, Col):
+            return _DECODER.decode(value)
+        return super().from_db_value(value, expression, connection)
+
+    def value_to_string(self, obj: models.Model) -> Any:
+        # Serializers put this into fixtures, as data: dates and int64 are to come back as what they were.
+        return to_extended_json(self.value_from_object(obj))
+
+    def to_python(self, value: Any) -> Any:
+        return restore(value)
+
+    def db_type(self, connection: Any) -> str:
+        return "longtext" if connection.vendor == "mysql" else "text"

@@ -1,0 +1,141 @@
+"""The figures that status is made of, each asked for by one query, whatever the number of models and workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q
+
+from sync.clock import DatabaseNow
+from sync.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE
+from sync.models import Change, Difference, ModelState, Verification, Worker, in_hand
+
+NO_CHANGES: dict[str, Any] = {
+    "pending": 0,
+    "in_hand": 0,
+    "settling": 0,
+    "failed": 0,
+    "backfill": 0,
+    "oldest_pending_age": None,
+    "oldest_in_hand_age": None,
+}
+# A rate is of the time before a heartbeat; this many seconds after it, it is of the past.
+RATE_AGE = {RELAY: 3 * BEAT, INLINE: 3 * INLINE_BEAT}
+
+
+@dataclasses.dataclass
+class WorkerStatus:
+    """A process that delivers."""
+
+    id: str
+    kind: str  # "relay", or "inline": a web process that delivers what it saves
+    host: str
+    pid: int
+    lane: str  # the alias of the server that it delivers to; empty is MONGODB_URI's
+    alive: bool
+    heartbeat_age: float  # seconds
+    started_at: datetime.datetime
+    delivered: int  # keys, since it started
+    rate: float | None  # keys a second, before its last heartbeat; None when that is long ago
+    note: str  # what it is waiting for
+    lags: dict[str, Any]  # as stats.Lags.as_data
+
+
+@dataclasses.dataclass
+class Verified:
+    """The last finished run of verify over a model."""
+
+    finished_at: datetime.datetime
+    mode: str
+    compared: int
+    found: int
+
+
+def changes(using: str) -> dict[str, dict[str, Any]]:
+    """By model: what of ModelStatus is counted in changes."""
+    keys = Q(until="", failed=False)
+    held, pending = (keys & Q(settling=False) & which for which in (in_hand(), ~in_hand()))
+    groups = (
+        Change.objects.using(using)
+        .values("model")
+        .annotate(
+            waiting=Count("id", filter=pending),
+            held=Count("id", filter=held),
+            deleted=Count("id", filter=keys & Q(settling=True)),
+            parked=Count("id", filter=Q(failed=True)),
+            ranges=Count("id", filter=~Q(until="")),
+            oldest=Min("recorded_at", filter=pending),
+            oldest_held=Min("recorded_at", filter=held),
+            now=Max(DatabaseNow()),
+        )
+    )
+    return {
+        group["model"]: {
+            "pending": group["waiting"],
+            "in_hand": group["held"],
+            "settling": group["deleted"],
+            "failed": group["parked"],
+            "backfill": group["ranges"],
+            "oldest_pending_age": _age(group["now"], group["oldest"]) if group["oldest"] else None,
+            "oldest_in_hand_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
+        }
+        for group in groups
+    }
+
+
+def states(using: str) -> dict[str, ModelState]:
+    """By model: whether it is paused, and when it was last delivered."""
+    return {state.model: state for state in ModelState.objects.using(using)}
+
+
+def workers(using: str) -> list[WorkerStatus]:
+    """Those that tell of themselves, relays first; a dead one until it is swept."""
+    rows = Worker.objects.using(using).annotate(now=DatabaseNow()).order_by("-kind", "started_at")
+    return [_worker(row, _age(row.now, row.heartbeat_at)) for row in rows]
+
+
+def _worker(row: Worker, age: float) -> WorkerStatus:
+    return WorkerStatus(
+        id=row.pk,
+        kind=row.kind,
+        host=row.host,
+        pid=row.pid,
+        lane=row.lane,
+        alive=age <= SILENCE.get(row.kind, SILENCE[RELAY]),
+        heartbeat_age=age,
+        started_at=row.started_at,
+        delivered=row.delivered,
+        rate=row.rate if age <= RATE_AGE.get(row.kind, RATE_AGE[RELAY]) else None,
+        note=row.note,
+        lags=row.lags,
+    )
+
+
+def rate(workers: Sequence[WorkerStatus]) -> float | None:
+    """Keys a second, of all that live: the silent ones deliver nothing. None when nobody lives."""
+    alive = [worker for worker in workers if worker.alive]
+    return sum(worker.rate or 0.0 for worker in alive) if alive else None
+
+
+def verified(using: str) -> dict[str, Verified]:
+    """By model its last finished run, of either mode."""
+    finished = Verification.objects.using(using).filter(finished_at__isnull=False)
+    last = finished.values("model").annotate(last=Max("id")).values("last")
+    return {
+        run.model: Verified(run.finished_at, run.mode, run.compared, run.found)
+        for run in finished.filter(id__in=last)
+        if run.finished_at
+    }
+
+
+def differences(using: str) -> dict[str, int]:
+    """By model how many keys were found different."""
+    groups = Difference.objects.using(using).values("model").annotate(keys=Count("id"))
+    return {group["model"]: group["keys"] for group in groups}
+
+
+def _age(now: datetime.datetime, then: datetime.datetime) -> float:
+    return max((now - then).total_seconds(), 0.0)

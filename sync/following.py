@@ -1,0 +1,216 @@
+"""Following: makes a target equal to one MongoDB collection, and keeps it so.
+
+The protocol, for one collection and one follower at a time (the target's lease sees to that):
+
+1. Take a token of the change stream, and keep it: from here on no change can be missed.
+2. Documents: read the collection in order of `_id`, and write what differs. The position is kept with each batch.
+3. Extras: look up in the source what the target has, and remove what is gone. What is deleted or comes back in the
+   meantime, the stream tells later.
+4. Follow: take the next events, read the documents they are about as they are now, write what differs, and keep the
+   stream's new token, in one transaction with what was written.
+
+Nothing is written from an event: it only names a key. The document is read afterwards, from what the majority of the
+members have, at the time of the event or later. So everything may be read and written twice, after a crash at any
+point, and a later state is never followed by an earlier one.
+
+When the server has lost the token's past, when the collection is dropped or renamed, or something else takes its name,
+1 to 3 are done again. A drop is the deletion of every document, so it empties the target. But a collection that is not
+there without a drop having been seen is taken for a mistake in an address, and nothing is removed.
+
+A follower that was frozen and finds another at its work is stopped by the target, which writes for the holder of the
+lease only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any, Literal, Protocol
+
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from sync.feed import BATCH, Documents, Ended, Feed, Key, NotFollowed, TokenLost
+from sync.mongo import reason
+from sync.recovering import forget_connection
+
+logger = logging.getLogger(__name__)
+
+KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
+LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
+RETRY = 60.0  # seconds between two tries of what the target could not hold
+
+
+class LeaseLost(Exception):
+    """Somebody else follows this collection now. Says so in one line."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far following has come.
+
+    token: of the change stream; None before step 1. after: in step 2 the last key written.
+    dropped: the pass was begun by a drop or a rename, so that a collection that is not there is an empty one.
+    """
+
+    phase: Literal["documents", "extras", "following"] = "documents"
+    token: dict[str, Any] | None = None
+    after: Key | None = None
+    dropped: bool = False
+
+
+class Target(Protocol):
+    """What is made equal. Every method may raise LeaseLost, and whatever its database raises."""
+
+    name: str
+
+    def position(self) -> Position:
+        """What was kept last; Position() when there is nothing yet, or when all has to be compared again."""
+
+    def write(self, documents: Documents, position: Position) -> int:
+        """Writes what differs, keeps the position, and extends the lease: all or nothing. How many differed.
+
+        What it cannot hold it puts aside with the reason, and takes out again when it comes equal.
+        """
+
+    def keys(self) -> Iterator[Key]:
+        """The key of everything that it has, of what was put aside too; may be changed meanwhile."""
+
+    def put_aside(self) -> list[Key]:
+        """Keys that it could not hold, as many as fit into a batch, the longest untried first."""
+
+
+class Follower:
+    """Follows until `stop` is set, which any thread may do."""
+
+    def __init__(self, collection: Collection[Any], target: Target, stop: threading.Event | None = None) -> None:
+        self.collection = collection
+        self.target = target
+        self.stop = stop or threading.Event()
+        self.on_write: Callable[[int, int], None] = lambda seen, written: None
+        self.retried_at = time.monotonic()
+        self.kept_at = float("-inf")
+
+    def catch_up(self) -> None:
+        """Until the target has all that had changed when this began."""
+        self._follow(once=True)
+
+    def run(self) -> None:
+        """Until stopped. Raises what a server raises; call it again to go on."""
+        self._follow(once=False)
+
+    def _follow(self, once: bool) -> None:
+        with self.collection.database.client.start_session(causal_consistency=True) as session:
+            feed = Feed(self.collection, session)
+            feed.require_followable()
+            goal = feed.latest() if once else None
+            position = self.target.position()
+            if position.phase == "following":
+                self._retry(feed, position)
+            while not self.stop.is_set():
+                try:
+                    if position.phase != "following":
+                        position = self._pass(feed, position)
+                    if position.phase == "following" and self._stream(feed, position, goal):
+                        return
+                except TokenLost as error:
+                    logger.warning("%s: the change stream is lost (%s); all is compared again.", feed.name, error)
+                    position = self._begin(feed, Position())
+                except Ended:
+                    logger.warning("%s was dropped or renamed; what has its name now is compared.", feed.name)
+                    position = self._begin(feed, Position(dropped=True))
+
+    def _begin(self, feed: Feed, position: Position) -> Position:
+        """Step 1."""
+        position = dataclasses.replace(position, token=feed.now())
+        self._write({}, position)
+        return position
+
+    def _pass(self, feed: Feed, position: Position) -> Position:
+        """Steps 1 to 3, from wherever they were left; the position where it was done, or stopped."""
+        if position.token is None:
+            position = self._begin(feed, position)
+        if not position.dropped and feed.kind() == "absent" and next(iter(self.target.keys()), None) is not None:
+            raise NotFollowed(
+                f"There is no collection {feed.name}, but {self.target.name} is not empty. Is the address right? "
+                "To remove everything, create the empty collection."
+            )
+        if position.phase == "documents":
+            for batch in feed.scan(position.after):
+                position = dataclasses.replace(position, after=next(reversed(batch)))
+                self._write(dict(batch), position)
+                if self.stop.is_set():
+                    return position
+            position = dataclasses.replace(position, phase="extras", after=None)
+        for keys in groups(self.target.keys()):
+            gone = set(keys) - feed.existing(keys)
+            self._write(dict.fromkeys(gone), position)
+            if self.stop.is_set():
+                return position
+        position = dataclasses.replace(position, phase="following", dropped=False)
+        self._write({}, position)
+        return position
+
+    def _stream(self, feed: Feed, position: Position, goal: str | None) -> bool:
+        """Step 4; whether the goal is reached. False: stopped."""
+        with feed.events(position.token) as events:
+            while not self.stop.is_set():
+                keys, newest = events.take()
+                before, position = position, dataclasses.replace(position, token=events.token)
+                reached = goal is not None and not keys and events.token["_data"] >= goal
+                if keys:
+                    self._write_current(feed, keys, newest, before, position)
+                elif reached or time.monotonic() - self.kept_at > KEEP:
+                    self._write({}, position)
+                if reached or (goal is None and time.monotonic() - self.retried_at > RETRY):
+                    self._retry(feed, position)
+                if reached:
+                    return True
+        return False
+
+    def _retry(self, feed: Feed, position: Position) -> None:
+        self.retried_at = time.monotonic()
+        if keys := self.target.put_aside():
+            self._write_current(feed, keys, None, position, position)
+
+    def _write_current(self, feed: Feed, keys: list[Key], newest: Any, before: Position, position: Position) -> None:
+        """Writes the documents of these keys as they are now. The new position is kept when all are written."""
+        parts = feed.fetch(keys, newest)
+        part = next(parts)
+        for later in parts:
+            self._write(part, before)
+            part = later
+        self._write(part, position)
+
+    def _write(self, documents: Documents, position: Position) -> None:
+        written = self.target.write(documents, position)
+        self.kept_at = time.monotonic()
+        self.on_write(len(documents), written)
+
+
+def persist(follow: Callable[[], None], stop: threading.Event, say: Callable[[str], None]) -> None:
+    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses."""
+    pause = 0.0
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            follow()
+        except (PyMongoError, OperationalError, InterfaceError) as error:
+            say(reason(error) if isinstance(error, PyMongoError) else str(error))
+            forget_connection(DEFAULT_DB_ALIAS)
+            lasted = time.monotonic() - began
+            pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0
+            stop.wait(pause)
+
+
+def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:
+    """Keys, BATCH at a time."""
+    iterator = iter(keys)
+    while group := list(islice(iterator, BATCH)):
+        yield group

@@ -1,0 +1,171 @@
+"""One row beside its documents, for a page: read in bounded time, and compared as verify compares them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import bson
+import pymongo
+from bson import json_util
+from pymongo.errors import PyMongoError
+
+from sync.compare import FieldDifference, field_differences
+from sync.models import Change, Difference, MirroredModel
+from sync.mongo import CODEC_OPTIONS, reason
+from sync.registry import KAFKA, Target, all_rows, mirrored_models, targets
+from sync.registry import label as label_of
+from sync.sides import Finding, Sides
+
+TIMEOUT = 2.0  # seconds for all of MongoDB's part
+CHANGES = 50  # shown
+LONGEST = 4000  # characters shown of one value
+JSON = json_util.JSONOptions(
+    json_mode=json_util.JSONMode.RELAXED, tz_aware=True,
+    uuid_representation=CODEC_OPTIONS.uuid_representation,
+    datetime_conversion=bson.codec_options.DatetimeConversion.DATETIME_AUTO,
+)  # fmt: skip
+
+
+@dataclass
+class Field:
+    """One field of the document as both sides have it, in Extended JSON; None where a side does not have it."""
+
+    name: str
+    row: str | None
+    document: str | None
+    differences: list[FieldDifference]
+
+
+@dataclass
+class Side:
+    """A row beside its document at one target.
+
+    error: why MongoDB did not say; then nothing else is known.
+    finding: how they differ; None when they are equal.
+    written_at, written_by: of the last delivery, as the document says (`_sync`).
+    """
+
+    target: Target
+    error: str = ""
+    finding: Finding | None = None
+    has_document: bool = False
+    written_at: datetime.datetime | None = None
+    written_by: str = ""
+    fields: list[Field] = field(default_factory=list)
+
+
+@dataclass
+class Inspection:
+    """All that is known of one key. problem: why the row cannot be a document; then `plain` has its columns."""
+
+    model: type[MirroredModel]
+    key: str
+    row: MirroredModel | None
+    problem: str
+    plain: list[tuple[str, str]]
+    sides: list[Side]
+    changes: list[Change]
+    found: list[Difference]
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything is known of the key, in either database."""
+        is_unknown = any(side.error for side in self.sides)
+        return bool(self.row or self.changes or is_unknown or any(side.has_document for side in self.sides))
+
+
+def find_model(label: str) -> type[MirroredModel]:
+    """The mirrored model with this label. Raises LookupError."""
+    for model in mirrored_models():
+        if label_of(model) == label:
+            return model
+    raise LookupError(f"{label} is no mirrored model")
+
+
+def find_key(model: type[MirroredModel], text: str) -> str:
+    """The key that a person wrote, as changes have it. Raises ValueError for what cannot be a key of the model."""
+    pk: Any = model._meta.pk
+    try:
+        value = pk.to_python(text)
+        pk.run_validators(value)
+        if value in (None, "") or "\0" in text:
+            raise ValueError("empty")
+    except Exception as error:  # a field's to_python may raise anything
+        raise ValueError(f"{text} is no key of {label_of(model)}") from error
+    return str(value)
+
+
+def inspect(model: type[MirroredModel], key: str, using: str = "default") -> Inspection:
+    """Reads the row, its documents and its changes. MongoDB's absence is told, not raised."""
+    row = all_rows(model, using).filter(pk=key).first()
+    expected, problem, plain = _expected(row)
+    places = targets(model)
+    labels = [target.label for target in places]
+    changes = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
+    found = Difference.objects.using(using).filter(model__in=labels, key=key).order_by("model")
+    with pymongo.timeout(TIMEOUT):
+        sides = [_side(target, key, row, expected, using) for target in places if target.lane != KAFKA]
+    return Inspection(model, key, row, problem, plain, sides, list(changes[:CHANGES]), list(found))
+
+
+def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
+    """The row's document; else why there is none, and the row's columns."""
+    if row is None:
+        return {}, "", []
+    try:
+        document = row.to_document()
+        bson.encode(document, codec_options=CODEC_OPTIONS)
+        return document, "", []
+    except Exception as error:  # an application's own mapping may raise anything
+        plain = [(each.name, _shorten(str(each.value_to_string(row)))) for each in row._meta.concrete_fields]
+        return {}, str(error) or type(error).__name__, plain
+
+
+def _side(target: Target, key: str, row: MirroredModel | None, expected: dict[str, Any], using: str) -> Side:
+    sides = Sides(target, using)
+    try:
+        stored = sides.documents([key]).get(key)
+    except PyMongoError as error:
+        return Side(target, error=reason(error), fields=_fields(expected, {}, ()))
+    side = Side(target, finding=sides.finding(key, row, stored), has_document=stored is not None)
+    document = bson.decode(stored, codec_options=CODEC_OPTIONS) if stored else {}
+    if isinstance(own := document.get("_sync"), dict):
+        side.written_at, side.written_by = _moment(own.get("v")), str(own.get("by", ""))[:50]
+    differences = field_differences(expected, stored) if side.finding and stored and expected else ()
+    side.fields = _fields(expected, document, differences)
+    return side
+
+
+def _fields(row: dict[str, Any], document: dict[str, Any], differences: Sequence[FieldDifference]) -> list[Field]:
+    names = [name for name in {**row, **document} if name != "_sync"]
+    return [
+        Field(name, _text(row, name), _text(document, name), [each for each in differences if _is_in(each.path, name)])
+        for name in names
+    ]
+
+
+def _is_in(path: str, name: str) -> bool:
+    escaped = name.replace("\\", "\\\\").replace(".", "\\.")
+    return path == escaped or path.startswith(f"{escaped}.")
+
+
+def _text(document: dict[str, Any], name: str) -> str | None:
+    if name not in document:
+        return None
+    value = document[name]
+    return _shorten(value if isinstance(value, str) else json_util.dumps(value, json_options=JSON, ensure_ascii=False))
+
+
+def _shorten(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _moment(version: Any) -> datetime.datetime | None:
+    """A version is the microsecond in which it was made."""
+    try:
+        return datetime.datetime.fromtimestamp(version / 1e6, datetime.UTC)
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None

@@ -1,0 +1,41 @@
+"""`manage.py sync VERB`: the mirror's command line."""
+
+import argparse
+import sys
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import BaseCommand, CommandError
+from django.db import OperationalError
+
+from sync.mongo import Unavailable
+from sync.verbs import VERBS
+
+
+class Command(BaseCommand):
+    help = (
+        "Keeps MongoDB equal to MySQL. Start with `sync status`. A first mirror of existing rows is made by "
+        "`sync backfill`; `sync relay` is the process that runs all the time; `sync verify` is the proof."
+    )
+
+    def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+        for name, verb in VERBS.items():
+            verb.add_arguments(
+                verbs.add_parser(
+                    name,
+                    help=verb.SUMMARY,
+                    description=verb.__doc__,
+                    formatter_class=argparse.RawDescriptionHelpFormatter,
+                )
+            )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            status = VERBS[options["verb"]].run(options, self.stdout)
+        except (Unavailable, ImproperlyConfigured) as error:
+            raise CommandError(str(error), returncode=2) from error
+        except OperationalError as error:
+            raise CommandError(f"The database is out of reach: {error.args[-1]}", returncode=2) from error
+        if status:
+            sys.exit(status)

@@ -1,0 +1,19 @@
+"""`{% load wording %}`: figures in words."""
+
+from django import template
+
+from sync import wording
+
+register = template.Library()
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """As wording.duration, in one piece when lines are broken."""
+    return wording.duration(seconds).replace(" ", "\u00a0")
+
+
+@register.filter
+def table_label(label: str) -> str:
+    """The model's label in a target's."""
+    return label.partition("@")[0]

@@ -1,0 +1,60 @@
+"""Publishes the changes of mirrors that name a topic ("kafka:" or "kafka:topic") to Kafka, until stopped: the key is
+the row's, the value its document as canonical Extended JSON, or nothing when the row is gone. Rows that were there
+before are published by `sync backfill`. Topics that do not exist are made.
+
+One publisher is active. Starting another one takes over from it: the first then ends, with exit status 1, whatever it
+was doing, and however long it was frozen. Changes wait in MySQL while Kafka is away.
+
+Exit status 0: stopped, or with --once all that was due is published; 1: another publisher has taken over, or some rows
+were refused; 2: wrong use, or a server is out of reach.
+"""
+
+import logging
+import threading
+from contextlib import suppress
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import DEFAULT_DB_ALIAS
+
+from sync.heartbeat import PUBLISHER
+from sync.mongo import Unavailable
+from sync.registry import KAFKA, published
+from sync.relay import Relay, require_read_committed
+from sync.verbs import relay
+from sync.writes import Fenced, State
+
+SUMMARY = "publish changes to Kafka, until stopped"
+
+add_arguments = relay.add_arguments
+
+
+def run(options: dict[str, Any], out: Any) -> int:
+    from sync.kafka.publisher import Publisher
+
+    if not published():
+        raise CommandError('No mirror names a topic: targets=("", "kafka:my-topic"), for example.', returncode=2)
+    require_read_committed(DEFAULT_DB_ALIAS)
+    stop = threading.Event()
+    writer = Publisher()
+    publisher = Relay(
+        KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER
+    )
+    try:
+        if options["once"]:
+            writer.connect()
+            return _once(publisher, out)
+        relay.stop_on_signals(stop)
+        with suppress(Unavailable):  # the relay says so, with its first change
+            writer.connect()
+        logging.getLogger("sync").info("The publisher is at work, %d changes at a time.", publisher.batch)
+        publisher.run()
+    except Fenced as error:
+        raise CommandError(str(error), returncode=1) from error
+    return 0
+
+
+def _once(publisher: Relay, out: Any) -> int:
+    counts = publisher.drain()
+    out.write(f"{counts[State.DELIVERED]} keys published, {counts[State.REFUSED]} refused.")
+    return 1 if counts[State.REFUSED] else 0

@@ -1,0 +1,20 @@
+"""Goes on delivering what `sync pause` has stopped."""
+
+import argparse
+from typing import Any
+
+from sync.registry import chosen_targets
+from sync.verbs.pause import set_paused
+
+SUMMARY = "go on delivering a paused model"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="such as account; default: all")
+
+
+def run(options: dict[str, Any], out: Any) -> int:
+    labels = [target.label for target in chosen_targets(options["models"])]
+    set_paused(labels, paused=False)
+    out.write(f"Delivering again: {', '.join(labels)}.")
+    return 0

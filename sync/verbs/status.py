@@ -1,0 +1,130 @@
+"""Says what is on both sides, what is still to be delivered, how late it arrives, what failed and who delivers.
+
+Exit status 0: nothing is on its way, failed or different; 1: something is; 2: a server is out of reach.
+"""
+
+import argparse
+import datetime
+import json
+from typing import Any
+
+from django.core.serializers.json import DjangoJSONEncoder
+from django.utils import timezone
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sync.status import WORDS, ModelStatus, Status, status
+from sync.wording import duration
+
+SUMMARY = "both sides' counts, lag, what is pending or failed, and who delivers"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print it as JSON; null means unknown")
+
+
+def run(options: dict[str, Any], out: Any) -> int:
+    now = status()
+    if options["json"]:
+        out.write(json.dumps(now.as_dict(), cls=DjangoJSONEncoder, indent=2))
+    else:
+        _print(now, out)
+    if not now.mongodb_up:
+        return 2
+    return 0 if now.word == "equal" and not now.on_their_way else 1
+
+
+def _print(now: Status, out: Any) -> None:
+    out.write(_headline(now))
+    console = Console(file=out, width=None if out.isatty() else 120)
+    console.print(_models(now))
+    if now.workers:
+        console.print(_workers(now))
+    for line in _details(now):
+        out.write(line)
+
+
+def _headline(now: Status) -> str:
+    if not now.mongodb_up:
+        return f"{now.word}: {now.mongodb_error}. {WORDS[now.word]}"
+    if now.word == "equal" and now.on_their_way:
+        return f"equal, but for {now.on_their_way:,} changes of the last moments, which are on their way"
+    return f"{now.word}: {WORDS[now.word]}"
+
+
+def _models(now: Status) -> Table:
+    numbers = ("rows", "documents", "pending", "oldest", "in hand", "settling", "failed", "differ")
+    table = Table("model")
+    for name in numbers:
+        table.add_column(name, justify="right")
+    table.add_column("last delivery")
+    for model in now.models:
+        table.add_row(
+            model.model,
+            _count(model.rows),
+            _count(model.documents),
+            f"{model.pending:,}",
+            "" if model.oldest_pending_age is None else duration(model.oldest_pending_age),
+            f"{model.in_hand:,}",
+            f"{model.settling:,}",
+            f"{model.failed:,}",
+            f"{model.differences:,}" if model.verified or model.differences else "unknown",
+            _last_delivery(model),
+        )
+    return table
+
+
+def _count(number: int | None) -> str:
+    return "unknown" if number is None else f"{number:,}"
+
+
+def _last_delivery(model: ModelStatus) -> str:
+    if model.last_delivery:
+        return _moment(model.last_delivery)
+    return "unknown" if model.documents is None else "none"
+
+
+def _moment(moment: datetime.datetime) -> str:
+    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def _workers(now: Status) -> Table:
+    table = Table("worker", "host", "pid", "heartbeat", "keys/s", "delivered", "note")
+    for worker in now.workers:
+        age = f"{duration(worker.heartbeat_age)} ago"
+        table.add_row(
+            worker.kind,
+            escape(worker.host),
+            str(worker.pid),
+            age if worker.alive else f"dead: {age}",
+            "" if worker.rate is None else f"{worker.rate:,.0f}",
+            f"{worker.delivered:,}",
+            escape(worker.note),
+        )
+    return table
+
+
+def _details(now: Status) -> list[str]:
+    """What is said in a line of its own, most of it only when there is something to say."""
+    lag = now.lag
+    lines = [
+        f"lag, last {duration(lag.window)}: p50 {duration(lag.p50)}, p95 {duration(lag.p95)}, p99 {duration(lag.p99)}, "
+        f"of {lag.delivered:,} keys",
+        f"rate: {'unknown' if now.rate is None else f'{now.rate:,.0f} keys/s'}",
+        f"relay: {f'{now.relays} alive' if now.relays else 'none alive; start one: manage.py sync relay'}",
+    ]
+    for model in now.models:
+        if model.paused:
+            lines.append(f"{model.model}: paused; to go on: manage.py sync resume {model.model}")
+        if model.backfill:
+            lines.append(f"{model.model}: {model.backfill:,} ranges of a backfill are left")
+        lines += [
+            f"{model.model}: {failure.reason}: {failure.failed:,} failed, {failure.retrying:,} tried again"
+            for failure in model.failures
+        ]
+        if model.verified:
+            run, moment = model.verified, _moment(model.verified.finished_at)
+            found = f"{run.compared:,} rows compared, {run.found:,} different"
+            lines.append(f"{model.model}: verified ({run.mode}) {moment}: {found}")
+    return lines
