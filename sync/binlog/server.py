@@ -1,0 +1,149 @@
+"""The server whose log is followed: whether its settings and our rights let the log say everything, and where it is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import Error as DatabaseError
+from django.db import connections
+
+from sync.binlog.position import Gtids, MariaDBGtids, MySQLGtids, NoGtids, Position
+
+DENIED = {1044, 1045, 1142, 1227}  # error numbers: a right is missing
+WANTED = {
+    "log_bin": "ON",
+    "binlog_format": "ROW",
+    "binlog_row_metadata": "FULL",  # else columns have no names
+    "binlog_order_commits": "ON",  # MySQL; MariaDB always does. Why it matters: sync/binlog/__init__.py
+    "log_bin_compress": "OFF",  # MariaDB: compressed rows cannot be read
+    "binlog_transaction_compression": "OFF",  # MySQL: neither can these
+}
+
+
+class Server:
+    """The server behind a Django connection, asked through that connection."""
+
+    def __init__(self, using: str) -> None:
+        connection: Any = connections[using]
+        if connection.vendor != "mysql":
+            raise ImproperlyConfigured(
+                f"Only MySQL and MariaDB have a binary log to follow, and this is {connection.display_name}."
+            )
+        self.using = using
+        self.connection = connection
+        self.is_mariadb: bool = connection.mysql_is_mariadb
+        self.database = str(connection.settings_dict["NAME"])
+
+    def rows(self, sql: str, *params: Any) -> list[tuple[Any, ...]]:
+        with self.connection.cursor() as cursor:
+            cursor.execute(sql, params)
+            return list(cursor.fetchall())
+
+    def _variables(self, *names: str) -> dict[str, str]:
+        places = ", ".join(["%s"] * len(names))
+        return {
+            name.lower(): value
+            for name, value in self.rows(f"SHOW GLOBAL VARIABLES WHERE Variable_name IN ({places})", *names)
+        }
+
+    def require(self) -> None:
+        """Raises ImproperlyConfigured, with what mends it, where the log would not tell us everything."""
+        found = self._variables(*WANTED)
+        for name, wanted in WANTED.items():
+            value = found.get(name, wanted)
+            if value.upper() not in (wanted, {"ON": "1", "OFF": "0"}.get(wanted)):
+                raise ImproperlyConfigured(f"The server has {name}={value}: {self._mend(name, wanted)}")
+        _, _, only, ignored = self._log_status()[:4]
+        if (only and self.database not in only.split(",")) or self.database in ignored.split(","):
+            raise ImproperlyConfigured(
+                f"The server leaves {self.database} out of its binary log: take binlog_do_db and binlog_ignore_db "
+                "out of its configuration and restart it."
+            )
+
+    def _mend(self, name: str, wanted: str) -> str:
+        if name == "log_bin":
+            return "put log_bin into its configuration and restart it."
+        if self.is_mariadb:
+            return f"run SET GLOBAL {name} = {wanted}; and put {name} = {wanted} into its configuration."
+        return f"run SET PERSIST {name} = {wanted};"
+
+    def grants(self) -> str:
+        """The statement that gives us the rights we need."""
+        [(user,)] = self.rows("SELECT CURRENT_USER()")
+        name, host = user.rsplit("@", 1)
+        right = "BINLOG MONITOR" if self.is_mariadb else "REPLICATION CLIENT"
+        return f"GRANT REPLICATION SLAVE, {right} ON *.* TO '{name}'@'{host}';"
+
+    def _log_status(self) -> tuple[Any, ...]:
+        """File, offset, databases logged, databases not logged."""
+        return self._privileged("SHOW MASTER STATUS" if self.is_mariadb else "SHOW BINARY LOG STATUS")[0]
+
+    def _privileged(self, sql: str) -> list[tuple[Any, ...]]:
+        try:
+            return self.rows(sql)
+        except DatabaseError as error:
+            if error.args[0] in DENIED:
+                raise self.denied() from error
+            raise
+
+    def denied(self) -> ImproperlyConfigured:
+        """What to say when a right is missing."""
+        return ImproperlyConfigured(f"The user may not follow the binary log: run {self.grants()}")
+
+    @property
+    def identity(self) -> str:
+        """Tells one server's log files from another's."""
+        variable = "server_id" if self.is_mariadb else "server_uuid"
+        return str(self._variables(variable)[variable])
+
+    def position(self) -> Position:
+        """The end of the log."""
+        if self.is_mariadb:
+            [(gtids,)] = self.rows("SELECT @@GLOBAL.gtid_binlog_pos")
+        else:
+            [(gtids,)] = self.rows("SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')")
+            gtids = gtids.replace("\n", "")
+            if any(len(one.split(":")) > 1 and one.split(":")[1][:1].isalpha() for one in gtids.split(",")):
+                gtids = ""  # tagged GTIDs, which the library cannot read: by file and offset then
+        file, offset = self._log_status()[:2]
+        return Position(file, offset, gtids)
+
+    def gtids(self, text: str) -> Gtids:
+        """An empty `text` means on MySQL that positions are told by file and offset."""
+        if self.is_mariadb:
+            return MariaDBGtids(text)
+        return MySQLGtids(text) if text else NoGtids()
+
+    def danger(self, file: str, lag: float) -> str:
+        """Why our position may soon be purged; empty when it is not in danger. lag: seconds."""
+        files = [row[0] for row in self._privileged("SHOW BINARY LOGS")]
+        if len(files) > 1 and file == files[0]:
+            return f"{file} is the oldest log kept, and still to be read: the next purge loses changes"
+        kept = float(self._variables("binlog_expire_logs_seconds").get("binlog_expire_logs_seconds") or 0)
+        if kept and lag > kept / 2:
+            return f"reading is {lag:.0f} s behind, and logs are kept for {kept:.0f} s"
+        return ""
+
+    def read_as_replica(self) -> dict[str, Any]:
+        """The driver's connection settings: those of Django's connection."""
+        settings = self.connection.get_connection_params()
+        tls = settings.get("ssl") or {}
+        mode = settings.get("ssl_mode", "PREFERRED")
+        wanted: dict[str, Any] = {
+            "host": settings.get("host", "localhost"),
+            "port": settings.get("port", 3306),
+            "unix_socket": settings.get("unix_socket"),
+            "user": settings["user"],
+            "password": settings.get("password", ""),
+            "charset": "utf8mb4",
+            "connect_timeout": 5,
+            "read_timeout": 10,  # heartbeats come more often: silence is a dead connection
+            "ssl_disabled": mode == "DISABLED",
+            "ssl_ca": tls.get("ca"),
+            "ssl_cert": tls.get("cert"),
+            "ssl_key": tls.get("key"),
+            "ssl_verify_cert": mode in ("VERIFY_CA", "VERIFY_IDENTITY"),
+            "ssl_verify_identity": mode == "VERIFY_IDENTITY",
+        }
+        return {name: value for name, value in wanted.items() if value}

@@ -1,0 +1,73 @@
+"""Documents whose rows went without a word (TRUNCATE, a gap in the log): found by looking at each, and recorded.
+
+Only documents that the mirror wrote (`_sync.v`) count; what somebody else has put beside them is verify's to name.
+A look is taken at once, and another one after SYNC_SETTLE: a deliverer that read a row just before it went may insert
+its document for as long as its lease lasts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from datetime import timedelta
+from typing import Any
+
+import pymongo
+from bson import json_util
+from django.db import transaction
+from pymongo.errors import PyMongoError
+
+from sync import conf
+from sync.capture import record
+from sync.clock import DatabaseNow
+from sync.mapping import codec
+from sync.models import Sweep
+from sync.mongo import Unavailable, collection, reason
+from sync.registry import Target, all_rows, find_target
+from sync.sides import TEXT
+
+CHUNK = 1000  # documents looked at in one step
+
+
+def plan(label: str, using: str) -> None:
+    """Plans both looks at the documents of the target with this label."""
+    Sweep.objects.using(using).filter(model=label).delete()
+    for wait in (0.0, conf.SETTLE):
+        Sweep.objects.using(using).create(model=label, due_at=DatabaseNow() + timedelta(seconds=wait))
+
+
+def work(using: str) -> bool:
+    """Looks at one chunk that is due; False: there is none. Raises Unavailable."""
+    sweep = Sweep.objects.using(using).filter(due_at__lte=DatabaseNow()).order_by("due_at").first()
+    if sweep is None:
+        return False
+    try:
+        target = find_target(sweep.model)
+    except LookupError:
+        sweep.delete()
+        return True
+    model, ids = target.model, _documents(target, sweep.after)
+    keys = {}
+    for _id in ids:
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that is no key of the model
+            keys[codec(model._meta.pk).from_bson(_id)] = _id  # type: ignore[union-attr]
+    # After the documents: a row that has come meanwhile is delivered by its own change.
+    rows = set(all_rows(model, using).filter(pk__in=list(keys)).values_list("pk", flat=True))
+    with transaction.atomic(using):
+        record(model, [key for key in keys if key not in rows], using, inline=False, to=[target])
+        if len(ids) < CHUNK:
+            sweep.delete()
+        else:
+            sweep.after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
+            sweep.save(update_fields=["after"])
+    return True
+
+
+def _documents(target: Target, after: str) -> list[Any]:
+    wanted: dict[str, Any] = {"_sync.v": {"$exists": True}}
+    if after:
+        wanted["_id"] = {"$gt": json_util.loads(after, json_options=TEXT)["_id"]}
+    try:
+        with pymongo.timeout(conf.TIMEOUT):
+            return [found["_id"] for found in collection(target).find(wanted, {"_id": 1}).sort("_id").limit(CHUNK)]
+    except PyMongoError as error:
+        raise Unavailable(reason(error)) from error
