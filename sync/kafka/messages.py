@@ -1,0 +1,84 @@
+"""What a message is: the key's text, and the row's document as canonical Extended JSON; no value when the row is gone.
+
+    key    4ba267dc238d3ba3ca000001
+    value  {"_id": {"$oid": "4ba267dc238d3ba3ca000001"}, "diggs": {"$numberInt": "404"}, "title": "..."}
+
+`_sync`, where a document has it, holds what BSON has no place for: the microseconds of dates.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from typing import Any
+
+import bson
+from bson import json_util
+from bson.binary import UuidRepresentation
+from bson.codec_options import DatetimeConversion
+from bson.json_util import JSONMode, JSONOptions
+from bson.raw_bson import RawBSONDocument
+from django.db import models
+
+from sync.mapping import codec
+from sync.models import MirroredModel
+from sync.mongo import CODEC_OPTIONS
+from sync.writes import to_pk
+
+CANONICAL = JSONOptions(
+    json_mode=JSONMode.CANONICAL,
+    tz_aware=True,
+    uuid_representation=UuidRepresentation.STANDARD,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
+)
+
+
+class Poison(ValueError):
+    """A message that is none of ours. Says why."""
+
+
+def encode(row: MirroredModel) -> bytes:
+    """The value for one row. Raises MappingError, or what an application's own mapping raises."""
+    return json_util.dumps(row.to_document(), json_options=CANONICAL).encode()
+
+
+def partition_of(key: str, partitions: int) -> int:
+    """Where a key's messages are, all of them and for ever: their order is that of one partition."""
+    return zlib.crc32(key.encode()) % partitions
+
+
+def key_to_id(model: type[models.Model], key: bytes | None) -> Any:
+    """The `_id` of a message's key. Raises Poison."""
+    try:
+        return codec(model._meta.pk).to_bson(to_pk(model, (key or b"").decode()))  # type: ignore[union-attr, arg-type]
+    except Exception as error:  # a field's to_python may raise anything
+        raise Poison(f"the key is none of {model._meta.label_lower}: {error}") from error
+
+
+def decode(value: bytes, _id: Any) -> dict[str, Any]:
+    """The document of a message whose key is that of `_id`. Raises Poison."""
+    try:
+        document = json_util.loads(value.decode(), json_options=CANONICAL)
+    except (ValueError, TypeError, bson.errors.BSONError, ArithmeticError, RecursionError) as error:
+        raise Poison(f"the value is not Extended JSON: {error}") from error
+    if not isinstance(document, dict) or document.get("_id") != _id:
+        raise Poison("the value is not a document with the key's _id")
+    if not isinstance(document.get("_sync", {}), dict):
+        raise Poison("the value's _sync is not an object")
+    return document
+
+
+def to_bson(document: dict[str, Any]) -> RawBSONDocument:
+    """The document, encoded by itself, so that what one cannot hold stops no other. Raises Poison."""
+    try:
+        return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS))
+    except (bson.errors.BSONError, OverflowError, ValueError, TypeError) as error:
+        raise Poison(f"the value is no BSON document: {error}") from error
+
+
+def plain_json(data: bytes | None) -> Any:
+    """What is in a message of somebody else's; None where there is nothing. Raises Poison."""
+    try:
+        return None if data is None else json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise Poison(f"not JSON: {error}") from error
