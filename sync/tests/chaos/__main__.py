@@ -1,0 +1,140 @@
+"""Runs fault schedules on servers of its own, and tells of the first one that leaves something wrong.
+
+Exit status: 0 all were clean; 1 one was not, which is printed with the command that replays it; 2 wrong use.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from typing import Any
+
+from sync.tests.chaos.mutations import MUTATIONS, profile
+from sync.tests.chaos.nursery import PR_SET_PDEATHSIG
+from sync.tests.chaos.schedule import draw
+
+EVERY = 100  # schedules between two lines of progress
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m sync.tests.chaos", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=200, help="how many (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="of the first; the others have the next numbers (default: at random)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
+    parser.add_argument("--jobs", type=int, default=2, help="so many side by side, each with servers of its own")
+    parser.add_argument("--database", default="mariadb", help="mariadb (started here), or mysql://... that runs")
+    parser.add_argument(
+        "--mutation", choices=MUTATIONS, default="", help="take this safeguard out; it has to be caught"
+    )
+    parser.add_argument("--verbose", action="store_true", help="print every schedule and how long it took")
+    for ours in ("--job", "--tally"):  # for the jobs themselves
+        parser.add_argument(ours, type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.seed is None:
+        options.seed = random.randrange(10**6)
+    options.jobs = min(options.jobs, options.schedules)
+    return options
+
+
+def main() -> int:
+    options = parse()
+    for number in (signal.SIGINT, signal.SIGTERM):  # the servers are ended on the way out
+        signal.signal(number, lambda *_: sys.exit(143))
+    if options.jobs > 1 and options.job is None:
+        return run_side_by_side(options)
+    return run_job(options, options.job or 0)
+
+
+def run_side_by_side(options: argparse.Namespace) -> int:
+    """Every job takes each `jobs`th schedule, and says how many it has done. When one fails, the others stop."""
+    started = time.monotonic()
+    jobs = []
+    tally, write = os.pipe()
+    try:
+        for number in range(options.jobs):
+            mine = len(range(number, options.schedules, options.jobs))
+            command = [sys.executable, "-m", "sync.tests.chaos", *sys.argv[1:], "--seed", str(options.seed)]
+            command += ["--schedules", str(mine), "--jobs", str(options.jobs), "--job", str(number)]
+            jobs.append(subprocess.Popen([*command, "--tally", str(write)], pass_fds=[write]))
+        os.close(write)
+        while any(job.poll() is None for job in jobs) and not any(job.poll() for job in jobs):
+            time.sleep(0.1)
+        failed = [status for job in jobs if (status := job.poll())]
+    finally:
+        for job in jobs:
+            job.terminate()
+        for job in jobs:
+            job.wait()
+    if failed:
+        return 1
+    with os.fdopen(tally) as counts:
+        done = sum(map(int, counts))
+    minutes = (time.monotonic() - started) / 60
+    print(
+        f"{done:,} schedules from seed {options.seed} are clean: {minutes:.1f} minutes, {done / minutes:.0f} a minute"
+    )
+    return 0
+
+
+def run_job(options: argparse.Namespace, job: int) -> int:
+    """Runs schedules one after the other, until one is wrong."""
+    if options.job is not None:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    os.environ["TEST_DATABASE"] = options.database
+    from sync.tests.chaos.run import run
+    from sync.tests.chaos.runner import Runner, Wrong
+
+    started = time.monotonic()
+    totals: dict[str, Any] = {"schedules": 0, "committed": 0, "rolled back": 0}
+    runner = Runner(options.mutation)
+    try:
+        for number in range(options.schedules):
+            if time.monotonic() - started > options.minutes * 60:
+                break
+            seed = options.seed + job + number * (options.jobs if options.job is not None else 1)
+            schedule = draw(seed, profile(options.mutation))
+            begun = time.monotonic()
+            try:
+                account = run(runner, schedule)
+            except Wrong as error:
+                print(f"Seed {seed} is wrong, as schedule {seed - options.seed + 1}: {schedule}\n{error}\n"
+                      f"{replay(options, seed)}", flush=True)  # fmt: skip
+                return 1
+            except Exception:
+                print(f"The runner failed at seed {seed}: {schedule}\n{replay(options, seed)}", flush=True)
+                raise
+            if options.verbose:
+                print(f"{time.monotonic() - begun:.2f} s: seed {seed}: {schedule}", flush=True)
+            totals["schedules"] += 1
+            totals["committed"] += account.committed
+            totals["rolled back"] += account.rolled_back
+            if not totals["schedules"] % EVERY and number + 1 < options.schedules:
+                print(summary(totals, started), flush=True)
+    finally:
+        runner.stop()
+    print(summary(totals, started), flush=True)
+    if options.tally is not None:
+        os.write(options.tally, f"{totals['schedules']}\n".encode())
+    return 0
+
+
+def summary(totals: dict[str, Any], started: float) -> str:
+    minutes = (time.monotonic() - started) / 60
+    return ", ".join(f"{count:,} {name}" for name, count in totals.items()) + f", {minutes:.1f} minutes"
+
+
+def replay(options: argparse.Namespace, seed: int) -> str:
+    command = f"python -m sync.tests.chaos --schedules 1 --seed {seed}"
+    command += f" --database {options.database}" * (options.database != "mariadb")
+    command += f" --mutation {options.mutation}" * bool(options.mutation)
+    return f"Again (same writes and faults; when they meet differs a little): {command}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

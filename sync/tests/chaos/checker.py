@@ -1,0 +1,115 @@
+"""Whether all is well at rest: both databases read directly, and the change stream's history of each document."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import bson
+from bson import Int64, ObjectId
+from pymongo.database import Database
+from pymongo.errors import OperationFailure
+
+from sync.tests.chaos.journal import Account
+from sync.tests.chaos.schedule import STAMPS
+from sync.tests.compare import expected, sort, without_sync
+
+COLLECTION, MARKERS = "accounts", "markers"
+
+
+class History:
+    """What happened to each document, in order: (operation, document or None)."""
+
+    def __init__(self, database: Database[dict[str, Any]]) -> None:
+        self.database = database
+        self.number = 0
+        # A compared replace is stored as what it changes; this tells the whole document after each.
+        database.create_collection(COLLECTION, changeStreamPreAndPostImages={"enabled": True})
+        self.watch(None)
+
+    def watch(self, after: Any) -> None:
+        chosen = [{"$match": {"ns.coll": {"$in": [COLLECTION, MARKERS]}}}]
+        self.stream = self.database.watch(
+            chosen, max_await_time_ms=200, resume_after=after, full_document="whenAvailable"
+        )
+
+    def take(self) -> dict[str, list[tuple[str, Any]]]:
+        """The events since the last call, by key."""
+        self.number += 1
+        self.database[MARKERS].insert_one({"_id": self.number})
+        events: dict[str, list[tuple[str, Any]]] = {}
+        while True:
+            try:
+                event = self.stream.next()
+            except OperationFailure:  # a member has rolled back its last writes, and closed all cursors
+                self.watch(self.stream.resume_token)
+                continue
+            if event["ns"]["coll"] == MARKERS:
+                if event["operationType"] == "insert" and event["documentKey"]["_id"] == self.number:
+                    return events
+                continue
+            events.setdefault(str(event["documentKey"]["_id"]), []).append(
+                (event["operationType"], event.get("fullDocument"))
+            )
+
+
+def wrong_documents(rows: dict[str, dict[str, Any]], documents: dict[str, Any]) -> dict[str, str]:
+    """What is wrong at rest, by key."""
+    wrong = {}
+    for key in sorted(rows.keys() | documents.keys()):
+        if key not in documents:
+            wrong[key] = "the row has no document"
+        elif key not in rows:
+            wrong[key] = "the document has no row"
+        else:
+            document = sort(without_sync(documents[key]))
+            if bson.encode(document) != bson.encode(sort(expected(rows[key]))):
+                wrong[key] = "the document is not the row's"
+    return wrong
+
+
+def wrong_history(key: str, events: list[tuple[str, Any]], journal: Account) -> list[str]:
+    """What is wrong in the life of one document."""
+    wrong = []
+    version, newest = -1, dict[int, int]()
+    for number, (operation, document) in enumerate(events):
+        if operation == "delete":
+            version, newest = -1, {}
+            continue
+        if operation not in ("insert", "update", "replace") or document is None:
+            wrong.append(f"event {number}: {operation} of {document}, which no delivery does")
+            continue
+        if operation == "insert":
+            version, newest = -1, {}
+        seen = document.get("_sync", {}).get("v")
+        if not isinstance(seen, Int64) or seen <= version:
+            wrong.append(f"event {number}: version {seen} after {version}")
+        version = seen
+        stamp = document["limit"]
+        if problem := _wrong_state(key, stamp, document, journal):
+            wrong.append(f"event {number}: {problem}")
+        # Within a life, each row is read after the write before it, so no writer's states go back.
+        writer = stamp // STAMPS
+        if stamp < newest.get(writer, 0):
+            wrong.append(f"event {number}: {stamp} after {newest[writer]}, which the same writer wrote later")
+        newest[writer] = max(stamp, newest.get(writer, 0))
+    return wrong
+
+
+def _wrong_state(key: str, stamp: int, document: dict[str, Any], journal: Account) -> str:
+    if stamp not in journal.may[key]:
+        why = "rolled back" if stamp in journal.never[key] else "never wrote"
+        return f"the state {stamp}, which its writer {why}"
+    account_id, products = journal.may[key][stamp]
+    if account_id is not None and (document["account_id"], document["products"]) != (account_id, json.loads(products)):
+        return f"of the state {stamp} another part than its writer saw: {account_id}, {products}"
+    return ""
+
+
+def documents_of(database: Database[dict[str, Any]]) -> dict[str, Any]:
+    return {str(document["_id"]): document for document in database[COLLECTION].find()}
+
+
+def forget(database: Database[dict[str, Any]], keys: list[str]) -> None:
+    """Removes the documents of a schedule that is over."""
+    database[COLLECTION].delete_many({"_id": {"$in": [ObjectId(key) for key in keys]}})

@@ -1,0 +1,201 @@
+"""One schedule: starts its processes, lets the faults befall them, comes to rest, and has everything checked."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+from sync.tests.chaos import checker, journal
+from sync.tests.chaos.proxy import DOWN, UP, Proxy
+from sync.tests.chaos.runner import Runner, Site, Wrong
+from sync.tests.chaos.schedule import ONE, PATIENCE, Fault, Schedule
+from tests.servers import SERVERS
+
+LATE = 1.2  # seconds that a frozen process may keep the others from coming to rest
+
+
+def run(runner: Runner, schedule: Schedule) -> journal.Account:
+    """Runs one schedule. Raises Wrong."""
+    site = runner.go_to(schedule.servers)
+    now = Run(runner, site, schedule)
+    now.chaos()
+    now.rest()
+    site.last_journal = now.check()
+    now.end()
+    return site.last_journal
+
+
+class Run:
+    """One schedule on its way."""
+
+    def __init__(self, runner: Runner, site: Site, schedule: Schedule) -> None:
+        self.runner, self.site, self.schedule = runner, site, schedule
+        self.journal = SERVERS.folder / f"journal-{schedule.seed}"
+        self.writers = [f"writer {number}" for number in range(schedule.writers)]
+        self.relays = [f"relay {number}" for number in range(schedule.relays)]
+        self.extras = [name for name in ("backfill", "verify") if getattr(schedule, name)]
+        self.numbers = 0
+        self.frozen: dict[str, bool] = {}  # who, and whether to be thawed last
+        self.held: dict[str, bool] = {}  # whose requests, and whether to be released last
+        self.started = time.monotonic()
+
+    def now(self) -> float:
+        return time.monotonic() - self.started
+
+    def start(self, slot: str) -> None:
+        """Puts a process into `slot`, or gives the one there its work."""
+        schedule = self.schedule
+        if slot in self.relays:
+            self.site.relay(int(slot.split()[1]))
+            return
+        self.numbers += 1
+        task = {
+            "journal": str(self.journal), "seconds": schedule.seconds - self.now(), "total": schedule.seconds,
+            "keys": schedule.keys, "hot": schedule.hot, "number": self.numbers,
+            "seed": schedule.seed * 100 + self.numbers, "inline": schedule.inline, "deletes": schedule.deletes,
+        }  # fmt: skip
+        self.site.tell(slot, task)
+
+    def chaos(self) -> None:
+        """The time in which rows are written and everything goes wrong."""
+        self.site.rest_relays(but=len(self.relays))
+        self.site.provide_spares([fault.slot for fault in self.schedule.faults if fault.kind.startswith("kill ")
+                                  and fault.slot])  # fmt: skip
+        for slot in [*self.relays, *self.writers, *self.extras]:
+            self.start(slot)
+        for slot in self.relays:
+            self.runner.mysql_slots[slot].delay(DOWN, self.schedule.row_jitter)
+        if self.schedule.servers == ONE:
+            for slot in [*self.relays, *self.writers]:
+                for direction in (UP, DOWN):
+                    self.proxy("mongo", slot).delay(direction, self.schedule.jitter)
+        todo: list[tuple[float, Any]] = [(fault.at, fault) for fault in self.schedule.faults]
+        while todo:
+            todo.sort(key=lambda item: item[0])
+            at, what = todo.pop(0)
+            time.sleep(max(0.0, at - self.now()))
+            if isinstance(what, Fault):
+                todo += self.befall(what)
+            else:
+                what()
+        time.sleep(max(0.0, self.schedule.seconds - self.now()))
+
+    def befall(self, fault: Fault) -> list[tuple[float, Any]]:
+        """Makes the fault happen; what ends it, and when."""
+        what, _, of = fault.kind.partition(" ")
+        end = self.now() + fault.seconds
+        mongo: Any = self.site.mongo
+        if self.schedule.servers != ONE and not fault.slot:
+            mongo.fail(fault.kind, fault.seconds)
+        elif what == "kill" and fault.slot:
+            self.site.kill(fault.slot)
+            self.frozen.pop(fault.slot, None)
+            self.start(fault.slot)
+        elif what == "kill":
+            (self.runner.mysql if of == "mysql" else mongo).kill()
+        elif of == "mongod":
+            mongo.mongod.freeze()
+            return [(end, mongo.mongod.thaw)]
+        elif what == "freeze":
+            self.runner.nursery.signal(self.site.alive[fault.slot], signal.SIGSTOP)
+            self.frozen[fault.slot] = fault.late
+            return [] if fault.late else [(end, lambda: self.thaw(fault.slot))]
+        else:
+            proxy = self.proxy(of.split()[0], fault.slot)
+            direction = DOWN if of.endswith("answers") else UP
+            if what == "cut":
+                proxy.cut()
+                return []
+            if what == "hold":
+                proxy.hold()
+                self.held[fault.slot] = fault.late
+                return [] if fault.late else [(end, proxy.release)]
+            if what == "delay":
+                proxy.delay(direction, fault.seconds)
+                return []  # until the schedule's rest
+            proxy.lose(*((DOWN,) if of.endswith("answers") else (UP, DOWN)))
+            return [(end, proxy.heal)]
+        return []
+
+    def proxy(self, server: str, slot: str) -> Proxy:
+        if server == "mysql" or self.schedule.servers != ONE:
+            return self.runner.mysql_slots[slot]
+        mongo: Any = self.site.mongo
+        return mongo.proxy(slot)
+
+    def release(self, last: bool) -> None:
+        for slot, late in self.held.items():
+            if late == last:
+                self.proxy("mongo", slot).release()
+
+    def thaw(self, slot: str) -> None:
+        self.runner.nursery.signal(self.site.alive[slot], signal.SIGCONT)
+
+    # --- rest ---------------------------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """Ends all faults, and waits until everything is delivered. Raises Wrong when it is not."""
+        late = {slot for slot, last in self.frozen.items() if last}
+        for slot in self.frozen.keys() - late:
+            self.thaw(slot)
+        self.release(last=False)
+        for proxy in self.runner.mysql_slots.values():
+            proxy.heal()
+        self.site.mongo.heal()
+        for slot in {*self.writers, *self.extras} - late:
+            self.site.wait(slot)
+        if late or any(self.held.values()):
+            self.empty(LATE)
+            self.release(last=True)
+            for slot in late:
+                self.thaw(slot)
+            for slot in late - {*self.relays}:
+                self.site.wait(slot)
+            time.sleep(0.1)  # for what they still do
+        if not self.empty(PATIENCE):
+            pending = self.runner.mysql.rows(f"SELECT * FROM {self.site.database}.sync_change")
+            raise Wrong("\n".join([f"not delivered within {PATIENCE:.0f} s:", *map(str, pending), self.runner.tail()]))
+        for slot in self.relays:
+            if (status := self.runner.nursery.ended(self.site.alive[slot])) is not None:
+                raise Wrong(f"{slot} ended by itself with status {status}:\n{self.runner.tail()}")
+
+    def empty(self, seconds: float) -> bool:
+        """Whether all changes are delivered within this time."""
+        end = time.monotonic() + seconds
+        while self.runner.mysql.rows(f"SELECT 1 FROM {self.site.database}.sync_change LIMIT 1"):
+            if time.monotonic() > end:
+                return False
+            time.sleep(0.015)
+        return True
+
+    # --- check --------------------------------------------------------------------------------------------------------
+
+    def check(self) -> journal.Account:
+        """Compares everything. Raises Wrong."""
+        account = journal.read(self.journal)
+        table = self.runner.mysql.rows(f"SELECT * FROM {self.site.database}.finance_account")
+        rows = {row["_id"]: row for row in table}
+        documents = checker.documents_of(self.site.documents)
+        histories = self.site.history.take()
+        wrong: dict[str, list[str]] = {key: [why] for key, why in checker.wrong_documents(rows, documents).items()}
+        for key, events in histories.items():
+            its = account if key in self.schedule.keys else self.site.last_journal
+            if problems := checker.wrong_history(key, events, its):
+                wrong.setdefault(key, []).extend(problems)
+        lines = [f"verify found a difference that was none: {difference}" for difference in account.verify]
+        for key, problems in wrong.items():
+            lines += [f"{key}: {problem}" for problem in problems]
+            lines += [f"  row: {rows.get(key)}", f"  document: {documents.get(key)}", "  history:"]
+            lines += [f"    {number} {operation} {document}" for number, (operation, document)
+                      in enumerate(histories.get(key, []))]  # fmt: skip
+        if lines:
+            raise Wrong("\n".join([*lines, "journal:", *(f"  {line}" for line in account.lines)]))
+        return account
+
+    def end(self) -> None:
+        """Leaves nothing of this schedule for the next one."""
+        self.journal.unlink(missing_ok=True)
+        keys = ", ".join(f"'{key}'" for key in self.schedule.keys)
+        self.runner.mysql.sql(f"DELETE FROM {self.site.database}.finance_account WHERE _id IN ({keys})")
+        checker.forget(self.site.documents, list(self.schedule.keys))

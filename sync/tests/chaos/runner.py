@@ -1,0 +1,138 @@
+"""What lives as long as a run of schedules does: the servers, the nursery, the processes, the change streams."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from sync.tests.chaos import checker, journal, servers
+from sync.tests.chaos.nursery import Nursery
+from sync.tests.chaos.proxy import Proxies, Proxy
+from sync.tests.chaos.schedule import PATIENCE, SETTINGS
+from tests.servers import SERVERS
+
+BATCHES = 2, 5, 20  # of the relays
+
+
+class Wrong(Exception):
+    """What is wrong after a schedule, as lines of text."""
+
+
+class Site:
+    """One set of servers with its database, its processes and its change stream; lives as long as the run.
+
+    alive: the process in each slot. spares: one for each slot, connected, to take its place. last_journal: that of the
+    schedule before: a delivery may still repeat what is delivered, after everything has come to rest.
+    """
+
+    def __init__(self, kind: str, runner: Runner) -> None:
+        self.runner = runner
+        self.alive: dict[str, int] = {}
+        self.spares: dict[str, int] = {}
+        self.last_journal = journal.Account()
+        self.database = runner.mysql.name(kind)
+        self.mongo = servers.start(kind, runner.proxies)
+        self.client = self.mongo.client()
+        self.documents = self.client[self.database]
+        runner.mysql.sql(f"CREATE DATABASE {self.database} CHARACTER SET utf8mb4")
+        self.tell("tables", {})
+        self.wait("tables")
+        self.history = checker.History(self.documents)
+
+    def spawn(self, slot: str) -> int:
+        proxies = self.runner.mysql_slots
+        if slot not in proxies:
+            proxies[slot] = self.runner.proxies.start(self.runner.mysql.port)
+        life = {"slot": slot, "database": self.database, "mysql_port": proxies[slot].port}
+        return self.runner.nursery.spawn(life | {"mongo": self.mongo.uri(slot, self.database)})
+
+    def tell(self, slot: str, task: dict[str, Any]) -> None:
+        """Gives the process in `slot` something to do; starts one, if there is none."""
+        if slot not in self.alive:
+            self.alive[slot] = self.spares.pop(slot, 0) or self.spawn(slot)
+        self.runner.nursery.tell(self.alive[slot], task | {"slot": slot})
+
+    def relay(self, number: int) -> None:
+        """Has this relay work, if it does not."""
+        slot = f"relay {number}"
+        if slot not in self.alive or self.runner.nursery.idle(self.alive[slot]):
+            self.tell(slot, {"batch": BATCHES[number]})
+
+    def rest_relays(self, but: int = 0) -> None:
+        """Has all relays stop after what they are at, but the first ones."""
+        slots = [slot for slot in self.alive if slot.startswith("relay") and int(slot.split()[1]) >= but]
+        for slot in slots:
+            if not self.runner.nursery.idle(self.alive[slot]):
+                self.runner.nursery.signal(self.alive[slot], signal.SIGUSR1)
+        for slot in slots:
+            self.wait(slot)
+
+    def wait(self, slot: str) -> None:
+        """Until the process in `slot` has done what it was told. Raises Wrong."""
+        pid = self.alive[slot]
+        self.runner.wait(lambda: self.runner.nursery.idle(pid), f"{slot} does not end")
+        if (status := self.runner.nursery.ended(pid)) is not None:
+            raise Wrong(f"{slot} ended by itself with status {status}:\n{self.runner.tail()}")
+
+    def kill(self, slot: str) -> None:
+        """Kills the process in `slot`; another one takes its place when it is told something."""
+        pid = self.alive.pop(slot)
+        self.runner.nursery.signal(pid, signal.SIGKILL)
+        self.runner.wait(lambda: self.runner.nursery.ended(pid) is not None, f"{slot} survives SIGKILL")
+
+    def provide_spares(self, slots: list[str]) -> None:
+        for slot in slots:
+            if slot not in self.spares:
+                self.spares[slot] = self.spawn(slot)
+
+    def stop(self) -> None:
+        self.client.close()
+        self.mongo.stop()
+        self.runner.mysql.sql(f"DROP DATABASE {self.database}")
+
+
+class Runner:
+    """A run of schedules on servers that it starts and ends."""
+
+    def __init__(self, mutation: str = "") -> None:
+        SERVERS.start()
+        self.log = SERVERS.folder / "processes.log"
+        environment = {name: str(value) for name, value in SETTINGS.items()} | {
+            "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
+            "VAR_DIR": str(SERVERS.folder / "var"), "CACHE_URL": "locmemcache://",
+        }  # fmt: skip
+        self.nursery = Nursery(environment, self.log, mutation)
+        self.proxies = Proxies()
+        self.mysql = servers.MySQL()
+        self.mysql_slots: dict[str, Proxy] = {}
+        self.sites: dict[str, Site] = {}
+
+    def stop(self) -> None:
+        self.nursery.stop()
+        for site in self.sites.values():
+            site.stop()
+        SERVERS.stop()
+
+    def go_to(self, kind: str) -> Site:
+        """The servers for a schedule. Those of another one have no relays at work meanwhile."""
+        if kind not in self.sites:
+            self.sites[kind] = Site(kind, self)
+        for site in self.sites.values():
+            if site is not self.sites[kind]:
+                site.rest_relays()
+        return self.sites[kind]
+
+    @staticmethod
+    def wait(done: Callable[[], bool], otherwise: str) -> None:
+        """Until `done`. Raises Wrong."""
+        end = time.monotonic() + PATIENCE
+        while not done():
+            if time.monotonic() > end:
+                raise Wrong(f"{otherwise} within {PATIENCE:.0f} s")
+            time.sleep(0.005)
+
+    def tail(self) -> str:
+        """What the processes have said last."""
+        return "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-40:])

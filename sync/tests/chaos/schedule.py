@@ -1,0 +1,139 @@
+"""A schedule: what is written, and what goes wrong when, all of it drawn from one seed."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+# What the mirror runs with: times so short that one second holds several leases and a settling.
+LEASE, SETTLE = 0.3, 0.65
+SETTINGS = {
+    "SYNC_LEASE": LEASE, "SYNC_SETTLE": SETTLE, "SYNC_TIMEOUT": 0.25, "SYNC_INLINE_TIMEOUT": 0.2,
+    "SYNC_BREAKER_RESET": 0.1, "SYNC_CONFIRM": 0.25,
+}  # fmt: skip
+
+PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "30"))  # seconds in which a mirror without faults has to come to rest
+STAMPS = 10**6  # of one writer: each of its states has one of its own
+ONE, THREE = "one member", "three members"
+
+# How often each fault is drawn in an ordinary schedule. Those of whole servers are rare because they are slow.
+FAULTS = {
+    "kill relay": 3.0, "kill writer": 3.0, "freeze relay": 3.0, "freeze writer": 2.0,
+    "cut mongo": 2.0, "lose mongo": 1.5, "lose mongo answers": 3.0, "hold mongo writes": 2.0,
+    "delay mongo requests": 1.5, "delay mongo answers": 1.0, "delay mysql answers": 1.0, "cut mysql": 0.7,
+    "lose mysql answers": 0.7, "freeze mongod": 0.4, "kill mongod": 0.1, "kill mysql": 0.1,
+}  # fmt: skip
+FAILOVERS = ("step down", "kill primary", "freeze primary", "cut off primary")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What the draw concentrates on; the default is a bit of everything."""
+
+    faults: dict[str, float] = field(default_factory=lambda: FAULTS)
+    most_faults: int = 4
+    seconds: tuple[float, float] = (0.25, 0.5)
+    keys: tuple[int, int] = (3, 12)
+    three: float = 1 / 40  # how often a schedule is for a replica set of three members
+    failovers: tuple[str, ...] = FAILOVERS
+    late: float = 0.3  # how often what is frozen or held back goes on only when the others have delivered everything
+    deletes: float = 0.25  # the share of operations that delete
+    inline: tuple[float, ...] = (0.0, 0.3, 0.7, 1.0)
+    relays: tuple[int, ...] = (1, 2, 2, 3)
+    hot: tuple[int, ...] = (1, 2, 3, 4)  # how many keys are written at a time, each never again afterwards
+    jitter: tuple[float, ...] = (0.0, 0.0, 0.01, 0.04)  # seconds by which whatever passes to and from MongoDB is late
+    row_jitter: tuple[float, ...] = (0.0, 0.0, 0.0, 0.02)  # and what MySQL answers to relays
+    extras: float = 0.12  # how often backfill, and how often verify, runs meanwhile
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`kind` befalls the process in `slot` ("" for a server) `at` seconds from the start, for `seconds`."""
+
+    at: float
+    kind: str
+    slot: str = ""
+    seconds: float = 0.0
+    late: bool = False
+
+    def __str__(self) -> str:
+        text = f"{self.at:.3f} s: {self.kind} {self.slot}".rstrip()
+        return text + (f" for {self.seconds:.2f} s" if self.seconds else "") + (", ended last" if self.late else "")
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """All that a seed decides."""
+
+    seed: int
+    servers: str
+    keys: tuple[str, ...]
+    hot: int
+    seconds: float
+    writers: int
+    relays: int
+    inline: float
+    deletes: float
+    jitter: float
+    row_jitter: float
+    backfill: bool
+    verify: bool
+    faults: tuple[Fault, ...]
+
+    def __str__(self) -> str:
+        extras = [name for name in ("backfill", "verify") if getattr(self, name)]
+        lines = [
+            f"{self.servers}, {len(self.keys)} keys of which {self.hot} are hot, {self.seconds:.2f} s",
+            f"  {self.writers} writers, inline {self.inline:.0%}, deletes {self.deletes:.0%}, {self.relays} relays, "
+            f"jitter up to {self.jitter * 1000:.0f} ms (rows {self.row_jitter * 1000:.0f} ms) {' '.join(extras)}",
+        ]
+        return "\n".join([*lines, *(f"  {fault}" for fault in self.faults)])
+
+
+def draw(seed: int, profile: Profile) -> Schedule:
+    """The schedule of this seed."""
+    chance = random.Random(seed)
+    servers = THREE if chance.random() < profile.three else ONE
+    writers, relays = chance.choice((2, 2, 3)), chance.choice(profile.relays)
+    seconds = chance.uniform(*profile.seconds) if servers == ONE else 1.0
+    faults = [_fault(chance, profile, seconds, writers, relays) for _ in range(chance.randint(1, profile.most_faults))]
+    if servers == THREE:
+        ours = [fault for fault in faults if "relay" in fault.kind or "writer" in fault.kind]
+        faults = [*ours, Fault(chance.uniform(0.2, 0.5), chance.choice(profile.failovers), "", 0.4)]
+    return Schedule(
+        seed=seed,
+        servers=servers,
+        # Fresh for each schedule, so that what went wrong is not healed by a later one.
+        keys=tuple(f"{seed:016x}{number:08x}" for number in range(chance.randint(*profile.keys))),
+        hot=chance.choice(profile.hot),
+        seconds=seconds,
+        writers=writers,
+        relays=relays,
+        inline=chance.choice(profile.inline),
+        deletes=profile.deletes,
+        jitter=chance.choice(profile.jitter),
+        row_jitter=chance.choice(profile.row_jitter),
+        backfill=chance.random() < profile.extras,
+        verify=chance.random() < profile.extras,
+        faults=tuple(sorted(faults, key=lambda fault: fault.at)),
+    )
+
+
+def _fault(chance: random.Random, profile: Profile, seconds: float, writers: int, relays: int) -> Fault:
+    kind = chance.choices(list(profile.faults), list(profile.faults.values()))[0]
+    slots = [f"writer {number}" for number in range(writers)] + [f"relay {number}" for number in range(relays)]
+    words: dict[str, Any] = {"at": chance.uniform(0, seconds), "kind": kind}
+    if kind.startswith(("kill", "freeze")):
+        who = kind.split()[1]
+        words["slot"] = chance.choice([slot for slot in slots if slot.startswith(who)] or [""])
+        if kind.startswith("freeze"):
+            words["seconds"] = chance.uniform(LEASE * 0.5, LEASE * 2)
+            words["late"] = who != "mongod" and chance.random() < profile.late
+    else:
+        words["slot"] = chance.choice(slots)
+        words["late"] = kind.startswith("hold") and chance.random() < profile.late
+        longest = {"delay": 0.15, "hold": LEASE * 2}.get(kind.split()[0], 0.3)
+        words["seconds"] = chance.uniform(longest / 10, longest)
+    return Fault(**words)

@@ -1,0 +1,203 @@
+"""The servers of a run: MariaDB (or the MySQL that is given), a replica set of one member, and one of three.
+
+The process that writes or relays in a slot has proxies of its own towards the databases, so that a fault can befall
+it alone. The members of the set of three are reached directly: there, the faults are those of the servers.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import suppress
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+import MySQLdb
+import pymongo
+from pymongo.errors import OperationFailure, PyMongoError
+
+from sync.tests.chaos.proxy import Proxies, Proxy
+from sync.tests.chaos.schedule import ONE, PATIENCE, THREE
+from tests.servers import SERVERS, Mongo, mongod
+
+ELECTION = {"electionTimeoutMillis": 700, "heartbeatIntervalMillis": 150}
+
+
+class MySQL:
+    """Where the rows are: read by a bare connection."""
+
+    def __init__(self) -> None:
+        url = urlsplit(os.environ["DATABASE_URL"])
+        self.port = url.port or 3306
+        self.login: dict[str, Any] = {"user": unquote(url.username or ""), "password": unquote(url.password or "")}
+        self.base = url.path.strip("/")
+        self.server = SERVERS.mariadb
+        self.connection: Any = None
+
+    def name(self, servers: str) -> str:
+        """The database for the schedules on these servers: two sets of relays must not share a list of changes."""
+        return f"{self.base}_chaos_{os.getpid()}_{servers.split()[0]}"
+
+    def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        """Runs one statement and returns its rows. Connects again after the server was away."""
+        return [tuple(row.values()) for row in self.rows(statement, *values)]
+
+    def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
+        """As `sql`, with the names of the columns."""
+        for attempt in (1, 2):
+            try:
+                if self.connection is None:
+                    host = "127.0.0.1"
+                    self.connection = MySQLdb.connect(
+                        host=host, port=self.port, charset="utf8mb4", autocommit=True, read_timeout=20, **self.login
+                    )
+                with self.connection.cursor() as cursor:
+                    cursor.execute(statement, values)
+                    names = [column[0] for column in cursor.description or ()]
+                    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+            except MySQLdb.OperationalError:
+                self.connection = None
+                if attempt == 2:
+                    raise
+        raise AssertionError
+
+    def kill(self) -> None:
+        if self.server is not None:  # a server that is not ours stays up
+            self.server.kill()
+            self.server.start()
+
+
+class OneMember:
+    """The tests' own mongod, each slot's process behind a proxy."""
+
+    def __init__(self, proxies: Proxies) -> None:
+        self.proxies = proxies
+        self.mongod = SERVERS.mongo
+        self.slots: dict[str, Proxy] = {}
+
+    def proxy(self, slot: str) -> Proxy:
+        if slot not in self.slots:
+            self.slots[slot] = self.proxies.start(self.mongod.port)
+        return self.slots[slot]
+
+    def uri(self, slot: str, database: str) -> str:
+        return f"mongodb://127.0.0.1:{self.proxy(slot).port}/{database}?directConnection=true"
+
+    def client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        return pymongo.MongoClient(self.mongod.uri(""), tz_aware=True, w="majority")
+
+    def heal(self) -> None:
+        for proxy in self.slots.values():
+            proxy.heal()
+        self.mongod.thaw()
+
+    def kill(self) -> None:
+        self.mongod.kill()
+        self.mongod.start()
+
+    def stop(self) -> None:
+        """It ends with the run."""
+
+
+ALREADY_INITIALIZED = 23
+
+
+class ThreeMembers:
+    """A set whose primary is made to fail."""
+
+    def __init__(self) -> None:
+        self.members = [Mongo(SERVERS.folder / f"member{number}") for number in range(3)]
+        for member in self.members:
+            self._start(member)
+        with self._direct(self.members[0]) as first:
+            hosts = [{"_id": number, "host": f"127.0.0.1:{member.port}"} for number, member in enumerate(self.members)]
+            configuration = {"_id": mongod.REPLICA_SET, "members": hosts, "settings": ELECTION}
+            try:
+                first.admin.command("replSetInitiate", configuration)
+            except OperationFailure as error:
+                if error.code != ALREADY_INITIALIZED:  # it took longer than the time-out, and was asked for again
+                    raise
+        self.heal()
+
+    @staticmethod
+    def _start(member: Mongo) -> None:
+        member.process = mongod.start(member.folder, member.port, "--setParameter", "enableTestCommands=1")
+
+    @staticmethod
+    def _direct(member: Mongo) -> pymongo.MongoClient[dict[str, Any]]:
+        return pymongo.MongoClient(
+            "127.0.0.1", member.port, directConnection=True, serverSelectionTimeoutMS=5000, socketTimeoutMS=5000
+        )
+
+    def uri(self, slot: str, database: str) -> str:
+        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
+        return f"mongodb://{hosts}/{database}?replicaSet={mongod.REPLICA_SET}"
+
+    def client(self) -> pymongo.MongoClient[dict[str, Any]]:
+        return pymongo.MongoClient(self.uri("", ""), tz_aware=True, w="majority")
+
+    def primary(self) -> Mongo:
+        """The member that is primary; raises RuntimeError when there is none."""
+        for member in self.members:
+            with suppress(PyMongoError), self._direct(member) as client:
+                if client.admin.command("hello")["isWritablePrimary"]:
+                    return member
+        raise RuntimeError("the set has no primary")
+
+    def fail(self, kind: str, seconds: float) -> None:
+        """Makes the primary fail in this way, and waits until another (or the same) one serves."""
+        primary = self.primary()
+        others = [member for member in self.members if member is not primary]
+        match kind:
+            case "step down":
+                with suppress(PyMongoError), self._direct(primary) as client:
+                    client.admin.command("replSetStepDown", 2, force=True)
+            case "kill primary":
+                primary.kill()
+            case "freeze primary":
+                primary.freeze()
+                time.sleep(1.5)  # until the others have another one
+            case "cut off primary":
+                # It still takes writes for a while, which nobody else will ever have. (Freezing the others would not
+                # do: what it sends them waits in their sockets.)
+                self._stop_replication(others, "alwaysOn")
+                time.sleep(seconds)
+                primary.kill()
+                self._stop_replication(others, "off")
+        for member in self.members:
+            member.thaw()
+        with self.client() as client:
+            client.admin.command("ping")  # is answered by a primary only: the others have elected one
+        self.heal()
+
+    def _stop_replication(self, members: list[Mongo], mode: str) -> None:
+        for member in members:
+            with self._direct(member) as client:
+                client.admin.command("configureFailPoint", "stopReplProducer", mode=mode)
+
+    def heal(self) -> None:
+        """All members run, one is primary, and the others can become it."""
+        for member in self.members:
+            if member.process.poll() is not None:
+                self._start(member)
+            member.thaw()
+        end = time.monotonic() + PATIENCE
+        while (states := self._states()) != ["PRIMARY", "SECONDARY", "SECONDARY"]:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the set of three members does not heal: {states}")
+            time.sleep(0.05)
+
+    def _states(self) -> list[str]:
+        """What the primary knows of all members, in the order of the alphabet; [] without a primary."""
+        with suppress(PyMongoError, RuntimeError), self._direct(self.primary()) as client:
+            members = client.admin.command("replSetGetStatus")["members"]
+            return sorted(member["stateStr"] for member in members)
+        return []
+
+    def stop(self) -> None:
+        for member in self.members:
+            member.stop()
+
+
+def start(servers: str, proxies: Proxies) -> OneMember | ThreeMembers:
+    return {ONE: lambda: OneMember(proxies), THREE: ThreeMembers}[servers]()

@@ -1,0 +1,98 @@
+"""What the nursery's children do: relay, backfill, verify; the writers have a file of their own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import pymongo
+from django.apps import apps
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection, connections
+from pymongo import common
+from pymongo.errors import PyMongoError
+
+from finance.models import Account
+from sync import backfill, mongo, relay, verify
+from sync.mongo import Unavailable
+from sync.registry import Target
+from sync.tests.chaos.journal import Journal
+from sync.tests.chaos.writers import Writer
+
+INTERVAL = 0.015  # seconds between a relay's looks for what is due
+
+
+class Worker:
+    """One process. `life` is what does not change: its slot and the databases; see runner.py."""
+
+    def __init__(self, life: dict[str, Any]) -> None:
+        logging.disable(logging.WARNING)
+        options = connections["default"].settings_dict
+        options["NAME"], options["PORT"] = life["database"], life["mysql_port"]
+        options["OPTIONS"]["init_command"] += ", innodb_lock_wait_timeout = 1"
+        settings.MONGODB_URI = life["mongo"]
+        # A driver waits half a second before it looks for a server again, as long as a whole schedule.
+        common.MIN_HEARTBEAT_INTERVAL = 0.05  # type: ignore[misc]
+        relay.LONGEST_PAUSE = 0.05
+        verify.PAUSE = 0.1
+        if life["slot"] != "tables":
+            self.connect()
+
+    @staticmethod
+    def connect() -> None:
+        """Beforehand: a process that is told to write shall write at once."""
+        with suppress(DatabaseError), connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+        with suppress(PyMongoError), pymongo.timeout(5):
+            mongo.database().command("ping")
+
+    def do(self, task: dict[str, Any]) -> None:
+        match task["slot"].split()[0]:
+            case "tables":
+                self.make_tables()
+            case "writer":
+                Writer(task).run()
+            case "relay":
+                self.relay(task["batch"])
+            case "backfill":
+                self.until(task["seconds"], lambda: backfill.plan(Target(Account)), backfill.work)
+            case "verify":
+                journal = Journal(task["journal"])
+                self.until(task["seconds"], lambda: self.verify(journal))
+
+    @staticmethod
+    def relay(batch: int) -> None:
+        """Delivers until SIGUSR1, which waits until it is heard if it comes before."""
+        ours = relay.Relay(batch=batch, interval=INTERVAL)
+        signal.signal(signal.SIGUSR1, lambda *_: ours.stop.set())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        ours.run()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+    @staticmethod
+    def make_tables() -> None:
+        """The account's and the mirror's own: the rest of the portal, and its migrations, would take seconds."""
+        with connection.schema_editor() as editor:
+            for model in (Account, *apps.get_app_config("sync").get_models()):
+                editor.create_model(model)
+
+    @staticmethod
+    def until(seconds: float, *acts: Callable[[], Any]) -> None:
+        """Does this again and again, whatever the servers say."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for act in acts:
+                with suppress(Unavailable, DatabaseError):
+                    act()
+                close_old_connections()
+            time.sleep(0.01)
+
+    @staticmethod
+    def verify(journal: Journal) -> None:
+        for difference in verify.verify(Target(Account)).differences:
+            journal.write("verify", str(difference))

@@ -1,0 +1,60 @@
+"""Both databases read directly: SQL through a bare cursor, MongoDB through a client that is not the engine's."""
+
+import datetime
+import json
+from typing import Any
+
+import bson
+from bson import Int64, ObjectId, json_util
+from django.db import connection, models
+from pymongo.database import Database
+
+
+def rows(model: type[models.Model]) -> dict[str, dict[str, Any]]:
+    """Each row's columns by key, as the database's driver gives them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT * FROM {connection.ops.quote_name(model._meta.db_table)}")
+        names = [column[0] for column in cursor.description]
+        return {row["_id"]: row for row in (dict(zip(names, values, strict=True)) for values in cursor)}
+
+
+def expected(row: dict[str, Any]) -> dict[str, Any]:
+    """The document that a row of a finance table stands for, by rules written down here a second time."""
+    document: dict[str, Any] = {}
+    for name, value in row.items():
+        if value is None or name in ("extra", "user_id"):
+            continue
+        if name == "_id":
+            document[name] = ObjectId(value)
+        elif name in ("products", "accounts", "tier_and_details", "transactions"):
+            document[name] = json.loads(value, object_hook=json_util.object_hook)
+        elif name == "active":
+            document[name] = bool(value)
+        elif name.endswith("date"):
+            moment = datetime.datetime.fromisoformat(str(value))
+            document[name] = moment.replace(tzinfo=datetime.UTC)
+        else:
+            document[name] = value
+    return {**document, **json.loads(row["extra"], object_hook=json_util.object_hook)}
+
+
+def without_sync(document: dict[str, Any]) -> dict[str, Any]:
+    version = document["_sync"]["v"]
+    assert isinstance(version, Int64)
+    return {name: value for name, value in document.items() if name != "_sync"}
+
+
+def differences(model: Any, mongo: Database) -> list[str]:
+    """The keys whose document is missing, extra, or differs from its row in a byte of BSON."""
+    found = {str(document["_id"]): document for document in mongo[model.mirror.collection].find()}
+    wanted = {key: expected(row) for key, row in rows(model).items()}
+    wrong = sorted(found.keys() ^ wanted.keys())
+    for key in found.keys() & wanted.keys():
+        if bson.encode(sort(without_sync(found[key]))) != bson.encode(sort(wanted[key])):
+            wrong.append(key)
+    return wrong
+
+
+def sort(document: dict[str, Any]) -> dict[str, Any]:
+    """Top-level fields in order of name: columns come in the table's order, fields in the model's."""
+    return dict(sorted(document.items()))

@@ -1,0 +1,88 @@
+"""What the tests of publishing and consuming have in common: stories, processes of their own, and what a topic says."""
+
+import itertools
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from bson import json_util
+from confluent_kafka import Message
+from django.conf import settings as django_settings
+from django.db import connection
+from pymongo.database import Database
+
+from examples.news.models import Story
+from sync.heartbeat import PUBLISHER
+from sync.kafka.messages import CANONICAL
+from sync.kafka.publisher import Publisher
+from sync.registry import KAFKA
+from sync.relay import Relay
+from sync.writes import State
+
+TOPIC = "story-events"
+NUMBERS = itertools.count(1)
+
+
+def story(**values: Any) -> Story:
+    """A story that is saved."""
+    number = next(NUMBERS)
+    defaults: dict[str, Any] = {
+        "story_id": str(number), "href": f"http://news.example/{number}", "title": f"Story {number}",
+        "submit_date": 1268771801, "media": "news", "link": "http://example.com/", "status": "popular",
+        "container": {"name": "Offbeat", "short_name": "offbeat"}, "user": {"name": "ada"},
+    }  # fmt: skip
+    return Story.objects.create(**{**defaults, **values})
+
+
+def publish() -> dict[State, int]:
+    """Publishes what is due, as a publisher that starts now."""
+    return Relay(KAFKA, writer=Publisher(), kind=PUBLISHER).drain()
+
+
+def process(*arguments: str, kafka: dict[str, Any], prefix: str = "", **environment: str) -> subprocess.Popen:
+    """`manage.py sync ...` in a process of its own, on the test database."""
+    code = (
+        f"{prefix}\n"
+        "import django, sys; django.setup()\n"
+        "from django.conf import settings; from django.db import connections; from django.core import management\n"
+        f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r}\n"
+        f"settings.SYNC_KAFKA = {kafka!r}\n"
+        f"management.call_command('sync', *{list(arguments)!r})"
+    )
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=django_settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
+    """Fails when it does not come true in time."""
+    give_up = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < give_up, f"in {seconds} s not: {what}"
+        time.sleep(0.1)
+
+
+def document(message: Message) -> dict[str, Any] | None:
+    """What a message says, read without the code under test."""
+    value = message.value()
+    return None if value is None else json_util.loads(value.decode(), json_options=CANONICAL)
+
+
+def newest(messages: Iterable[Message]) -> dict[str, dict[str, Any]]:
+    """The state of each key that a topic comes to, by the key; without those that are deleted."""
+    states = {message.key().decode(): document(message) for message in messages}
+    return {key: state for key, state in states.items() if state is not None}
+
+
+def rows() -> dict[str, tuple[str, int]]:
+    """Title and diggs of each story in the database, by its key, read without the mirror."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT _id, title, diggs FROM news_story")
+        return {key: (title, diggs) for key, title, diggs in cursor.fetchall()}
+
+
+def replica(mongo: Database, name: str) -> dict[str, tuple[str, int]]:
+    """The same of a replica's documents."""
+    return {str(one["_id"]): (one["title"], one["diggs"]) for one in mongo[name].find()}

@@ -1,0 +1,49 @@
+"""Fault schedules against the mirror as it is; and against the mirror without each safeguard, which has to be caught.
+
+CHAOS_SCHEDULES sets how many of the first (0: none). The others take long, and run with CHAOS_MUTATIONS=1.
+docs/faults.md has the commands for thousands of schedules, and for another database.
+"""
+
+import os
+import random
+import re
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+from django.db import connection
+
+from sync.tests.chaos.mutations import BOUNDS
+
+SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "200"))
+SECONDS = 6  # for one schedule at most, on a machine that has much else to do
+
+
+def chaos(schedules: int, *options: str) -> subprocess.CompletedProcess[str]:
+    """A run in a process of its own, with servers of its own where the tests started theirs."""
+    if connection.vendor != "mysql":
+        pytest.skip("several processes write at the same time, which SQLite does not have")
+    database = os.environ.get("TEST_DATABASE", "mariadb")
+    command = [sys.executable, "-m", "sync.tests.chaos", "--schedules", str(schedules), "--database", database]
+    return subprocess.run(
+        [*command, *options], cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=120 + SECONDS * schedules,
+        env=os.environ | ({"CHAOS_PATIENCE": "10"} if "--mutation" in options else {}),
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(not SCHEDULES, reason="CHAOS_SCHEDULES=0")
+def test_nothing_is_lost_stale_or_invented_under_faults() -> None:
+    result = chaos(SCHEDULES, "--seed", os.environ.get("SEED", str(random.randrange(10**6))))
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.skipif("CHAOS_MUTATIONS" not in os.environ, reason="takes long; CHAOS_MUTATIONS=1 runs it")
+@pytest.mark.parametrize("mutation", BOUNDS)
+def test_a_missing_safeguard_is_caught(mutation: str) -> None:
+    result = chaos(BOUNDS[mutation], "--seed", "1", "--mutation", mutation)
+    assert result.returncode == 1, result.stdout + result.stderr
+    caught = re.search(r"Seed \d+ is wrong, as schedule (\d+)", result.stdout)
+    assert caught, result.stdout + result.stderr
+    print(f"{mutation}: caught by schedule {caught[1]}")

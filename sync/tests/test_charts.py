@@ -1,0 +1,53 @@
+"""Samples and charts: one sample for each slot of time, gaps where nobody took one, and words for every picture."""
+
+import pytest
+
+from sync import samples
+from sync.charts import HEIGHT, MARGIN, WIDTH, charts, table
+from sync.clock import database_now
+from sync.heartbeat import RelayHeart
+from sync.models import Change, Sample
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+def test_one_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(samples, "EVERY", 1000)
+    Sample.objects.create(slot=1, pending=5)
+    relay = RelayHeart("default")
+    relay.count(3, [0.004, 0.004, 40.0])
+    relay.write()
+    Change.objects.create(model="finance.account", key="a", due_at="2020-01-01T00:00Z")
+    took = [samples.take() for _ in range(3)]
+    assert took.count(True) in (1, 2), "two where the slot has just ended"
+    sample = Sample.objects.latest("slot")
+    assert (sample.pending, sample.p50, sample.p99) == (1, 0.005, 50.0)
+    assert sample.rate > 0
+    assert sample.oldest_age >= 0
+    assert not Sample.objects.filter(slot=1).exists(), "old ones are gone"
+
+
+def test_a_slot_without_a_relay_is_a_gap_and_not_a_zero() -> None:
+    last = int(database_now("default").timestamp()) // samples.EVERY
+    Sample.objects.create(slot=last - 3, pending=0, p50=0.02)
+    Sample.objects.create(slot=last - 1, pending=10, p50=0.02)
+    recent = samples.recent()
+    assert len(recent) == samples.SHOWN
+    lag, pending, oldest, rate = charts(recent)
+    [(name, pieces)] = pending.lines
+    assert name == "pending"
+    assert len(pieces) == 2
+    bottom, top = (piece.split()[0].split(",") for piece in pieces)
+    assert float(bottom[1]) == HEIGHT - MARGIN
+    assert float(top[1]) == MARGIN
+    assert 0 < float(bottom[0]) < float(top[0]) <= WIDTH
+    assert pending.label == "Pending changes, the last 15 minutes: pending now 10, at most 10."
+    assert lag.label == "From commit to MongoDB, the last 15 minutes: median now 20 ms, at most 20 ms."
+    assert oldest.top == "0 ms"
+    assert (rate.top, rate.lines) == ("unknown", [("rate", [])])
+    assert rate.label.endswith(": nothing is known.")
+    assert [sample.pending for _, sample in table(recent)] == [10, 0]
+
+
+def test_nothing_is_drawn_of_nothing() -> None:
+    assert charts(samples.recent()) == []

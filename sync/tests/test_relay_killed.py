@@ -1,0 +1,83 @@
+"""A relay is killed with -9 in mid-batch, twenty times, while others save and delete the same keys."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from django.db import connection, connections
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.models import Change
+from sync.relay import Relay
+from sync.tests.compare import differences, rows
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+KILLS = 20
+KEYS = [f"{number:024x}" for number in range(1, 21)]
+
+
+def start_relay(batch: int = 10) -> subprocess.Popen:
+    """A relay of its own process, on the test database."""
+    code = (
+        "import django; django.setup();"
+        "from django.db import connections;"
+        f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r};"
+        f"from sync.relay import Relay; Relay(batch={batch}, interval=0.01).run()"
+    )
+    return subprocess.Popen([sys.executable, "-c", code], cwd=django_settings.BASE_DIR, stderr=subprocess.DEVNULL)
+
+
+def write_at_random(seed: int, stop: threading.Event) -> None:
+    """Saves and deletes of few keys; every other one is left to the relay."""
+    chance = random.Random(seed)
+    try:
+        while not stop.is_set():
+            key = chance.choice(KEYS)
+            if chance.random() < 0.4:
+                Account.objects.filter(pk=key).delete()
+            else:
+                Account.objects.update_or_create(
+                    pk=key, defaults={"account_id": chance.randrange(1000), "limit": chance.randrange(10**6)}
+                )
+    finally:
+        connections.close_all()
+
+
+def test_nothing_is_missing_stale_or_resurrected(mongo: Database, settings: Any) -> None:
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))
+    print(f"SEED={seed}")
+    settings.SYNC_INLINE = False  # everything goes through the relays
+    stop = threading.Event()
+    writers = [threading.Thread(target=write_at_random, args=(seed + number, stop)) for number in range(2)]
+    for writer in writers:
+        writer.start()
+    bystander = start_relay()
+    chance = random.Random(seed)
+    try:
+        for _ in range(KILLS):
+            relay = start_relay()
+            time.sleep(0.6 + chance.random() * 0.4)  # it needs about half a second to start
+            relay.kill()
+            relay.wait()
+    finally:
+        stop.set()
+        for writer in writers:
+            writer.join()
+        bystander.send_signal(signal.SIGKILL)
+        bystander.wait()
+    deadline = time.monotonic() + 60
+    while Change.objects.exists() and time.monotonic() < deadline:
+        Relay().drain()
+        time.sleep(0.2)
+    assert not Change.objects.exists(), "everything is delivered, and every delete has settled"
+    assert 0 < len(rows(Account)) <= len(KEYS)
+    assert differences(Account, mongo) == []

@@ -1,0 +1,117 @@
+"""A real Kafka broker for the tests that need one, started with the first of them and ended with the run."""
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+
+from tests.servers import ROOT, SERVERS, Server, free_port
+
+sys.path.insert(0, str(ROOT / "script"))
+import kafka_broker  # script/ is a folder of commands, not a package
+
+
+class Kafka(Server):
+    """One broker. It is read and written here with clients of the test's own."""
+
+    def start(self) -> None:
+        if not hasattr(self, "controller"):
+            self.controller = free_port()
+        self.process = kafka_broker.start(
+            kafka_broker.jars(ROOT / "var" / "kafka"), self.folder, self.port, self.controller
+        )
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """For SYNC_KAFKA: members that die are missed soon."""
+        return {
+            "bootstrap.servers": f"127.0.0.1:{self.port}", "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
+        }  # fmt: skip
+
+    @property
+    def _client(self) -> dict[str, Any]:
+        return {"bootstrap.servers": f"127.0.0.1:{self.port}"}
+
+    def empty(self) -> None:
+        """Removes all topics but Kafka's own."""
+        admin = AdminClient(self._client)
+        names = [name for name in admin.list_topics(timeout=20).topics if not name.startswith("__")]
+        for done in (admin.delete_topics(names) if names else {}).values():
+            done.result(20)
+
+    def partitions(self, topic: str) -> int:
+        """How many it has; 0 when there is no such topic."""
+        found = AdminClient(self._client).list_topics(timeout=20).topics
+        return len(found[topic].partitions) if topic in found else 0
+
+    def grow(self, topic: str, partitions: int) -> None:
+        """Gives it more partitions."""
+        admin = AdminClient(self._client)  # lives until it is done
+        for done in admin.create_partitions([NewPartitions(topic, partitions)]).values():
+            done.result(20)
+
+    def config(self, topic: str) -> dict[str, str]:
+        """The topic's settings."""
+        admin = AdminClient(self._client)
+        asked = admin.describe_configs([ConfigResource(ResourceType.TOPIC, topic)])
+        [done] = asked.values()
+        return {name: entry.value for name, entry in done.result(20).items()}
+
+    def make(self, topic: str, partitions: int = 1) -> None:
+        """A topic as somebody else makes it."""
+        admin = AdminClient(self._client)  # lives until it is done
+        for done in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
+            done.result(20)
+
+    def send(self, topic: str, *messages: tuple[Any, Any], partition: int = 0) -> None:
+        """Messages of (key, value) from somebody else."""
+        producer, errors = Producer({**self._client, "acks": "all"}), []
+        for key, value in messages:
+            producer.produce(
+                topic, key=key, value=value, partition=partition, on_delivery=lambda error, _: errors.append(error)
+            )
+        assert producer.flush(20) == 0
+        assert set(errors) <= {None}
+
+    def read(self, topic: str) -> list[Message]:
+        """All committed messages, by partition in their order."""
+        consumer = Consumer(
+            {**self._client, "group.id": "test", "enable.partition.eof": True, "isolation.level": "read_committed"}
+        )
+        left = set(range(self.partitions(topic)))
+        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in left])
+        messages = []
+        give_up = time.monotonic() + 30
+        while left and time.monotonic() < give_up:
+            for message in consumer.consume(1000, timeout=0.2):
+                if message.error() is None:
+                    messages.append(message)
+                elif message.error().code() == KafkaError._PARTITION_EOF:
+                    left.discard(message.partition())
+        consumer.close()
+        assert not left, "the topic was not read to its end"
+        return sorted(messages, key=lambda message: (message.partition(), message.offset()))
+
+
+@pytest.fixture
+def kafka(settings: Any) -> Iterator[Kafka]:
+    """The broker, without topics, to kill, freeze and start again; running when the test is over."""
+    if SERVERS.kafka is None:
+        broker = Kafka(SERVERS.folder / "kafka")
+        try:
+            broker.start()
+        except kafka_broker.DidNotStart as error:
+            pytest.skip(str(error))
+        SERVERS.kafka = broker
+    broker = SERVERS.kafka
+    broker.empty()
+    settings.SYNC_KAFKA = broker.settings
+    settings.SYNC_TIMEOUT = 20  # a busy machine is no broker that is away
+    yield broker
+    broker.thaw()
+    if broker.process.poll() is not None:
+        broker.start()

@@ -1,0 +1,190 @@
+"""A pytest plugin: real servers for the tests, on free ports, in a temporary folder, ended with the run.
+
+TEST_DATABASE chooses MySQL's part: `mariadb` (the default), `sqlite`, or the address of a running server
+(mysql://user:password@host:port/name), whose user may create the database test_<name>.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "script"))
+import mongod  # noqa: E402  (script/ is a folder of commands, not a package)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Server:
+    """A server process that can be killed, frozen and started again on the same data and port."""
+
+    process: subprocess.Popen[bytes]
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.port = free_port()
+
+    def kill(self) -> None:
+        """As a power cut would: SIGKILL."""
+        self.process.kill()
+        self.process.wait()
+
+    def freeze(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.thaw()
+            self.kill()
+
+
+class Mongo(Server):
+    """A one-member replica set."""
+
+    def start(self) -> None:
+        self.process = mongod.start(self.folder, self.port, "--setParameter", "enableTestCommands=1")
+        mongod.initiate(self.port)
+
+    def uri(self, database: str) -> str:
+        return f"mongodb://127.0.0.1:{self.port}/{database}?replicaSet={mongod.REPLICA_SET}"
+
+
+class MariaDB(Server):
+    """MariaDB as Debian has it, with its binary log on as a production server's is."""
+
+    USER, PASSWORD = "portal", "portal-test"
+
+    def start(self) -> None:
+        program = shutil.which("mariadbd")
+        if program is None:
+            raise pytest.UsageError("MariaDB is not installed: run script/test, or apt-get install mariadb-server")
+        fresh = not self.folder.exists()
+        if fresh:
+            self.folder.mkdir()
+            subprocess.run(
+                ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder}", *self._options(),
+                 "--auth-root-authentication-method=normal", "--skip-test-db"],
+                check=True, stdout=subprocess.DEVNULL,
+            )  # fmt: skip
+        self.process = subprocess.Popen(
+            [program, "--no-defaults", f"--datadir={self.folder}", f"--port={self.port}", "--bind-address=127.0.0.1",
+             f"--socket={self.folder}/s", f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log",
+             "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-metadata=FULL", "--server-id=1",
+             "--innodb-lock-wait-timeout=20",
+             "--max-allowed-packet=64M", *self._options()],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
+        )  # fmt: skip
+        self._wait()
+        if fresh:
+            # As in production: the portal's user may do everything in its own databases, and nothing else.
+            self.sql(
+                f"CREATE USER {self.USER}@'%' IDENTIFIED BY '{self.PASSWORD}';"
+                rf"GRANT ALL ON `analytics%`.* TO {self.USER}@'%';"
+                rf"GRANT ALL ON `test\_analytics%`.* TO {self.USER}@'%';"
+                "CREATE DATABASE analytics CHARACTER SET utf8mb4;"
+            )
+
+    def _options(self) -> list[str]:
+        # A server that starts removes the temporary tables of all others in its tmpdir.
+        return [f"--tmpdir={self.folder.parent}", *(["--user=root"] if os.getuid() == 0 else [])]
+
+    def sql(self, statement: str) -> str:
+        """Runs SQL as root, through MariaDB's own client."""
+        command = ["mariadb", "--no-defaults", "-uroot", f"--socket={self.folder}/s", "-N", "-B", "-e", statement]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def _wait(self) -> None:
+        for _ in range(300):
+            with suppress(subprocess.CalledProcessError):
+                self.sql("SELECT 1")
+                return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.1)
+        raise RuntimeError(f"MariaDB did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
+
+    def url(self, database: str = "analytics") -> str:
+        return f"mysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"
+
+
+# Waits for the end of its input, which comes however pytest ends: kill -9 leaves nobody else to end the servers.
+WATCHDOG = """cat
+for file in "$1"/*/mongod.lock "$1"/*/pid; do [ -s "$file" ] && kill -9 "$(cat "$file")"; done
+rm -rf "$1"
+"""
+
+
+class Servers:
+    """What this run started."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="portal-tests-"))
+        self.mongo = Mongo(self.folder / "mongo")
+        self.mariadb: MariaDB | None = None
+        self.kafka: Any = None  # tests.kafka.Kafka, once a test has needed it
+
+    def start(self) -> None:
+        (self.folder / "var" / "static").mkdir(parents=True)
+        self.watchdog = subprocess.Popen(
+            ["sh", "-c", WATCHDOG, "watchdog", str(self.folder)],
+            stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        self.mongo.start()
+        os.environ["MONGODB_URI"] = self.mongo.uri("analytics_test")
+        database = os.environ.get("TEST_DATABASE", "mariadb")
+        if database == "mariadb":
+            self.mariadb = MariaDB(self.folder / "mariadb")
+            self.mariadb.start()
+            database = self.mariadb.url()
+        elif database == "sqlite":
+            database = f"sqlite:///{self.folder}/db.sqlite3"
+        os.environ["DATABASE_URL"] = database
+
+    def stop(self) -> None:
+        for server in (self.mongo, self.mariadb, self.kafka):
+            if server is not None and hasattr(server, "process"):
+                server.stop()
+        shutil.rmtree(self.folder, ignore_errors=True)
+        if hasattr(self, "watchdog"):
+            self.watchdog.communicate()
+
+
+SERVERS = Servers()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """Before pytest-django reads the settings, which read these."""
+    os.environ.update(
+        SECRET_KEY="tests-only", DEBUG="0", HTTPS="0", ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
+        CACHE_URL="locmemcache://", EMAIL_URL="memorymail://", VAR_DIR=str(SERVERS.folder / "var"),
+        REQUIRE_STAFF_MFA="0", SYNC_LEASE="3", SYNC_SETTLE="4", SYNC_TIMEOUT="2", SYNC_BREAKER_RESET="0.5",
+        # A busy machine shall not leave to the relay what a test expects right after a save.
+        SYNC_INLINE_TIMEOUT="2", SYNC_CONFIRM="2.5",
+        # Nobody is there; the tests that need Kafka start it and say where it is.
+        EXAMPLES="news,retail", SYNC_KAFKA='{"bootstrap.servers": "127.0.0.1:9"}',
+    )  # fmt: skip
+    # Run side by side (-n), each worker has servers of its own, and who hands out the tests needs none.
+    if "PYTEST_XDIST_WORKER" in os.environ or not early_config.known_args_namespace.numprocesses:
+        SERVERS.start()
+
+
+def pytest_unconfigure() -> None:
+    SERVERS.stop()

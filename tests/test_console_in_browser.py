@@ -1,0 +1,179 @@
+"""The console in a real browser: a technical worker mends a poison record; everybody can read the pages."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from axe_playwright_python.sync_playwright import Axe
+from bson import ObjectId
+from django.core.cache import cache
+from playwright.sync_api import BrowserContext, Page, expect
+from pymongo.database import Database
+
+from accounts.models import User
+from audit.models import Entry
+from finance.models import Account
+from sync import errands
+from sync.models import Change
+from sync.relay import Relay
+from sync.samples import take
+
+PASSWORD = "correct-horse-7"
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+
+@pytest.fixture
+def refused(mongo: Database) -> Iterator[Account]:
+    """An account whose limit MongoDB refuses, and the change that has failed of it."""
+    account = Account.objects.create(account_id=371138, limit=9000, products=["Brokerage"])
+    mongo.command("collMod", "accounts", validator={"limit": {"$gte": 0}})
+    Change.objects.all().delete()
+    Account.objects.filter(pk=account.pk).update(limit=-5)
+    Change.objects.update(failed=True, attempts=5)
+    yield account
+    mongo.command("collMod", "accounts", validator={})
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: Any, mongo: Database) -> Iterator[Page]:
+    """A page of a technical worker; one that the browser finds fault with fails the test."""
+    cache.clear()
+    for username, role in (("theo", "technical_worker"), ("mina", "senior_management")):
+        user = User.objects.create_user(username, f"{username}@example.org", PASSWORD, role=role)
+        EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    complaints: list[str] = []
+    context.clear_cookies()
+    page = context.new_page()
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    sign_in(page, live_server, "theo")
+    yield page
+    page.close()
+    assert complaints == []
+
+
+def sign_in(page: Page, live_server: Any, username: str) -> None:
+    page.context.clear_cookies()
+    page.goto(f"{live_server.url}/login/")
+    page.fill("[name=login]", username)
+    page.fill("[name=password]", PASSWORD)
+    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.wait_for_url(lambda url: "/login/" not in url)
+
+
+def test_a_poison_record_is_seen_mended_retried_and_gone(
+    refused: Account, page: Page, live_server: Any, mongo: Database
+) -> None:
+    main = page.get_by_role("main")
+    page.goto(f"{live_server.url}/sync/")
+    expect(main).to_contain_text("Failing")
+    expect(main).to_contain_text("Document failed validation")
+    main.get_by_role("link", name=refused.pk).click()
+
+    page.wait_for_url(f"**/sync/record/finance.account/{refused.pk}/")
+    expect(main.get_by_text("Different", exact=True)).to_be_visible()
+    expect(main.locator(".differs")).to_contain_text("-5")
+    expect(main.locator(".differs")).to_contain_text("9000")
+    expect(main).to_contain_text("Document failed validation")
+
+    main.get_by_role("link", name="Open the record").click()
+    main.get_by_role("link", name="Edit", exact=True).click()
+    page.fill("[name=limit]", "500")
+    main.get_by_role("button", name="Save").click()
+    page.wait_for_url(f"**/finance/accounts/{refused.pk}/")
+
+    page.goto(f"{live_server.url}/sync/")
+    main.get_by_role("link", name="Retry or discard 1 change").click()
+    main.get_by_label(f"finance.account {refused.pk}").check()
+    main.get_by_role("button", name="Retry selected").click()
+    expect(main).to_contain_text("1 change will be tried again now.")
+    Relay().drain()
+
+    page.goto(f"{live_server.url}/sync/")
+    expect(main).to_contain_text("Equal")
+    expect(main).to_contain_text("None. A row that MongoDB refuses would be named here")
+    assert mongo.accounts.find_one({"_id": ObjectId(refused.pk)})["limit"] == 500
+    assert not Change.objects.filter(failed=True).exists()
+    assert {"retry", "change"} <= set(Entry.objects.values_list("act", flat=True))
+
+
+def test_the_console_follows_by_itself_until_it_is_paused(page: Page, live_server: Any, mongo: Database) -> None:
+    page.goto(f"{live_server.url}/sync/")
+    main = page.get_by_role("main")
+    expect(main).to_contain_text("Nothing is known of them")
+    assert take()
+    expect(main.get_by_role("img", name=re.compile("Pending changes"))).to_be_visible(timeout=30_000)
+    main.get_by_text("The same as a table").click()
+    page.evaluate("document.querySelector('#figures').dataset.old = 'yes'")
+    expect(main.locator("#figures:not([data-old])")).to_have_attribute("open", "", timeout=30_000)
+
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("button", name="Pause updates").click()
+    page.wait_for_timeout(6000)
+    assert asked == []
+    page.get_by_role("button", name="Pause updates").click()
+    with page.expect_request("**/sync/live/", timeout=30_000):
+        pass
+
+
+def test_verify_is_asked_for_and_its_outcome_shown(page: Page, live_server: Any, mongo: Database) -> None:
+    Account.objects.create(account_id=1, limit=1)
+    mongo.accounts.delete_many({})
+    Change.objects.all().delete()
+    page.goto(f"{live_server.url}/sync/")
+    main = page.get_by_role("main")
+    main.get_by_role("button", name="Verify now").first.click()
+    expect(main).to_contain_text("Verify: waits for a relay; none is alive")
+    assert errands.work()
+    page.goto(f"{live_server.url}/sync/")
+    expect(main).to_contain_text("1 different")
+    main.get_by_role("link", name="Repair…").first.click()
+    main.get_by_role("button", name="Repair").click()
+    page.wait_for_url("**/sync/")
+    assert errands.work()
+    page.goto(f"{live_server.url}/sync/")
+    expect(main).to_contain_text("1 repaired, 0 left")
+    assert mongo.accounts.count_documents({}) == 1
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_pages_are_readable_for_everybody(
+    refused: Account, page: Page, live_server: Any, mongo: Database, theme: Any
+) -> None:
+    assert take()
+    page.emulate_media(color_scheme=theme)
+    record = f"/sync/record/finance.account/{refused.pk}/"
+    pages = ["/sync/", "/sync/changes/", "/sync/targets/finance.account/repair/", record]
+    found = {}
+    for path in pages:
+        found[path] = violations(page, live_server.url + path)
+    sign_in(page, live_server, "mina")
+    Entry.objects.create(who="theo", act="change", before={"limit": 1}, after={"limit": 2})
+    found["/audit/"] = violations(page, f"{live_server.url}/audit/")
+    found["narrow"] = wide_at_390(page, live_server, [*pages[3:], "/audit/"])
+    assert {path: some for path, some in found.items() if some} == {}
+
+
+def violations(page: Page, address: str) -> list[Any]:
+    page.goto(address)
+    for summary in page.locator("summary").all():
+        summary.click()
+    response = Axe().run(page).response["violations"]
+    return [(each["id"], [node["target"] for node in each["nodes"]]) for each in response]
+
+
+def wide_at_390(page: Page, live_server: Any, paths: list[str]) -> list[str]:
+    """Those that a phone would have to scroll sideways."""
+    page.set_viewport_size({"width": 390, "height": 844})
+    wide = []
+    for path in paths:
+        page.goto(live_server.url + path)
+        if page.evaluate("document.documentElement.scrollWidth") > 390:
+            wide.append(path)
+    return wide

@@ -1,0 +1,42 @@
+"""Imports point one way: finance and examples -> sync; all of them -> audit, which stands alone, as accounts and sync
+do but for it; nobody knows analytics_site."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.servers import ROOT
+
+ALLOWED = {
+    "audit": {"audit"},
+    "accounts": {"accounts", "audit"},
+    "sync": {"sync", "audit"},
+    "finance": {"finance", "sync", "audit"},
+    "examples": {"examples", "sync", "audit"},
+}
+PROJECT = {*ALLOWED, "analytics_site"}
+
+
+def imported(source: Path) -> Iterator[str]:
+    """The first part of each absolute import's name. (A relative one cannot leave its app without naming it.)"""
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level < 2, f"{source} reaches out of its package by dots"
+            if node.level == 0:
+                yield str(node.module).partition(".")[0]
+
+
+@pytest.mark.parametrize("app", [app for app in ALLOWED if (ROOT / app).exists()])
+def test_an_app_imports_only_what_it_may(app: str) -> None:
+    wrong = [
+        f"{source.relative_to(ROOT)} imports {name}"
+        for source in (ROOT / app).rglob("*.py")
+        if "tests" not in source.parts
+        for name in imported(source)
+        if name in PROJECT - ALLOWED[app]
+    ]
+    assert wrong == []

@@ -1,0 +1,97 @@
+"""The README says what is: variables, defaults, production example, files, commands; each dependency has a reason."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from django.core.management import get_commands
+
+from tests.servers import ROOT
+
+README = (ROOT / "README.md").read_text()
+
+
+def variables_in_code() -> Iterator[tuple[str, ast.expr | None]]:
+    """(name, expression of its default) of each env.kind("NAME", default) and of script/server's ports."""
+    for path, caller in (("analytics_site/settings.py", "env"), ("script/serve.py", "port")):
+        for node in ast.walk(ast.parse((ROOT / path).read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).partition(".")[0] == caller and node.args:
+                name, *default = [*node.args, *(word.value for word in node.keywords if word.arg == "default")]
+                if isinstance(name, ast.Constant):
+                    yield str(name.value), default[0] if default else None
+
+
+def in_words(default: ast.expr | None) -> str:
+    """The default as the README writes it, with and without DEBUG."""
+
+    def value(debug: bool) -> str:
+        if default is None:
+            return "—"
+        folder = Path("var")
+        names = {"DEBUG": debug, "VAR_DIR": folder, "BASE_DIR": Path(), "str": str}
+        result: Any = eval(ast.unparse(default), {"__builtins__": {}}, names)
+        text = ",".join(result) if isinstance(result, list) else str(result)
+        return f"`{text}`" if text else "—"
+
+    return value(False) if value(False) == value(True) else f"{value(False)}; with `DEBUG`: {value(True)}"
+
+
+def test_every_variable_is_in_the_table_with_its_default() -> None:
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .+ \|$", README, re.MULTILINE)
+    assert dict(rows) == {name: in_words(default) for name, default in variables_in_code()}
+    assert len(rows) == len(dict(rows))
+
+
+def test_the_example_sets_only_variables_that_exist() -> None:
+    example = re.findall(r"^#?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE)
+    assert set(example) <= {name for name, _ in variables_in_code()}
+
+
+def deployment_check(folder: Path, **changes: str) -> SimpleNamespace:
+    """`check --deploy` with the README's production variables, and nothing else in the environment."""
+    (block,) = re.findall(r"```ini\n(.+?)```", README, re.DOTALL)
+    variables = dict(line.split("=", 1) for line in block.splitlines())
+    environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(folder), "DEBUG": "False"} | variables | changes
+    done = subprocess.run(
+        [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    return SimpleNamespace(status=done.returncode, said=done.stdout + done.stderr)
+
+
+def test_djangos_deployment_check_is_clean_with_the_production_variables(tmp_path: Path) -> None:
+    done = deployment_check(tmp_path)
+    assert done.status == 0, done.said
+    assert "no issues (0 silenced)" in done.said
+
+
+def test_the_deployment_check_can_fail(tmp_path: Path) -> None:
+    assert "security.W009" in deployment_check(tmp_path, SECRET_KEY="short").said
+    assert "Set SECRET_KEY" in deployment_check(tmp_path, SECRET_KEY="").said
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(script/[a-z-]+)", README))), ids=str)
+def test_what_it_points_to_exists(path: tuple[str, str]) -> None:
+    assert (ROOT / (path[0] or path[1])).exists()
+
+
+def test_the_commands_it_names_exist() -> None:
+    named = re.findall(r"^\| `(\w+)(?: ([\w-]+))?", README, re.MULTILINE)
+    commands = {command for command, _ in named if command.islower()}
+    assert commands <= set(get_commands())
+    for verb in (verb for command, verb in named if command == "sync" and verb.islower()):
+        assert (ROOT / "sync" / "verbs" / f"{verb.replace('-', '_')}.py").exists()
+
+
+def test_every_dependency_is_explained() -> None:
+    explained = (ROOT / "docs" / "decisions.md").read_text().lower()
+    for requirements in ROOT.glob("requirements*.txt"):
+        for name in re.findall(r"^[A-Za-z][\w-]*", requirements.read_text(), re.MULTILINE):
+            assert re.search(rf"\b{name.lower().removesuffix('-ubuntu2204')}\b", explained), name
