@@ -1,0 +1,73 @@
+"""How fast a collection is copied, against bare reading and writing of the same. `python -m bench.copy`
+
+bare: find() and insert_many() by the thousand, by majority. copy: the first run, to an empty collection. second full
+run: nothing differs. one by one: insert_one() in a loop.
+"""
+
+import argparse
+import time
+from typing import Any
+
+from bench.harness import portal, print_ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--documents", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with portal():
+        measure(options.documents, options.rounds)
+
+
+def measure(count: int, rounds: int) -> None:
+    from django.conf import settings
+    from faker import Faker
+
+    from examples.retail.making import sales
+    from sync.addresses import parse
+    from sync.copier import Copier
+    from sync.mongo import database
+
+    source, destination = database()["sales"], database()["copied"]
+    source.insert_many(list(sales(Faker("en_US"), count, seed=1)))
+    head, _, options = settings.MONGODB_URI.partition("?")
+    addresses = [parse(f"{head}/{name}?{options}") for name in ("sales", "copied")]
+
+    def bare() -> None:
+        batch: list[dict[str, Any]] = []
+        for one in source.find(batch_size=1000):
+            batch.append(one)
+            if len(batch) == 1000:
+                destination.insert_many(batch)
+                batch = []
+        if batch:
+            destination.insert_many(batch)
+
+    def one_by_one() -> None:
+        for one in source.find():
+            destination.insert_one(one)
+
+    def copy() -> None:
+        copier = Copier(*addresses, replace=True, full=True)
+        list(copier.copy())
+        copier.close()
+
+    steps = [
+        ("bare", destination.drop, bare), ("copy", destination.drop, copy), ("second full run", lambda: None, copy),
+        ("one by one", destination.drop, one_by_one),
+    ]  # fmt: skip
+    times: dict[str, list[float]] = {name: [] for name, _, _ in steps}
+    for turn in range(rounds + 1):
+        for name, prepare, act in steps:
+            prepare()
+            start = time.perf_counter()
+            act()
+            if turn:
+                times[name].append((time.perf_counter() - start) / count * 1000)
+            assert destination.count_documents({}) == count
+    print_ratios(f"{count:,} sales: ms a document", times, ["bare"])
+
+
+if __name__ == "__main__":
+    main()

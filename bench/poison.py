@@ -1,0 +1,87 @@
+"""What rows that cannot be delivered cost the others: the same changes, clean and with 1 % of bad rows. `script/bench`
+or `python -m bench.poison`.
+
+unmappable and refused: half of the bad rows hold what BSON cannot, half are refused by a validator of the collection.
+unreadable: their column holds no JSON, so that a batch is split until the row is found. Timed is until every other row
+is delivered and each bad one has its reason; ms are for each row delivered.
+"""
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+from bench.harness import portal, print_ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, default=4000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with portal():
+        measure(options.rows, options.rounds)
+
+
+def measure(count: int, rounds: int) -> None:
+    import logging
+
+    from django.db import connection
+    from django.test import override_settings
+
+    from finance.models import Account
+    from sync import mongo
+    from sync.models import Change
+    from sync.relay import Relay
+    from sync.writes import State
+
+    logging.getLogger("sync").setLevel(
+        logging.ERROR
+    )  # a line for each bad row is the terminal's cost, not the mirror's
+    database = mongo.database()
+
+    def spoil(products: str, remainder: int, every: int) -> None:
+        with connection.cursor() as cursor:
+            sql = "UPDATE finance_account SET products = %s WHERE MOD(account_id, %s) = %s"
+            cursor.execute(sql, [products, every, remainder])
+
+    def prepare(kind: str) -> int:
+        """Every row is changed and pending; how many of them are bad."""
+        Account.objects.update(products=["x" * 200])
+        Account.objects.update(limit=turn)
+        Change.objects.all().delete()
+        refuses = kind == "unmappable and refused"
+        validator = {"account_id": {"$not": {"$mod": [200, 1]}}} if refuses else {}
+        database.command("collMod", "accounts", validator=validator)
+        if refuses:
+            spoil(f"[{2**64}]", 0, 200)
+        elif kind == "unreadable":
+            spoil("no JSON", 0, 100)
+        Account.objects.update(limit=turn)
+        return 0 if kind == "clean" else count // 100
+
+    times: dict[str, list[float]] = {"clean": [], "unmappable and refused": [], "unreadable": []}
+    timed: Callable[[], float] = time.perf_counter
+    with override_settings(SYNC_INLINE=False):
+        rows = [Account(account_id=number, limit=0, products=["x" * 200]) for number in range(count)]
+        Account.objects.bulk_create(rows, batch_size=500)
+        Relay().drain()
+        for turn in range(rounds + 1):
+            for kind, figures in times.items():
+                bad = prepare(kind)
+                start = timed()
+                counts = Relay().drain()
+                took = timed() - start
+                assert counts[State.DELIVERED] == count - bad, counts
+                assert counts[State.REFUSED] >= bad, counts  # more where their next try was due meanwhile
+                if turn:
+                    figures.append(took / (count - bad) * 1000)
+                Change.objects.all().delete()
+    print_ratios(f"{count:,} changes, 1 % of the rows bad: ms a row delivered", times, ["clean"])
+    for kind in ("unmappable and refused", "unreadable"):
+        rates = [clean / mine for clean, mine in zip(times["clean"], times[kind], strict=True)]
+        print(f"{kind}: the others are delivered at {statistics.median(rates):.2f} of the clean rate")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""How fast pending changes are delivered, against a bare bulk replace of the same documents. `python -m bench.relay`
+
+bare: the ready-made documents, replaced in bulks of 500, waiting for the majority.
+bare, compared: the same, each only if its version is the one seen: the least that a delivery has to write.
+relay: changes of existing documents, claimed, read, compared, written, removed; two threads, as is the default.
+two relays: the same by two processes of one thread each; one relay, one thread: by one.
+backfill: the same rows as ranges, by two threads; row by row: read and written one after the other, by a kept client.
+"""
+
+import argparse
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from bench.harness import portal, print_ratios
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[5000], help="small documents (0.3 kB)")
+    parser.add_argument("--large", type=int, nargs="*", default=[5000], help="large documents (10 kB)")
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with portal():
+        for rows in options.rows:
+            measure(f"{rows:,} small documents (0.3 kB)", 200, rows, options.rounds)
+        for rows in options.large:
+            measure(f"{rows:,} large documents (10 kB)", 10_000, rows, options.rounds)
+
+
+def measure(name: str, size: int, count: int, rounds: int) -> None:
+    import pymongo
+    from django.db import connections
+    from django.test import override_settings
+
+    from finance.models import Account
+    from sync import backfill, mongo
+    from sync.models import Change
+    from sync.registry import Target
+    from sync.relay import Relay
+
+    settings = override_settings(SYNC_INLINE=False)
+    settings.enable()
+    Account.objects.all()._raw_delete("default")
+    Change.objects.all()._raw_delete("default")
+    mongo.collection(Target(Account)).drop()
+    for start in range(0, count, 1000):
+        numbers = range(start, min(start + 1000, count))
+        Account.objects.bulk_create([Account(account_id=number, limit=0, products=["x" * size]) for number in numbers])
+    Relay().drain()
+    target = mongo.database()["bare"]
+    target.drop()
+    documents = [{**row.to_document(), "_sync": {"v": 0, "by": "0" * 24}} for row in Account.objects.all()]
+    for start in range(0, count, 500):
+        target.insert_many(documents[start : start + 500])
+    turn = 0
+
+    def in_bulks(operation: Callable[[dict[str, Any]], Any]) -> None:
+        for start in range(0, count, 500):
+            target.bulk_write([operation(one) for one in documents[start : start + 500]], ordered=False)
+
+    def new(one: dict[str, Any]) -> dict[str, Any]:
+        return {**one, "limit": turn, "_sync": {"v": turn, "by": "0" * 24}}
+
+    def bare() -> None:
+        in_bulks(lambda one: pymongo.ReplaceOne({"_id": one["_id"]}, new(one)))
+
+    def compared() -> None:
+        def operation(one: dict[str, Any]) -> pymongo.UpdateOne:
+            other = new(one) | {"limit": -turn}  # what is there already would not be written
+            document = {"$cond": [{"$ne": ["$_sync.v", -1]}, {"$literal": other}, "$$ROOT"]}
+            return pymongo.UpdateOne({"_id": one["_id"]}, [{"$replaceWith": document}])
+
+        in_bulks(operation)
+
+    def drain() -> None:
+        try:
+            Relay().drain()
+        finally:
+            connections.close_all()
+
+    def threads(number: int) -> None:
+        all_threads = [threading.Thread(target=drain) for _ in range(number)]
+        for thread in all_threads:
+            thread.start()
+        for thread in all_threads:
+            thread.join()
+        assert not Change.objects.exists()
+
+    def processes() -> None:
+        connections.close_all()
+        children = []
+        for _ in range(2):
+            if not (child := os.fork()):
+                drain()
+                os._exit(0)
+            children.append(child)
+        for child in children:
+            os.waitpid(child, 0)
+        assert not Change.objects.exists()
+
+    def row_by_row() -> None:
+        for pk in Account.objects.values_list("pk", flat=True)[:500]:
+            row = Account.objects.get(pk=pk)
+            document = row.to_document()
+            target.replace_one({"_id": document["_id"]}, document | {"n": turn}, upsert=True)
+
+    def touch() -> None:
+        for start in range(0, count, 5000):
+            Account.objects.filter(account_id__gte=start, account_id__lt=start + 5000).update(limit=turn)
+
+    def plan() -> None:
+        Change.objects.all()._raw_delete("default")
+        backfill.plan(Target(Account))
+
+    def nothing() -> None:
+        pass
+
+    steps: list[tuple[str, Callable[[], None], Callable[[], None], int]] = [
+        ("bare", nothing, bare, count),
+        ("bare, compared", nothing, compared, count),
+        ("relay", touch, lambda: threads(2), count),
+        ("one relay, one thread", touch, lambda: threads(1), count),
+        ("two relays", touch, processes, count),
+        ("backfill", plan, lambda: threads(2), count),
+        ("row by row", nothing, row_by_row, min(count, 500)),
+    ]
+    times: dict[str, list[float]] = {what: [] for what, *_ in steps}
+    for turn in range(1, rounds + 2):
+        for what, prepare, act, rows in steps:
+            prepare()
+            begun = time.perf_counter()
+            act()
+            if turn > 1:
+                times[what].append((time.perf_counter() - begun) / rows * 1000)
+    settings.disable()
+    print_ratios(f"{name}: ms a document", times, ["bare", "one relay, one thread"])
+
+
+if __name__ == "__main__":
+    main()

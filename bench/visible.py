@@ -1,0 +1,112 @@
+"""How long after the commit a change can be read in MongoDB, against one bare write. `python -m bench.visible`
+
+ours: from the commit until the inline delivery has written (a read by anybody shows it from then on).
+by a relay: with inline delivery off and a relay that looks every quarter of a second: until a reader sees it.
+bare write: one replace by a kept client, acknowledged by the primary, or by the majority.
+"""
+
+import argparse
+import statistics
+import threading
+import time
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import portal
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--saves", type=int, default=1000)
+    options = parser.parse_args()
+    with portal():
+        measure(options.saves)
+
+
+def measure(saves: int) -> None:
+    from django.conf import settings
+    from django.db import connections, transaction
+    from pymongo.write_concern import WriteConcern
+
+    from finance.models import Account
+    from sync import mongo
+    from sync.registry import Target
+    from sync.relay import Relay
+
+    row = Account.objects.create(account_id=1, limit=0, products=["Derivatives", "InvestmentStock"])
+    documents = mongo.collection(Target(Account))
+    copies = mongo.database()["bare"]
+    document = row.to_document()
+    copies.insert_one(document)
+    committed = 0.0
+
+    def note() -> None:
+        nonlocal committed
+        committed = time.perf_counter()
+
+    def inline() -> float:
+        with transaction.atomic():
+            transaction.on_commit(note)  # runs before the delivery that the save hooks
+            row.limit += 1
+            row.save()
+        return time.perf_counter() - committed
+
+    def by_relay() -> float:
+        row.limit += 1
+        row.save()
+        start = time.perf_counter()
+        while documents.find_one({"_id": document["_id"]}, {"limit": 1}) != {
+            "_id": document["_id"],
+            "limit": row.limit,
+        }:
+            time.sleep(0.001)
+        return time.perf_counter() - start
+
+    def bare(concern: int | str) -> Callable[[], float]:
+        target = copies.with_options(write_concern=WriteConcern(concern))
+
+        def write() -> float:
+            document["limit"] += 1
+            start = time.perf_counter()
+            target.replace_one({"_id": document["_id"]}, document)
+            return time.perf_counter() - start
+
+        return write
+
+    times: dict[str, list[float]] = {}
+    variants = {"bare write, w:1": bare(1), "bare write, majority": bare("majority"), "ours": inline}
+    for name in variants:
+        times[name] = []
+    for number in range(saves + 20):
+        for name, act in variants.items():
+            took = act() * 1000
+            if number >= 20:
+                times[name].append(took)
+
+    def run() -> None:
+        relay.run()
+        connections.close_all()
+
+    settings.SYNC_INLINE = False
+    relay = Relay(interval=0.25)
+    thread = threading.Thread(target=run)
+    thread.start()
+    times["by a relay"] = [by_relay() * 1000 for _ in range(saves // 10)]
+    relay.stop.set()
+    thread.join()
+    _print(times)
+
+
+def _print(times: dict[str, list[float]]) -> None:
+    table = Table("", "p50 ms", "p99 ms", "x bare p50", title="From commit to visible", title_justify="left")
+    base = statistics.median(times["bare write, w:1"])
+    for name, values in times.items():
+        p50, p99 = statistics.median(values), statistics.quantiles(values, n=100)[98]
+        table.add_row(name, f"{p50:.2f}", f"{p99:.2f}", f"{p50 / base:.2f}")
+    Console(width=120).print(table)
+
+
+if __name__ == "__main__":
+    main()
