@@ -10,8 +10,11 @@ from playwright.sync_api import BrowserContext, sync_playwright
 from pymongo.database import Database
 
 from sync.mongo import BREAKER, clock
+from tests import emptying
 from tests.kafka import kafka  # noqa: F401  (a fixture)
 from tests.servers import SERVERS, MariaDB, Mongo
+
+emptying.install()
 
 
 @pytest.fixture

@@ -72,7 +72,7 @@ def test_it_says_what_to_run_when_no_relay_takes_what_is_pending(technician: Cli
     leave_pending(30)
     page = text(technician)
     assert "Stalled" in page
-    assert "Changes are pending and no relay is alive. Run: manage.py sync relay" in page
+    assert "Changes are pending and nobody delivers them. Run: manage.py sync relay" in page
 
 
 def test_it_says_that_the_last_moments_changes_are_on_their_way(technician: Client, mongo: Database) -> None:

@@ -50,7 +50,7 @@ def test_saves_succeed_in_bounded_time_and_the_relay_delivers_them_later(
         Account.objects.filter(pk=kept.pk).update(limit=number)
         slowest = max(slowest, time.monotonic() - start)
     gone.delete()
-    assert slowest < 0.3 + 0.3, f"{slowest:.2f} s: the bound, and a margin for two ordinary saves"
+    assert slowest < 0.3 + MARGIN, f"{slowest:.2f} s"
     assert BREAKER.state == "open"
     pending = Change.objects.count()
     assert pending >= 32
@@ -73,9 +73,9 @@ def test_the_breaker_spares_requests_the_wait_and_closes_by_itself(
     Account.objects.create(account_id=1, limit=1)
     assert time.monotonic() - start > 0.25
     start = time.monotonic()
-    for number in range(10):
+    for number in range(100):
         Account.objects.create(account_id=number, limit=1)
-    assert time.monotonic() - start < 0.3
+    assert time.monotonic() - start < 100 * 0.3 / 2  # each would have waited for 0.3 s
     mongod.thaw()
     BREAKER.next_try = time.monotonic()
     Account.objects.create(account_id=3, limit=3)
