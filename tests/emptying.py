@@ -19,7 +19,7 @@ def _empty(case: TransactionTestCase) -> None:
     for alias in case._databases_names(include_mirrors=False):
         connection = connections[alias]
         tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
-        looks = [f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables if table not in KEPT]  # noqa: S608
+        looks = [f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables if table not in KEPT]
         with connection.cursor() as cursor:
             cursor.execute(" UNION ALL ".join(looks))
             full = [row[0] for row in cursor.fetchall()]
