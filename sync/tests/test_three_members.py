@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 @pytest.fixture
 def members(settings: Any) -> Iterator[ThreeMembers]:
     """In the place of the one MongoDB."""
-    members = ThreeMembers()
+    members = ThreeMembers(election=3000)
     settings.MONGODB_URI = members.uri("", "analytics_test")
     settings.SYNC_SETTLE = 3600
     forget_clients()
