@@ -26,7 +26,7 @@ from sync.writes import Fenced, State
 
 SUMMARY = "publish changes to Kafka, until stopped"
 
-add_arguments = relay.add_arguments
+add_arguments = relay.add_common_arguments
 
 
 def run(options: dict[str, Any], out: Any) -> int:

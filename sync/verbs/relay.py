@@ -36,10 +36,15 @@ def positive(kind: type) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="deliver what is due now, and end")
+    add_common_arguments(parser)
     parser.add_argument(
         "--threads", type=positive(int), default=2, help="side by side, for each server (default: %(default)s)"
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of a publisher, too."""
+    parser.add_argument("--once", action="store_true", help="deliver what is due now, and end")
     parser.add_argument("--batch", type=positive(int), help="changes claimed at once (default: SYNC_BATCH)")
     parser.add_argument(
         "--interval", type=positive(float), default=INTERVAL, help="seconds between two looks (default: %(default)s)"
