@@ -15,6 +15,7 @@ from django.contrib.auth.signals import user_logged_in
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 
 BEGAN, SEEN = "began", "seen"  # of a session: when somebody logged in, and when they last did something
@@ -39,7 +40,10 @@ class SessionLimitsMiddleware:
         if request.user.is_authenticated and self._is_over(request):
             logout(request)
             messages.info(request, _("You were signed out, because your session has lasted long enough."))
-        return self.get_response(request)
+        response = self.get_response(request)
+        if request.user.is_authenticated and "Cache-Control" not in response:
+            add_never_cache_headers(response)  # "back" shows nothing to who comes after the logout
+        return response
 
     def process_view(self, request: HttpRequest, *view: object) -> None:
         match = request.resolver_match

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from io import BytesIO
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import pytest
-from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import MD5PasswordHasher
-from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
-from PIL import Image
 
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
@@ -66,7 +62,7 @@ def test_that_test_would_see_one() -> None:
 
 
 @pytest.fixture
-def hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], Any]], int]]:
+def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], int]:
     """How many passwords are hashed while something is done: nearly all of the time that a login takes."""
     count = 0
     encode = MD5PasswordHasher.encode
@@ -83,7 +79,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[], A
         return count
 
     monkeypatch.setattr(MD5PasswordHasher, "encode", counted)
-    yield of
+    return of
 
 
 def test_a_login_takes_the_same_work_whoever_is_meant(ada: User, hashes: Any, person: Any) -> None:
