@@ -19,6 +19,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=500)
     options = parser.parse_args()
 
     os.environ["EXAMPLES"] = "news"
@@ -31,12 +32,12 @@ def main() -> None:
         broker = Kafka(servers.folder / "kafka")
         broker.start()
         try:
-            measure(broker, options.rows, options.rounds)
+            measure(broker, options.rows, options.rounds, options.batch)
         finally:
             broker.stop()
 
 
-def measure(broker: Any, count: int, rounds: int) -> None:
+def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
     import pymongo
     from bson import json_util
     from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
@@ -52,7 +53,6 @@ def measure(broker: Any, count: int, rounds: int) -> None:
     from sync.registry import KAFKA
     from sync.relay import Relay
 
-    batch = 500
     address = {"bootstrap.servers": broker.settings["bootstrap.servers"]}
     with override_settings(SYNC_INLINE=False, SYNC_KAFKA=address):
         Story.objects.bulk_create(

@@ -15,7 +15,7 @@ from pymongo.uri_parser import parse_uri
 
 from sync import conf
 from sync.capture import MirroredQuerySet
-from sync.fields import DocumentField
+from sync.fields import DocumentField, ObjectIdField
 from sync.mapping import codec, mirrored_fields
 from sync.models import Mirror, MirroredModel
 from sync.registry import KAFKA, mirrored_models, published, targets
@@ -95,17 +95,54 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E019: no foreign key of a mirrored table changes its rows by itself, which neither ORM nor binary log sees.
+    """E019 and E025: what only the tables themselves tell. Runs with `migrate` and `check --database`."""
+    return [
+        error
+        for alias in databases or ()
+        for error in (*_foreign_keys(connections[alias]), *_text_keys(connections[alias]))
+    ]
 
-    Django makes none; a table that was altered by hand may have one. Runs with `migrate` and `check --database`.
+
+def _foreign_keys(connection: Any) -> Iterator[CheckMessage]:
+    """No foreign key of a mirrored table changes its rows by itself, which neither ORM nor binary log sees.
+
+    Django makes none; a table that was altered by hand may have one.
     """
     tables = {model._meta.db_table for model in mirrored_models()}
     hint = "Let it be ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes what depends on a row by itself."
-    return [
-        Error(f"The foreign key from {table} to {other} has {action}, which changes rows unseen.", hint, id="sync.E019")
-        for alias in databases or ()
-        for table, other, action in _foreign_key_actions(connections[alias], tables)
-    ]
+    for table, other, action in _foreign_key_actions(connection, tables):
+        problem = f"The foreign key from {table} to {other} has {action}, which changes rows unseen."
+        yield Error(problem, hint, id="sync.E019")
+
+
+def _text_keys(connection: Any) -> Iterator[CheckMessage]:
+    """No two texts are one key in MySQL and two in MongoDB, as "a", "A" and "a " are by most collations.
+
+    A save under another spelling would change the row, and its document would never hear of it.
+    """
+    keys = {(model._meta.db_table, model._meta.pk.column): model for model in mirrored_models() if _is_text_key(model)}
+    if connection.vendor != "mysql" or not keys:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name, collation_name FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND collation_name IS NOT NULL"
+        )
+        collations = {(table, column): collation for table, column, collation in cursor.fetchall()}
+    exact = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+    for place, model in keys.items():
+        collation = collations.get(place, exact)
+        if not (collation.endswith("_bin") and ("_nopad_" in collation or "_0900_" in collation)):
+            problem = f"{model._meta.label}'s key is compared by {collation}, to which several texts are the same key."
+            yield Error(problem, f"Give the field db_collation={exact!r}.", obj=model, id="sync.E025")
+
+
+def _is_text_key(model: type[MirroredModel]) -> bool:
+    """An ObjectIdField has one spelling only."""
+    key: Any = model._meta.pk
+    while key.is_relation:
+        key = key.target_field
+    return isinstance(key, (models.CharField, models.TextField)) and not isinstance(key, ObjectIdField)
 
 
 def _foreign_key_actions(connection: Any, tables: set[str]) -> Iterator[tuple[str, str, str]]:

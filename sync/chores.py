@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from sync.stopping import Stop
+
 logger = logging.getLogger(__name__)
 
 
@@ -22,7 +24,7 @@ class Chore(NamedTuple):
 
 
 @contextmanager
-def beside(stop: threading.Event, *chores: Chore) -> Iterator[None]:
+def beside(stop: Stop, *chores: Chore) -> Iterator[None]:
     """Does the chores in the background until the block ends, which sets `stop`."""
     threads = [threading.Thread(target=_repeat, args=[chore, stop], name=chore.name, daemon=True) for chore in chores]
     for thread in threads:
@@ -35,7 +37,7 @@ def beside(stop: threading.Event, *chores: Chore) -> Iterator[None]:
             thread.join()
 
 
-def _repeat(chore: Chore, stop: threading.Event) -> None:
+def _repeat(chore: Chore, stop: Stop) -> None:
     failed = False
     try:
         while not stop.wait(chore.every):

@@ -18,6 +18,7 @@ from sync.copying import STATES, Copy, NotOurs
 from sync.feed import Documents, Feed, Key, NotFollowed
 from sync.following import Follower, LeaseLost, groups, persist
 from sync.mongo import reason
+from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class Copier:
             raise BadAddress(f"{source} does not fit into {destination}: name a database for a database.")
         self.source, self.destination = source, destination
         self.replace, self.full = replace, full
-        self.stop = threading.Event()
+        self.stop = Stop()
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
         self._require_two_places()

@@ -8,7 +8,6 @@ that with the next note. When its process ends, another goes on where verify has
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from datetime import timedelta
 
@@ -23,6 +22,7 @@ from sync.mongo import Unavailable
 from sync.registry import Target, find_target
 from sync.repair import Mender
 from sync.sides import Sides
+from sync.stopping import Stop
 from sync.verify import steps, verify
 
 logger = logging.getLogger(__name__)
@@ -62,12 +62,12 @@ def latest(using: str = DEFAULT_DB_ALIAS) -> dict[str, Errand]:
     return {errand.model: errand for errand in errands.filter(pk__in=newest)}
 
 
-def work(stop: threading.Event | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
+def work(stop: Stop | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
     """Does one errand that is due, if there is one; whether there was."""
     errand = _claim(using)
     if errand is None:
         return False
-    hold = _Hold(errand, stop or threading.Event(), using)
+    hold = _Hold(errand, stop or Stop(), using)
     try:
         _do(errand, hold, using)
     except Ended:
@@ -86,7 +86,7 @@ def work(stop: threading.Event | None = None, using: str = DEFAULT_DB_ALIAS) -> 
 class _Hold:
     """Keeps an errand's lease, and tells how far it is; a `progress` of verify's."""
 
-    def __init__(self, errand: Errand, stop: threading.Event, using: str) -> None:
+    def __init__(self, errand: Errand, stop: Stop, using: str) -> None:
         self.mine = Errand.objects.using(using).filter(pk=errand.pk, claim=errand.claim, finished_at=None)
         self.stop = stop
         self.done = 0

@@ -8,6 +8,7 @@ from typing import Any
 from bson import Int64, ObjectId, json_util
 from bson.codec_options import DatetimeConversion
 from bson.json_util import JSONMode, JSONOptions
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.expressions import Col
@@ -44,10 +45,14 @@ def to_extended_json(value: Any) -> Any:
     Relaxed Extended JSON where that is exact (text, int32, finite double), canonical where it is not.
     Raises ValueError for what BSON or JSON would alter: `$` keys, lone surrogates, microseconds.
     """
-    if value is None or isinstance(value, bool):
-        return value
     if isinstance(value, str):
         _refuse_lone_surrogates(value)
+        return value
+    if isinstance(value, dict):
+        return {_key(key): to_extended_json(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_extended_json(item) for item in value]
+    if value is None or isinstance(value, bool):
         return value
     if isinstance(value, int) and not isinstance(value, Int64):
         if not -(2**63) <= value < 2**63:
@@ -55,16 +60,14 @@ def to_extended_json(value: Any) -> Any:
         return value
     if isinstance(value, float) and math.isfinite(value):
         return value
-    if isinstance(value, dict):
-        return {_key(key): to_extended_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [to_extended_json(item) for item in value]
     if isinstance(value, datetime.datetime) and value.microsecond % 1000:
         raise ValueError(f"{value.isoformat()} has microseconds; BSON dates hold milliseconds")
     return json_util.default(value, CANONICAL)
 
 
 def _refuse_lone_surrogates(text: str) -> None:
+    if text.isascii():
+        return
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -82,8 +85,10 @@ def _key(key: Any) -> str:
     return key
 
 
-def from_extended_json(data: dict) -> Any:
+def from_extended_json(data: dict[str, Any]) -> Any:
     """json.loads' object_hook: the BSON value for one decoded JSON object."""
+    if not data or next(iter(data))[:1] != "$":
+        return data  # an embedded document: all that stands for something else begins so, and none of our keys does
     return json_util.object_hook(data, CANONICAL)
 
 
@@ -137,6 +142,14 @@ class DocumentField(models.JSONField):
 
     def to_python(self, value: Any) -> Any:
         return restore(value)
+
+    def validate(self, value: Any, model_instance: models.Model | None) -> None:
+        """Refuses what cannot be kept, with the reason."""
+        models.Field.validate(self, value, model_instance)
+        try:
+            to_extended_json(value)
+        except (ValueError, TypeError) as error:
+            raise ValidationError(str(error)) from error
 
     def db_type(self, connection: Any) -> str:
         return "longtext" if connection.vendor == "mysql" else "text"

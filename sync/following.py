@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -39,6 +38,7 @@ from pymongo.errors import PyMongoError
 from sync.feed import BATCH, Documents, Ended, Feed, Key, NotFollowed, TokenLost
 from sync.mongo import reason
 from sync.recovering import forget_connection
+from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -89,10 +89,10 @@ class Target(Protocol):
 class Follower:
     """Follows until `stop` is set, which any thread may do."""
 
-    def __init__(self, collection: Collection[Any], target: Target, stop: threading.Event | None = None) -> None:
+    def __init__(self, collection: Collection[Any], target: Target, stop: Stop | None = None) -> None:
         self.collection = collection
         self.target = target
-        self.stop = stop or threading.Event()
+        self.stop = stop or Stop()
         self.on_write: Callable[[int, int], None] = lambda seen, written: None
         self.retried_at = time.monotonic()
         self.kept_at = float("-inf")
@@ -194,7 +194,7 @@ class Follower:
         self.on_write(len(documents), written)
 
 
-def persist(follow: Callable[[], None], stop: threading.Event, say: Callable[[str], None]) -> None:
+def persist(follow: Callable[[], None], stop: Stop, say: Callable[[str], None]) -> None:
     """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses."""
     pause = 0.0
     while not stop.is_set():

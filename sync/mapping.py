@@ -153,7 +153,8 @@ CODECS: dict[type[models.Field], Codec] = {
         lambda value: value if isinstance(value, uuid.UUID) else value.as_uuid(UuidRepresentation.STANDARD),
     ),
     models.BinaryField: Codec(bytes, lambda value: bytes(_expect(bytes, Binary)(value))),
-    DocumentField: Codec(lambda value: value, _document),  # its column holds only what BSON can keep
+    # Its column holds only what BSON can keep; and what comes from a document is validated with the other fields.
+    DocumentField: Codec(lambda value: value, lambda value: value),
     models.JSONField: Codec(_document, _document),
 }
 

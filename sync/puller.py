@@ -12,6 +12,7 @@ from sync.heartbeat import PULLER, RelayHeart
 from sync.mongo import database
 from sync.pulled import PulledModel
 from sync.pulling import Rows
+from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,7 @@ class Puller:
 
     def __init__(self, models: list[type[PulledModel]], using: str = DEFAULT_DB_ALIAS) -> None:
         self.using = using
-        self.stop = threading.Event()
+        self.stop = Stop()
         self.targets = [Rows(model, using) for model in models]
         self.trouble: dict[str, str] = {}
         self.failure: Exception | None = None

@@ -29,6 +29,7 @@ from sync.mongo import Unavailable
 from sync.recovering import forget_connection
 from sync.registry import KAFKA, lanes
 from sync.stats import ages
+from sync.stopping import Stop
 from sync.writes import Fenced, State, Writer
 
 logger = logging.getLogger(__name__)
@@ -66,7 +67,7 @@ class Relay:
         batch: int | None = None,
         interval: float = INTERVAL,
         using: str = DEFAULT_DB_ALIAS,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
         writer: Writer = writes,
         kind: str = RELAY,
     ) -> None:
@@ -75,7 +76,7 @@ class Relay:
         self.batch = batch or conf.BATCH
         self.interval = interval
         self.using = using
-        self.stop = stop or threading.Event()
+        self.stop = stop or Stop()
         self.trouble = ""
         self.heart = RelayHeart(using, lane, kind)
 

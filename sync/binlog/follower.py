@@ -31,6 +31,7 @@ from sync.models import BinlogPosition
 from sync.mongo import Unavailable
 from sync.recovering import forget_connection
 from sync.registry import KAFKA, targets
+from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Follower:
 
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
         self.using = using
-        self.stop = threading.Event()
+        self.stop = Stop()
         self.trouble = ""
         self.danger = ""
         self.recorded = 0  # changes, since it started

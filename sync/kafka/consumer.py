@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
@@ -17,6 +16,7 @@ from sync.kafka.replica import Bury, Moved, Place, Span, offset_of, place_of
 from sync.mongo import Unavailable
 from sync.recovering import forget_connection
 from sync.relay import LONGEST_PAUSE
+from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ class Member:
         from_beginning: bool = False,
         once: bool = False,
         using: str = DEFAULT_DB_ALIAS,
-        stop: threading.Event | None = None,
+        stop: Stop | None = None,
     ) -> None:
         self.topics = topics
         self.sink = sink
@@ -72,7 +72,7 @@ class Member:
         self.interval = interval
         self.from_beginning = from_beginning
         self.once = once
-        self.stop = stop or threading.Event()
+        self.stop = stop or Stop()
         self.kafka = Trouble()
         self.trouble = ""
         self.dead = DeadLetters()

@@ -119,7 +119,7 @@ def mark() -> str:
     return key
 
 
-def catch_up(process: Process) -> None:
+def catch_up(process: Process, seconds: float = 120) -> None:
     """Waits until the follower has recorded everything written so far."""
     key = mark()
-    until(lambda: key in recorded("zoo.keeper"), process, 120)
+    until(lambda: key in recorded("zoo.keeper"), process, seconds)

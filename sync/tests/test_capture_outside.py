@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection, connections, models
 from pymongo.database import Database
 
 from finance.models import Account
@@ -207,6 +207,35 @@ def test_a_foreign_key_that_changes_rows_by_itself_is_refused_by_a_system_check(
 
 def test_one_that_only_refuses_is_none(by_hand: Any) -> None:
     by_hand("ON DELETE RESTRICT ON UPDATE NO ACTION")
+    assert check_database(None, databases=["default"]) == []
+
+
+@pytest.fixture
+def text_key(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Gives a mirrored model a text as its key, in a table whose column has this collation."""
+
+    def make_table(collation: str) -> None:
+        sql(f"CREATE TABLE by_hand (id varchar(50) COLLATE {collation} PRIMARY KEY, name varchar(50)) CHARSET utf8mb4")
+        monkeypatch.setattr(Tag._meta, "db_table", "by_hand")
+        key = models.CharField(primary_key=True, max_length=50)
+        key.set_attributes_from_name("id")
+        monkeypatch.setattr(Tag._meta, "pk", key)
+
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite compares texts byte by byte")
+    yield make_table
+    sql("DROP TABLE IF EXISTS by_hand")
+
+
+@pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb4_bin"])
+def test_a_text_key_of_several_spellings_is_refused_by_a_system_check(collation: str, text_key: Any) -> None:
+    """utf8mb4_bin takes "a " for "a"."""
+    text_key(collation)
+    [error] = check_database(None, databases=["default"])
+    assert error.id == "sync.E025"
+    assert f"zoo.Tag's key is compared by {collation}" in error.msg
+    sql("DROP TABLE by_hand")
+    text_key(error.hint.split("'")[1])
     assert check_database(None, databases=["default"]) == []
 
 

@@ -395,7 +395,7 @@ def test_a_frozen_copy_that_finds_another_at_its_work_writes_nothing_old(
 
 
 def test_following_goes_on_when_primaries_step_down(mongo: Database) -> None:
-    members = ThreeMembers()
+    members = ThreeMembers(election=3000)
     chance = random.Random(7)
     try:
         with members.client() as client:

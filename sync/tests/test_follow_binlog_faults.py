@@ -111,7 +111,7 @@ def test_a_large_transaction_needs_no_more_memory() -> None:
             "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
             f"SELECT LPAD(HEX(a.i * 10000 + b.i), 24, '0'), a.i, b.i, '[]', '{{}}' FROM n a, n b WHERE a.i <= {blocks}"
         )  # fmt: skip
-        catch_up(process)
+        catch_up(process, 120 + count / 1000)
         assert Change.objects.filter(model="finance.account").count() == count + 100
         grown = _memory(process, "VmHWM") - before
         print(f"{count} rows: {before} kB before, {grown} kB more")

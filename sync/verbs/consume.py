@@ -16,7 +16,6 @@ removed before they were read; 2: wrong use, or a server is out of reach.
 
 import argparse
 import logging
-import threading
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -24,7 +23,8 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from sync import conf
 from sync.registry import KAFKA, Target, all_targets, chosen_targets
-from sync.verbs.relay import positive, stop_on_signals
+from sync.stopping import Stop, stop_on_signals
+from sync.verbs.relay import positive
 
 SUMMARY = "write into MongoDB what was published, until stopped"
 MIRROR, DEBEZIUM = "mirror", "debezium"
@@ -44,7 +44,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     from sync.kafka.consumer import Gap, Member
 
     topics, group, sink, lane = (_debezium if options["format"] == DEBEZIUM else _mirror)(options)
-    stop = threading.Event()
+    stop = Stop()
     member = Member(
         topics, group, sink, batch=options["batch"] or conf.BATCH, lane=lane, once=options["once"], stop=stop,
         from_beginning=options["from_beginning"],

@@ -24,7 +24,7 @@ from sync.copying import NotOurs
 from sync.feed import NotFollowed, in_words
 from sync.following import LeaseLost
 from sync.mongo import Unavailable, reason
-from sync.verbs.relay import stop_on_signals
+from sync.stopping import stop_on_signals
 
 SUMMARY = "copy MongoDB collections to another place, and keep the copy equal"
 EPILOG = """\

@@ -18,7 +18,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from sync.verbs.relay import stop_on_signals
+from sync.stopping import stop_on_signals
 
 SUMMARY = "record what other programs change, until stopped"
 

@@ -10,7 +10,6 @@ were refused; 2: wrong use, or a server is out of reach.
 """
 
 import logging
-import threading
 from contextlib import suppress
 from typing import Any
 
@@ -21,12 +20,13 @@ from sync.heartbeat import PUBLISHER
 from sync.mongo import Unavailable
 from sync.registry import KAFKA, published
 from sync.relay import Relay, require_read_committed
+from sync.stopping import Stop, stop_on_signals
 from sync.verbs import relay
 from sync.writes import Fenced, State
 
 SUMMARY = "publish changes to Kafka, until stopped"
 
-add_arguments = relay.add_arguments
+add_arguments = relay.add_common_arguments
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -35,7 +35,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     if not published():
         raise CommandError('No mirror names a topic: targets=("", "kafka:my-topic"), for example.', returncode=2)
     require_read_committed(DEFAULT_DB_ALIAS)
-    stop = threading.Event()
+    stop = Stop()
     writer = Publisher()
     publisher = Relay(
         KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER
@@ -44,7 +44,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         if options["once"]:
             writer.connect()
             return _once(publisher, out)
-        relay.stop_on_signals(stop)
+        stop_on_signals(stop)
         with suppress(Unavailable):  # the relay says so, with its first change
             writer.connect()
         logging.getLogger("sync").info("The publisher is at work, %d changes at a time.", publisher.batch)

@@ -23,7 +23,7 @@ from sync.pulled import PulledModel, pulled_models
 from sync.puller import Busy, Puller
 from sync.registry import label
 from sync.relay import require_read_committed
-from sync.verbs.relay import stop_on_signals
+from sync.stopping import stop_on_signals
 
 SUMMARY = "keep tables equal to MongoDB collections, where MongoDB is the main database"
 EPILOG = """\

@@ -7,8 +7,6 @@ The first Ctrl-C (or SIGTERM) finishes the batch at hand, the second stops at on
 
 import argparse
 import logging
-import signal
-import threading
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
@@ -18,6 +16,7 @@ from sync.chores import Chore, beside
 from sync.mongo import Unavailable
 from sync.registry import lanes
 from sync.relay import INTERVAL, Relay, adopt_orphans, require_read_committed, run_all
+from sync.stopping import Stop, stop_on_signals
 from sync.writes import State
 
 SUMMARY = "deliver what is pending, until stopped"
@@ -37,10 +36,15 @@ def positive(kind: type) -> Any:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--once", action="store_true", help="deliver what is due now, and end")
+    add_common_arguments(parser)
     parser.add_argument(
         "--threads", type=positive(int), default=2, help="side by side, for each server (default: %(default)s)"
     )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of a publisher, too."""
+    parser.add_argument("--once", action="store_true", help="deliver what is due now, and end")
     parser.add_argument("--batch", type=positive(int), help="changes claimed at once (default: SYNC_BATCH)")
     parser.add_argument(
         "--interval", type=positive(float), default=INTERVAL, help="seconds between two looks (default: %(default)s)"
@@ -49,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
-    stop = threading.Event()
+    stop = Stop()
     relays = [
         Relay(lane, batch=options["batch"], interval=options["interval"], stop=stop)
         for _ in range(options["threads"])
@@ -84,14 +88,3 @@ def _once(relays: list[Relay], out: Any) -> int:
     if away:
         raise away[0]
     return 1 if refused else 0
-
-
-def stop_on_signals(event: threading.Event) -> None:
-    """Sets `event` at the first SIGINT or SIGTERM; the second ends the process."""
-
-    def stop(number: int, frame: Any) -> None:
-        event.set()
-        signal.signal(number, signal.SIG_DFL)  # the second one stops at once
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)

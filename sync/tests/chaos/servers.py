@@ -20,7 +20,7 @@ from sync.tests.chaos.proxy import Proxies, Proxy
 from sync.tests.chaos.schedule import ONE, PATIENCE, THREE
 from tests.servers import SERVERS, Mongo, mongod
 
-ELECTION = {"electionTimeoutMillis": 700, "heartbeatIntervalMillis": 150}
+ELECTION = 700  # milliseconds without a primary before there is an election
 
 
 class MySQL:
@@ -105,13 +105,15 @@ ALREADY_INITIALIZED = 23
 class ThreeMembers:
     """A set whose primary is made to fail."""
 
-    def __init__(self) -> None:
+    def __init__(self, election: int) -> None:
+        """election: milliseconds. On a machine that has much else to do, a short time lets elections never end."""
         self.members = [Mongo(SERVERS.folder / f"member{number}") for number in range(3)]
         for member in self.members:
             self._start(member)
         with self._direct(self.members[0]) as first:
             hosts = [{"_id": number, "host": f"127.0.0.1:{member.port}"} for number, member in enumerate(self.members)]
-            configuration = {"_id": mongod.REPLICA_SET, "members": hosts, "settings": ELECTION}
+            settings = {"electionTimeoutMillis": election, "heartbeatIntervalMillis": election // 5}
+            configuration = {"_id": mongod.REPLICA_SET, "members": hosts, "settings": settings}
             try:
                 first.admin.command("replSetInitiate", configuration)
             except OperationFailure as error:
@@ -200,4 +202,4 @@ class ThreeMembers:
 
 
 def start(servers: str, proxies: Proxies) -> OneMember | ThreeMembers:
-    return {ONE: lambda: OneMember(proxies), THREE: ThreeMembers}[servers]()
+    return {ONE: lambda: OneMember(proxies), THREE: lambda: ThreeMembers(ELECTION)}[servers]()

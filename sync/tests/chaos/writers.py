@@ -109,7 +109,8 @@ class Writer:
             pass
         except DatabaseError as error:
             # A duplicate key, or no row to update, is undone with its savepoint; a deadlock has undone everything.
-            if (error.args and error.args[0] in (CERTAIN - {1062})) or not connection.is_usable():
+            is_lost = connection.connection is None or not connection.is_usable()
+            if is_lost or (error.args and error.args[0] in (CERTAIN - {1062})):
                 raise
 
     def states(self) -> dict[str, Any]:

@@ -1,0 +1,116 @@
+"""How the costs grow with the number of rows that are there already. `python -m bench.growth`
+
+At each size: one row saved (plain, and ours), 500 rows made by bulk_create (ours), 5,000 pending changes delivered by
+a relay of two threads, all rows backfilled over their documents, verified, and the status asked for; and this process's
+memory at its peak. Sizes are reached one after the other, in one run.
+"""
+
+import argparse
+import resource
+import statistics
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.harness import plain_model, portal
+
+SAVES = 200
+PENDING = 5000
+CREATED = 500
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=int, nargs="+", default=[1000, 10_000, 100_000, 1_000_000])
+    options = parser.parse_args()
+    with portal():
+        sizes = sorted(options.rows)
+        plain = plain_model()
+        columns = [measure(rows, plain) for rows in sizes]
+        table = Table("", *[f"{rows:,}" for rows in sizes], *[f"x {rows:,}" for rows in sizes[1:]])
+        for name, first in columns[0].items():
+            figures = [column[name] for column in columns]
+            ratios = [f"{figure / first:.2f}" for figure in figures[1:]]
+            table.add_row(name, *[f"{figure:.3f}" if figure < 10 else f"{figure:,.0f}" for figure in figures], *ratios)
+        Console(width=120).print(table)
+
+
+def measure(count: int, plain: Any) -> dict[str, float]:
+    """The figures with `count` rows, which it fills the tables up to. plain: the model that nothing watches."""
+    from django.db import connections
+    from django.test import override_settings
+
+    from finance.models import Account
+    from sync import backfill
+    from sync.models import Change
+    from sync.registry import Target
+    from sync.relay import Relay
+    from sync.status import status
+    from sync.verify import verify
+
+    def drain() -> None:
+        def relay() -> None:
+            try:
+                Relay().drain()
+            finally:
+                connections.close_all()
+
+        threads = [threading.Thread(target=relay) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert not Change.objects.exists()
+
+    def new(numbers: range) -> list[Any]:
+        return [Account(account_id=number, limit=0, products=["Derivatives", "InvestmentStock"]) for number in numbers]
+
+    for start in range(plain.objects.count(), count, PENDING):
+        numbers = range(start, min(start + PENDING, count))
+        plain.objects.bulk_create([plain(account_id=n, limit=0, products=["Derivatives"]) for n in numbers])
+    with override_settings(SYNC_INLINE=False):
+        for start in range(Account.objects.count(), count - CREATED, PENDING):
+            Account.objects.bulk_create(new(range(start, min(start + PENDING, count - CREATED))))
+            drain()
+        made = timed(lambda: Account.objects.bulk_create(new(range(count - CREATED, count))))
+        drain()
+        keys = list(Account.objects.values_list("pk", flat=True))[:: max(count // PENDING, 1)]
+        Account.objects.filter(pk__in=keys).update(limit=count)
+        delivered = timed(drain) / len(keys)
+        backfill.plan(Target(Account))
+        backfilled = timed(drain) / count
+    return {
+        "plain save, ms": each(plain, list(plain.objects.values_list("pk", flat=True)[:SAVES])),
+        "our save, ms": each(Account, keys[:SAVES]),
+        "bulk_create of 500, ms": made,
+        "relay, ms a document": delivered,
+        "backfill, ms a document": backfilled,
+        "verify, ms a document": timed(lambda: verify(Target(Account))) / count,
+        "status, ms": timed(status),
+        "memory at its peak, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+    }
+
+
+def timed(call: Callable[[], Any]) -> float:
+    """Milliseconds."""
+    begun = time.perf_counter()
+    call()
+    return (time.perf_counter() - begun) * 1000
+
+
+def each(model: Any, keys: list[str]) -> float:
+    """Milliseconds, the median of one save for each of these rows, which is read before."""
+    times = []
+    for key in keys:
+        row = model.objects.get(pk=key)
+        row.limit += 1
+        times.append(timed(row.save))
+    return statistics.median(times)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,55 @@
+"""A relay whose connection to MySQL is lost in the middle of a transaction goes on with another one."""
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+from pymongo.database import Database
+
+from finance.models import Account
+from sync import relay
+from sync.tests.compare import differences
+from sync.tests.test_heartbeat import wait_for
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+def test_it_does_not_stay_in_a_transaction_that_is_none(
+    mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Django neither closes such a connection nor opens another: a relay lived, and delivered nothing."""
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite's connections are not lost")
+    settings.SYNC_INLINE = False
+    Account.objects.create(account_id=1, limit=1)
+    claim, lost = relay.claim, threading.Event()
+
+    def claim_once_on_a_lost_connection(*args: Any) -> Any:
+        if not lost.is_set():
+            mine = connections["default"]
+            mine.set_autocommit(False)  # as in a transaction whose end was never answered
+            with mine.cursor() as cursor:
+                cursor.execute("SELECT CONNECTION_ID()")
+                number = cursor.fetchone()[0]
+            killer = threading.Thread(target=kill, args=[number])
+            killer.start()
+            killer.join()
+            lost.set()
+        return claim(*args)
+
+    monkeypatch.setattr(relay, "claim", claim_once_on_a_lost_connection)
+    worker = relay.Relay(interval=0.05)
+    thread = threading.Thread(target=relay._run_in_thread, args=[worker])
+    thread.start()
+    try:
+        wait_for(lambda: lost.is_set() and differences(Account, mongo) == [])
+    finally:
+        worker.stop.set()
+        thread.join()
+
+
+def kill(number: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"KILL {number}")
+    connection.close()
