@@ -19,6 +19,7 @@ urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
     path("readyz", machines.readyz, name="readyz"),
     path("metrics", machines.prometheus, name="metrics"),
+    path("help/", views.help_page, name="help"),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("sync/", include("sync.urls")),

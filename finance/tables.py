@@ -53,8 +53,8 @@ class AccountTable(tables.Table):
 
 class CustomerTable(tables.Table):
     name = tables.Column(linkify=True, order_by=("name", "pk"))
-    username = tables.Column(order_by=("username", "pk"))
-    email = tables.Column(order_by=("email", "pk"))
+    username = tables.Column(order_by=("username", "pk"), attrs=IF_WIDE)
+    email = tables.Column(order_by=("email", "pk"), attrs=IF_WIDE)
     accounts = tables.Column(orderable=False, attrs=NUMBER, verbose_name=_("Accounts"))
     tier_and_details = tables.Column(orderable=False, verbose_name=_("Tiers"))
 
@@ -73,7 +73,9 @@ class CustomerTable(tables.Table):
 
 
 class TransactionTable(tables.Table):
-    account_id = tables.Column(linkify=True, order_by=("account_id", "bucket_end_date", "pk"))
+    account_id = tables.Column(
+        linkify=True, order_by=("account_id", "bucket_end_date", "pk"), verbose_name=_("Account")
+    )
     transaction_count = tables.Column(orderable=False, attrs=NUMBER, verbose_name=_("Trades"))
     bucket_start_date = tables.DateColumn(format=DATE, attrs=DAY, orderable=False, verbose_name=_("From"))
     bucket_end_date = tables.DateColumn(

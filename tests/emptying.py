@@ -4,10 +4,11 @@ Django's own way truncates every table and runs the `post_migrate` receivers, wh
 time on MariaDB.
 """
 
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.management.color import no_style
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import TransactionTestCase
 
 from sync.evolution import plan_for_changed_mappings
@@ -16,7 +17,11 @@ KEPT = {"django_content_type", "django_migrations", "auth_permission"}  # what `
 
 
 def _empty(case: TransactionTestCase) -> None:
-    for alias in case._databases_names(include_mirrors=False):
+    empty(case._databases_names(include_mirrors=False))
+
+
+def empty(aliases: Iterable[str] = (DEFAULT_DB_ALIAS,)) -> None:
+    for alias in aliases:
         connection = connections[alias]
         tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
         looks = [f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables if table not in KEPT]

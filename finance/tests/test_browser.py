@@ -1,8 +1,7 @@
-"""The financial pages in a real browser: readable for everybody, light, still, and usable without a mouse."""
+"""The financial pages in a real browser: charts, forms, and what is done without a mouse."""
 
 from __future__ import annotations
 
-import gzip
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,14 +16,7 @@ from finance.models import Account, Customer, Transaction
 from finance.tests.people import customer, user
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-BUDGET = 150_000  # bytes, compressed, on the first load
 
-RECORDS = ["account", "customer", "transaction"]
-PAGES = {
-    "customer": ["customer_dashboard", *(f"{kind}_{page}" for kind in RECORDS for page in ("list", "detail"))],
-    "manager": ["totals_dashboard"],
-    "technician": [f"{kind}_{page}" for kind in RECORDS for page in ("list", "create", "edit", "delete", "detail")],
-}
 MODELS = {"account": Account, "customer": Customer, "transaction": Transaction}
 
 
@@ -32,7 +24,7 @@ MODELS = {"account": Account, "customer": Customer, "transaction": Transaction}
 def visit(context: BrowserContext, live_server: Any, mongo: Any) -> Iterator[Callable[..., Page]]:
     """Opens a page as one kind of person; whatever the browser complains of fails the test."""
     complaints: list[str] = []
-    people = {kind: user(kind) for kind in PAGES}
+    people = {kind: user(kind) for kind in ("customer", "manager", "technician")}
     customer("Anna", [4711, 4712], linked=people["customer"])
     call_command("refresh_totals")
     context.clear_cookies()
@@ -40,15 +32,14 @@ def visit(context: BrowserContext, live_server: Any, mongo: Any) -> Iterator[Cal
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
-    def go(kind: str, name: str, query: str = "", theme: Any = "light") -> Page:
-        page.emulate_media(color_scheme=theme)
+    def go(kind: str, name: str) -> Page:
         client = Client()
         client.force_login(people[kind])
         session = client.cookies["sessionid"].value
         context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
         record = name.endswith(("_detail", "_edit", "_delete"))
         key = [MODELS[name.partition("_")[0]].objects.order_by("pk")[0].pk] if record else []
-        page.goto(f"{live_server.url}{reverse(f'finance:{name}', args=key)}{query}", wait_until="networkidle")
+        page.goto(f"{live_server.url}{reverse(f'finance:{name}', args=key)}", wait_until="networkidle")
         return page
 
     yield go
@@ -59,45 +50,6 @@ def visit(context: BrowserContext, live_server: Any, mongo: Any) -> Iterator[Cal
 def violations(page: Page) -> list[Any]:
     found = Axe().run(page).response["violations"]
     return [(each["id"], [node["html"][:120] for node in each["nodes"]]) for each in found]
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("kind", PAGES)
-def test_pages_are_readable_for_everybody(visit: Callable[..., Page], kind: str, theme: Any) -> None:
-    found = {}
-    for name in PAGES[kind]:
-        page = visit(kind, name, theme=theme)
-        for summary in page.locator("summary").all():
-            summary.click()
-        found[name] = violations(page)
-    assert {name: each for name, each in found.items() if each} == {}
-
-
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_pages_that_have_nothing_or_an_error_are_readable_too(visit: Callable[..., Page], theme: Any) -> None:
-    for kind, name, query in (
-        ("technician", "account_list", "?number=x"),
-        ("technician", "customer_list", "?q=nobody"),
-        ("customer", "customer_dashboard", "?since=2020-01-02&until=2020-01-01"),
-        ("manager", "totals_dashboard", "?first=x"),
-    ):
-        page = visit(kind, name, query, theme)
-        assert violations(page) == [], (name, query)
-
-
-@pytest.mark.parametrize(("kind", "name"), [("customer", "customer_dashboard"), ("manager", "totals_dashboard")])
-def test_a_dashboard_is_light_and_nothing_in_it_moves(visit: Callable[..., Page], kind: str, name: str) -> None:
-    visit(kind, "customer_list")  # so that the context is logged in; its page is left
-    page = visit(kind, "account_list")
-    bodies: list[bytes] = []
-    page.on("response", lambda response: bodies.append(response.body()))
-    page.add_init_script(
-        "window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((each) => "
-        "{ window.shift += each.value; })).observe({ type: 'layout-shift', buffered: true });"
-    )
-    visit(kind, name)
-    assert sum(len(gzip.compress(body)) for body in bodies) < BUDGET
-    assert page.evaluate("window.shift") < 0.01
 
 
 @pytest.mark.parametrize(("kind", "name"), [("customer", "customer_dashboard"), ("manager", "totals_dashboard")])
@@ -111,13 +63,6 @@ def test_charts_are_drawn_in_the_colours_of_the_theme(visit: Callable[..., Page]
     page.wait_for_function(colours, arg="#0f766e")
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(colours, arg="#2dd4bf")
-
-
-@pytest.mark.parametrize("name", ["customer_dashboard", "account_list", "customer_list", "transaction_list"])
-def test_a_phone_shows_a_page_without_scrolling_sideways(visit: Callable[..., Page], name: str) -> None:
-    page = visit("customer", name)
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_function("document.documentElement.scrollWidth <= 390")  # when the charts have followed
 
 
 def test_an_account_is_edited_by_keyboard_alone(visit: Callable[..., Page]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
@@ -111,7 +112,10 @@ def _facts(record: Record) -> list[tuple[str, Any]]:
     facts = []
     for name in shown:
         value = getattr(record, name)
-        value = ", ".join(map(str, value)) if isinstance(value, list) else value
+        if isinstance(value, list):
+            value = ", ".join(map(str, value))
+        elif isinstance(value, datetime.datetime):
+            value = f"{value:%Y-%m-%d}"
         label = getattr(record._meta.get_field(name), "verbose_name", name)
         facts.append((capfirst(str(label)), value))
     return [*facts, ("_id", record.pk)]
