@@ -6,4 +6,4 @@ class AccountsConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        from accounts import pictures  # noqa: F401  (connects the receiver that removes files)
+        from accounts import middleware, pictures  # noqa: F401  (connects their receivers)

@@ -15,6 +15,13 @@ class RoleBackend(AuthenticationBackend):
     and know of no role.
     """
 
+    def authenticate(self, request: Any, **credentials: Any) -> Any:
+        # allauth would try an address twice, as a username and as an address, and hash the password for both: by the
+        # time that this takes a stranger would tell the addresses that are known.
+        if credentials.get("email") == credentials.get("username"):
+            credentials.pop("email", None)
+        return super().authenticate(request, **credentials)
+
     def user_can_authenticate(self, user: Any) -> bool:
         # get_user() asks as well, so a session ends with the right to log in.
         return super().user_can_authenticate(user) and user.may_log_in

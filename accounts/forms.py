@@ -12,6 +12,7 @@ from allauth.account.forms import LoginForm as AllauthLoginForm
 from allauth.account.forms import SignupForm
 from django import forms
 from django.contrib import messages
+from django.contrib.auth.hashers import make_password
 from django.core.files.uploadedfile import UploadedFile
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest
@@ -54,6 +55,8 @@ class RegistrationForm(SignupForm):
 
     def try_save(self, request: HttpRequest) -> Any:
         """All of a person or nothing, also where somebody takes the name between the check and the save."""
+        if self.account_already_exists:
+            make_password(self.cleaned_data["password1"])  # the same work as for an address that nobody has
         try:
             with transaction.atomic():
                 return super().try_save(request)

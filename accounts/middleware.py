@@ -1,16 +1,63 @@
-"""Staff have a second factor before they have anything else."""
+"""Sessions end by themselves, and staff have a second factor before they have anything else."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from typing import Any
 
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
+from django.contrib.auth.signals import user_logged_in
+from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
+
+BEGAN, SEEN = "began", "seen"  # of a session: when somebody logged in, and when they last did something
+PRECISION = 60  # seconds between two notes of the latter, each of which writes the session
+
+
+@receiver(user_logged_in)
+def _begin(request: HttpRequest, **kwargs: Any) -> None:
+    request.session[BEGAN] = request.session[SEEN] = time.time()
+
+
+class SessionLimitsMiddleware:
+    """Ends sessions: SESSION_IDLE seconds after somebody last did something, SESSION_LONGEST seconds after the login.
+
+    Pages that follow by themselves (settings.UNATTENDED_VIEWS) are nobody doing something when htmx asks for them.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated and self._is_over(request):
+            logout(request)
+            messages.info(request, _("You were signed out, because your session has lasted long enough."))
+        response = self.get_response(request)
+        if request.user.is_authenticated and "Cache-Control" not in response:
+            add_never_cache_headers(response)  # "back" shows nothing to who comes after the logout
+        return response
+
+    def process_view(self, request: HttpRequest, *view: object) -> None:
+        match = request.resolver_match
+        by_itself = "HX-Request" in request.headers and match and match.view_name in settings.UNATTENDED_VIEWS
+        if request.user.is_authenticated and not by_itself:
+            now = time.time()
+            if now - request.session.get(SEEN, 0) > min(PRECISION, settings.SESSION_IDLE / 10):
+                request.session[SEEN] = now
+
+    def _is_over(self, request: HttpRequest) -> bool:
+        now, session = time.time(), request.session
+        is_idle = now - session.get(SEEN, 0) > settings.SESSION_IDLE
+        return is_idle or now - session.get(BEGAN, 0) > settings.SESSION_LONGEST
+
 
 # What somebody needs in order to set the second factor up, or to leave.
 OPEN_TO_ALL = {

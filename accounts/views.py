@@ -11,19 +11,19 @@ from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.forms import ProfileForm
 from accounts.models import Role, User
 from accounts.pictures import CONTENT_TYPE
 
 
-@require_GET
+@require_safe
 def landing(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/landing.html")
 
 
-@require_GET
+@require_safe
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
     """Sends each role to its own dashboard; says what to do to those who have no role."""
@@ -38,7 +38,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/no_role.html", {"dashboards": dashboards})
 
 
-@require_http_methods(["GET", "POST"])
+@require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
     # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
@@ -51,7 +51,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/profile.html", {"form": form})
 
 
-@require_GET
+@require_safe
 @login_required
 def picture(request: HttpRequest) -> FileResponse:
     """One's own picture, always as what sanitise() made of it."""

@@ -62,6 +62,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
+    "accounts.middleware.SessionLimitsMiddleware",
     "accounts.middleware.StaffSecondFactorMiddleware",
 ]
 
@@ -222,11 +223,17 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+DEFAULT_EXCEPTION_REPORTER_FILTER = "analytics_site.errors.SecretsFilter"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SESSION_COOKIE_AGE = 12 * 3600  # "remember me"; without it the session ends with the browser
+SESSION_IDLE = env.int("SESSION_IDLE", 2 * 3600)
+SESSION_LONGEST = env.int("SESSION_LONGEST", 12 * 3600)
+if not 0 < SESSION_IDLE <= SESSION_LONGEST:
+    raise ImproperlyConfigured("SESSION_IDLE has to be above 0, and SESSION_LONGEST at least as long.")
+SESSION_COOKIE_AGE = SESSION_LONGEST  # "remember me"; without it the session ends with the browser
+UNATTENDED_VIEWS = {"sync:live"}  # what a page left open asks for does not keep its session alive
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside, by plain HTTP
 if SECURE_SSL_REDIRECT:

@@ -14,7 +14,7 @@ from audit.models import Entry
 
 COLUMNS = ("at", "who", "who_id", "act", "model", "key", "text", "before", "after", "address")
 CHUNK = 1000
-FORMULA = tuple("=+-@\t\r")  # what a spreadsheet computes, or takes for the end of a cell
+FORMULA = tuple("=+-@\t\r\n")  # what a spreadsheet computes, or takes for the end of a cell
 
 
 class _Echo:

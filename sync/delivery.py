@@ -142,6 +142,8 @@ def deliver_changes(changes: Iterable[Claimed], token: str, using: str, writer: 
             delivered.counts[State.DELIVERED] += len(known)
             by_key = {key: changes for key, changes in by_key.items() if key not in known}
             outcome = writer.deliver(target, by_key, using, token) if by_key else Outcome()
+            equal = [key for key, state in outcome.states.items() if state in (State.DELIVERED, State.GONE)]
+            _retry_parked(target, [*known, *equal], using)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
             if state in (State.DELIVERED, State.GONE):
@@ -187,6 +189,20 @@ def _finish(by_key: dict[str, list[Claimed]], outcome: Outcome, token: str, usin
         due = DatabaseNow() + timedelta(seconds=conf.SETTLE)
         tried_again(_claimed(settle, token, using).update)(settling=True, claim="", due_at=due, attempts=0, error="")
     return again
+
+
+def _retry_parked(target: Target, keys: list[str], using: str) -> None:
+    """What is parked of keys that could be delivered is tried again: it is out of date, or has been mended.
+
+    It is not just removed: it may be newer than what was delivered here.
+    """
+    from sync.actions import retry
+    from sync.models import Change
+
+    parked = Change.objects.using(using).filter(lane=target.lane, failed=True)
+    if keys and parked.exists():
+        for part in chunks(keys):
+            retry(parked.filter(model=target.label, key__in=part))
 
 
 def _claimed(changes: Collection[Claimed], token: str, using: str) -> Any:

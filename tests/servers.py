@@ -45,6 +45,7 @@ class Server:
 
     def freeze(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)  # until its last thread has stopped, too
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Callable
 from io import BytesIO
 from typing import Any
@@ -99,6 +100,29 @@ def test_anything_else_is_refused_in_words(
     response = save(browser, picture=upload())
     assert response.status_code == 200
     assert words in response.content.decode()
+    ada.refresh_from_db()
+    assert not ada.picture
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_that_is_something_else_besides_is_kept_as_a_picture_alone(
+    browser: Client, ada: User, kind: str
+) -> None:
+    """A page, a program or an archive behind the picture's end is not in what is kept."""
+    hidden = b"<script>alert(1)</script><?php system($_GET[0]); ?>PK\x03\x04"
+    save(browser, picture=SimpleUploadedFile("a.png.html", picture(kind).read() + hidden, content_type="text/html"))
+    ada.refresh_from_db()
+    kept = ada.picture.read()
+    assert kept.startswith(b"\xff\xd8\xff")
+    assert not any(part in kept for part in (b"<script", b"<?php", b"PK\x03\x04"))
+
+
+def test_a_small_file_that_unpacks_to_a_huge_picture_is_not_unpacked(browser: Client, ada: User) -> None:
+    """50,000 x 50,000 pixels in less than 100 bytes."""
+    header = b"IHDR" + (50_000).to_bytes(4, "big") * 2 + bytes([8, 2, 0, 0, 0])
+    file = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4, "big") + header + zlib.crc32(header).to_bytes(4, "big")
+    file += b"\0\0\0\0IDAT\x35\xaf\x06\x1e\0\0\0\0IEND\xaeB`\x82"
+    assert "too many pixels" in save(browser, picture=SimpleUploadedFile("a.png", file)).content.decode()
     ada.refresh_from_db()
     assert not ada.picture
 

@@ -61,6 +61,30 @@ def test_it_is_delivered_when_the_cause_is_gone(mongo: Database, refused: None) 
     assert differences(Account, mongo) == []
 
 
+@pytest.mark.parametrize("inline", [False, True])
+def test_what_is_parked_is_delivered_with_the_next_save_that_can_be(
+    mongo: Database, refused: None, settings: Any, inline: bool
+) -> None:
+    bad = make(13)
+    bad.save()
+    for _ in range(3):
+        Relay().drain()
+        hurry()
+    assert Change.objects.get().failed
+    settings.SYNC_INLINE = inline
+    make(12).save()  # another's success is nothing to it
+    hurry()
+    Relay().drain()
+    assert Change.objects.get().failed
+
+    bad.account_id = 15
+    bad.save()
+    hurry()
+    Relay().drain()
+    assert not Change.objects.exists()
+    assert differences(Account, mongo) == []
+
+
 def test_its_own_mapping_may_raise_anything(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     Account.objects.bulk_create([make(1), make(2)])
     to_document = Account.to_document

@@ -1,0 +1,45 @@
+"""script/audit fails on a known vulnerability, and on nothing that only says that nobody could be asked."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.servers import ROOT
+
+FINE = {"name": "fine", "version": "1", "vulns": []}
+SKIPPED = {"name": "skipped", "skip_reason": "Dependency not found on PyPI"}
+BROKEN = {"name": "broken", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
+
+
+def audit(folder: Path, status: int, says: Any, complains: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs it with a program in pip-audit's place, which says and complains so."""
+    program = folder / "python"
+    text = json.dumps({"dependencies": says, "fixes": []}) if says is not None else ""
+    program.write_text(f"#!/bin/sh\nprintf '%s' '{text}'\nprintf '%s' '{complains}' >&2\nexit {status}\n")
+    program.chmod(0o755)
+    environment = os.environ | {"PYTHON": str(program)}
+    return subprocess.run(["script/audit"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "line"),
+    [
+        ((0, [FINE, SKIPPED]), 0, "No known vulnerability."),
+        ((1, [FINE, BROKEN, SKIPPED]), 1, "broken 1: CVE-1, mended in 2"),
+        ((0, [SKIPPED]), 0, "out of reach"),
+        ((1, None, "requests.exceptions.ConnectionError: x"), 0, "out of reach"),
+        ((2, None, "error: unknown option"), 1, ""),
+    ],
+    ids=["none", "one", "nothing known of any", "no network", "wrong use"],
+)
+def test_it_fails_where_it_has_to(tmp_path: Path, given: Any, status: int, line: str) -> None:
+    done = audit(tmp_path, *given)
+    assert done.returncode == status, done.stderr
+    assert line in done.stdout
+    assert len(done.stdout.splitlines()) <= 1

@@ -1,0 +1,174 @@
+"""Every address and every kind of person: who gets which answer. An address that is not in the table fails."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.world import KINDS, World, patterns
+
+pytestmark = pytest.mark.django_db
+
+# The status of a GET. A customer asks for the record that is linked to them, and for another customer's; staff are whom
+# the admin lets in, here without any permission. A redirect of somebody anonymous leads to the login.
+TABLE = """
+#                                   nobody   own  another's  technical  management  staff  superuser
+landing                                200   200          -        200         200    200        200
+healthz                                200   200          -        200         200    200        200
+readyz                                 200   200          -        200         200    200        200
+metrics                                404   404          -        200         404    404        200
+
+dashboard                              302   302          -        302         302    200        200
+profile                                302   200          -        200         200    200        200
+picture                                302   404          -        404         404    404        404
+
+account_signup                         200   302          -        302         302    302        302
+account_login                          200   302          -        302         302    302        302
+account_logout                         302   200          -        200         200    200        200
+account_inactive                       200   200          -        200         200    200        200
+account_reauthenticate                 302   200          -        200         200    200        200
+account_email                          302   200          -        200         200    200        200
+account_email_verification_sent        200   200          -        200         200    200        200
+account_confirm_email                  200   200          -        200         200    200        200
+account_change_password                302   200          -        200         200    200        200
+account_set_password                   302   302          -        302         302    302        302
+account_reset_password                 200   200          -        200         200    200        200
+account_reset_password_done            200   200          -        200         200    200        200
+account_reset_password_from_key        200   200          -        200         200    200        200
+account_reset_password_from_key_done   200   200          -        200         200    200        200
+mfa_index                              302   200          -        200         200    200        200
+mfa_authenticate                       302   302          -        302         302    302        302
+mfa_reauthenticate                     302   302          -        302         302    302        200
+mfa_activate_totp                      302   200          -        200         200    200        302
+mfa_deactivate_totp                    302   404          -        404         404    404        200
+mfa_view_recovery_codes                302   404          -        404         404    404        200
+mfa_generate_recovery_codes            302   200          -        200         200    200        200
+mfa_download_recovery_codes            302   404          -        404         404    404        200
+
+finance:customer_dashboard             302   200          -        403         403    403        200
+finance:customer_trades                302   200        404        200         200    403        200
+finance:customer_chart                 302   200        404        200         200    403        200
+finance:totals_dashboard               302   403          -        403         200    403        200
+finance:totals_chart                   302   403          -        403         200    403        200
+finance:account_list                   302   200          -        200         200    403        200
+finance:account_export                 302   200          -        200         200    403        200
+finance:account_detail                 302   200        404        200         200    403        200
+finance:account_create                 302   403          -        200         403    403        200
+finance:account_edit                   302   403        403        200         403    403        200
+finance:account_delete                 302   403        403        200         403    403        200
+finance:customer_list                  302   200          -        200         200    403        200
+finance:customer_export                302   200          -        200         200    403        200
+finance:customer_detail                302   200        404        200         200    403        200
+finance:customer_create                302   403          -        200         403    403        200
+finance:customer_edit                  302   403        403        200         403    403        200
+finance:customer_delete                302   403        403        200         403    403        200
+finance:transaction_list               302   200          -        200         200    403        200
+finance:transaction_export             302   200          -        200         200    403        200
+finance:transaction_detail             302   200        404        200         200    403        200
+finance:transaction_create             302   403          -        200         403    403        200
+finance:transaction_edit               302   403        403        200         403    403        200
+finance:transaction_delete             302   403        403        200         403    403        200
+
+sync:console                           302   403          -        200         403    403        200
+sync:live                              302   403          -        200         403    403        200
+sync:changes                           302   403          -        200         403    403        200
+sync:order                             405   405          -        405         405    405        405
+sync:act                               302   403          -        200         403    403        200
+sync:stop                              405   405          -        405         405    405        405
+sync:record                            302   403          -        200         200    403        200
+audit:entries                          302   403          -        403         200    403        200
+audit:export                           302   403          -        403         200    403        200
+retail:revenue                         302   403          -        200         200    403        200
+"""
+ROWS = {
+    name: statuses for name, *statuses in (line.split() for line in TABLE.splitlines() if line[:1] not in ("", "#"))
+}
+
+# The admin's, by a rule: others than staff are sent to its login (which is ours), staff without a permission get 403,
+# superusers 200. What is otherwise: (route, those who are not staff, staff, superuser).
+ADMIN = [
+    (r"admin/password_change/", 302, 302, 302),  # to ours
+    (r"admin/login/", 403, 302, 302),
+    (r"admin/logout/", 302, 405, 405),
+    (r"admin/(password_change/done/|jsi18n/|)", 302, 200, 200),
+    (r"admin/r/<path:content_type_id>/<path:object_id>/", 302, 302, 302),  # to the record's page, which asks again
+    (r"admin/.*/<path:object_id>/", 302, 302, 302),  # to .../change/
+    (r"admin/retail/sale/(add|<path:object_id>/delete)/", 302, 403, 403),  # rows that come from MongoDB
+    (r"admin/\^\(\?P<app_label>.*", 302, 404, 200),
+    (r"admin/\(\?P<url>.*", 302, 404, 404),
+]
+ADMIN_RULE = (302, 403, 200)
+REFUSED = (302, 403, 404)
+
+
+def asking(made: World) -> list[Client]:
+    """In the order of the table's columns."""
+    return [Client(), made.clients["customer"], *(made.clients[kind] for kind in KINDS)]
+
+
+def test_every_address_is_in_the_table_once_and_no_other() -> None:
+    names = [name for name, route, _pattern in patterns() if not route.startswith("admin/")]
+    assert sorted(names) == sorted(ROWS)
+    assert len(ROWS) == len([line for line in TABLE.splitlines() if line[:1] not in ("", "#")])
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_page_answers_each_as_the_table_says(made: World, name: str) -> None:
+    clients = asking(made)
+    addresses = [made.address(name, others=number == 2) for number in range(len(clients))]
+    answers = [client.get(address) if address else None for client, address in zip(clients, addresses, strict=True)]
+    assert [str(answer.status_code) if answer else "-" for answer in answers] == ROWS[name]
+    if answers[0].status_code == 302:
+        assert answers[0]["Location"].startswith("/login/") or name == "account_logout"
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_where_somebody_may_not_look_they_cannot_send(made: World, name: str) -> None:
+    for number, (client, status) in enumerate(zip(asking(made), ROWS[name], strict=True)):
+        address = made.address(name, others=number == 2)
+        if address and status in ("403", "404"):
+            assert client.post(address).status_code in (int(status), 405), number
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if "405" in ROWS[name]])
+def test_what_can_only_be_sent_is_for_operators(made: World, name: str) -> None:
+    address = made.address(name)
+    assert Client().post(address)["Location"].startswith("/login/?next=")
+    answers = {kind: client.post(address).status_code for kind, client in made.clients.items()}
+    assert answers == dict.fromkeys(KINDS, 403) | {"technical_worker": 302, "superuser": 302}
+
+
+@pytest.mark.parametrize(("name", "route"), [(name, route) for name, route, _ in patterns() if route[:6] == "admin/"])
+def test_a_page_of_the_admin_answers_by_the_rule(made: World, name: str, route: str) -> None:
+    others, staff, superuser = next((each[1:] for each in ADMIN if re.fullmatch(each[0], route)), ADMIN_RULE)
+    address = made.admin_address(name, route)
+    nobody = Client().get(address)
+    assert nobody.status_code == 302
+    assert nobody["Location"].startswith(("/admin/login/?next=", "/login/?next=", "/password/change/", "/admin/"))
+    expected = dict.fromkeys(KINDS, others) | {"staff": staff, "superuser": superuser}
+    assert {kind: client.get(address).status_code for kind, client in made.clients.items()} == expected
+    for kind in ("customer", "technical_worker", "senior_management"):
+        assert made.clients[kind].post(address).status_code in REFUSED
+
+
+def test_each_exception_of_the_admin_is_one() -> None:
+    routes = [route for _name, route, _pattern in patterns() if route.startswith("admin/")]
+    for pattern, *_statuses in ADMIN:
+        assert any(re.fullmatch(pattern, route) for route in routes), pattern
+
+
+def test_before_their_second_factor_staff_reach_nothing_but_its_setup(made: World, settings: Any) -> None:
+    """Superusers and staff of every page, also of those that their role alone would open."""
+    settings.REQUIRE_STAFF_MFA = True
+    reached, addresses = set(), made.addresses()
+    for name, route, _pattern in patterns():
+        answer = made.clients["staff"].get(addresses[route])
+        if answer.headers.get("Location") != "/two-factor/totp/activate/":
+            reached.add(name)
+    assert reached == {
+        "account_confirm_email", "account_email", "account_email_verification_sent", "account_logout",
+        "account_reauthenticate", "healthz", "mfa_activate_totp", "mfa_index", "readyz",
+    }  # fmt: skip

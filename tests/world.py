@@ -1,0 +1,154 @@
+"""Every address of the portal, and a small world to try them in: a person of each kind and a row of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.contrib import admin
+from django.contrib.auth.models import Group
+from django.contrib.contenttypes.models import ContentType
+from django.core.cache import cache
+from django.db import transaction
+from django.db.models import QuerySet
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver, reverse
+
+from accounts.models import Role, User
+from audit.models import Act, Entry
+from examples.news.models import Story
+from examples.retail.models import Sale
+from finance import rollup
+from finance.models import Account, Customer, Figures, Transaction
+from finance.tests.people import DAY, customer
+from sync.models import Change, Errand
+
+PASSWORD = "correct-horse-7"
+KINDS = ("customer", "technical_worker", "senior_management", "staff", "superuser")
+NO_TRADES = {"customers": 0, "accounts": 0, "buckets": 0} | dict.fromkeys(
+    ("symbols", "products", "tiers", "held", "tiered"), ()
+)
+NEVER = datetime(2999, 1, 1, tzinfo=UTC)
+
+
+def patterns(
+    resolver: URLResolver | None = None, route: str = "", namespace: str = ""
+) -> Iterator[tuple[str, str, URLPattern]]:
+    """(name with its namespaces, route, pattern) of every address; the name of one that has none is empty."""
+    for each in (resolver or get_resolver()).url_patterns:
+        here = route + str(each.pattern)
+        if isinstance(each, URLResolver):
+            yield from patterns(each, here, f"{namespace}{each.namespace}:" if each.namespace else namespace)
+        else:
+            yield (f"{namespace}{each.name}" if each.name else ""), here, each
+
+
+@dataclass
+class World:
+    """people: by kind, logged in by password. own and others: a customer's records, and another customer's."""
+
+    people: dict[str, User] = field(default_factory=dict)
+    clients: dict[str, Client] = field(default_factory=dict)
+    own: dict[str, Any] = field(default_factory=dict)
+    others: dict[str, Any] = field(default_factory=dict)
+    rows: dict[type, Any] = field(default_factory=dict)
+
+    def address(self, name: str, *, others: bool = False) -> str | None:
+        """Where a page of the portal is, with the record that it is about; None where it is about nobody's record."""
+        records = self.others if others else self.own
+        arguments = {
+            "finance:totals_chart": ["value"],
+            "finance:customer_trades": [records["customer"].pk],
+            "finance:customer_chart": [records["customer"].pk, "value"],
+            "sync:act": ["finance.account", "verify"],
+            "sync:stop": [self.rows[Errand].pk],
+            "sync:record": ["finance.account", records["account"].pk],
+            "account_confirm_email": ["a-key-of-nobody"],
+            "account_reset_password_from_key": ["1", "a-key-of-nobody"],
+        }
+        of_record = {
+            f"finance:{kind}_{page}": [record.pk]
+            for kind, record in records.items()
+            for page in ("detail", "edit", "delete")
+        }
+        arguments |= of_record
+        if others and name not in of_record and not name.startswith(("finance:customer_trades", "finance:customer_ch")):
+            return None
+        return reverse(name, args=arguments.get(name, []))
+
+    def addresses(self) -> dict[str, str]:
+        """Route to address of every page, the admin's among them; of those about a record, with the customer's own."""
+        return {
+            route: self.admin_address(name, route) if route.startswith("admin/") else str(self.address(name))
+            for name, route, _pattern in patterns()
+        }
+
+    def admin_address(self, name: str, route: str) -> str:
+        for model, row in self.rows.items():
+            if model in admin.site._registry and f"/{model._meta.app_label}/{model._meta.model_name}/" in route:
+                return "/" + route.replace("<path:object_id>", str(row.pk)).replace("<id>", str(row.pk))
+        fixed = {
+            "admin:view_on_site": f"r/{ContentType.objects.get_for_model(Account).pk}/{self.own['account'].pk}/",
+            "admin:app_list": "finance/",
+            "admin:autocomplete": "autocomplete/?app_label=finance&model_name=customer&field_name=user",
+            "": "nowhere/" if "<url>" in route else route.removeprefix("admin/"),
+        }
+        return "/admin/" + fixed.get(name, route.removeprefix("admin/"))
+
+
+@contextmanager
+def world() -> Iterator[World]:
+    """A world that is gone afterwards. Nothing of it is committed, so that MongoDB never hears of it."""
+    cache.clear()
+    with transaction.atomic():
+        yield _made()
+        transaction.set_rollback(True)
+    cache.clear()
+
+
+def _made() -> World:
+    made = World()
+    for kind in KINDS:
+        rights = {"is_staff": kind in ("staff", "superuser"), "is_superuser": kind == "superuser"}
+        role = kind if kind in Role.values else ""
+        user = User.objects.create_user(kind, f"{kind}@example.com", PASSWORD, role=role, **rights)
+        made.rows[EmailAddress] = EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+        made.people[kind], made.clients[kind] = user, Client()
+    TOTP.activate(made.people["superuser"], generate_totp_secret())
+    codes = RecoveryCodes.activate(made.people["superuser"]).get_unused_codes()
+    for kind, client in made.clients.items():
+        client.post("/login/", {"login": kind, "password": PASSWORD})
+    made.clients["superuser"].post("/two-factor/authenticate/", {"code": codes[0]})
+    for client in made.clients.values():  # without it the pages of the second factor would only ask for it
+        client.post("/reauthenticate/", {"password": PASSWORD})
+    for records, name, numbers, user in (
+        (made.own, "Own", [1, 2], made.people["customer"]),
+        (made.others, "Other", [3], None),
+    ):
+        records["customer"] = customer(name, numbers, linked=user)
+        records["account"] = Account.objects.get(account_id=numbers[0])
+        records["transaction"] = Transaction.objects.get(account_id=numbers[0])
+    Figures.objects.create(key=rollup.TOTALS, data=NO_TRADES, as_of=DAY, due_at=NEVER, asked_at=DAY)
+    Entry.objects.create(who="ada", act=Act.CHANGE, model="finance.account", key="1", text="One.")
+    sale = {"storeLocation": "Leeds", "purchaseMethod": "Phone", "couponUsed": False, "items": [], "customer": {}}
+    made.rows |= {
+        User: made.people["customer"],
+        Group: Group.objects.create(name="clerks"),
+        Authenticator: Authenticator.objects.first(),
+        Errand: Errand.objects.create(model="finance.account", kind="verify"),
+        Change: Change.objects.first(),
+        Account: made.own["account"],
+        Customer: made.own["customer"],
+        Transaction: made.own["transaction"],
+        Sale: QuerySet(Sale).bulk_create([Sale(saleDate=DAY, total=Decimal(1), **sale)])[0],  # as `sync pull` does
+        Story: Story.objects.create(title="News", submit_date=0, story_id="1"),
+    }
+    return made
