@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib import admin, messages
+from django.core.paginator import Paginator
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.functional import cached_property
+from django.utils.text import format_lazy
+from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
+from finance.filters import INT32, begins_with
 from finance.forms import DocumentFormField
 from finance.models import Account, Customer, Transaction
 from sync.fields import DocumentField
+
+OBJECT_ID = re.compile("[0-9a-f]{24}")
+MOST = 1000  # rows that a list has pages for; a search finds the others
+UNTIL = format_lazy(_("The list ends after {most} rows: search for others."), most=f"{MOST:,}")
+
+
+class FirstPages(Paginator):
+    """Pages of the first MOST rows: neither a count nor a page then costs more, however many there are."""
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by()[:MOST].count()
 
 
 class RecordAdmin(Audited):
@@ -21,6 +39,26 @@ class RecordAdmin(Audited):
     readonly_fields = ("id", "extra")
     list_per_page = 50
     show_full_result_count = False
+    paginator = FirstPages
+    search_help_text: Any = format_lazy("{} {}", _("By account number or _id."), UNTIL)
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """By equality with what has an index, where the admin's own would compare numbers as text, row by row."""
+        text = search_term.strip()
+        return (queryset.filter(self.matching(text)) if text else queryset), False
+
+    def matching(self, text: str) -> Q:
+        if text.isascii() and text.isdigit() and int(text[:11]) <= INT32["max_value"]:
+            return Q(account_id=int(text))
+        return Q(pk=text)
+
+    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+        """Nothing is done to "all" rows where the page does not say how many they are."""
+        if request.POST.get("select_across") == "1" and queryset.order_by()[MOST : MOST + 1].exists():
+            problem = _("These are more than %(most)s rows. Narrow the search, or select them page by page.")
+            self.message_user(request, problem % {"most": f"{MOST:,}"}, messages.ERROR)
+            return None
+        return super().response_action(request, queryset)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, DocumentField):
@@ -35,7 +73,7 @@ class RecordAdmin(Audited):
 class AccountAdmin(RecordAdmin):
     list_display = ("account_id", "limit", "products", "id")
     search_fields = ("=account_id", "=id")
-    ordering = ("account_id",)
+    ordering = ("account_id", "pk")  # in one direction, as the index has them
 
 
 @admin.register(Customer)
@@ -45,7 +83,11 @@ class CustomerAdmin(RecordAdmin):
     list_filter = ("active", ("user", admin.EmptyFieldListFilter))
     search_fields = ("name", "username", "email", "=id")
     autocomplete_fields = ("user",)
-    ordering = ("name",)
+    ordering = ("name", "pk")
+    search_help_text = format_lazy("{} {}", _("How a name, username or email begins, or an _id."), UNTIL)
+
+    def matching(self, text: str) -> Q:
+        return Q(pk=text) if OBJECT_ID.fullmatch(text) else begins_with(text)
 
 
 @admin.register(Transaction)
@@ -53,7 +95,7 @@ class TransactionAdmin(RecordAdmin):
     list_display = ("account_id", "transaction_count", "bucket_start_date", "bucket_end_date", "id")
     list_filter = ("bucket_end_date",)
     search_fields = ("=account_id", "=id")
-    ordering = ("-bucket_end_date",)
+    ordering = ("-bucket_end_date", "-pk")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         records = super().get_queryset(request)

@@ -114,8 +114,6 @@ class Customer(Record):
     class Meta(Record.Meta):
         verbose_name = _("customer")
         verbose_name_plural = _("customers")
-        # The search looks for parts of words in these three, and so reads all of this index, but not of the table.
-        indexes = [models.Index(fields=["name", "username", "email"], name="finance_customer_search")]
 
     def __str__(self) -> str:
         return self.name

@@ -1,0 +1,79 @@
+"""Many people at once: the web server as script/server starts it, and threads that ask it on kept connections."""
+
+from __future__ import annotations
+
+import http.client
+import math
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bench.harness import ROOT
+
+
+@contextmanager
+def web_server(environment: dict[str, str]) -> Iterator[int]:
+    """Its port, once it answers."""
+    from tests.servers import free_port
+
+    port = free_port()
+    command = [
+        sys.executable, "-m", "gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{port}", "--workers", "2",
+        "--threads", "4", "--graceful-timeout", "5", "--log-level", "warning", "analytics_site.wsgi",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment)
+    try:
+        for _ in range(600):
+            try:
+                if _ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "/healthz", "") == 200:
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def times_of(port: int, address: str, cookies: list[str], each: int) -> list[float]:
+    """Milliseconds of every answer: one person for each cookie, all at once, who ask `each` times without a pause."""
+    times: list[float] = []
+    wrong: list[int] = []
+    start = threading.Barrier(len(cookies))
+
+    def person(cookie: str) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+        _ask(connection, address, cookie)  # connects, and warms up
+        start.wait()
+        for _ in range(each):
+            began = time.perf_counter()
+            status = _ask(connection, address, cookie)
+            times.append((time.perf_counter() - began) * 1000)
+            if status != 200:
+                wrong.append(status)
+        connection.close()
+
+    threads = [threading.Thread(target=person, args=(cookie,)) for cookie in cookies]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if wrong:
+        raise RuntimeError(f"{address}: {len(wrong)} of {len(times)} answers were not 200 but {set(wrong)}")
+    return times
+
+
+def quantile(times: list[float], share: float) -> float:
+    """The smallest time that so many of them do not exceed."""
+    return sorted(times)[math.ceil(len(times) * share) - 1]
+
+
+def _ask(connection: http.client.HTTPConnection, address: str, cookie: str) -> int:
+    connection.request("GET", address, headers={"Cookie": cookie} if cookie else {})
+    response = connection.getresponse()
+    response.read()
+    return response.status
