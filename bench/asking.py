@@ -139,7 +139,8 @@ def refresh() -> tuple[float, float, str]:
     times, trouble = [], ""
     try:
         times.append(_seconds(lambda: rollup.refresh(force=True)))
-        known = months_of(Figures.objects.get(key=rollup.TOTALS).data)
+        data = Figures.objects.get(key=rollup.TOTALS).data
+        known = months_of(data) if data else None
         if known:
             asked = lately(known, YEAR)
             times.append(_seconds(lambda: rollup.refresh(f"top {asked.first}..{asked.last}", force=True)))

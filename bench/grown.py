@@ -126,7 +126,7 @@ def _documents(database: str, n: int) -> None:
 
     client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(settings.MONGODB_URI) as client:
-        source = client.get_default_database()
+        source: pymongo.database.Database[dict[str, Any]] = client.get_default_database()
         for name in ("accounts", "customers", "transactions"):
             key = {"$concat": [{"$substrBytes": [{"$toString": "$_id"}, 2, 22]}, f"{n:02x}"]}
             own: dict[str, Any] = {"_id": {"$toObjectId": key}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
@@ -30,7 +30,8 @@ class FirstPages(Paginator):
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.order_by()[:MOST].count()
+        rows: Any = self.object_list
+        return rows.order_by()[:MOST].count()
 
 
 class RecordAdmin(Audited):
@@ -40,7 +41,7 @@ class RecordAdmin(Audited):
     list_per_page = 50
     show_full_result_count = False
     paginator = FirstPages
-    search_help_text: Any = format_lazy("{} {}", _("By account number or _id."), UNTIL)
+    search_help_text: ClassVar[Any] = format_lazy("{} {}", _("By account number or _id."), UNTIL)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """By equality with what has an index, where the admin's own would compare numbers as text, row by row."""
@@ -52,13 +53,15 @@ class RecordAdmin(Audited):
             return Q(account_id=int(text))
         return Q(pk=text)
 
-    def response_action(self, request: HttpRequest, queryset: QuerySet) -> HttpResponse | None:
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any, Any], *args: Any, **kwargs: Any
+    ) -> HttpResponse | None:
         """Nothing is done to "all" rows where the page does not say how many they are."""
         if request.POST.get("select_across") == "1" and queryset.order_by()[MOST : MOST + 1].exists():
             problem = _("These are more than %(most)s rows. Narrow the search, or select them page by page.")
             self.message_user(request, problem % {"most": f"{MOST:,}"}, messages.ERROR)
             return None
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args, **kwargs)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if isinstance(db_field, DocumentField):

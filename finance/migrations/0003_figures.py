@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('finance', '0002_indexes_for_search_and_dates'),
+        ('finance', '0002_index_for_dates'),
     ]
 
     operations = [

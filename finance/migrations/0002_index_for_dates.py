@@ -17,8 +17,4 @@ class Migration(migrations.Migration):
             name='bucket_start_date',
             field=models.DateTimeField(db_index=True, verbose_name='from'),
         ),
-        migrations.AddIndex(
-            model_name='customer',
-            index=models.Index(fields=['name', 'username', 'email'], name='finance_customer_search'),
-        ),
     ]
