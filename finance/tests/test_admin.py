@@ -45,6 +45,33 @@ def test_it_lists_and_searches_with_few_queries(staff, model, django_assert_max_
         assert staff.get(address("changelist", model), {"q": text}).status_code == 200
 
 
+def test_it_finds_by_number_id_and_how_a_name_begins(staff):
+    anna, bert = customer("Anna Blum", [1]), customer("Bert Baum", [2])
+    bucket = Transaction.objects.get(account_id=2)
+    for model, text, found in (
+        (Account, " 2 ", [Account.objects.get(account_id=2)]),
+        (Account, "02x", []),
+        (Customer, "anna b", [anna]),
+        (Customer, bert.pk, [bert]),
+        (Transaction, "2", [bucket]),
+        (Transaction, bucket.pk, [bucket]),
+    ):
+        response = staff.get(address("changelist", model), {"q": text})
+        assert list(response.context["cl"].result_list) == found, text
+
+
+def test_a_long_list_ends_and_nothing_is_done_to_all_of_it(staff, monkeypatch):
+    monkeypatch.setattr("finance.admin.MOST", 4)
+    accounts = Account.objects.bulk_create([Account(account_id=number, limit=5) for number in range(6)])
+    page = address("changelist", Account)
+    assert staff.get(page).context["cl"].result_count == 4
+    act = {"action": "delete_selected", "select_across": "1", "_selected_action": [accounts[0].pk], "post": "yes"}
+    assert b"more than 4 rows" in staff.post(page, act, follow=True).content
+    assert Account.objects.count() == 6
+    staff.post(f"{page}?q=3", act)
+    assert {account.account_id for account in Account.objects.all()} == {0, 1, 2, 4, 5}
+
+
 def test_staff_link_a_customer_to_a_user(staff):
     record = customer("Anna", [1])
     user = get_user_model().objects.create_user("anna", "a@example.com")
