@@ -32,6 +32,7 @@ README = {
 }
 README_BYTES = 80_000
 WIDTHS = {"wide": 1280, "phone": 390}
+SCALES = {1280: 0.5, 390: 0.7}  # what they are kept at: enough to read, and small
 THEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 SHOTS = "screenshots/pages"  # as docs/screenshots.md says it
 HIGHEST = 1800  # pixels; what is below is cut
@@ -125,7 +126,8 @@ def save(shots: list[bytes], path: Path) -> None:
     both = Image.new("RGB", (sum(each.width for each in images), max(each.height for each in images)))
     for number, each in enumerate(images):
         both.paste(each, (number * each.width, 0))
-    both = both.resize((both.width * 5 // 8, both.height * 5 // 8)) if images[0].width > 1000 else both
+    share = SCALES[images[0].width]
+    both = both.resize((int(both.width * share), int(both.height * share)))
     both.save(path, quality=40, method=6)
 
 

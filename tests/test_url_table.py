@@ -17,6 +17,7 @@ pytestmark = pytest.mark.django_db
 TABLE = """
 #                                   nobody   own  another's  technical  management  staff  superuser
 landing                                200   200          -        200         200    200        200
+help                                   200   200          -        200         200    200        200
 healthz                                200   200          -        200         200    200        200
 readyz                                 200   200          -        200         200    200        200
 metrics                                404   404          -        200         404    404        200
