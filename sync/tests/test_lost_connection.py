@@ -8,7 +8,8 @@ from django.db import connection, connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import relay
+from sync import recovering, relay
+from sync.tests.chaos.proxy import DOWN, UP, Proxies
 from sync.tests.compare import differences
 from sync.tests.test_heartbeat import wait_for
 
@@ -47,6 +48,38 @@ def test_it_does_not_stay_in_a_transaction_that_is_none(
     finally:
         worker.stop.set()
         thread.join()
+
+
+def test_one_that_nothing_comes_from_any_more_is_given_up(
+    mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody closes it: the machine at the other end has lost its power."""
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite has no connections")
+    settings.SYNC_INLINE = False
+    own = connections.settings["default"]
+    proxy = Proxies().start(int(own["PORT"]))
+    with monkeypatch.context() as patch:
+        patch.setattr(recovering, "LONGEST_STATEMENT", 1)
+        patch.setitem(own, "OPTIONS", dict(own["OPTIONS"]))
+        recovering.bound_statements("default")
+        patch.setitem(own, "HOST", "127.0.0.1")
+        patch.setitem(own, "PORT", proxy.port)
+        worker = relay.Relay(interval=0.05)
+        thread = threading.Thread(target=relay._run_in_thread, args=[worker])
+        Account.objects.create(account_id=1, limit=1)
+        thread.start()
+        try:
+            wait_for(lambda: differences(Account, mongo) == [])
+            proxy.lose(UP, DOWN)
+            wait_for(lambda: bool(worker.trouble))
+            proxy.heal()
+            Account.objects.update(limit=2)
+            wait_for(lambda: differences(Account, mongo) == [])
+        finally:
+            proxy.heal()
+            worker.stop.set()
+            thread.join()
 
 
 def kill(number: int) -> None:

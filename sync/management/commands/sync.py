@@ -6,9 +6,10 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import OperationalError
+from django.db import DEFAULT_DB_ALIAS, OperationalError
 
 from sync.mongo import Unavailable
+from sync.recovering import bound_statements
 from sync.verbs import VERBS
 
 
@@ -31,6 +32,7 @@ class Command(BaseCommand):
             )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        bound_statements(DEFAULT_DB_ALIAS)
         try:
             status = VERBS[options["verb"]].run(options, self.stdout)
         except (Unavailable, ImproperlyConfigured) as error:
