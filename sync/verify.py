@@ -146,7 +146,8 @@ class _Run:
 
     def sampled(self, sample: float) -> None:
         """Rows at random with their documents, and documents at random with their rows."""
-        rows, documents = _counts(self.sides, sample)
+        # MongoDB's estimate may be too low, after it was killed; a sample as large as all is to be all.
+        rows, documents = _counts(self.sides, sample) if sample < 1 else (int(sample), int(sample))
         keys = self.sides.sample_keys(rows) if rows else []
         ids = self.sides.sample_ids(documents) if documents else []
         keys += self._part_foreign(ids)

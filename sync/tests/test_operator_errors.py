@@ -20,7 +20,7 @@ from sync.tests.test_heartbeat import wait_for
 from tests.servers import SERVERS, Mongo
 from tests.servers import mongod as program
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 PASSWORD = "a pass:word@/"
 

@@ -158,6 +158,7 @@ def relay() -> Any:
         process.wait()
 
 
+@pytest.mark.slow
 def test_a_long_outage_under_load(
     mongo: Database, mongod: Mongo, settings: Any, live_server: Any, client: Client
 ) -> None:

@@ -19,7 +19,7 @@ from sync.models import Change
 from sync.relay import Relay
 from sync.tests.compare import differences, rows
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 KILLS = 20
 KEYS = [f"{number:024x}" for number in range(1, 21)]

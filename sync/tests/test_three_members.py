@@ -15,7 +15,7 @@ from sync.relay import Relay
 from sync.tests.chaos.servers import ThreeMembers
 from sync.tests.hurry import confirm, hurry
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 
 @pytest.fixture

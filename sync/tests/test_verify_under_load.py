@@ -24,7 +24,7 @@ from sync.tests import load
 from sync.tests.compare import differences
 from sync.verify import verify
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 DOCUMENTS, EACH = (100_000, 1_000) if os.environ.get("VERIFY_FULL") else (10_000, 100)
 TIERS = {"abc": {"tier": "Gold", "benefits": ["dedicated account representative"], "active": True}}

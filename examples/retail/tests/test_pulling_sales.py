@@ -24,7 +24,7 @@ from pymongo.database import Database
 from examples.retail.making import sales
 from sync.mongo import CODEC_OPTIONS
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 PRICES_ARE_EXACT = Decimal("0.0001")
 
