@@ -6,6 +6,7 @@ from typing import Any
 
 import pymongo
 import pytest
+from django.db import connections
 from playwright.sync_api import BrowserContext, sync_playwright
 from pymongo.database import Database
 
@@ -27,6 +28,14 @@ LONG = (
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Every test begins with a connection that works: the one before may have ended its server."""
+    for connection in connections.all(initialized_only=True):
+        if connection.connection and not connection.in_atomic_block and not connection.is_usable():
+            connection.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ TEST_DATABASE chooses MySQL's part: `mariadb` (the default), `sqlite`, or the ad
 """
 
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -22,11 +23,16 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / "script"))
 import mongod  # noqa: E402  (script/ is a folder of commands, not a package)
 
+PORTS = range(10_000, int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0]))
+
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """One of those that the kernel gives to no connection: a server that is away for a while finds it free again."""
+    while True:
+        port = secrets.choice(PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class Server:
