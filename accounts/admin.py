@@ -47,7 +47,9 @@ class RequestFilter(admin.SimpleListFilter):
 class UserAdmin(Audited, DjangoUserAdmin):
     list_display = ["username", "full_name", "email", "role", "request_state", "is_staff", "is_active"]
     list_filter = ["role", RequestFilter, "is_staff", "is_superuser", "is_active", "groups"]
-    search_fields = ["username", "first_name", "last_name", "email"]
+    search_fields = ["^username", "^first_name", "^last_name", "^email"]
+    search_help_text = _("How a username, a name or an email begins.")
+    show_full_result_count = False
     actions = ["approve_requests", "decline_requests"]
     readonly_fields = ["last_login", "date_joined", "requested_role", "request_decision"]
     fieldsets = [

@@ -48,6 +48,11 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         permissions = [("decide_requests", "Can approve and decline requests for a role")]
+        # What the admin searches by, besides username and email, which are unique.
+        indexes = [
+            models.Index(fields=["first_name"], name="accounts_user_first_name"),
+            models.Index(fields=["last_name"], name="accounts_user_last_name"),
+        ]
         constraints = [
             models.CheckConstraint(condition=Q(role__in=["", *Role.values]), name="user_role_is_known"),
             models.CheckConstraint(
