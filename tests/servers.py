@@ -179,6 +179,8 @@ SERVERS = Servers()
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     """Before pytest-django reads the settings, which read these."""
+    # Who is started in the background ignores it, and so would the programs that the tests start, and interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(
         SECRET_KEY="tests-only", DEBUG="0", HTTPS="0", ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
         CACHE_URL="locmemcache://", EMAIL_URL="memorymail://", VAR_DIR=str(SERVERS.folder / "var"),
