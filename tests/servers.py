@@ -52,7 +52,8 @@ class Server:
     def freeze(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
         # Until its last thread has stopped, too; and at once where it was frozen before.
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
+        with suppress(ChildProcessError):  # it has ended
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
