@@ -41,6 +41,7 @@ class RecordAdmin(Audited):
     list_per_page = 50
     show_full_result_count = False
     paginator = FirstPages
+    search_fields = ("pk",)  # so that there is a search: get_search_results() says of what
     search_help_text: ClassVar[Any] = format_lazy("{} {}", _("By account number or _id."), UNTIL)
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
@@ -49,9 +50,8 @@ class RecordAdmin(Audited):
         return (queryset.filter(self.matching(text)) if text else queryset), False
 
     def matching(self, text: str) -> Q:
-        if text.isascii() and text.isdigit() and int(text[:11]) <= INT32["max_value"]:
-            return Q(account_id=int(text))
-        return Q(pk=text)
+        is_number = text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= INT32["max_value"]
+        return Q(account_id=text) if is_number else Q(pk=text)
 
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any, Any], *args: Any, **kwargs: Any
@@ -75,7 +75,6 @@ class RecordAdmin(Audited):
 @admin.register(Account)
 class AccountAdmin(RecordAdmin):
     list_display = ("account_id", "limit", "products", "id")
-    search_fields = ("=account_id", "=id")
     ordering = ("account_id", "pk")  # in one direction, as the index has them
 
 
@@ -84,7 +83,6 @@ class CustomerAdmin(RecordAdmin):
     list_display = ("name", "username", "email", "active", "user")
     list_select_related = ("user",)
     list_filter = ("active", ("user", admin.EmptyFieldListFilter))
-    search_fields = ("name", "username", "email", "=id")
     autocomplete_fields = ("user",)
     ordering = ("name", "pk")
     search_help_text = format_lazy("{} {}", _("How a name, username or email begins, or an _id."), UNTIL)
@@ -97,7 +95,6 @@ class CustomerAdmin(RecordAdmin):
 class TransactionAdmin(RecordAdmin):
     list_display = ("account_id", "transaction_count", "bucket_start_date", "bucket_end_date", "id")
     list_filter = ("bucket_end_date",)
-    search_fields = ("=account_id", "=id")
     ordering = ("-bucket_end_date", "-pk")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
