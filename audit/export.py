@@ -1,45 +1,78 @@
-"""Entries as CSV, row by row: whatever their number, a page of them is in memory."""
+"""CSV, of the log and of whatever an app that builds on it has: streamed, of a bounded size, safe in a spreadsheet."""
 
 from __future__ import annotations
 
 import csv
+import datetime
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from decimal import Decimal
+from itertools import islice
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils.translation import gettext as _
 
-from audit.models import Entry
-
-COLUMNS = ("at", "who", "who_id", "act", "model", "key", "text", "before", "after", "address")
-CHUNK = 1000
+LARGEST_EXPORT = 200_000  # rows; more are refused, never left out silently
+LINES_AT_ONCE = 500
 FORMULA = tuple("=+-@\t\r\n")  # what a spreadsheet computes, or takes for the end of a cell
 
 
 class _Echo:
-    """A file whose `write` returns the line."""
+    """A file for csv.writer that hands every line back."""
 
     def write(self, line: str) -> str:
         return line
 
 
-def csv_lines(entries: QuerySet[Entry]) -> Iterator[str]:
-    """A heading and a line for each entry, the newest first."""
+def csv_response(name: str, header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> StreamingHttpResponse:
+    """A download of these rows. name: of the file, without its ending; it is ours, never a visitor's."""
+    response = StreamingHttpResponse(_lines(header, rows), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}.csv"'
+    response["Cache-Control"] = "private, no-store"
+    return response
+
+
+def refused(request: HttpRequest, problem: str, back: str, status: int = 400) -> HttpResponse:
+    """The page that says why nothing was exported. back: where the search is."""
+    context = {"problem": problem, "back": f"{back}?{request.GET.urlencode()}"}
+    return render(request, "export_refused.html", context, status=status)
+
+
+def why_not(rows: QuerySet[Any], *, is_valid: bool) -> str:
+    """Why what was searched for is not exported; empty when it is. is_valid: the search makes sense."""
+    if not is_valid:
+        return _("The search has an error, so that it is not clear what to export.")
+    if rows.order_by("pk")[LARGEST_EXPORT : LARGEST_EXPORT + 1].exists():
+        problem = _("These are more than %(number)s rows, which is the most that one file has. Narrow the search.")
+        return problem % {"number": f"{LARGEST_EXPORT:,}"}
+    return ""
+
+
+def _lines(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
     writer: Any = csv.writer(_Echo())
-    yield writer.writerow(COLUMNS)
-    rest, page = entries.order_by("-pk"), None
-    while page is None or page:
-        page = list(rest[:CHUNK])
-        for entry in page:
-            yield writer.writerow([_cell(getattr(entry, name)) for name in COLUMNS])
-        rest = entries.order_by("-pk").filter(pk__lt=page[-1].pk) if page else rest
+    yield writer.writerow([cell(value) for value in header])
+    lines = (writer.writerow([cell(value) for value in row]) for row in rows)
+    while part := "".join(islice(lines, LINES_AT_ONCE)):
+        yield part
 
 
-def _cell(value: Any) -> str:
-    if value is None:
+def cell(value: Any) -> Any:
+    """What a cell holds. Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay."""
+    if value is None or value == {}:
         return ""
+    if isinstance(value, datetime.datetime):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return f"{value:f}" if abs(value.adjusted()) < 100 else str(value)
+    if isinstance(value, (int, float)):
+        return value
     if isinstance(value, dict):
-        return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False) if value else ""
-    text = value.isoformat() if hasattr(value, "isoformat") else str(value)
+        return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
+    if isinstance(value, (list, tuple)):
+        value = ", ".join(map(str, value))
+    text = str(value)
     return f"'{text}" if text.startswith(FORMULA) else text

@@ -80,9 +80,23 @@ def test_it_is_searched_by_who_what_and_when_and_the_csv_is_the_same(reader: Cli
     entry(1, who="ada", key="k1", at="2020-01-01T23:59Z")
     entry(2, who="bob", key="k2", at="2020-01-02T00:00Z", act=Act.PAUSE, model="sync.target")
     entry(3, who="bob", key="k3", at="2020-01-03T00:00Z")
-    assert {row["text"].strip("No .") for row in rows(reader, f"?{query}")} == found
+    if "nonsense" in query:
+        assert b"Nothing was exported" in reader.get(f"/audit/entries.csv?{query}").content
+    else:
+        assert {row["text"].strip("No .") for row in rows(reader, f"?{query}")} == found
     page = text(reader, f"?{query}")
     assert {number for number in "123" if f"No {number}." in page} == found
+
+
+def test_more_entries_than_a_file_has_are_refused_and_not_cut(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("audit.export.LARGEST_EXPORT", 3)
+    for number in range(4):
+        entry(number)
+    response = reader.get("/audit/entries.csv?who=ada")
+    assert response.status_code == 400
+    assert b"more than 3 rows" in response.content
+    assert b'href="/audit/?who=ada"' in response.content
+    assert [row["key"] for row in rows(reader, "?key=key2")] == ["key2"]
 
 
 def test_pages_stay_as_they_are_while_entries_are_added(reader: Client) -> None:
@@ -106,7 +120,7 @@ def test_a_page_costs_the_same_for_any_number(
 
 
 def test_the_csv_has_all_of_them_and_no_formula(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.export.CHUNK", 2)
+    monkeypatch.setattr("audit.views.CHUNK", 2)
     for number in range(5):
         entry(number, who=f"=HYPERLINK({number})", text="\t+1", before={"a": "=1"}, after={"a": "ü"})
     found = rows(reader)

@@ -12,15 +12,14 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from audit.export import csv_response, refused
 from finance.access import records_visible, visible_or_404
-from finance.exports import csv_response
 from finance.filters import TradeFilter
 from finance.models import VIEW_OWN, Account, Customer, customer_of
 from finance.portfolio import holdings_chart, uses, value_chart
 from finance.tables import TradeTable
 from finance.tiers import tiers_of
 from finance.trades import Trade, newest_trades
-from finance.views.records import REFUSED
 
 ACCOUNTS_SHOWN = 50
 TRADES_SHOWN = 10
@@ -67,11 +66,8 @@ def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     if not search.is_valid():
-        context = {
-            "problem": _("The search has an error, so that it is not clear what to export."),
-            "back": f"{reverse('finance:customer_dashboard')}?{request.GET.urlencode()}",
-        }
-        return render(request, "finance/export_refused.html", context, status=REFUSED)
+        problem = _("The search has an error, so that it is not clear what to export.")
+        return refused(request, problem, reverse("finance:customer_dashboard"))
     columns = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
     return csv_response("trades", columns, (_row(trade) for trade in found))
 

@@ -14,9 +14,9 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
+from audit.export import csv_response, refused
 from finance import rollup
 from finance.charts import Chart, Series
-from finance.exports import csv_response
 from finance.models import VIEW_TOTALS, Figures
 from finance.periods import YEAR, Range, RangeForm
 from finance.report import Report, Sums, change, months_of, report, undated
@@ -176,15 +176,15 @@ def totals_chart(request: HttpRequest, chart: str) -> HttpResponseBase:
     if chart not in CHARTS:
         raise Http404
     dashboard = Dashboard(request)
-    back = f"{reverse('finance:totals_dashboard')}?{request.GET.urlencode()}"
+    back = reverse("finance:totals_dashboard")
     if dashboard.form and not dashboard.form.is_valid():
         problem = _("The range has an error, so that it is not clear what to export.")
-        return render(request, "finance/export_refused.html", {"problem": problem, "back": back}, status=400)
+        return refused(request, problem, back)
     made = {each.key: each for each in dashboard.charts()}
     unknown = dashboard.data is None or (chart == "customers" and (not dashboard.top or dashboard.top.data is None))
     if unknown and (dashboard.data is None or dashboard.known):
         problem = _("These figures are not known yet. Try again in a moment.")
-        return render(request, "finance/export_refused.html", {"problem": problem, "back": back}, status=UNAVAILABLE)
+        return refused(request, problem, back, UNAVAILABLE)
     if chart not in made:
         return csv_response(chart, (), ())
     return csv_response(chart, made[chart].columns, made[chart].rows)

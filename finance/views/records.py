@@ -10,13 +10,12 @@ from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 from django_filters import FilterSet
 from django_tables2 import Table
 
+from audit.export import csv_response, refused, why_not
 from finance.access import records_visible, visible_or_404
-from finance.exports import LARGEST_EXPORT, csv_response
 from finance.filters import AccountFilter, CustomerFilter, TransactionFilter
 from finance.models import EDIT_RECORDS, Account, Customer, Transaction
 from finance.paging import all_of, page_of, size_of_page
@@ -25,7 +24,6 @@ from finance.tiers import tier_names, tiers_of
 from finance.trades import trades_of
 
 RELATED = 20  # records of another kind that a record's page shows
-REFUSED = 400
 
 
 @dataclass(frozen=True)
@@ -165,19 +163,11 @@ def _list(request: HttpRequest, listing: Listing) -> HttpResponse:
 def _export(request: HttpRequest, listing: Listing) -> HttpResponseBase:
     """Exactly the rows that the list has with these filters, in its order; all of them, or a reason why not."""
     filterset, records = listing.select(request)
-    if not filterset.is_valid():
-        return _refused(request, listing, _("The search has an error, so that it is not clear what to export."))
-    if records.order_by("pk")[LARGEST_EXPORT : LARGEST_EXPORT + 1].exists():
-        problem = _("These are more than %(number)s rows, which is the most that one file has. Narrow the search.")
-        return _refused(request, listing, problem % {"number": f"{LARGEST_EXPORT:,}"})
+    if problem := why_not(records, is_valid=filterset.is_valid()):
+        return refused(request, problem, reverse(f"finance:{listing.model._meta.model_name}_list"))
     order = order_of(listing.table, request.GET.get("sort", ""))
     rows: Iterator[list[Any]] = (listing.row(record) for record in all_of(records, order))
     return csv_response(str(listing.model.mirror.collection), listing.columns, rows)
-
-
-def _refused(request: HttpRequest, listing: Listing, problem: str) -> HttpResponse:
-    back = f"{reverse(f'finance:{listing.model._meta.model_name}_list')}?{request.GET.urlencode()}"
-    return render(request, "finance/export_refused.html", {"problem": problem, "back": back}, status=REFUSED)
 
 
 def _part(table_class: type[Table], records: Any) -> Table:
