@@ -97,7 +97,7 @@ def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str]
     found.width = tab.evaluate("document.documentElement.scrollWidth")
     if not page.press and not page.template:
         sent.clear()
-        tab.goto(tab.url)
+        tab.goto(tab.url, wait_until="networkidle")
         found.after = weight(sent, tab)
     complaints = [*found.complaints]  # what comes later is about axe, which styles what it looks at
     read(tab, found)
