@@ -30,7 +30,8 @@ from pymysqlreplication.row_event import (
     WriteRowsEvent,
 )
 
-from sync.binlog.keys import Key, Unrecorded
+from sync.binlog import rows
+from sync.binlog.keys import Unrecorded
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
 from sync.binlog.tables import Statements, Table
@@ -229,7 +230,7 @@ class LogReader:
     def _written(self, event: RowsEvent) -> None:
         table = self.tables[event.table]
         try:
-            self.transaction.keys.wrote(_keys(event, table))
+            self.transaction.keys.wrote(rows.keys(event, table))
         except Exception as error:
             # Older than binlog_row_metadata=FULL, or than the key's present name; or a type that the library lacks.
             if table.label not in self.transaction.rewritten:
@@ -244,21 +245,10 @@ class LogReader:
     def _recorded(self) -> None:
         for event in self.late:
             try:
-                rows = [row["values"] for row in event.rows]
+                changes = [row["values"] for row in event.rows]
                 self.transaction.keys.recorded(
-                    {(row["model"].partition("@")[0], row["key"]) for row in rows if not row["until"]}
+                    {(change["model"].partition("@")[0], change["key"]) for change in changes if not change["until"]}
                 )
             except Exception as error:  # recording once more does no harm
                 logger.warning("Changes cannot be read from the log: %r", error)
         self.late.clear()
-
-
-def _keys(event: RowsEvent, table: Table) -> set[Key]:
-    column, to_text, label = table.column, table.to_text, table.label
-    if isinstance(event, UpdateRowsEvent):
-        # Both keys, should it have changed. A minimal row image leaves out the second when it has not.
-        values = {row["before_values"][column] for row in event.rows}
-        values |= {row["after_values"][column] for row in event.rows} - {None}
-    else:
-        values = {row["values"][column] for row in event.rows}
-    return {(label, to_text(value)) for value in values}

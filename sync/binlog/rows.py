@@ -1,0 +1,129 @@
+"""Which keys the rows of one event have.
+
+A follower needs one column of each row. The library decodes them all, which is most of what following a large
+transaction costs; so the others are passed over here, by their lengths. What cannot be passed over is left to the
+library. The format: https://dev.mysql.com/doc/dev/mysql-server/latest/classbinary__log_1_1Rows__event.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pymysqlreplication.column import Column
+from pymysqlreplication.constants import FIELD_TYPE
+from pymysqlreplication.row_event import PartialUpdateRowsEvent, RowsEvent, UpdateRowsEvent
+
+from sync.binlog.keys import Key
+from sync.binlog.tables import Table
+
+# Bytes of a value. Negative: so many bytes say how many follow.
+WIDTHS: dict[int, Callable[[Column], int]] = {
+    FIELD_TYPE.TINY: lambda column: 1,
+    FIELD_TYPE.SHORT: lambda column: 2,
+    FIELD_TYPE.INT24: lambda column: 3,
+    FIELD_TYPE.LONG: lambda column: 4,
+    FIELD_TYPE.LONGLONG: lambda column: 8,
+    FIELD_TYPE.FLOAT: lambda column: 4,
+    FIELD_TYPE.DOUBLE: lambda column: 8,
+    FIELD_TYPE.NEWDECIMAL: lambda column: _digits(column.precision - column.decimals) + _digits(column.decimals),
+    FIELD_TYPE.YEAR: lambda column: 1,
+    FIELD_TYPE.DATE: lambda column: 3,
+    FIELD_TYPE.TIME2: lambda column: 3 + (column.fsp + 1) // 2,
+    FIELD_TYPE.DATETIME2: lambda column: 5 + (column.fsp + 1) // 2,
+    FIELD_TYPE.TIMESTAMP2: lambda column: 4 + (column.fsp + 1) // 2,
+    FIELD_TYPE.BIT: lambda column: column.bytes,
+    FIELD_TYPE.ENUM: lambda column: column.size,
+    FIELD_TYPE.SET: lambda column: column.size,
+    FIELD_TYPE.VARCHAR: lambda column: -1 if column.max_length <= 255 else -2,
+    FIELD_TYPE.STRING: lambda column: -1 if column.max_length <= 255 else -2,
+    FIELD_TYPE.BLOB: lambda column: -column.length_size,
+    FIELD_TYPE.GEOMETRY: lambda column: -column.length_size,
+    FIELD_TYPE.JSON: lambda column: -column.length_size,
+}
+WHOLE_NUMBERS = {FIELD_TYPE.TINY, FIELD_TYPE.SHORT, FIELD_TYPE.INT24, FIELD_TYPE.LONG, FIELD_TYPE.LONGLONG}
+TEXTS = {FIELD_TYPE.VARCHAR, FIELD_TYPE.STRING}
+UTF8 = {"utf8mb4", "utf8mb3", "utf8", "ascii"}
+
+
+def keys(event: RowsEvent, table: Table) -> set[Key]:
+    """Of an update both keys, should it have changed. Raises whatever the library does for what it cannot read."""
+    values = _passing_over(event, table.column)
+    if values is None:
+        values = _by_library(event, table.column)
+    return {(table.label, table.to_text(value)) for value in values}
+
+
+def _by_library(event: RowsEvent, name: str) -> set[Any]:
+    if not isinstance(event, UpdateRowsEvent):
+        return {row["values"][name] for row in event.rows}
+    values = {row["before_values"][name] for row in event.rows}
+    # A minimal row image leaves out the second when it has not changed.
+    return values | {row["after_values"][name] for row in event.rows} - {None}
+
+
+def _passing_over(event: RowsEvent, name: str) -> set[Any] | None:
+    """None where only the library can tell."""
+    at = next((number for number, column in enumerate(event.columns) if column.name == name), None)
+    if at is None or isinstance(event, PartialUpdateRowsEvent):
+        return None
+    to_value = _reader(event.columns[at])
+    bitmaps = [event.columns_present_bitmap]
+    if isinstance(event, UpdateRowsEvent):
+        bitmaps.append(event.columns_present_bitmap2)
+    images = [_image(event.columns, bitmap, at) for bitmap in bitmaps]
+    if to_value is None or None in images:
+        return None
+    packet = event.packet
+    data = packet.read(event.event_size - packet.read_bytes)
+    found = _find(data, images)  # type: ignore[arg-type]
+    if found is None:
+        packet.unread(data)
+        return None
+    return {to_value(value) for value in found}
+
+
+def _image(columns: list[Column], bitmap: bytes, key: int) -> tuple[list[int], int] | None:
+    """The widths of what a row image holds, and where among them the key is (-1: nowhere)."""
+    present = [number for number in range(len(columns)) if bitmap[number // 8] >> number % 8 & 1]
+    if any(columns[number].type not in WIDTHS for number in present):
+        return None
+    widths = [WIDTHS[columns[number].type](columns[number]) for number in present]
+    return widths, present.index(key) if key in present else -1
+
+
+def _find(data: bytes, images: list[tuple[list[int], int]]) -> set[bytes] | None:
+    """The bytes of all keys; None where the widths do not add up to the event."""
+    found: set[bytes] = set()
+    at, end = 0, len(data)
+    while at < end:
+        for widths, key in images:
+            begin = at
+            at += (len(widths) + 7) // 8
+            nulls = int.from_bytes(data[begin:at], "little")
+            for number, width in enumerate(widths):
+                if nulls and nulls >> number & 1:
+                    continue
+                begin = at
+                if width < 0:
+                    begin -= width
+                    at = begin + int.from_bytes(data[at:begin], "little")
+                else:
+                    at += width
+                if number == key:
+                    found.add(data[begin:at])
+    return found if at == end else None
+
+
+def _reader(column: Column) -> Callable[[bytes], Any] | None:
+    """What makes the bytes of a key its value; None: only the library can."""
+    if column.type in WHOLE_NUMBERS:
+        return lambda data: int.from_bytes(data, "little", signed=not column.unsigned)
+    if column.type in TEXTS and column.character_set_name in UTF8:
+        return bytes.decode
+    return None
+
+
+def _digits(count: int) -> int:
+    """Bytes of so many decimal digits: nine in four, and those left over in as few as hold them."""
+    return count // 9 * 4 + (count % 9 + 1) // 2
