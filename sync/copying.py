@@ -204,8 +204,8 @@ class Copy:
         return {"copy": self.id}
 
     def _remember(self, documents: Documents, reasons: dict[Key, str], session: ClientSession) -> None:
-        fit = [self._refused_id(key) for key in documents if key not in reasons]
-        if fit and self.has_refused:
+        if self.has_refused and documents:
+            fit = [self._refused_id(key) for key in documents if key not in reasons]
             self.states.delete_many({"_id": {"$in": fit}}, session=session)
         for key, reason in reasons.items():
             values = {"copy": self.id, "reason": reason, "tried": time.time()}
@@ -224,6 +224,9 @@ class Copy:
         return [
             bytes(state["_id"]["key"]) for state in self.states.find(self._refused(), sort=[("tried", 1)]).limit(BATCH)
         ]
+
+    def count(self) -> int:
+        return self.plain.count_documents({}, hint=[("_id", 1)]) + self.states.count_documents(self._refused())
 
     def keys(self) -> Iterator[Key]:
         for found in self.plain.find({}, {"_id": 1}, sort=[("_id", 1)], hint=[("_id", 1)]):

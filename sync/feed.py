@@ -27,9 +27,10 @@ from sync.mongo import CODEC_OPTIONS
 Key = bytes
 Documents = dict[Key, RawBSONDocument | None]  # None: there is no such document
 
-BATCH = 500  # documents at once,
+BATCH = 2000  # documents at once,
 BATCH_BYTES = 1_000_000  # or so many bytes of them: a document has up to 16 MB
-WAIT = 0.2  # seconds that the server waits for an event before it says that there is none
+WAIT = 0.2  # seconds that the server waits for an event before it says that there is none,
+GLANCE = 0.02  # or so many, where only what has happened already is wanted
 
 RAW: CodecOptions[RawBSONDocument] = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
 # For finding the key of what cannot be read: any text and any date will do.
@@ -121,7 +122,7 @@ class Events:
         return dict(self.stream.resume_token)
 
     def take(self) -> tuple[list[Key], Timestamp | None]:
-        """The keys that changed next, and the time of the last change; waits WAIT for the first. Raises Ended."""
+        """The keys that changed next, and the time of the last change; waits a while for the first. Raises Ended."""
         keys: dict[Key, None] = {}
         newest = None
         end = time.monotonic() + WAIT
@@ -187,11 +188,11 @@ class Feed:
         return f"82{now.time:08X}{now.inc:08X}"
 
     @contextmanager
-    def events(self, token: dict[str, Any] | None) -> Iterator[Events]:
+    def events(self, token: dict[str, Any] | None, wait: float = WAIT) -> Iterator[Events]:
         """The changes since `token`, or from now on, open while the block lasts. Raises TokenLost."""
         try:
             stream = self.plain.watch(
-                SLIM, resume_after=token, max_await_time_ms=int(WAIT * 1000), batch_size=BATCH, session=self.session
+                SLIM, resume_after=token, max_await_time_ms=int(wait * 1000), batch_size=BATCH, session=self.session
             )
         except OperationFailure as error:
             if error.code == NO_REPLICA_SET:

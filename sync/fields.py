@@ -1,11 +1,12 @@
 """Model fields for data that also lives in MongoDB."""
 
 import datetime
+import functools
 import json
 import math
 from typing import Any
 
-from bson import Int64, ObjectId, json_util
+from bson import Code, Int64, ObjectId, json_util
 from bson.codec_options import DatetimeConversion
 from bson.json_util import JSONMode, JSONOptions
 from django.core.exceptions import ValidationError
@@ -45,35 +46,47 @@ def to_extended_json(value: Any) -> Any:
     Relaxed Extended JSON where that is exact (text, int32, finite double), canonical where it is not.
     Raises ValueError for what BSON or JSON would alter: `$` keys, lone surrogates, microseconds.
     """
-    if isinstance(value, str):
-        _refuse_lone_surrogates(value)
-        return value
-    if isinstance(value, dict):
+    kind = type(value)  # nearly every value is of one of these types itself, and looked at more than once
+    if kind is str:
+        return value if value.isascii() else _text(value)
+    if kind is dict:
         return {_key(key): to_extended_json(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
+    if kind is list:
         return [to_extended_json(item) for item in value]
-    if value is None or isinstance(value, bool):
+    if kind is bool or value is None:
         return value
-    if isinstance(value, int) and not isinstance(value, Int64):
+    if kind is int:
         if not -(2**63) <= value < 2**63:
             raise ValueError(f"{value} does not fit BSON's 64-bit integer")
         return value
-    if isinstance(value, float) and math.isfinite(value):
+    if kind is float and math.isfinite(value):
         return value
+    return _rarely(value)
+
+
+def _rarely(value: Any) -> Any:
+    if isinstance(value, str) and not isinstance(value, Code):
+        return _text(str(value))
+    if isinstance(value, dict):
+        return to_extended_json(dict(value))
+    if isinstance(value, (list, tuple)):
+        return to_extended_json(list(value))
     if isinstance(value, datetime.datetime) and value.microsecond % 1000:
         raise ValueError(f"{value.isoformat()} has microseconds; BSON dates hold milliseconds")
+    if isinstance(value, int) and not isinstance(value, Int64):
+        return to_extended_json(int(value))
     return json_util.default(value, CANONICAL)
 
 
-def _refuse_lone_surrogates(text: str) -> None:
-    if text.isascii():
-        return
+def _text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
         raise ValueError(f"{text!r} has a lone surrogate, which is not text") from None
+    return text
 
 
+@functools.lru_cache(1024)  # the documents of a collection have the same few keys
 def _key(key: Any) -> str:
     if not isinstance(key, str):
         raise ValueError(f"the key {key!r} is not text")
@@ -81,8 +94,7 @@ def _key(key: Any) -> str:
         raise ValueError(f"the key {key!r} begins with '$', which Extended JSON and MongoDB reserve")
     if "\0" in key:
         raise ValueError(f"the key {key!r} has a NUL byte, which BSON keys cannot have")
-    _refuse_lone_surrogates(key)
-    return key
+    return _text(str(key))
 
 
 def from_extended_json(data: dict[str, Any]) -> Any:
@@ -111,7 +123,7 @@ class ExtendedJSONDecoder(json.JSONDecoder):
         super().__init__(object_hook=from_extended_json, **kwargs)
 
 
-_DECODER = ExtendedJSONDecoder()  # Django makes one for every value that it reads
+_ENCODER, _DECODER = ExtendedJSONEncoder(), ExtendedJSONDecoder()  # Django makes one for every value
 
 
 class DocumentField(models.JSONField):
@@ -130,6 +142,11 @@ class DocumentField(models.JSONField):
         name, path, args, kwargs = super().deconstruct()
         del kwargs["encoder"], kwargs["decoder"]
         return name, path, args, kwargs
+
+    def get_db_prep_value(self, value: Any, connection: Any, prepared: bool = False) -> Any:
+        if value is None or hasattr(value, "as_sql"):
+            return super().get_db_prep_value(value, connection, prepared)
+        return _ENCODER.encode(value)
 
     def from_db_value(self, value: Any, expression: Any, connection: Any) -> Any:
         if isinstance(value, str) and isinstance(expression, Col):

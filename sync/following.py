@@ -27,20 +27,22 @@ import dataclasses
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from sync.feed import BATCH, Documents, Ended, Feed, Key, NotFollowed, TokenLost
+from sync.feed import BATCH, GLANCE, WAIT, Documents, Ended, Feed, Key, NotFollowed, TokenLost
 from sync.mongo import reason
 from sync.recovering import forget_connection
 from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
 LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
@@ -78,6 +80,9 @@ class Target(Protocol):
 
         What it cannot hold it puts aside with the reason, and takes out again when it comes equal.
         """
+
+    def count(self) -> int:
+        """How many `keys` there are."""
 
     def keys(self) -> Iterator[Key]:
         """The key of everything that it has, of what was put aside too; may be changed meanwhile."""
@@ -141,14 +146,19 @@ class Follower:
                 f"There is no collection {feed.name}, but {self.target.name} is not empty. Is the address right? "
                 "To remove everything, create the empty collection."
             )
+        has_extras = True
         if position.phase == "documents":
-            for batch in feed.scan(position.after):
+            seen, is_whole = 0, position.after is None
+            for batch in ahead(feed.scan(position.after)):
                 position = dataclasses.replace(position, after=next(reversed(batch)))
                 self._write(dict(batch), position)
+                seen += len(batch)
                 if self.stop.is_set():
                     return position
             position = dataclasses.replace(position, phase="extras", after=None)
-        for keys in groups(self.target.keys()):
+            # Each document seen is in the target now. If the target has no more than these, none is extra.
+            has_extras = not is_whole or self.target.count() != seen
+        for keys in groups(self.target.keys() if has_extras else ()):
             gone = set(keys) - feed.existing(keys)
             self._write(dict.fromkeys(gone), position)
             if self.stop.is_set():
@@ -159,7 +169,7 @@ class Follower:
 
     def _stream(self, feed: Feed, position: Position, goal: str | None) -> bool:
         """Step 4; whether the goal is reached. False: stopped."""
-        with feed.events(position.token) as events:
+        with feed.events(position.token, WAIT if goal is None else GLANCE) as events:
             while not self.stop.is_set():
                 keys, newest = events.take()
                 before, position = position, dataclasses.replace(position, token=events.token)
@@ -207,6 +217,16 @@ def persist(follow: Callable[[], None], stop: Stop, say: Callable[[str], None]) 
             lasted = time.monotonic() - began
             pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0
             stop.wait(pause)
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items; the next one is made in a thread of its own while one is used."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "reading ahead") as thread:
+        coming = thread.submit(next, iterator, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, iterator, None)
+            yield item
 
 
 def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:

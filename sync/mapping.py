@@ -158,6 +158,16 @@ CODECS: dict[type[models.Field], Codec] = {
     models.JSONField: Codec(_document, _document),
 }
 
+# Fields that need no validation after their codec: it takes one exact type, whose every value they hold.
+EXACT = (
+    ObjectIdField,
+    models.BooleanField,
+    models.DateTimeField,
+    models.DateField,
+    models.FloatField,
+    models.UUIDField,
+)
+
 
 def codec(field: Any) -> Codec | None:
     """The codec for `field`: its own (`to_bson`/`from_bson` methods), or that of its class. None: there is none."""
@@ -184,6 +194,31 @@ def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]
     rest = [field for field in table.local_concrete_fields if not field.primary_key and field.name not in left_out]
     assert model._meta.pk is not None
     return [("_id", model._meta.pk), *((field.attname, field) for field in rest)]
+
+
+@functools.cache
+def _readers(model: type[models.Model], options: Any) -> list[tuple[str, str, bool, Callable[[Any], Any]]]:
+    """For each field of a document its name there, the attribute, whether it may be null, and what reads BSON."""
+    return [
+        (name, field.attname, field.null, codec(field).from_bson)  # type: ignore[union-attr]
+        for name, field in mirrored_fields(model)
+    ]
+
+
+@functools.cache
+def _sure(model: type[models.Model]) -> list[str]:
+    """Names of the fields for which whatever their codec reads is valid.
+
+    The documents inside a pulled model's rows are among them: the puller encodes them right afterwards, which looks at
+    all of it anyway.
+    """
+    kinds = (*EXACT, DocumentField) if hasattr(model, "source") else EXACT
+    fields = [field for field in model._meta.concrete_fields if type(field) in kinds]
+    return [
+        field.name
+        for field in fields
+        if not (field.choices or field._validators) and (field.blank or type(field) is not DocumentField)  # type: ignore[attr-defined]
+    ]
 
 
 @functools.cache
@@ -230,21 +265,22 @@ def from_document(model: type[models.Model], document: dict[str, Any]) -> models
     microseconds = sync.get("us")
     microseconds = microseconds if isinstance(microseconds, dict) else {}
     values: dict[str, Any] = {}
-    for name, field in mirrored_fields(model):
+    options = options_of(model)
+    for name, attname, null, from_bson in _readers(model, options):
         if rest.get(name) is None:
-            if not field.null:
+            if not null:
                 raise MappingError(f"{name}: {'null' if name in rest else 'missing'}")
-            values[field.attname] = None
+            values[attname] = None
             continue
         value = rest.pop(name)
         try:
-            value = codec(field).from_bson(value)  # type: ignore[union-attr]
+            value = from_bson(value)
         except (ValueError, TypeError, AttributeError) as error:
             raise MappingError(f"{name}: {error}") from error
         if isinstance(value, datetime.datetime) and isinstance(microseconds.get(name), int):
             value += datetime.timedelta(microseconds=microseconds[name])
-        values[field.attname] = value
-    extra = options_of(model).extra
+        values[attname] = value
+    extra = options.extra
     if extra:
         try:
             values[extra] = _document(rest)
@@ -255,7 +291,7 @@ def from_document(model: type[models.Model], document: dict[str, Any]) -> models
     instance = model(**values)
     absent = [field.name for field in model._meta.fields if getattr(instance, field.attname) is None]
     try:
-        instance.clean_fields(exclude={*absent, *options_of(model).exclude})
+        instance.clean_fields(exclude={*absent, *options.exclude, *_sure(model)})
     except ValidationError as error:
         reasons = (f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items())
         raise MappingError("; ".join(reasons)) from error

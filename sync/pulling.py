@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
-import json
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from dataclasses import field as made
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError, connections, models, transaction
-from django.db.models import Q
+from django.db.models import ExpressionWrapper, F, Q
+from django.db.models.constants import OnConflict
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import InsertQuery
 
 from sync import conf
 from sync.capture import chunks
 from sync.clock import DatabaseNow
 from sync.feed import BATCH, Documents, Key, from_key, in_words, to_key
-from sync.fields import DocumentField, ExtendedJSONEncoder, new_object_id
+from sync.fields import DocumentField, new_object_id
 from sync.following import LeaseLost, Position
-from sync.mapping import codec, mirrored_fields
+from sync.mapping import MappingError, codec, mirrored_fields
 from sync.models import ParkedDocument, PullState
 from sync.mongo import CODEC_OPTIONS
 from sync.pulled import PulledModel
@@ -44,11 +49,15 @@ class Rows:
         assert model._meta.pk is not None
         self.pk = model._meta.pk
         self.pk_codec: Any = codec(self.pk)
-        self.fields: list[models.Field] = [
-            field for field in model._meta.local_concrete_fields if not getattr(field, "generated", False)
-        ]
+        self.fields = _fields(model)
+        self.has_parked = True
         self.has_other_unique = _has_other_unique(model)
-        self.comparable = [_comparable(field) for field in self.fields]
+        self.kinds = [(field, isinstance(field, DocumentField)) for field in self.fields]
+        # Without their converters: the text of a document is equal only for the same values of the same types.
+        self.columns = [
+            ExpressionWrapper(F(field.attname), models.TextField()) if is_text else F(field.attname)
+            for field, is_text in self.kinds
+        ]
 
     # --- lease and position ------------------------------------------------------------------------------------------
 
@@ -77,6 +86,7 @@ class Rows:
         state = self._mine().first()
         if state is None:
             raise self._lost()
+        self.has_parked = self._parked().exists()
         if state.mapping != (mapping := fingerprint(self.model)):
             # The rows were made by another mapping: a new field has its default in all of them.
             self._mine().update(mapping=mapping, token=None, phase="documents", after=None)
@@ -99,41 +109,55 @@ class Rows:
     # --- writing -----------------------------------------------------------------------------------------------------
 
     def write(self, documents: Documents, position: Position) -> int:
-        rows, gone, reasons = self._read(documents)
+        batch = self._read(documents)
         with transaction.atomic(self.using):
             self._keep(position)
             if not documents:
                 return 0
-            written = self._each(gone, self._delete, lambda pk: self._key(pk), reasons) if gone else 0
-            changed, new = self._different(rows)
+            reasons, written = batch.reasons, 0
+            if batch.large:
+                self._refuse_larger_than_a_statement(batch)
+            if batch.gone:
+                written += self._each(batch.gone, self._delete, lambda pk: self._key(pk), reasons)
+            changed, new = self._different(batch.rows)
             if changed:
-                written += self._each(changed, self._update, lambda row: self._key(row.pk), reasons)
+                written += self._each(changed, self._update, lambda row: self._key(row.instance.pk), reasons)
             if new:
-                written += self._each(new, self._insert, lambda row: self._key(row.pk), reasons)
+                written += self._each(new, self._insert, lambda row: self._key(row.instance.pk), reasons)
             written += self._exchange([*changed, *new], reasons)
             self._park(documents, reasons)
         return written
 
-    def _read(self, documents: Documents) -> tuple[dict[Any, models.Model], list[Any], dict[Key, str]]:
-        """The rows by primary key, the primary keys of rows to delete, and why a document has no row."""
-        rows: dict[Any, models.Model] = {}
-        gone: list[Any] = []
-        reasons: dict[Key, str] = {}
-        # Never the truth of a raw document: that would decode it.
-        large = any(raw is not None and len(raw.raw) > LARGE for raw in documents.values())
-        limit = self._largest_statement() if large else None
+    def _read(self, documents: Documents) -> _Batch:
+        batch = _Batch()
         for key, raw in documents.items():
             try:
                 if raw is None:
-                    gone += self._pk_or_none(key)
+                    batch.gone += self._pk_or_none(key)
                     continue
-                row = self.model.from_document(bson.decode(raw.raw, CODEC_OPTIONS))
-                if limit and len(raw.raw) > LARGE:
-                    self._require_fit(row, limit)
-                rows[row.pk] = row
+                row = self._row(self.model.from_document(bson.decode(raw.raw, CODEC_OPTIONS)))
+                batch.rows[row.instance.pk] = row
+                if len(raw.raw) > LARGE:
+                    batch.large.append(row)
             except Exception as error:  # an own from_document may raise anything, and the others go on
-                reasons[key] = str(error) or repr(error)
-        return rows, gone, reasons
+                batch.reasons[key] = str(error) or repr(error)
+        return batch
+
+    def _row(self, instance: models.Model) -> _Row:
+        """Raises MappingError for what a column cannot hold."""
+        connection = connections[self.using]
+        values, stored = [], []
+        for field, is_text in self.kinds:
+            value = field.pre_save(instance, True)
+            if type(value) is DatabaseDefault:
+                value = _constant(field, value)
+            try:
+                prepared = field.get_db_prep_save(value, connection)
+            except (ValueError, TypeError, ArithmeticError) as error:
+                raise MappingError(f"{field.name}: {error}") from error
+            values.append(prepared)
+            stored.append(prepared if is_text else value)
+        return _Row(instance, values, stored)
 
     def _pk_or_none(self, key: Key) -> list[Any]:
         """The primary key for a document's; [] if no row can have it."""
@@ -145,40 +169,34 @@ class Rows:
     def _key(self, pk: Any) -> Key:
         return to_key(self.pk_codec.to_bson(pk))
 
-    def _largest_statement(self) -> int | None:
-        connection: Any = connections[self.using]
-        if connection.vendor != "mysql":
-            return None
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT @@max_allowed_packet")
-            return cursor.fetchone()[0]
-
-    def _require_fit(self, row: models.Model, limit: int) -> None:
+    def _refuse_larger_than_a_statement(self, batch: _Batch) -> None:
         """MySQL closes the connection on a statement that is too large, so it must not get there."""
         connection: Any = connections[self.using]
-        connection.ensure_connection()
-        size = sum(
-            len(connection.connection.literal(field.get_db_prep_save(getattr(row, field.attname), connection)))
-            for field in self.fields
-        )
-        if size + 10_000 > limit:
-            raise ValueError(f"the row takes a statement of {size:,} bytes; max_allowed_packet is {limit:,}")
+        if connection.vendor != "mysql":
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            [limit] = cursor.fetchone()
+        for row in batch.large:
+            size = sum(len(connection.connection.literal(value)) for value in row.values)
+            if size + 10_000 > limit:
+                del batch.rows[row.instance.pk]
+                batch.reasons[self._key(row.instance.pk)] = (
+                    f"the row takes a statement of {size:,} bytes; max_allowed_packet is {limit:,}"
+                )
 
-    def _different(self, rows: dict[Any, models.Model]) -> tuple[list[models.Model], list[models.Model]]:
+    def _different(self, rows: dict[Any, _Row]) -> tuple[list[_Row], list[_Row]]:
         """Rows that are not as in the table, and rows that are not there."""
-        names = [field.attname for field in self.fields]
-        there = {}
+        place = self.fields.index(self.pk)
+        there: dict[Any, tuple[Any, ...]] = {}
         for part in chunks(list(rows)):
-            for values in all_rows(self.model, self.using).filter(pk__in=part).values_list(*names):
-                there[values[names.index(self.pk.attname)]] = values
+            found = all_rows(self.model, self.using).filter(pk__in=part).values_list(*self.columns)
+            there |= {values[place]: values for values in found}
         changed, new = [], []
         for pk, row in rows.items():
             if pk not in there:
                 new.append(row)
-            elif any(
-                compare(getattr(row, name)) != compare(value)
-                for name, value, compare in zip(names, there[pk], self.comparable, strict=True)
-            ):
+            elif any(mine != theirs for mine, theirs in zip(row.stored, there[pk], strict=True)):
                 changed.append(row)
         return changed, new
 
@@ -201,46 +219,56 @@ class Rows:
 
     def _exchange(self, rows: list[Any], reasons: dict[Key, str]) -> int:
         """Rows that exchange unique values: none can be first, so they are deleted together and inserted together."""
-        refused = [row for row in rows if self._key(row.pk) in reasons]
+        refused = [row for row in rows if self._key(row.instance.pk) in reasons]
         if len(refused) < 2 or not self.has_other_unique:
             return 0
         try:
             with transaction.atomic(self.using):
-                self._delete([row.pk for row in refused])
+                self._delete([row.instance.pk for row in refused])
                 self._insert(refused)
         except DatabaseError as error:
             if not _is_refusal(error):
                 raise
             return 0
         for row in refused:
-            del reasons[self._key(row.pk)]
+            del reasons[self._key(row.instance.pk)]
         return len(refused)
 
     def _delete(self, pks: list[Any]) -> None:
         all_rows(self.model, self.using).filter(pk__in=pks)._raw_delete(self.using)
 
-    def _insert(self, rows: list[models.Model]) -> None:
-        all_rows(self.model, self.using).bulk_create(rows)
+    def _insert(self, rows: list[_Row]) -> None:
+        self._write_rows(rows, *_insert_sql(self.model, self.using))
 
-    def _update(self, rows: list[models.Model]) -> None:
+    def _update(self, rows: list[_Row]) -> None:
         others = [field for field in self.fields if not field.primary_key]
         if not others:
             return
-        if self.has_other_unique:
-            # On MySQL an upsert would change whichever row has the same unique value.
-            for row in rows:
-                values = {field.attname: getattr(row, field.attname) for field in others}
-                all_rows(self.model, self.using).filter(pk=row.pk).update(**values)
-        else:
-            unique = [self.pk.name] if connections[self.using].features.supports_update_conflicts_with_target else None
-            names = [field.name for field in others]
-            all_rows(self.model, self.using).bulk_create(
-                rows, update_conflicts=True, update_fields=names, unique_fields=unique
-            )
+        if not self.has_other_unique:
+            self._write_rows(rows, *_upsert_sql(self.model, self.using))
+            return
+        # On MySQL an upsert would change whichever row has the same unique value.
+        for row in rows:
+            values = {field.attname: getattr(row.instance, field.attname) for field in others}
+            all_rows(self.model, self.using).filter(pk=row.instance.pk).update(**values)
+
+    def _write_rows(self, rows: list[_Row], insert: str, places: str, end: str) -> None:
+        # Plain SQL: the values are ready, and the ORM would encode them again.
+        most = connections[self.using].features.max_query_params
+        with connections[self.using].cursor() as cursor:
+            for part in chunks(rows, most // len(self.fields) if most else BATCH):
+                sql = insert + ", ".join([places] * len(part)) + end
+                cursor.execute(sql, [value for row in part for value in row.values])
 
     # --- what the model cannot hold ----------------------------------------------------------------------------------
 
+    def _parked(self) -> Any:
+        return ParkedDocument.objects.using(self.using).filter(model=self.label)
+
     def _park(self, documents: Documents, reasons: dict[Key, str]) -> None:
+        if not (reasons or self.has_parked):
+            return
+        self.has_parked = True
         parked = ParkedDocument.objects.using(self.using)
         known = {row.pk: row for part in chunks([self._parked_id(key) for key in documents])
                  for row in parked.filter(pk__in=part)}  # fmt: skip
@@ -259,8 +287,11 @@ class Rows:
         return hashlib.sha256(self.label.encode() + b"\0" + key).hexdigest()
 
     def put_aside(self) -> list[Key]:
-        parked = ParkedDocument.objects.using(self.using).filter(model=self.label).order_by("tried_at")
+        parked = self._parked().order_by("tried_at")
         return [bytes(key) for key in parked.values_list("document_key", flat=True)[:BATCH]]
+
+    def count(self) -> int:
+        return all_rows(self.model, self.using).count() + self._parked().count()
 
     def keys(self) -> Iterator[Key]:
         rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
@@ -268,7 +299,7 @@ class Rows:
         while part := list((rows if last is None else rows.filter(pk__gt=last))[:BATCH]):
             yield from (self._key(pk) for pk in part)
             last = part[-1]
-        parked = ParkedDocument.objects.using(self.using).filter(model=self.label).order_by("pk")
+        parked = self._parked().order_by("pk")
         last = ""
         while found := list(parked.filter(pk__gt=last).values_list("pk", "document_key")[:BATCH]):
             yield from (bytes(key) for _, key in found)
@@ -302,13 +333,58 @@ def _lease_end() -> Any:
     return DatabaseNow() + timedelta(seconds=conf.LEASE)
 
 
-def _comparable(field: models.Field) -> Callable[[Any], Any]:
-    """Turns a field's value into what is equal only for equal values: for BSON, type by type and in order."""
-    if isinstance(field, DocumentField):
-        return lambda value: json.dumps(value, cls=ExtendedJSONEncoder)
-    if isinstance(field, models.BinaryField):
-        return lambda value: value and bytes(value)
-    return lambda value: value
+@dataclass
+class _Batch:
+    """What becomes of documents: rows by primary key, primary keys to delete, and why there is no row."""
+
+    rows: dict[Any, _Row] = made(default_factory=dict)
+    gone: list[Any] = made(default_factory=list)
+    reasons: dict[Key, str] = made(default_factory=dict)
+    large: list[_Row] = made(default_factory=list)
+
+
+class _Row(NamedTuple):
+    """A row to be: `values` as parameters of SQL, `stored` as they come back from `Rows.columns`."""
+
+    instance: models.Model
+    values: list[Any]
+    stored: list[Any]
+
+
+def _constant(field: models.Field, default: Any) -> Any:
+    """The value of a `db_default`."""
+    if isinstance(default.expression, models.Value):
+        return default.expression.value
+    raise MappingError(f"{field.name}: computed by the database; give it a `default` instead")
+
+
+def _fields(model: type[models.Model]) -> list[models.Field]:
+    return [field for field in model._meta.local_concrete_fields if not getattr(field, "generated", False)]
+
+
+@functools.cache
+def _insert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
+    """`INSERT ... VALUES `, one row's placeholders, and nothing: phrased by the ORM once a process."""
+    head, places = _phrase(model, using).split("VALUES ", 1)
+    return f"{head}VALUES ", places, ""
+
+
+@functools.cache
+def _upsert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
+    """The same, and what makes it an update where there is such a row."""
+    insert, places, _ = _insert_sql(model, using)
+    others = [field for field in _fields(model) if not field.primary_key]
+    sql = _phrase(
+        model, using, on_conflict=OnConflict.UPDATE, update_fields=others, unique_fields=[model._meta.pk]
+    )  # fmt: skip
+    return insert, places, sql.removeprefix(insert + places)
+
+
+def _phrase(model: type[models.Model], using: str, **options: Any) -> str:
+    query, fields = InsertQuery(model, **options), _fields(model)
+    query.insert_values(fields, [model(**{field.attname: None for field in fields})])
+    [(sql, _)] = query.get_compiler(using).as_sql()
+    return sql
 
 
 def _has_other_unique(model: type[models.Model]) -> bool:

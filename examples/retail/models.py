@@ -56,8 +56,9 @@ def total(items: Any) -> Decimal:
 
 def _cost(number: int, item: Any) -> Decimal:
     price, quantity = (item.get("price"), item.get("quantity")) if isinstance(item, dict) else (None, None)
-    if not isinstance(price, Decimal128) or not price.to_decimal().is_finite():
+    cost = price.to_decimal() if isinstance(price, Decimal128) else None
+    if cost is None or not cost.is_finite():
         raise MappingError(f"items.{number}.price: not a decimal number")
     if not isinstance(quantity, int) or isinstance(quantity, bool):
         raise MappingError(f"items.{number}.quantity: not a whole number")
-    return price.to_decimal() * quantity
+    return cost * quantity

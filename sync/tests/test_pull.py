@@ -78,6 +78,16 @@ def test_inserts_updates_and_deletes_follow(visits: Collection) -> None:
     assert json.loads(row["extra"]) == {"more": None}
 
 
+def test_a_field_that_no_document_has_keeps_the_default_of_its_column(visits: Collection) -> None:
+    visits.insert_one(visit(1))
+    pull()
+    visits.update_one({"_id": 1}, {"$set": {"minutes": 5}})
+    visits.insert_one(visit(2))
+    pull()
+    assert dict(Visit.objects.values_list("id", "ticket_kind")) == {1: "day", 2: "day"}
+    assert rows()[1]["minutes"] == 5
+
+
 def test_a_type_that_changes_changes_the_row(visits: Collection) -> None:
     visits.insert_one(visit(1, notes={"n": 1}))
     pull()

@@ -7,7 +7,7 @@ from typing import Any
 
 import bson
 import pytest
-from bson import Binary, Decimal128, Int64, ObjectId
+from bson import Binary, Code, Decimal128, Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import connection
 from pymongo.database import Database
@@ -57,6 +57,7 @@ EXACT: list[tuple[str, Any, Any]] = [
     ("document", float("inf"), None),
     ("document", {"a.b": 1, "a": 2}, None),
     ("document", "just text", None),
+    ("document", {"f": Code("return 1"), "g": Code("return x", {"x": Int64(1)})}, None),
 ]  # fmt: skip
 
 CODEC = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)

@@ -80,9 +80,10 @@ class Visit(PulledModel):
     badge = models.CharField(max_length=20, unique=True)
     minutes = models.IntegerField(null=True)
     notes = DocumentField(null=True)
+    ticket_kind = models.CharField(max_length=10, db_default="day")
     extra = DocumentField(default=dict, blank=True)
 
-    source = Source("zoo_visits", extra="extra")
+    source = Source("zoo_visits", exclude=("ticket_kind",), extra="extra")
 
 
 class Ticket(models.Model):
