@@ -25,13 +25,19 @@ def claim(
 
     What is returned has in `claim` who held it before.
 
+    token: who claims. "" reads them and claims nothing, for one that is alone in its lane (writes.Writer.is_alone).
     models: only of these (labels); all but the paused ones when empty.
     """
+    due = Change.objects.using(using).filter(lane=lane, failed=False, due_at__lte=DatabaseNow()).order_by("due_at")
+    due = due.exclude(until="") if ranges else due.filter(until="")
+    due = due.filter(model__in=models) if models else due.exclude(model__in=paused_models(using))
+    if not token:
+        changes = [Claimed(*row) for row in due.values_list(*Claimed._fields[:-1])[:limit]]  # all but due_at
+        if left := [change.pk for change in changes if change.claim]:  # by one that did claim, and is gone
+            Change.objects.using(using).filter(pk__in=left).update(claim="")
+        return [change._replace(claim="") for change in changes] if left else changes
     with transaction.atomic(using):
         skip = connections[using].features.has_select_for_update_skip_locked
-        due = Change.objects.using(using).filter(lane=lane, failed=False, due_at__lte=DatabaseNow()).order_by("due_at")
-        due = due.exclude(until="") if ranges else due.filter(until="")
-        due = due.filter(model__in=models) if models else due.exclude(model__in=paused_models(using))
         columns = due.select_for_update(skip_locked=skip).values_list(*Claimed._fields)
         changes = [Claimed(*row) for row in columns[:limit]]
         if changes:

@@ -138,7 +138,7 @@ def deliver_changes(changes: Iterable[Claimed], token: str, using: str, writer: 
             for key in by_key:
                 outcome.refuse(key, f"there is no target {label} any more")
         else:
-            known = _confirm(target, by_key, token, using, writer)
+            known = set() if writer.is_alone else _confirm(target, by_key, token, using, writer)
             delivered.counts[State.DELIVERED] += len(known)
             by_key = {key: changes for key, changes in by_key.items() if key not in known}
             outcome = writer.deliver(target, by_key, using, token) if by_key else Outcome()

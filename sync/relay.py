@@ -119,7 +119,7 @@ class Relay:
         totals = dict.fromkeys(State, 0)
         while not self.stop.is_set():
             self.heart.at_work(True)
-            token = new_object_id()
+            token = "" if self.writer.is_alone else new_object_id()
             if changes := claim(self.batch, token, self.using, self.lane):
                 counts = self._deliver(changes, token)
             elif (done := backfill.work(self.using, lane=self.lane, writer=self.writer)) is not None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 MAX_BSON_SIZE = 16 * 1024 * 1024
 ONE = WriteConcern(1)
+is_alone = False  # see Writer
 NEVER = Int64(-1)  # a version that no document has
 LAST_VERSION = 2**62  # beyond any clock: a version that somebody else has put there
 DUPLICATE_KEY, CONVERSION_FAILURE, TOO_DEEP, INVALID_BSON, TOO_LARGE = 11000, 241, 15, 22, 10334
@@ -66,13 +67,19 @@ class Fenced(Exception):
 
 
 class Writer(Protocol):
-    """Where keys are delivered to: MongoDB (this module), or Kafka (sync.kafka.publisher)."""
+    """Where keys are delivered to: MongoDB (this module), or Kafka (sync.kafka.publisher).
+
+    is_alone: whatever happens, one process at a time delivers, so that changes need not be claimed: it is a third of
+    the work. What another one is still at may be removed by both, because it was read, and sent, after it was recorded.
+    """
+
+    is_alone: bool
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
         """As `deliver` below. Raises Unavailable, OperationalError, InterfaceError, Fenced."""
 
     def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
-        """As `confirmed` below."""
+        """As `confirmed` below. Not asked of one that is alone."""
 
 
 def confirmed(target: Target, tokens: Mapping[str, str]) -> set[str]:

@@ -1,4 +1,4 @@
-"""Publishing: rows are sent to Kafka instead of written to MongoDB. Claims, retries and parking are a relay's.
+"""Publishing: rows are sent to Kafka instead of written to MongoDB. Retries and parking are a relay's.
 
 A message carries the row's state and no version, so that messages of one key must be in the order of the states:
 
@@ -10,6 +10,8 @@ A message carries the row's state and no version, so that messages of one key mu
    and not committed, no consumer is shown.
 4. Changes are removed when the transaction is committed: then every replica in sync has the messages.
 
+Since one is active, changes are not claimed. One that was frozen before it removed some removes what it has sent.
+
 Where the row is gone a message without a value is sent. Nothing older can follow it, so a delete need not settle.
 Everything may be published twice.
 """
@@ -18,7 +20,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.core.exceptions import ImproperlyConfigured
@@ -35,8 +37,15 @@ OF_THE_MESSAGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaEr
 FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
+class _Place(NamedTuple):
+    topic: str
+    partitions: int
+
+
 class Publisher:
     """A Writer that sends rows to topics. One thread uses it; the producer is made at its first use."""
+
+    is_alone = True
 
     def __init__(self) -> None:
         self.trouble = Trouble()
@@ -45,8 +54,7 @@ class Publisher:
         self.unfinished: Callable[[float], Any] | None = None
 
     def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
-        """None: what somebody else has sent is not looked up, it is sent again."""
-        return set()
+        raise NotImplementedError("a publisher is alone")
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
         """Sends these rows as they are now, in one transaction.
@@ -61,7 +69,10 @@ class Publisher:
         """Takes the place of whoever published before. Raises as `deliver` does."""
         if self.producer is None:
             _make_topics()
-            ours = {"transactional_id": f"{conf.KAFKA_PREFIX}.publisher", "linger_ms": 5}
+            ours = {
+                "transactional_id": f"{conf.KAFKA_PREFIX}.publisher", "linger_ms": 5,
+                "delivery_report_only_error": True,
+            }  # fmt: skip
             try:
                 self.producer = Producer(settings(self.trouble, **ours))
             except KafkaException as error:
@@ -80,14 +91,14 @@ class Publisher:
 
         self.connect()
         assert self.producer is not None
-        producer, name = self.producer, topic(target)
+        producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
         try:
             producer.begin_transaction()
             rows = read_rows(target.model, list(keys), using, outcome)
             for key in keys:
                 if key in outcome.states:  # its row cannot be read
                     continue
-                self._produce(producer, name, target, key, rows, outcome, told)
+                self._produce(producer, place, target, key, rows, outcome, told)
             # A commit would wait for what is not sent any more once a message has failed.
             give_up = time.monotonic() + conf.TIMEOUT
             while producer.flush(0.1) and not errors and time.monotonic() < give_up:
@@ -109,7 +120,7 @@ class Publisher:
         return outcome
 
     def _produce(
-        self, producer: Producer, name: str, target: Target, key: str, rows: Mapping[str, Any],
+        self, producer: Producer, place: _Place, target: Target, key: str, rows: Mapping[str, Any],
         outcome: Outcome, told: Callable[..., None],
     ) -> None:  # fmt: skip
         try:
@@ -120,10 +131,10 @@ class Publisher:
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on
             outcome.refuse(key, explain(error))
             return
-        partition = partition_of(canonical, conf.KAFKA_PARTITIONS)
+        partition = partition_of(canonical, place.partitions)
         while True:
             try:
-                producer.produce(name, key=canonical, value=value, partition=partition, on_delivery=told)
+                producer.produce(place.topic, key=canonical, value=value, partition=partition, on_delivery=told)
                 break
             except BufferError:  # librdkafka's queue is full
                 producer.poll(0.1)

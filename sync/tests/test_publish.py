@@ -49,6 +49,14 @@ def test_a_delete_is_a_message_without_a_value_and_needs_not_settle(kafka: Kafka
     assert not published().exists()
 
 
+def test_what_a_publisher_that_is_gone_had_claimed_is_published_once(kafka: Kafka) -> None:
+    story()
+    published().update(claim="gone")
+    assert publish()[State.DELIVERED] == 1
+    assert len(kafka.read(TOPIC)) == 1
+    assert not published().exists()
+
+
 def test_what_was_never_committed_is_not_published(kafka: Kafka) -> None:
     with transaction.atomic():
         story()
