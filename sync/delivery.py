@@ -31,7 +31,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -52,6 +52,7 @@ from sync.writes import Outcome, State, Writer, deliver
 
 logger = logging.getLogger(__name__)
 
+Remove = Callable[[list[Claimed], str, str], None]
 INLINE_ROUNDS = 3  # how often inline delivery tries keys that others are writing too
 
 
@@ -106,6 +107,17 @@ class Delivered:
         return self.counts[State.DELIVERED] + self.counts[State.GONE]
 
 
+@tried_again
+def remove_changes(changes: list[Claimed], token: str, using: str) -> None:
+    """Removes those that are still ours."""
+    # Plain SQL: this is in every request that saves, and the ORM takes longer to phrase it than MySQL to do it.
+    with connections[using].cursor() as cursor:
+        for part in chunks(changes):
+            places = ", ".join(["%s"] * len(part))
+            sql = f"DELETE FROM sync_change WHERE claim = %s AND id IN ({places})"  # noqa: S608 (placeholders only)
+            cursor.execute(sql, [token, *(change.pk for change in part)])
+
+
 def _by_model(changes: Iterable[Claimed]) -> dict[str, dict[str, list[Claimed]]]:
     by_model: dict[str, dict[str, list[Claimed]]] = defaultdict(lambda: defaultdict(list))
     for change in changes:
@@ -127,8 +139,13 @@ def _deliver_unconfirmed(changes: Iterable[Claimed], token: str, using: str) -> 
     return delivered
 
 
-def deliver_changes(changes: Iterable[Claimed], token: str, using: str, writer: Writer = writes) -> Delivered:
-    """Steps 2 to 5 for claimed changes of any models. Raises Unavailable, and what else the writer's server raises."""
+def deliver_changes(
+    changes: Iterable[Claimed], token: str, using: str, writer: Writer = writes, remove: Remove = remove_changes
+) -> Delivered:
+    """Steps 2 to 5 for claimed changes of any models. remove: what removes them at last.
+
+    Raises Unavailable, and what else the writer's server raises.
+    """
     delivered = Delivered()
     for label, by_key in _by_model(changes).items():
         try:
@@ -148,7 +165,7 @@ def deliver_changes(changes: Iterable[Claimed], token: str, using: str, writer: 
             delivered.counts[state] += 1
             if state in (State.DELIVERED, State.GONE):
                 delivered.done += [change for change in by_key[key] if _is_first(change)]
-        delivered.lost += _finish(by_key, outcome, token, using)
+        delivered.lost += _finish(by_key, outcome, token, using, remove)
     return delivered
 
 
@@ -163,11 +180,13 @@ def _confirm(target: Target, by_key: dict[str, list[Claimed]], token: str, using
     before = {key: {change.claim for change in changes} for key, changes in by_key.items()}
     tokens = {key: claims.pop() for key, claims in before.items() if len(claims) == 1 and "" not in claims}
     keys = writer.confirmed(target, tokens) if tokens else set()
-    _remove([change for key in keys for change in by_key[key]], token, using)
+    remove_changes([change for key in keys for change in by_key[key]], token, using)
     return keys
 
 
-def _finish(by_key: dict[str, list[Claimed]], outcome: Outcome, token: str, using: str) -> list[Claimed]:
+def _finish(
+    by_key: dict[str, list[Claimed]], outcome: Outcome, token: str, using: str, remove: Remove
+) -> list[Claimed]:
     """Step 5. Returns the changes that need another round; they are still claimed."""
     done: list[Claimed] = []
     settle: list[Claimed] = []
@@ -184,7 +203,7 @@ def _finish(by_key: dict[str, list[Claimed]], outcome: Outcome, token: str, usin
         else:
             done += changes
     if done:
-        _remove(done, token, using)
+        remove(done, token, using)
     if settle:
         due = DatabaseNow() + timedelta(seconds=conf.SETTLE)
         tried_again(_claimed(settle, token, using).update)(settling=True, claim="", due_at=due, attempts=0, error="")
@@ -210,16 +229,6 @@ def _claimed(changes: Collection[Claimed], token: str, using: str) -> Any:
     from sync.models import Change
 
     return Change.objects.using(using).filter(pk__in=[change.pk for change in changes], claim=token)
-
-
-@tried_again
-def _remove(changes: list[Claimed], token: str, using: str) -> None:
-    # Plain SQL: this is in every request that saves, and the ORM takes longer to phrase it than MySQL to do it.
-    with connections[using].cursor() as cursor:
-        for part in chunks(changes):
-            places = ", ".join(["%s"] * len(part))
-            sql = f"DELETE FROM sync_change WHERE claim = %s AND id IN ({places})"  # noqa: S608 (placeholders only)
-            cursor.execute(sql, [token, *(change.pk for change in part)])
 
 
 def _release(changes: Collection[Claimed], token: str, using: str) -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pymongo
@@ -19,9 +20,9 @@ from django.db import (
 )
 
 from sync import backfill, conf, writes
-from sync.capture import Claimed
+from sync.capture import Claimed, chunks
 from sync.claims import claim
-from sync.delivery import deliver_changes, release_quietly
+from sync.delivery import Remove, deliver_changes, release_quietly, remove_changes
 from sync.fields import new_object_id
 from sync.heartbeat import RELAY, RelayHeart
 from sync.models import Change
@@ -34,6 +35,7 @@ from sync.writes import Fenced, State, Writer
 
 logger = logging.getLogger(__name__)
 
+PARTS = 4  # batches that one who is alone reads at once
 INTERVAL = 0.25  # seconds between two looks when nothing is due
 LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
 
@@ -119,9 +121,10 @@ class Relay:
         totals = dict.fromkeys(State, 0)
         while not self.stop.is_set():
             self.heart.at_work(True)
-            token = "" if self.writer.is_alone else new_object_id()
-            if changes := claim(self.batch, token, self.using, self.lane):
-                counts = self._deliver(changes, token)
+            alone = self.writer.is_alone
+            token = "" if alone else new_object_id()
+            if changes := claim(self.batch * (PARTS if alone else 1), token, self.using, self.lane):
+                counts = self._deliver(changes, token) if len(changes) <= self.batch else self._deliver_parts(changes)
             elif (done := backfill.work(self.using, lane=self.lane, writer=self.writer)) is not None:
                 label, counts = done
                 # A range's keys have no commit that they could lag behind.
@@ -137,10 +140,30 @@ class Relay:
         self._say("")
         self.heart.count(keys, ages(changes, self.using), labels)
 
-    def _deliver(self, changes: list[Claimed], token: str) -> dict[State, int]:
+    def _deliver_parts(self, changes: list[Claimed]) -> dict[State, int]:
+        """Of one that is alone: while a part is delivered, a thread removes the changes of the part before."""
+        totals = dict.fromkeys(State, 0)
+        removals: list[Future[None]] = []
+        with ThreadPoolExecutor(1, "removing") as thread:
+
+            def remove(done: list[Claimed], token: str, using: str) -> None:
+                removals.append(thread.submit(remove_changes, done, token, using))
+
+            try:
+                for part in chunks(changes, self.batch):
+                    if not self.stop.is_set():
+                        for state, count in self._deliver(list(part), "", remove).items():
+                            totals[state] += count
+            finally:
+                thread.submit(connections.close_all)
+        for removal in removals:
+            removal.result()  # raises what it has raised
+        return totals
+
+    def _deliver(self, changes: list[Claimed], token: str, remove: Remove = remove_changes) -> dict[State, int]:
         try:
             with pymongo.timeout(conf.TIMEOUT):
-                delivered = deliver_changes(changes, token, self.using, self.writer)
+                delivered = deliver_changes(changes, token, self.using, self.writer, remove)
         except (Unavailable, Fenced):
             release_quietly(changes, token, self.using)
             raise
