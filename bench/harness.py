@@ -91,5 +91,5 @@ def print_ratios(title: str, times: dict[str, list[float]], bases: list[str]) ->
             statistics.median(mine / theirs for mine, theirs in zip(values, times[base], strict=True)) for base in bases
         ]
         figures = [statistics.median(values), min(values), max(values), *ratios]
-        table.add_row(name, *[f"{figure:.2f}" for figure in figures])
+        table.add_row(name, *[f"{figure:.3g}" for figure in figures])
     Console(width=120).print(table)

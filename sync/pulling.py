@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import hashlib
 import logging
 import os
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from dataclasses import field as made
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -333,14 +332,14 @@ def _lease_end() -> Any:
     return DatabaseNow() + timedelta(seconds=conf.LEASE)
 
 
-@dataclass
+@dataclasses.dataclass
 class _Batch:
     """What becomes of documents: rows by primary key, primary keys to delete, and why there is no row."""
 
-    rows: dict[Any, _Row] = made(default_factory=dict)
-    gone: list[Any] = made(default_factory=list)
-    reasons: dict[Key, str] = made(default_factory=dict)
-    large: list[_Row] = made(default_factory=list)
+    rows: dict[Any, _Row] = dataclasses.field(default_factory=dict)
+    gone: list[Any] = dataclasses.field(default_factory=list)
+    reasons: dict[Key, str] = dataclasses.field(default_factory=dict)
+    large: list[_Row] = dataclasses.field(default_factory=list)
 
 
 class _Row(NamedTuple):
