@@ -23,6 +23,7 @@ from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
 from bson.decimal128 import create_decimal128_context
 from django.core.exceptions import ValidationError
+from django.core.files import File
 from django.db import models
 from django.utils import timezone
 
@@ -70,6 +71,24 @@ def _type_name(value: Any) -> str:
     return _type_names((type(value),))
 
 
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, File)):
+        raise TypeError(f"{_type_name(value)} where string is expected")
+    return str(value)
+
+
+def _float(value: Any) -> float:
+    if type(value) not in (float, int):
+        raise TypeError(f"{_type_name(value)} where double is expected")
+    return float(value)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{_type_name(value)} where binary is expected")
+    return bytes(value)
+
+
 def _int32(value: int) -> int:
     if value not in INT32:
         raise ValueError(f"{value} does not fit int32; use a BigIntegerField")
@@ -100,6 +119,8 @@ def _datetime(value: datetime.datetime) -> datetime.datetime:
 
 
 def _date(value: datetime.date) -> datetime.datetime:
+    if type(value) is not datetime.date:
+        raise TypeError(f"{_type_name(value)} where a day is expected")
     return datetime.datetime(value.year, value.month, value.day, tzinfo=UTC)
 
 
@@ -124,7 +145,7 @@ def _document(value: Any) -> Any:
     return value
 
 
-TEXT = Codec(str, _expect(str))
+TEXT = Codec(_text, _expect(str))
 INT = Codec(_int32, _from_int32)
 LONG = Codec(_int64, _from_int64)
 CODECS: dict[type[models.Field], Codec] = {
@@ -134,7 +155,7 @@ CODECS: dict[type[models.Field], Codec] = {
     models.FileField: TEXT,
     models.FilePathField: TEXT,
     models.GenericIPAddressField: TEXT,
-    models.BooleanField: Codec(bool, _expect(bool)),
+    models.BooleanField: Codec(_expect(bool), _expect(bool)),
     models.IntegerField: INT,
     models.AutoField: INT,
     models.BigIntegerField: LONG,
@@ -142,7 +163,7 @@ CODECS: dict[type[models.Field], Codec] = {
     models.PositiveIntegerField: LONG,  # unsigned on MySQL: up to 2**32 - 1
     models.BigAutoField: LONG,
     models.DurationField: Codec(_microseconds, lambda value: datetime.timedelta(microseconds=_from_int64(value))),
-    models.FloatField: Codec(float, _expect(float)),
+    models.FloatField: Codec(_float, _expect(float)),
     models.DecimalField: Codec(_decimal, lambda value: _expect(Decimal128)(value).to_decimal()),
     models.DateTimeField: Codec(_datetime, _expect(datetime.datetime)),
     models.DateField: Codec(_date, _from_date),
@@ -152,7 +173,7 @@ CODECS: dict[type[models.Field], Codec] = {
         lambda value: value if isinstance(value, uuid.UUID) else uuid.UUID(value),
         lambda value: value if isinstance(value, uuid.UUID) else value.as_uuid(UuidRepresentation.STANDARD),
     ),
-    models.BinaryField: Codec(bytes, lambda value: bytes(_expect(bytes, Binary)(value))),
+    models.BinaryField: Codec(_bytes, lambda value: bytes(_expect(bytes, Binary)(value))),
     # Its column holds only what BSON can keep; and what comes from a document is validated with the other fields.
     DocumentField: Codec(lambda value: value, lambda value: value),
     models.JSONField: Codec(_document, _document),
@@ -181,6 +202,11 @@ def codec(field: Any) -> Codec | None:
 def options_of(model: type[models.Model]) -> Any:
     """What says how rows and documents correspond: where a model is mirrored, or where it is pulled from."""
     return getattr(model, "mirror", None) or model.source  # type: ignore[attr-defined]
+
+
+def has_own_mapping(model: type[models.Model]) -> bool:
+    """Whether the application makes the documents itself."""
+    return model.to_document.__module__ != "sync.models"  # type: ignore[attr-defined]
 
 
 def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]:
@@ -230,6 +256,19 @@ def _writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Cal
     ]
 
 
+def document_of(row: Any) -> dict[str, Any]:
+    """The document of a row that was read exactly (sync.reading); raises MappingError where a column cannot be read.
+
+    And whatever an application's own `to_document` raises.
+    """
+    if row.unreadable:
+        left_out = set() if has_own_mapping(type(row)) else set(row.mirror.exclude)
+        if reasons := [f"{name}: {why}" for name, why in row.unreadable.items() if name not in left_out]:
+            raise MappingError("; ".join(reasons))
+    document: dict[str, Any] = row.to_document()
+    return document
+
+
 def to_document(instance: models.Model) -> dict[str, Any]:
     """The document of one row, without `_sync.v`. Raises MappingError when BSON cannot hold a value exactly."""
     document: dict[str, Any] = {}
@@ -237,6 +276,8 @@ def to_document(instance: models.Model) -> dict[str, Any]:
     for name, attname, to_bson in _writers(type(instance), instance.mirror):  # type: ignore[attr-defined]
         value = getattr(instance, attname)
         if value is None:
+            if attname in instance.json_nulls:  # type: ignore[attr-defined]
+                document[name] = None
             continue
         try:
             document[name] = to_bson(value)
@@ -245,7 +286,10 @@ def to_document(instance: models.Model) -> dict[str, Any]:
         if isinstance(value, datetime.datetime) and value.microsecond % 1000:
             microseconds[name] = value.microsecond % 1000
     extra = instance.mirror.extra  # type: ignore[attr-defined]
-    for name, value in ((getattr(instance, extra) or {}) if extra else {}).items():
+    others = (getattr(instance, extra) or {}) if extra else {}
+    if not isinstance(others, dict):
+        raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
+    for name, value in others.items():
         document.setdefault(name, value)
     if microseconds:
         document["_sync"] = {"us": microseconds}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from django.db import models, transaction
 from django.utils.translation import gettext_lazy as _
 
-from sync import capture, mapping
+from sync import capture, mapping, reading
 from sync.clock import DatabaseNow
 from sync.compare import FieldDifference
 from sync.fields import DocumentField, new_object_id
@@ -45,6 +47,9 @@ class MirroredModel(models.Model):
 
     mirror: ClassVar[Mirror]
     objects: ClassVar[Any] = capture.MirroredManager()
+    # What sync.reading found: by field name why a column cannot be read, and fields that hold JSON's null.
+    unreadable: Mapping[str, str] = MappingProxyType({})
+    json_nulls: Collection[str] = ()
 
     class Meta:
         abstract = True
@@ -55,6 +60,8 @@ class MirroredModel(models.Model):
         using: Any = None, update_fields: Any = None,
     ) -> bool:  # fmt: skip
         # save(), create() and loaddata (which passes by save()) all come through here, once for each table.
+        if still := [name for name in self.unreadable if name in reading.unreadable(self)]:
+            raise ValueError(f"{', '.join(still)} could not be read; set a value before saving this row.")
         with transaction.atomic(using, savepoint=False):
             saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]
             # In multi-table inheritance a parent's row is saved before the child knows its key.

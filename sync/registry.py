@@ -8,6 +8,8 @@ from django.apps import apps
 from django.core.management.base import CommandError
 from django.db.models import Model, QuerySet
 
+from sync.reading import exact
+
 if TYPE_CHECKING:
     from sync.models import MirroredModel
 
@@ -76,8 +78,8 @@ def find_target(label: str) -> Target:
 
 
 def all_rows(model: type[Model], using: str) -> QuerySet[Any]:
-    """Every row of the table, whatever the model's managers leave out."""
-    return QuerySet(model, using=using)
+    """Every row of the table, whatever the model's managers leave out, read exactly."""
+    return exact(QuerySet(model, using=using))
 
 
 def label(model: Any) -> str:

@@ -19,7 +19,7 @@ from django.db.models import IntegerField, Q
 from sync.capture import chunks
 from sync.compare import FieldDifference, field_differences, is_equal, kind
 from sync.fields import ObjectIdField
-from sync.mapping import codec
+from sync.mapping import codec, document_of
 from sync.models import Change
 from sync.mongo import CODEC_OPTIONS, collection
 from sync.registry import Target, all_rows
@@ -236,7 +236,7 @@ class Sides:
         if row is None:
             return None if document is None else Finding(key, "extra")
         try:
-            expected = row.to_document()
+            expected = document_of(row)
             if is_equal(expected, document or b""):
                 return None
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on

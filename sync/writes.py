@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import functools
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,16 +12,17 @@ import bson
 import pymongo
 from bson import Int64
 from bson.raw_bson import RawBSONDocument
-from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError, connections
+from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError
 from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
 from sync.capture import chunks
-from sync.mapping import MappingError, codec
+from sync.mapping import MappingError, codec, document_of
 from sync.mongo import CODEC_OPTIONS, Unavailable, clock, collection, reason
-from sync.registry import Target, all_rows
+from sync.reading import by_key
+from sync.registry import Target
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -193,16 +193,14 @@ def _read_versions(target: Target, ids: list[Any]) -> dict[Any, _Seen]:
 def read_rows(
     model: type[MirroredModel], keys: Sequence[str], using: str, outcome: Outcome
 ) -> dict[str, MirroredModel]:
-    """Step 3: the committed rows that exist, by key as text; one whose columns cannot be read is refused."""
+    """Step 3: the committed rows that exist, by key as text; a key whose row cannot be read at all is refused."""
     rows: dict[str, MirroredModel] = {}
     for part in chunks(keys):
-        select, to_db = _select_sql(model, using)
-        sql = f"{select} IN ({', '.join(['%s'] * len(part))})"
         try:
-            rows |= {str(row.pk): row for row in all_rows(model, using).raw(sql, [to_db(key) for key in part])}
+            rows |= by_key(model, part, using)
         except DatabaseError:
             raise
-        except Exception as error:  # a field's from_db_value may raise anything; which row's is found by halves
+        except Exception as error:  # whose row it is, is found by bisecting
             if len(part) == 1:
                 outcome.refuse(part[0], explain(error))
             else:
@@ -210,17 +208,6 @@ def read_rows(
                 for half in (part[:middle], part[middle:]):
                     rows |= read_rows(model, half, using, outcome)
     return rows
-
-
-@functools.cache
-def _select_sql(model: type[MirroredModel], using: str) -> tuple[str, Callable[[str], Any]]:
-    """`SELECT ... WHERE key`, and what makes a key its parameter: phrased by the ORM once a process, as in capture."""
-    pk: Any = model._meta.pk
-    connection = connections[using]
-    name = connection.ops.quote_name
-    sql, _ = all_rows(model, using).query.get_compiler(using).as_sql()
-    where = f" WHERE {name(model._meta.db_table)}.{name(pk.column)}"
-    return sql + where, lambda key: pk.get_db_prep_value(pk.to_python(key), connection)
 
 
 class Writes:
@@ -324,7 +311,7 @@ def _next_version(seen: int) -> Int64:
 
 def _encode(row: MirroredModel, version: Int64, token: str) -> RawBSONDocument:
     """The document as BSON, each row by itself, so that what one cannot hold stops no other."""
-    document = row.to_document()
+    document = document_of(row)
     document["_sync"] = {"v": version, "by": token, **document.get("_sync", {})}
     raw = bson.encode(document, codec_options=CODEC_OPTIONS)
     if len(raw) > MAX_BSON_SIZE:

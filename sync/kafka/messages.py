@@ -20,7 +20,7 @@ from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 from django.db import models
 
-from sync.mapping import codec
+from sync.mapping import codec, document_of
 from sync.models import MirroredModel
 from sync.mongo import CODEC_OPTIONS
 from sync.writes import to_pk
@@ -39,7 +39,7 @@ class Poison(ValueError):
 
 def encode(row: MirroredModel) -> bytes:
     """The value for one row. Raises MappingError, or what an application's own mapping raises."""
-    return json_util.dumps(row.to_document(), json_options=CANONICAL).encode()
+    return json_util.dumps(document_of(row), json_options=CANONICAL).encode()
 
 
 def partition_of(key: str, partitions: int) -> int:
