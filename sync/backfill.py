@@ -20,6 +20,7 @@ from sync.capture import Claimed, record
 from sync.clock import DatabaseNow
 from sync.fields import new_object_id
 from sync.models import Change, MirroredModel
+from sync.reading import literal
 from sync.registry import Target, all_rows, find_target
 from sync.writes import State, Writer
 
@@ -50,7 +51,7 @@ def _ranges(model: type[MirroredModel], using: str) -> Iterator[tuple[str, str, 
     keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True)
     last: Any = None
     while True:
-        rest = keys if last is None else keys.filter(pk__gt=last)
+        rest = keys if last is None else keys.filter(pk__gt=literal(model._meta.pk, last))
         end = rest[RANGE - 1 : RANGE].first()
         count = RANGE
         if end is None:
@@ -100,10 +101,10 @@ def work(
 
 
 def _keys(model: type[MirroredModel], change: Claimed, using: str) -> Iterator[list[Any]]:
-    to_pk = model._meta.pk.to_python  # type: ignore[union-attr]
-    keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True).filter(pk__lte=to_pk(change.until))
-    last = to_pk(change.key) if change.key else None
-    while chunk := list((keys if last is None else keys.filter(pk__gt=last))[: conf.BATCH]):
+    pk = model._meta.pk
+    keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True).filter(pk__lte=literal(pk, change.until))
+    last: Any = change.key or None
+    while chunk := list((keys if last is None else keys.filter(pk__gt=literal(pk, last)))[: conf.BATCH]):
         yield chunk
         last = chunk[-1]
 

@@ -1,18 +1,22 @@
-"""One row beside its documents, for a page: read in bounded time, and compared as verify compares them."""
+"""One row beside its documents, for `sync trace` and the record's page: read in bounded time, compared as by verify."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+import enum
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import bson
 import pymongo
 from bson import json_util
+from django.db import models
+from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
 from sync.compare import FieldDifference, field_differences
+from sync.mapping import document_of
 from sync.models import Change, Difference, MirroredModel
 from sync.mongo import CODEC_OPTIONS, reason
 from sync.registry import KAFKA, Target, all_rows, mirrored_models, targets
@@ -39,31 +43,52 @@ class Field:
     differences: list[FieldDifference]
 
 
+class Verdict(enum.Enum):
+    """What is said of a row and its document, in every place that compares the two."""
+
+    EQUAL = gettext_noop("equal")
+    GONE = gettext_noop("gone from both")
+    DIFFERENT = gettext_noop("different")
+    UNMAPPABLE = gettext_noop("the row cannot be a document")
+    UNKNOWN = gettext_noop("unknown")
+
+
 @dataclass
 class Side:
     """A row beside its document at one target.
 
     error: why MongoDB did not say; then nothing else is known.
     finding: how they differ; None when they are equal.
+    document: the stored document without `_sync`; None where there is none.
     written_at, written_by: of the last delivery, as the document says (`_sync`).
     """
 
     target: Target
+    verdict: Verdict
     error: str = ""
     finding: Finding | None = None
-    has_document: bool = False
+    document: dict[str, Any] | None = None
     written_at: datetime.datetime | None = None
     written_by: str = ""
     fields: list[Field] = field(default_factory=list)
 
+    @property
+    def has_document(self) -> bool:
+        return self.document is not None
+
 
 @dataclass
 class Inspection:
-    """All that is known of one key. problem: why the row cannot be a document; then `plain` has its columns."""
+    """All that is known of one key.
+
+    document: the row's, without `_sync`; None where there is no row.
+    problem: why the row cannot be a document; then `plain` has its columns.
+    """
 
     model: type[MirroredModel]
     key: str
     row: MirroredModel | None
+    document: dict[str, Any] | None
     problem: str
     plain: list[tuple[str, str]]
     sides: list[Side]
@@ -98,17 +123,23 @@ def find_key(model: type[MirroredModel], text: str) -> str:
     return str(value)
 
 
-def inspect(model: type[MirroredModel], key: str, using: str = "default") -> Inspection:
-    """Reads the row, its documents and its changes. MongoDB's absence is told, not raised."""
+def inspect(
+    model: type[MirroredModel], key: str, using: str = "default", at: Collection[Target] | None = None
+) -> Inspection:
+    """Reads the row, its documents and its changes. A MongoDB that is unreachable is told, not raised.
+
+    at: only these targets of the model.
+    """
+    places = [target for target in targets(model) if at is None or target in at]
+    labels = [target.label for target in places]
     row = all_rows(model, using).filter(pk=key).first()
     expected, problem, plain = _expected(row)
-    places = targets(model)
-    labels = [target.label for target in places]
     changes = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
     found = Difference.objects.using(using).filter(model__in=labels, key=key).order_by("model")
     with pymongo.timeout(TIMEOUT):
         sides = [_side(target, key, row, expected, using) for target in places if target.lane != KAFKA]
-    return Inspection(model, key, row, problem, plain, sides, list(changes[:CHANGES]), list(found))
+    document = None if row is None or problem else _without_sync(expected)
+    return Inspection(model, key, row, document, problem, plain, sides, list(changes[:CHANGES]), list(found))
 
 
 def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
@@ -116,12 +147,25 @@ def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tupl
     if row is None:
         return {}, "", []
     try:
-        document = row.to_document()
+        document = document_of(row)
         bson.encode(document, codec_options=CODEC_OPTIONS)
         return document, "", []
     except Exception as error:  # an application's own mapping may raise anything
-        plain = [(each.name, _shorten(str(each.value_to_string(row)))) for each in row._meta.concrete_fields]
-        return {}, str(error) or type(error).__name__, plain
+        return {}, str(error) or type(error).__name__, [(name, _shorten(text)) for name, text in plain_columns(row)]
+
+
+def plain_columns(row: models.Model) -> list[tuple[str, str]]:
+    """By field name the column's value as text; what cannot be read, as the database has it."""
+    columns = []
+    for each in row._meta.concrete_fields:
+        value = getattr(row, each.attname)
+        is_plain = value is None or isinstance(value, str)
+        columns.append((each.name, str(value) if is_plain else str(each.value_to_string(row))))
+    return columns
+
+
+def _without_sync(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "_sync"}
 
 
 def _side(target: Target, key: str, row: MirroredModel | None, expected: dict[str, Any], using: str) -> Side:
@@ -129,14 +173,21 @@ def _side(target: Target, key: str, row: MirroredModel | None, expected: dict[st
     try:
         stored = sides.documents([key]).get(key)
     except PyMongoError as error:
-        return Side(target, error=reason(error), fields=_fields(expected, {}, ()))
-    side = Side(target, finding=sides.finding(key, row, stored), has_document=stored is not None)
+        return Side(target, Verdict.UNKNOWN, error=reason(error), fields=_fields(expected, {}, ()))
     document = bson.decode(stored, codec_options=CODEC_OPTIONS) if stored else {}
+    finding = sides.finding(key, row, stored)
+    side = Side(target, _verdict(finding, row), finding=finding, document=_without_sync(document) if stored else None)
     if isinstance(own := document.get("_sync"), dict):
         side.written_at, side.written_by = _moment(own.get("v")), str(own.get("by", ""))[:50]
-    differences = field_differences(expected, stored) if side.finding and stored and expected else ()
+    differences = field_differences(expected, stored) if finding and stored and expected else ()
     side.fields = _fields(expected, document, differences)
     return side
+
+
+def _verdict(finding: Finding | None, row: MirroredModel | None) -> Verdict:
+    if finding is None:
+        return Verdict.GONE if row is None else Verdict.EQUAL
+    return Verdict.UNMAPPABLE if finding.kind == "unmappable" else Verdict.DIFFERENT
 
 
 def _fields(row: dict[str, Any], document: dict[str, Any], differences: Sequence[FieldDifference]) -> list[Field]:

@@ -154,16 +154,17 @@ class _Instances(ModelIterable):
 class _Query(Query):
     def get_compiler(self, using: Any = None, connection: Any = None, elide_empty: bool = True) -> Any:
         connection = connection or connections[using]
-        return _compiler(connection.ops.compiler(self.compiler))(self, connection, using, elide_empty)
+        base: Any = connection.ops.compiler(self.compiler)
+        return _compiler(base)(self, connection, using, elide_empty)
 
 
 @functools.cache
-def _compiler(base: Any) -> Any:
+def _compiler(base: type) -> Any:
     return type("ExactCompiler", (_Exactly, base), {})
 
 
 # Columns of MySQL's type FLOAT that were met, as (alias, table, column): their text is rounded, so they are cast.
-_FLOATS: set[tuple[str, str, str]] = set()
+_FLOATS: set[tuple[Any, ...]] = set()
 
 
 class _Exactly:

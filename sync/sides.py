@@ -14,7 +14,7 @@ from bson.codec_options import DatetimeConversion
 from bson.errors import InvalidId
 from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
-from django.db.models import IntegerField, Q
+from django.db.models import IntegerField, Q, QuerySet
 
 from sync.capture import chunks
 from sync.compare import FieldDifference, field_differences, is_equal, kind
@@ -22,6 +22,7 @@ from sync.fields import ObjectIdField
 from sync.mapping import codec, document_of
 from sync.models import Change
 from sync.mongo import CODEC_OPTIONS, collection
+from sync.reading import literal
 from sync.registry import Target, all_rows
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ class Sides:
     def row_chunks(self, after: str = "") -> Iterator[dict[str, MirroredModel]]:
         """All rows in order of their key, those after `after`, by key."""
         rows = self.all_rows.order_by("pk")
-        last = self.pk.to_python(after) if after else None
-        while chunk := list((rows if last is None else rows.filter(pk__gt=last))[: self.size]):
+        last: Any = after or None
+        while chunk := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[: self.size]):
             yield {str(row.pk): row for row in chunk}
             last = chunk[-1].pk
 
@@ -180,17 +181,20 @@ class Sides:
         return [document["_id"] for document in found]
 
     def rows(self, keys: Collection[str]) -> dict[str, MirroredModel]:
-        return {str(pk): row for pk, row in self.all_rows.in_bulk(list(keys)).items()}
+        return {str(row.pk): row for row in self._matching(keys)}
 
     def present(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` that have a row."""
-        return {str(pk) for pk in self.all_rows.filter(pk__in=list(keys)).values_list("pk", flat=True)}
+        return {str(pk) for pk in self._matching(keys).values_list("pk", flat=True)}
+
+    def _matching(self, keys: Collection[str]) -> QuerySet[Any]:
+        return self.all_rows.filter(pk__in=[literal(self.pk, key) for key in keys])
 
     def documents(self, keys: Collection[str]) -> dict[str, bytes]:
         """The documents of `keys`, as BSON."""
         ids = []
         for key in keys:
-            with suppress(ValueError, TypeError, InvalidId):  # a row whose key is none has no document
+            with suppress(Exception):  # a row whose key is none has no document
                 ids.append(self.codec.to_bson(self.pk.to_python(key)))
         return self.documents_by_id(ids)
 
@@ -206,9 +210,9 @@ class Sides:
         for some in chunks(list(ranges), RANGES):
             covered = Q()
             for after, until in some:
-                below = Q(pk__gt=self.pk.to_python(after)) if after else Q()
-                covered |= below & Q(pk__lte=self.pk.to_python(until))
-            rows = self.all_rows.filter(covered, pk__in=list(keys))
+                below = Q(pk__gt=literal(self.pk, after)) if after else Q()
+                covered |= below & Q(pk__lte=literal(self.pk, until))
+            rows = self._matching(keys).filter(covered)
             single.update(str(pk) for pk in rows.values_list("pk", flat=True))
         return single
 

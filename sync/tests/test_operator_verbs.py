@@ -97,7 +97,7 @@ def test_trace_shows_both_sides_and_the_changes(account: Account, mongo: Databas
     fail(account)
     status, out = sync("trace", "account", account.pk)
     assert status == 1
-    assert "NOT equal" in out
+    assert "verdict:   different: limit" in out
     assert "failed since" in out
     assert "because" in out
 

@@ -1,27 +1,23 @@
 """Shows all there is to know of one row: the row, its document, when that was written, whether they are equal, and
-the changes that are pending or failed for it.
+the changes that are pending or failed for it. The record's page in the portal shows the same.
 
 Exit status 0: equal, and nothing is pending; 1: not so; 2: a server is out of reach.
 """
 
 import argparse
-import datetime
 import json
 from typing import Any
 
-import pymongo
 from bson import json_util
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS
-from pymongo.errors import PyMongoError
 
-from sync import conf
-from sync.mapping import codec
-from sync.models import Change, MirroredModel
-from sync.mongo import Unavailable, collection, reason
-from sync.registry import KAFKA, Target, all_rows, chosen_targets
+from sync.inspecting import Inspection, Side, Verdict, find_key, inspect
+from sync.models import Change
+from sync.mongo import Unavailable
+from sync.registry import chosen_targets
 
 SUMMARY = "show one row, its document, and its changes"
+CLEAN = (Verdict.EQUAL, Verdict.GONE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,54 +26,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    targets = [target for target in chosen_targets([options["model"]]) if target.lane != KAFKA]
+    targets = chosen_targets([options["model"]])
     model = targets[0].model
-    pk: Any = model._meta.pk
     try:
-        key = pk.to_python(options["key"])
-        _id = codec(pk).to_bson(key)  # type: ignore[union-attr]
-    except Exception as error:
-        raise CommandError(f"{options['key']} is no key of {model._meta.label_lower}: {error}", returncode=2) from error
-    row = all_rows(model, DEFAULT_DB_ALIAS).filter(pk=key).first()
-    return max(_trace(target, row, str(key), _id, out) for target in targets)
+        key = find_key(model, options["key"])
+    except ValueError as error:
+        raise CommandError(f"{error}.", returncode=2) from error
+    found = inspect(model, key, at=targets)
+    _print(found, out)
+    if errors := [side.error for side in found.sides if side.error]:
+        raise Unavailable(errors[0])
+    is_clean = all(side.verdict in CLEAN for side in found.sides)
+    return 0 if is_clean and all(change.settling for change in found.changes) else 1
 
 
-def _trace(target: Target, row: MirroredModel | None, key: str, _id: Any, out: Any) -> int:
-    document = _document(target, _id)
-    changes = list(Change.objects.filter(model=target.label, key=key).order_by("recorded_at"))
-    sync = document.pop("_sync", None) if document else None
-    expected = row.to_document() if row else None
-    microseconds = expected.pop("_sync", {}) if expected else {}
-    if target.name:
-        out.write(f"target:    {target.name}")
-    out.write(f"row:       {_text(expected)}")
-    out.write(f"document:  {_text(document)}")
-    out.write(f"written:   {_written(sync)}")
-    equal = _text(expected) == _text(document) and microseconds.get("us") == (sync or {}).get("us")
-    out.write("verdict:   " + ("equal" if equal else "NOT equal"))
-    for change in changes:
+def _print(found: Inspection, out: Any) -> None:
+    out.write(f"row:       {_text(found.document) if not found.problem else 'cannot be a document'}")
+    if found.problem:
+        out.write(f"reason:    {found.problem}")
+        for name, text in found.plain:
+            out.write(f"  {name}: {text}")
+    for side in found.sides:
+        _print_side(side, out)
+    for change in found.changes:
         out.write(f"change:    {_describe(change)}")
-    return 0 if equal and all(change.settling for change in changes) else 1
 
 
-def _document(target: Target, _id: Any) -> dict[str, Any] | None:
-    try:
-        with pymongo.timeout(conf.TIMEOUT):
-            return collection(target).find_one({"_id": _id})
-    except PyMongoError as error:
-        raise Unavailable(reason(error)) from error
+def _print_side(side: Side, out: Any) -> None:
+    if side.target.name:
+        out.write(f"target:    {side.target.name}")
+    if not side.error:
+        out.write(f"document:  {_text(side.document)}")
+        out.write(f"written:   {_written(side)}")
+    fields = ", ".join(str(field) for field in side.finding.fields) if side.finding else ""
+    detail = fields if side.verdict is Verdict.DIFFERENT else side.error
+    out.write(f"verdict:   {side.verdict.value}" + (f": {detail}" if detail else ""))
 
 
 def _text(document: dict[str, Any] | None) -> str:
-    return "none" if document is None else json.dumps(document, default=lambda value: json_util.default(value))
+    return "none" if document is None else json.dumps(document, default=json_util.default)
 
 
-def _written(sync: Any) -> str:
-    version = sync.get("v") if isinstance(sync, dict) else None
-    if not isinstance(version, int):
-        return "unknown" if sync is None else "by somebody else"
-    moment = datetime.datetime.fromtimestamp(version / 1e6, datetime.UTC)
-    return f"{moment:%Y-%m-%d %H:%M:%S.%f} UTC (version {version})"
+def _written(side: Side) -> str:
+    if side.document is None:
+        return "never"
+    if side.written_at is None:
+        return "not by the mirror"
+    return f"{side.written_at:%Y-%m-%d %H:%M:%S.%f} UTC"
 
 
 def _describe(change: Change) -> str:
@@ -85,4 +80,4 @@ def _describe(change: Change) -> str:
     if change.claim:
         state += ", being delivered"
     tries = f", {change.attempts} tries, due {change.due_at:%H:%M:%S}: {change.error}" if change.error else ""
-    return f"{state} since {change.recorded_at:%Y-%m-%d %H:%M:%S}{tries}"
+    return f"{change.model}: {state} since {change.recorded_at:%Y-%m-%d %H:%M:%S}{tries}"
