@@ -21,6 +21,8 @@ from sync.mongo import CODEC_OPTIONS
 OWN: dict[str, type] = {"v": Int64, "by": str}  # of `_sync`: the version, and the token of who wrote it
 # The same in BSON, and nothing behind it: an embedded document, an int64, and a string without NUL.
 OWN_SYNC = re.compile(rb"\x03_sync\0.{4}\x12v\0.{8}\x02by\0.{4}[^\0]*\0\0\0", re.DOTALL)
+# Only to name what differs: MongoDB takes text that is not UTF-8, which must not stop a reader of many documents.
+LENIENT = CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace")
 BINARY = 5  # the BSON type of what has subtypes
 SHOWN = 50  # fields named of one document
 TYPES = {
@@ -102,7 +104,7 @@ def _own(sync: dict[str, Any]) -> dict[str, Any]:
 
 
 def _decode(document: bytes) -> dict[str, Any]:
-    return bson.decode(document, codec_options=CODEC_OPTIONS)
+    return bson.decode(document, codec_options=LENIENT)
 
 
 def kind(differences: tuple[FieldDifference, ...]) -> str:

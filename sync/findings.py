@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 from collections.abc import Collection
 
-from django.db import connections
+from django.db import DatabaseError, connections
 from django.db.models import QuerySet
 
 from sync.capture import chunks
 from sync.clock import DatabaseNow
 from sync.models import Difference, Verification
 from sync.sides import Finding, Sides
+
+logger = logging.getLogger(__name__)
 
 RUNS_KEPT = 1000  # of each model and mode
 PLAIN = re.compile(r"[a-z0-9_-]{1,255}")
@@ -23,6 +26,8 @@ def begin(sides: Sides, mode: str, resume: bool) -> Verification:
     runs = Verification.objects.using(sides.using).filter(model=sides.label, mode=mode)
     last = runs.order_by("-id").first() if resume else None
     if last and last.finished_at is None:
+        last.error = ""
+        last.save(update_fields=["error"])
         return last
     run = runs.create(model=sides.label, mode=mode)
     run.refresh_from_db()  # the database has set started_at
@@ -30,8 +35,8 @@ def begin(sides: Sides, mode: str, resume: bool) -> Verification:
 
 
 def end(run: Verification) -> Verification:
-    """Finishes the run. A full one has seen every key: what it has not found different, is not."""
-    if run.mode == "full":
+    """Finishes the run. One that is not sampled has seen every key: what it has not found different, is not."""
+    if run.mode != "sampled":
         _known(run).filter(last_seen__lt=run.started_at).delete()
     run.finished_at = DatabaseNow()  # type: ignore[assignment]  # an expression
     run.save()
@@ -40,6 +45,14 @@ def end(run: Verification) -> Verification:
     if too_old := runs.order_by("-id").values_list("id", flat=True)[RUNS_KEPT : RUNS_KEPT + 1].first():
         runs.filter(id__lte=too_old).delete()
     return run
+
+
+def interrupt(run: Verification, why: str) -> None:
+    """Notes why a run has ended before it was finished: what it did not see, nobody has verified."""
+    try:
+        Verification.objects.using(run._state.db).filter(pk=run.pk).update(error=why[:2000])
+    except DatabaseError:
+        logger.warning("It is not noted that a verify of %s was interrupted: %s", run.model, why)
 
 
 def keep(run: Verification, findings: Collection[Finding]) -> None:

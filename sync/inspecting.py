@@ -15,7 +15,7 @@ from django.db import models
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
-from sync.compare import FieldDifference, field_differences
+from sync.compare import LENIENT, FieldDifference, field_differences
 from sync.mapping import document_of
 from sync.models import Change, Difference, MirroredModel
 from sync.mongo import CODEC_OPTIONS, reason
@@ -174,7 +174,7 @@ def _side(target: Target, key: str, row: MirroredModel | None, expected: dict[st
         stored = sides.documents([key]).get(key)
     except PyMongoError as error:
         return Side(target, Verdict.UNKNOWN, error=reason(error), fields=_fields(expected, {}, ()))
-    document = bson.decode(stored, codec_options=CODEC_OPTIONS) if stored else {}
+    document = bson.decode(stored, codec_options=LENIENT) if stored else {}
     finding = sides.finding(key, row, stored)
     side = Side(target, _verdict(finding, row), finding=finding, document=_without_sync(document) if stored else None)
     if isinstance(own := document.get("_sync"), dict):

@@ -21,7 +21,6 @@ from typing import Any, NamedTuple
 
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
-from bson.decimal128 import create_decimal128_context
 from django.core.exceptions import ValidationError
 from django.core.files import File
 from django.db import models
@@ -132,8 +131,10 @@ def _from_date(value: Any) -> datetime.date:
 
 
 def _decimal(value: Decimal) -> Decimal128:
-    # The context traps Inexact: a number of more than 34 digits is refused instead of rounded.
-    return Decimal128(create_decimal128_context().create_decimal(value))
+    try:
+        return Decimal128(value)
+    except ArithmeticError:
+        raise ValueError(f"{value} has more than the 34 digits, or the exponent, that Decimal128 holds") from None
 
 
 def _microseconds(value: datetime.timedelta) -> Int64:

@@ -170,10 +170,11 @@ class Verification(models.Model):
     """One run of verify over one model, kept for the status page; unfinished ones can be resumed."""
 
     model = models.CharField(max_length=200, db_index=True)
-    mode = models.CharField(max_length=10, choices=[("full", "full"), ("sampled", "sampled")])
+    mode = models.CharField(max_length=10, choices=[("full", "full"), ("sampled", "sampled"), ("strict", "strict")])
     started_at = models.DateTimeField(default=DatabaseNow)
     finished_at = models.DateTimeField(null=True)
     position = models.TextField(blank=True, help_text="Where to go on after an interruption; empty: at the start.")
+    error = models.TextField(blank=True, db_default="", help_text="Why it ended before it was finished.")
     compared = models.BigIntegerField(default=0)
     pending = models.BigIntegerField(default=0)
     found = models.BigIntegerField(default=0, help_text="Differences, without those that it has repaired.")

@@ -136,9 +136,10 @@ def _json_names(model: type[models.Model]) -> list[tuple[str, str]]:
 
 def _finish(row: Any) -> Any:
     """Notes on the row what of it cannot be read, and where it has JSON's null."""
+    model: type[models.Model] = type(row)
     row.unreadable = unreadable(row)
     nulls = []
-    for name, attname in _json_names(type(row)):
+    for name, attname in _json_names(model):
         if row.__dict__.get(attname) is JSON_NULL:
             setattr(row, attname, None)
             nulls.append(name)
@@ -154,8 +155,7 @@ class _Instances(ModelIterable):
 class _Query(Query):
     def get_compiler(self, using: Any = None, connection: Any = None, elide_empty: bool = True) -> Any:
         connection = connection or connections[using]
-        base: Any = connection.ops.compiler(self.compiler)
-        return _compiler(base)(self, connection, using, elide_empty)
+        return _compiler(connection.ops.compiler(self.compiler))(self, connection, using, elide_empty)
 
 
 @functools.cache
@@ -237,7 +237,7 @@ class _Plan:
         self.names = [column.target.attname for column in columns]
 
 
-_plan = functools.lru_cache(_Plan)
+_plan: Any = functools.lru_cache(_Plan)
 
 
 # --- 1. the driver ----------------------------------------------------------------------------------------------------

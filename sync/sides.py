@@ -17,13 +17,14 @@ from bson.raw_bson import RawBSONDocument
 from django.db.models import IntegerField, Q, QuerySet
 
 from sync.capture import chunks
-from sync.compare import FieldDifference, field_differences, is_equal, kind
+from sync.compare import LENIENT, FieldDifference, field_differences, is_equal, kind
 from sync.fields import ObjectIdField
 from sync.mapping import codec, document_of
 from sync.models import Change
 from sync.mongo import CODEC_OPTIONS, collection
 from sync.reading import literal
 from sync.registry import Target, all_rows
+from sync.strict import Proof
 
 if TYPE_CHECKING:
     from sync.models import MirroredModel
@@ -32,7 +33,7 @@ TEXT = JSONOptions(
     json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     uuid_representation=UuidRepresentation.STANDARD,
 )  # fmt: skip
-RAW = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
+RAW = LENIENT.with_options(document_class=RawBSONDocument)
 CHUNK = 1000  # rows, documents or keys read at once, at most
 CHUNK_BYTES = 4 * 1024 * 1024  # of documents in one chunk of rows, if they are as large as those before
 OBJECT_ID = b"\x07_id\0"  # BSON's way to say: an ObjectId named _id
@@ -74,9 +75,12 @@ class Look(NamedTuple):
 
 
 class Sides:
-    """Reads a model's rows, and a target's documents. Every method is one round trip, or a generator of them."""
+    """Reads a model's rows, and a target's documents. Every method is one round trip, or a generator of them.
 
-    def __init__(self, target: Target, using: str) -> None:
+    strict: rows are read a second time, as the columns' own texts (sync.strict), and compared with these too.
+    """
+
+    def __init__(self, target: Target, using: str, *, strict: bool = False) -> None:
         self.model = model = target.model
         self.target = target
         self.using = using
@@ -86,6 +90,7 @@ class Sides:
         self.all_rows = all_rows(model, using)
         self.changes = Change.objects.using(using).filter(model=self.label, failed=False)
         self.collection = collection(target).with_options(codec_options=RAW)
+        self.proof = Proof(model, using) if strict else None
         self.size = FIRST_CHUNK  # rows and documents in memory at once; follows how large they are
         # Whether keys have the same order in both databases. That of text depends on the collation.
         field: Any = self.pk
@@ -102,7 +107,7 @@ class Sides:
         while True:
             size = self.size
             chunk = list((rows if lower is None else rows.filter(pk__gte=lower))[: size + 1])
-            by_key = {str(row.pk): row for row in chunk[:size]}
+            by_key = self._by_key(chunk[:size])
             if len(chunk) <= size:
                 yield Slice(by_key, self._between(lower_id, None), None)
                 return
@@ -146,7 +151,7 @@ class Sides:
         rows = self.all_rows.order_by("pk")
         last: Any = after or None
         while chunk := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[: self.size]):
-            yield {str(row.pk): row for row in chunk}
+            yield self._by_key(chunk)
             last = chunk[-1].pk
 
     def look(self, keys: Iterable[str]) -> Iterator[Look]:
@@ -181,7 +186,15 @@ class Sides:
         return [document["_id"] for document in found]
 
     def rows(self, keys: Collection[str]) -> dict[str, MirroredModel]:
-        return {str(row.pk): row for row in self._matching(keys)}
+        return self._by_key(self._matching(keys))
+
+    def _by_key(self, rows: Iterable[MirroredModel]) -> dict[str, MirroredModel]:
+        by_key = {str(row.pk): row for row in rows}
+        if self.proof and by_key:
+            texts = self.proof.texts(by_key)
+            for key, row in by_key.items():
+                row.texts = texts.get(key)  # type: ignore[attr-defined]
+        return by_key
 
     def present(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` that have a row."""
@@ -242,9 +255,10 @@ class Sides:
         try:
             expected = document_of(row)
             if is_equal(expected, document or b""):
-                return None
+                fields = self.proof.differences(row.texts, document or b"") if self.proof else ()  # type: ignore[attr-defined]
+                return Finding(key, "different", fields) if fields else None
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on
-            return Finding(key, "unmappable", (FieldDifference(str(error), "unmappable"),))
+            return Finding(key, "unmappable", (FieldDifference(str(error) or repr(error), "unmappable"),))
         if document is None:
             return Finding(key, "missing")
         fields = field_differences(expected, document)

@@ -46,6 +46,7 @@ def verify(
     *,
     sample: float | None = None,
     resume: bool = False,
+    strict: bool = False,
     mend: Mend | None = None,
 ) -> Verification:
     """Compares rows and documents of `target`, and returns the run as it is kept, with the differences it has found.
@@ -53,19 +54,25 @@ def verify(
     progress: told how many more of `steps()` are done.
     sample: only so many rows and as many documents at random: a number from 1, or a share of all below 1.
     resume: goes on where the last full run was interrupted, if it was.
+    strict: compares each document with the columns' own texts, too: see sync/strict.py.
     mend: is given the differences, at most CHUNK at a time, as soon as they are certain.
     Raises Unavailable; a full run can be resumed then, and after any other end.
     """
-    sides = Sides(target, using)
+    sides = Sides(target, using, strict=strict)
+    kept = findings.begin(sides, "sampled" if sample is not None else "strict" if strict else "full", resume)
     try:
-        run = _Run(sides, findings.begin(sides, "full" if sample is None else "sampled", resume), progress, mend)
+        run = _Run(sides, kept, progress, mend)
         if sample is None:
             run.full()
         else:
             run.sampled(sample)
-        return findings.end(run.kept)
+        return findings.end(kept)
     except PyMongoError as error:
+        findings.interrupt(kept, reason(error))
         raise Unavailable(reason(error)) from error
+    except BaseException as error:
+        findings.interrupt(kept, str(error) or type(error).__name__)
+        raise
 
 
 def steps(target: Target, using: str = DEFAULT_DB_ALIAS, sample: float | None = None) -> int:
@@ -205,7 +212,8 @@ class _Run:
         for key, row, pending, document in self.sides.look(before):
             if difference := self.sides.finding(key, row, document):
                 now = fingerprint(document)
-                if pending or before[key] != now:
+                # No delivery that is still to come makes a document of what cannot be one.
+                if difference.kind != "unmappable" and (pending or before[key] != now):
                     self.suspects[key] = now
                 else:
                     certain.append(difference)

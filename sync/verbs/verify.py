@@ -1,6 +1,9 @@
 """Compares every row with its document, field by field and type by type, while both are in use, and names what
 differs and since when. Keys whose delivery is still to come are not differences; they are counted as pending.
 
+--strict reads every row twice: as delivery does, and as text that the database makes of each column, in which no driver
+and no converter has a part. The document has to say the same as both. Takes about twice as long.
+
 --repair has what differs delivered again, at once, with or without a relay. Documents without a row are deleted only
 with --prune. A full run that was interrupted goes on with --resume. In cron, use --quiet: it prints nothing as long as
 all is equal.
@@ -48,6 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="such as account; default: all")
     parser.add_argument("--sample", type=sample, metavar="N|P%", help="only so many rows, and documents, at random")
     parser.add_argument("--resume", action="store_true", help="go on where the last full run was interrupted")
+    parser.add_argument("--strict", action="store_true", help="compare with the columns' own text, too; see above")
     parser.add_argument("--repair", action="store_true", help="deliver again what differs")
     parser.add_argument("--prune", action="store_true", help="with --repair: delete documents that have no row")
     parser.add_argument("--dry-run", action="store_true", help="with --repair: only say what it would do")
@@ -62,7 +66,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     results, clean = [], True
     for number, target in enumerate(targets):
         say: Callable[[str], None] = (lambda line: None) if options["json"] else out.write
-        sides = Sides(target, DEFAULT_DB_ALIAS)
+        sides = Sides(target, DEFAULT_DB_ALIAS, strict=options["strict"])
         mender = Mender(sides, prune=options["prune"], dry_run=options["dry_run"], say=say)
         try:
             result = _verify(target, mender, options)
@@ -103,6 +107,7 @@ def _verify(target: Target, mender: Mender, options: dict[str, Any]) -> Verifica
             progress=advance,
             sample=options["sample"],
             resume=options["resume"],
+            strict=options["strict"],
             mend=mender if options["repair"] else None,
         )
 
@@ -110,7 +115,7 @@ def _verify(target: Target, mender: Mender, options: dict[str, Any]) -> Verifica
 def _how_to_go_on(targets: list[Target], options: dict[str, Any]) -> str:
     if options["sample"]:
         return "A sample is not resumed; run it again."
-    names = ("repair", "prune", "dry_run", "json", "quiet")
+    names = ("strict", "repair", "prune", "dry_run", "json", "quiet")
     switches = [f"--{name.replace('_', '-')}" for name in names if options[name]]
     command = ["manage.py", "sync", "verify", *[target.label for target in targets], "--resume", *switches]
     return f"To go on: {shlex.join(command)}"

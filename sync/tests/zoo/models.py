@@ -1,5 +1,7 @@
 """Models for the engine's tests: relations, inheritance, keys and types that the portal's own models do not have."""
 
+from typing import Any
+
 from django.db import models
 
 from sync.fields import DocumentField, ObjectIdField
@@ -90,3 +92,64 @@ class Ticket(models.Model):
     """An ordinary row that points to a pulled one."""
 
     visit = models.ForeignKey(Visit, on_delete=models.PROTECT)
+
+
+def _of_type(kind: type[models.Field], mysql: str, mariadb: str = "", **options: Any) -> Any:
+    """A nullable field of this class on a column of a type that Django would not choose, but for SQLite."""
+
+    def db_type(self: Any, connection: Any) -> Any:
+        if connection.vendor != "mysql":
+            return kind.db_type(self, connection)
+        return mariadb or mysql if connection.mysql_is_mariadb else mysql
+
+    made = type(kind.__name__, (kind,), {"db_type": db_type, "deconstruct": kind.deconstruct})
+    return made(null=True, **options)
+
+
+class Legacy(MirroredModel):
+    """Columns as other programs make them, with the fields that `inspectdb` or a person gives them."""
+
+    id = ObjectIdField(primary_key=True)
+    tiny = _of_type(models.IntegerField, "tinyint")
+    tiny_unsigned = _of_type(models.PositiveSmallIntegerField, "tinyint unsigned")
+    flag = _of_type(models.BooleanField, "tinyint(1)")
+    flag_bit = _of_type(models.BooleanField, "bit(1)")
+    small = _of_type(models.SmallIntegerField, "smallint")
+    medium = _of_type(models.IntegerField, "mediumint")
+    whole = _of_type(models.IntegerField, "int")
+    whole_unsigned = _of_type(models.PositiveIntegerField, "int unsigned")
+    narrow = _of_type(models.IntegerField, "bigint")  # a column that has outgrown its field
+    big = _of_type(models.BigIntegerField, "bigint")
+    big_unsigned = _of_type(models.PositiveBigIntegerField, "bigint unsigned")
+    exact = _of_type(models.DecimalField, "decimal(65,30)", max_digits=34, decimal_places=30)
+    price = _of_type(models.DecimalField, "decimal(12,4)", max_digits=12, decimal_places=4)
+    price_double = _of_type(models.DecimalField, "double", max_digits=12, decimal_places=4)
+    single = _of_type(models.FloatField, "float")
+    double = _of_type(models.FloatField, "double")
+    bits = _of_type(models.TextField, "bit(8)")
+    day = _of_type(models.DateField, "date")
+    day_of_moment = _of_type(models.DateField, "datetime(6)")
+    moment = _of_type(models.DateTimeField, "datetime(6)")
+    moment_whole = _of_type(models.DateTimeField, "datetime")
+    moment_of_day = _of_type(models.DateTimeField, "date")
+    stamp = _of_type(models.DateTimeField, "timestamp(6)")
+    clock = _of_type(models.TimeField, "time(6)")
+    span = _of_type(models.DurationField, "bigint")
+    year = _of_type(models.IntegerField, "year")
+    fixed = _of_type(models.CharField, "char(10)", max_length=10)
+    latin = _of_type(models.CharField, "varchar(50) character set latin1", max_length=50)
+    text = _of_type(models.TextField, "mediumtext")
+    text_binary = _of_type(models.TextField, "blob")
+    choice = _of_type(models.CharField, "enum('a','b')", max_length=1)
+    several = _of_type(models.CharField, "set('a','b','c')", max_length=5)
+    text_of_number = _of_type(models.CharField, "int", max_length=11)
+    raw = _of_type(models.BinaryField, "varbinary(20)")
+    raw_fixed = _of_type(models.BinaryField, "binary(4)")
+    code = _of_type(models.UUIDField, "char(36)", "char(36)")
+    native = _of_type(models.UUIDField, "char(32)", "uuid")
+    address = _of_type(models.GenericIPAddressField, "char(39)", "inet6")
+    data = _of_type(models.JSONField, "json", "longtext")
+    data_text = _of_type(models.JSONField, "longtext")
+    document = _of_type(DocumentField, "longtext")
+
+    mirror = Mirror("zoo_legacy")
