@@ -8,16 +8,18 @@ from typing import Any
 
 from django.apps import apps
 from django.conf import settings
-from django.core.checks import CheckMessage, Error
-from django.db import connections, models
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import DatabaseError, connections, models
+from django.utils.translation import ngettext
 from pymongo.errors import PyMongoError
 from pymongo.uri_parser import parse_uri
 
 from sync import conf
 from sync.capture import MirroredQuerySet
+from sync.evolution import clashes, is_changed
 from sync.fields import DocumentField, ObjectIdField
 from sync.mapping import codec, mirrored_fields
-from sync.models import Mirror, MirroredModel
+from sync.models import Mirror, MirroredModel, ModelState
 from sync.registry import KAFKA, mirrored_models, published, targets
 
 DECIMAL128_DIGITS = 34
@@ -95,12 +97,37 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E019 and E025: what only the tables themselves tell. Runs with `migrate` and `check --database`."""
+    """E019, E025 and W026: what only the tables themselves tell. Runs with `migrate` and `check --database`."""
     return [
         error
         for alias in databases or ()
-        for error in (*_foreign_keys(connections[alias]), *_text_keys(connections[alias]))
+        for check in (_foreign_keys, _text_keys, _two_sources)
+        for error in check(connections[alias])
     ]
+
+
+def _two_sources(connection: Any) -> Iterator[CheckMessage]:
+    """No field of a document has two sources: a column, and what `extra` has held before there was that column.
+
+    Only where the mapping has changed: to look means to read the table.
+    """
+    if ModelState._meta.db_table not in connection.introspection.table_names():
+        return
+    for model in mirrored_models():
+        if not (model.mirror.extra and any(is_changed(target, connection.alias) for target in targets(model))):
+            continue
+        try:
+            found = clashes(model, connection.alias)
+        except DatabaseError:  # the table is not what the model says yet
+            continue
+        for name, count in found.items():
+            rows = ngettext("%d row", "%d rows", count) % count
+            problem = f"{model._meta.label}.{name} is a field, and {model.mirror.extra} holds a {name} in {rows}."
+            hint = (
+                f"Put sync.operations.MoveFromExtra({model._meta.model_name!r}, {name!r}) into the migration that adds "
+                "the field. Until then, a row with two different values is not delivered and its document stays."
+            )
+            yield Warning(problem, hint, obj=model, id="sync.W026")
 
 
 def _foreign_keys(connection: Any) -> Iterator[CheckMessage]:

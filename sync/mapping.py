@@ -19,6 +19,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, NamedTuple
 
+import bson
 from bson import Binary, Decimal128, Int64, ObjectId
 from bson.binary import UuidRepresentation
 from django.core.exceptions import ValidationError
@@ -27,6 +28,7 @@ from django.db import models
 from django.utils import timezone
 
 from sync.fields import DocumentField, ObjectIdField, to_extended_json
+from sync.mongo import CODEC_OPTIONS
 
 INT32 = range(-(2**31), 2**31)
 INT64 = range(-(2**63), 2**63)
@@ -291,10 +293,21 @@ def to_document(instance: models.Model) -> dict[str, Any]:
     if not isinstance(others, dict):
         raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
     for name, value in others.items():
-        document.setdefault(name, value)
+        if document.setdefault(name, value) is not value and value is not None:
+            _require_same(name, document[name], value, extra)
     if microseconds:
         document["_sync"] = {"us": microseconds}
     return document
+
+
+def _require_same(name: str, column: Any, value: Any, extra: str) -> None:
+    """Two values for one field of the document: neither may be lost."""
+    ours, theirs = (bson.encode({"": each}, codec_options=CODEC_OPTIONS) for each in (column, value))
+    if ours != theirs:
+        raise MappingError(
+            f"{name}: the column and {extra} hold different values. "
+            f"Keep one of them; to move all of {extra}'s into the column, use sync.operations.MoveFromExtra"
+        )
 
 
 def from_document(model: type[models.Model], document: dict[str, Any]) -> models.Model:

@@ -153,3 +153,14 @@ class Legacy(MirroredModel):
     document = _of_type(DocumentField, "longtext")
 
     mirror = Mirror("zoo_legacy")
+
+
+class Order(MirroredModel):
+    """A model that has got a field of which documents had a value before."""
+
+    id = ObjectIdField(primary_key=True)
+    currency = models.CharField(max_length=3, default="USD")
+    total = models.IntegerField(null=True)
+    extra = DocumentField(default=dict, blank=True)
+
+    mirror = Mirror("zoo_orders", extra="extra")

@@ -1,0 +1,92 @@
+"""A model gets a field of which documents had a value in `extra`: neither value is lost without a word."""
+
+from __future__ import annotations
+
+import json
+import logging
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.apps import apps
+from django.core.checks import run_checks
+from django.db import connection, transaction
+from pymongo.database import Database
+
+from sync.capture import record
+from sync.models import Change, ModelState
+from sync.operations import MoveFromExtra
+from sync.registry import Target
+from sync.relay import Relay
+from sync.tests.zoo.models import Order
+from sync.verify import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+KEYS = [str(ObjectId()) for _ in range(5)]
+# As after an AddField with a default: what `extra` holds, and what becomes of the document's currency.
+EXTRA: list[dict[str, Any]] = [
+    {"currency": "EUR"}, {"currency": "USD"}, {"note": "none"}, {"currency": None}, {"currency": 5},
+]  # fmt: skip
+
+
+@pytest.fixture
+def orders(mongo: Database) -> list[str]:
+    with transaction.atomic(), connection.cursor() as cursor:
+        for key, extra in zip(KEYS, EXTRA, strict=True):
+            cursor.execute(
+                "INSERT INTO zoo_order (id, currency, total, extra) VALUES (%s, 'USD', 1, %s)", [key, json.dumps(extra)]
+            )
+            mongo.zoo_orders.insert_one({"_id": ObjectId(key), "total": 1, **extra})
+        record(Order, KEYS, inline=False)
+    return KEYS
+
+
+def currencies(mongo: Database) -> list[Any]:
+    return [mongo.zoo_orders.find_one({"_id": ObjectId(key)}).get("currency", "none") for key in KEYS]
+
+
+def test_two_different_values_are_a_dead_letter_and_the_document_keeps_its_own(
+    orders: list[str], mongo: Database
+) -> None:
+    Relay().drain()
+    assert currencies(mongo) == ["EUR", "USD", "USD", "USD", 5]
+    errors = dict(Change.objects.exclude(error="").values_list("key", "error"))
+    assert set(errors) == {KEYS[0], KEYS[4]}
+    assert "currency: the column and extra hold different values" in errors[KEYS[0]]
+    found = {each.key: each.kind for each in verify(Target(Order)).differences}
+    assert found == {KEYS[0]: "unmappable", KEYS[4]: "unmappable"}
+
+
+def test_a_check_counts_the_clashes_when_the_mapping_has_changed(orders: list[str]) -> None:
+    def said() -> list[str]:
+        return [each.msg for each in run_checks(databases=["default"]) if each.id == "sync.W026"]
+
+    assert said() == []  # the mapping is the one that everything was written with
+    ModelState.objects.filter(model="zoo.order").update(mapping="another")
+    [message] = said()
+    assert message == "zoo.Order.currency is a field, and extra holds a currency in 3 rows."
+
+
+def test_an_operation_moves_the_values_into_the_column(
+    orders: list[str], mongo: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    state: Any = SimpleNamespace(apps=apps)
+    with caplog.at_level(logging.ERROR), connection.schema_editor() as editor:
+        MoveFromExtra("order", "currency").database_forwards("zoo", editor, state, state)
+    assert "1 row of zoo.Order keeps its currency in extra" in caplog.text
+    rows = dict(Order.objects.values_list("pk", "currency"))
+    assert [rows[key] for key in KEYS] == ["EUR", "USD", "USD", "USD", "USD"]
+    Relay().drain()
+    assert currencies(mongo) == ["EUR", "USD", "USD", "USD", 5]
+    assert [each.key for each in verify(Target(Order)).differences] == [KEYS[4]]
+
+
+def test_backwards_the_values_are_put_back(orders: list[str]) -> None:
+    state: Any = SimpleNamespace(apps=apps)
+    with connection.schema_editor() as editor:
+        MoveFromExtra("order", "currency").database_forwards("zoo", editor, state, state)
+        MoveFromExtra("order", "currency").database_backwards("zoo", editor, state, state)
+    extras = dict(Order.objects.values_list("pk", "extra"))
+    assert [extras[key].get("currency") for key in KEYS] == ["EUR", "USD", "USD", "USD", "USD"]
