@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any, ClassVar, Self
 
 from django.db import models, transaction
@@ -48,7 +47,7 @@ class MirroredModel(models.Model):
     mirror: ClassVar[Mirror]
     objects: ClassVar[Any] = capture.MirroredManager()
     # What sync.reading found: by field name why a column cannot be read, and fields that hold JSON's null.
-    unreadable: Mapping[str, str] = MappingProxyType({})
+    unreadable: Mapping[str, str] = reading.NOTHING
     json_nulls: Collection[str] = ()
 
     class Meta:
