@@ -8,4 +8,9 @@ if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "analytics_site.settings")
     from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+    from analytics_site.environment import Misconfigured
+
+    try:
+        execute_from_command_line(sys.argv)
+    except Misconfigured as error:
+        error.end_program()

@@ -1,10 +1,16 @@
 """Pages of the site itself, of no app."""
 
-from django.http import HttpRequest, HttpResponse
+import logging
+
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
+from analytics_site.logs import REQUEST_ID
 from sync.status import WORDS
+
+logger = logging.getLogger(__name__)
 
 
 @require_safe
@@ -17,3 +23,18 @@ def healthz(request: HttpRequest) -> HttpResponse:
 def help_page(request: HttpRequest) -> HttpResponse:
     """For everybody: what each role can do, and what the words on the pages mean."""
     return render(request, "help.html", {"states": WORDS})
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The page for an error that nobody expected, with the number that finds it in the log.
+
+    It asks nothing of the request and of the databases, as one of them may be what has failed.
+    """
+    request_id = REQUEST_ID.get()
+    try:
+        page = render_to_string("500.html", {"request_id": request_id})
+    except Exception:
+        logger.exception("The page for errors cannot be made.")
+        page = f"Something went wrong on our side. Tell us this number: {request_id}\n"
+        return HttpResponseServerError(page, content_type="text/plain")
+    return HttpResponseServerError(page)
