@@ -1,4 +1,4 @@
-"""What gunicorn reads where it is started beside this file: wrong variables stop it at once, and its log is the portal's."""
+"""Read by gunicorn if it is started beside this file: wrong variables stop it at once, and its log is the portal's."""
 
 import runpy
 import sys

@@ -32,7 +32,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """
     request_id = REQUEST_ID.get()
     try:
-        page = render_to_string("500.html", {"request_id": request_id})
+        page: str = render_to_string("500.html", {"request_id": request_id})
     except Exception:
         logger.exception("The page for errors cannot be made.")
         page = f"Something went wrong on our side. Tell us this number: {request_id}\n"

@@ -135,7 +135,7 @@ def test_all_mistakes_are_told_together_with_exit_status_2_and_no_traceback(comm
         "Set SECRET_KEY (script/bootstrap writes one into .env for a trial).",
         "SYNC_LEASE is '-3': it must be a number from 0.001 to 86400.",
         "SYNC_BATCH is 'abc': it must be a whole number from 1 to 100000.",
-        "SESSION_IDLE is 100: it must not be longer than SESSION_LONGEST, 50.",
+        "SESSION_IDLE is '100': it must not be longer than SESSION_LONGEST, 50.",
     ]
 
 
