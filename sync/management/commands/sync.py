@@ -36,8 +36,14 @@ class Command(BaseCommand):
         try:
             status = VERBS[options["verb"]].run(options, self.stdout)
         except (Unavailable, ImproperlyConfigured) as error:
-            raise CommandError(str(error), returncode=2) from error
+            raise CommandError(_with_notes(str(error), error), returncode=2) from error
         except OperationalError as error:
-            raise CommandError(f"The database is out of reach: {error.args[-1]}", returncode=2) from error
+            text = _with_notes(f"The database is out of reach: {error.args[-1]}", error)
+            raise CommandError(text, returncode=2) from error
         if status:
             sys.exit(status)
+
+
+def _with_notes(cause: str, error: Exception) -> str:
+    """The cause, and then what the verb has added: how to go on."""
+    return "\n".join([cause, *getattr(error, "__notes__", [])])
