@@ -24,7 +24,7 @@ NO_CHANGES: dict[str, Any] = {
     "oldest_backfill_age": None,
 }
 # A rate is of the time before a heartbeat; this many seconds after it, it is of the past.
-RATE_AGE = dict.fromkeys(Kind, 3 * BEAT) | {INLINE: 3 * INLINE_BEAT}
+RATE_AGE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: 3 * INLINE_BEAT}
 
 
 @dataclasses.dataclass

@@ -62,7 +62,7 @@ TITLES = {
 BEAT = 5.0
 INLINE_BEAT = 10.0
 # After this silence, in seconds, a worker counts as gone: three missed heartbeats, or nothing worth counting any more.
-SILENCE = dict.fromkeys(Kind, 3 * BEAT) | {INLINE: WINDOW}
+SILENCE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: WINDOW}
 SHORTEST = 1.0  # seconds that a rate is taken over at least
 STUCK = 20.0  # seconds in one batch, after which the row says so, and the relay does not count as alive
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -54,10 +55,8 @@ def fresh_heart() -> None:
 def printed(verb: str, *options: str) -> Any:
     """What `sync VERB --json` prints, once it has been held against its schema."""
     out = io.StringIO()
-    try:
+    with suppress(SystemExit):
         call_command("sync", verb, "--json", *options, stdout=out)
-    except SystemExit:
-        pass
     schema = json.loads((ROOT / "docs" / "schemas" / f"{verb}.schema.json").read_text())
     STRICT.check_schema(schema)
     data = json.loads(out.getvalue())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -23,8 +24,6 @@ from sync.tests.test_capture import make
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
-HEARTS = dict.fromkeys(Kind, RelayHeart) | {Kind.INLINE: None, Kind.CONSUMER: ConsumerHeart}
-
 
 @pytest.fixture(autouse=True)
 def late(mongo: Database) -> None:
@@ -44,17 +43,16 @@ def pending(label: str = "finance.account", lane: str = "", **values: Any) -> No
 
 
 def beat(kind: Kind, lane: str = "") -> Heart:
-    heart: Heart = Heart(kind) if HEARTS[kind] is None else HEARTS[kind]("default", lane=lane, kind=kind)
+    hearts = {Kind.INLINE: Heart(kind), Kind.CONSUMER: ConsumerHeart("default", lane, kind)}
+    heart = hearts.get(kind) or RelayHeart("default", lane, kind)
     heart.write()
     return heart
 
 
 def said() -> str:
     out = io.StringIO()
-    try:
+    with suppress(SystemExit):
         call_command("sync", "status", stdout=out)
-    except SystemExit:
-        pass
     return out.getvalue()
 
 

@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from pymongo.database import Database
 
+from sync.clock import DatabaseNow
 from sync.heartbeat import INLINE_HEART, RelayHeart
 from sync.models import Change, Difference, ModelState, Verification
 from sync.tests.hurry import confirm
@@ -60,7 +62,7 @@ def test_it_exits_with_0_while_changes_are_in_flight_and_with_1_when_they_are_la
     code, said = run()
     assert code == 0
     assert said.startswith("In sync. 2 changes in flight.")
-    leave_pending(30)
+    Change.objects.update(recorded_at=DatabaseNow() - timedelta(seconds=30))
     assert run()[0] == 1
     assert "p50 unknown" in said
 

@@ -1,7 +1,7 @@
 """Says what is on both sides, what is still to be delivered, how late it arrives, what failed and who delivers.
 
-Exit status 0: both databases are in sync, but for changes in flight, which are younger than a few seconds; 1: changes are
-late, failed, paused or not delivered by anyone, or documents differ; 2: a server is out of reach.
+Exit status 0: both databases are in sync, but for changes in flight, which are younger than a few seconds; 1: changes
+are late, failed, paused or not delivered by anyone, or documents differ; 2: a server is out of reach.
 
 --json prints what docs/schemas/status.schema.json describes.
 """
