@@ -49,7 +49,7 @@ class WorkerStatus:
     @property
     def title(self) -> str:
         """The kind for a page, to be translated."""
-        return Kind(self.kind).title if self.kind in set(Kind) else self.kind
+        return Kind(self.kind).label if self.kind in set(Kind) else self.kind
 
 
 @dataclasses.dataclass

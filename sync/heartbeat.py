@@ -45,7 +45,7 @@ class Kind(StrEnum):
         return self is (Kind.PUBLISHER if lane == KAFKA else Kind.RELAY)
 
     @property
-    def title(self) -> str:
+    def label(self) -> str:
         """For a page, to be translated."""
         return TITLES[self]
 
