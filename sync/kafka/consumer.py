@@ -17,6 +17,7 @@ from sync.mongo import Unavailable
 from sync.recovering import forget_connection
 from sync.relay import LONGEST_PAUSE
 from sync.stopping import Stop
+from sync.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -94,7 +95,7 @@ class Member:
 
     def run(self) -> None:
         """Reads until `stop` is set. Raises Gap, and with `once` Unavailable too."""
-        with self.heart.beating(lambda: self.trouble or f"{self.heart.lag:,} messages behind"):
+        with self.heart.beating(lambda: self.trouble or f"{counted(self.heart.lag, 'message', 'messages')} behind"):
             self.consumer.subscribe(
                 list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )

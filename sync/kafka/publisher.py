@@ -30,6 +30,7 @@ from sync.kafka.client import Topics, Trouble, refused, settings, topic
 from sync.kafka.messages import encode, partition_of
 from sync.mongo import Unavailable
 from sync.registry import Target, published
+from sync.wording import counted
 from sync.writes import Fenced, Outcome, State, explain, halving, read_rows, to_pk
 
 # What a broker says of one message and not of its own state.
@@ -176,7 +177,8 @@ def _make_topics() -> None:
     topics.make(names, conf.KAFKA_PARTITIONS)
     for name, partitions in topics.partitions(names).items():
         if partitions < conf.KAFKA_PARTITIONS:
+            there = counted(partitions, "partition", "partitions")
             raise ImproperlyConfigured(
-                f"The topic {name} has {partitions} partitions, SYNC_KAFKA_PARTITIONS says {conf.KAFKA_PARTITIONS}. "
+                f"The topic {name} has {there}, SYNC_KAFKA_PARTITIONS says {conf.KAFKA_PARTITIONS}. "
                 "A key must not move to another partition: set what the topic was made with, or name another topic."
             )

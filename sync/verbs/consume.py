@@ -25,6 +25,7 @@ from sync import conf
 from sync.registry import KAFKA, Target, all_targets, chosen_targets
 from sync.stopping import Stop, stop_on_signals
 from sync.verbs.relay import positive
+from sync.wording import counted
 
 SUMMARY = "write into MongoDB what was published, until stopped"
 MIRROR, DEBEZIUM = "mirror", "debezium"
@@ -57,7 +58,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     except Gap as error:
         raise CommandError(str(error), returncode=1) from error
     if options["once"]:
-        out.write(f"{member.applied} messages applied, {member.buried} put aside.")
+        out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.buried} put aside.")
     return 1 if options["once"] and member.buried else 0
 
 

@@ -22,6 +22,7 @@ from sync.registry import KAFKA, published
 from sync.relay import Relay, require_read_committed
 from sync.stopping import Stop, stop_on_signals
 from sync.verbs import relay
+from sync.wording import counted
 from sync.writes import Fenced, State
 
 SUMMARY = "publish changes to Kafka, until stopped"
@@ -47,7 +48,8 @@ def run(options: dict[str, Any], out: Any) -> int:
         stop_on_signals(stop)
         with suppress(Unavailable):  # the relay says so, with its first change
             writer.connect()
-        logging.getLogger("sync").info("The publisher is at work, %d changes at a time.", publisher.batch)
+        at_a_time = counted(publisher.batch, "change", "changes")
+        logging.getLogger("sync").info("The publisher is at work, %s at a time.", at_a_time)
         publisher.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
@@ -56,5 +58,5 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _once(publisher: Relay, out: Any) -> int:
     counts = publisher.drain()
-    out.write(f"{counts[State.DELIVERED]} keys published, {counts[State.REFUSED]} refused.")
+    out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REFUSED]} refused.")
     return 1 if counts[State.REFUSED] else 0
