@@ -20,7 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, transa
 from sync import backfill
 from sync.binlog import sweep
 from sync.binlog.keys import Key
-from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction
+from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
 from sync.binlog.position import Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
@@ -44,6 +44,9 @@ KEEP = 10.0  # seconds after which a position is saved although nothing was to b
 SWEEP = 1.0  # seconds between two looks for sweeps
 WATCH = 60.0  # seconds between two looks whether the position is in danger
 LONGEST_PAUSE = 30.0
+SILENT = 3  # heartbeats in a row that do not come from the log's end
+OFFSETS = 2**32  # a heartbeat's offset has four bytes
+CREATED = "/"  # between a server's identity and the time when its log's file was begun
 PREPARED = 10_000  # keys of a prepared XA transaction that are kept; beyond, its models are backfilled instead
 
 
@@ -90,7 +93,7 @@ class Follower:
                 self._say(f"The binary log cannot be read on from here: {gap}")
                 try:
                     self._bridge()
-                except (OperationalError, InterfaceError) as error:
+                except (OperationalError, InterfaceError, pymysql.MySQLError, Gap) as error:
                     self._say(_reason(error))
             except (OperationalError, InterfaceError, pymysql.MySQLError) as error:
                 if not has_begun:
@@ -116,8 +119,9 @@ class Follower:
         position = server.position()
         tables = mirrored_tables()
         BinlogPosition.objects.using(self.using).filter(name=NAME).update(
-            server=server.identity, file=position.file, offset=position.offset, gtids=position.gtids, part=[],
-            prepared={}, unplanned={table.label: True for table in tables.values()}, saved_at=DatabaseNow(),
+            server=_log_identity(server, file_created(server, position.file)), file=position.file,
+            offset=position.offset, gtids=position.gtids, part=[], prepared={},
+            unplanned={table.label: True for table in tables.values()}, saved_at=DatabaseNow(),
         )  # fmt: skip
         logger.warning("Everything is backfilled, and followed from %s on.", position)
 
@@ -137,6 +141,7 @@ class _Session:
         self.keys: dict[Key, None] = {}
         self.rewritten: set[str] = set()
         self.has_moved = self.is_dirty = False
+        self.silent = self.created = 0
         self.flushed_at = self.next_keep = self.next_sweep = self.next_watch = 0.0
         self.reader: _ReaderThread | None = None
 
@@ -158,19 +163,35 @@ class _Session:
         row = BinlogPosition.objects.using(self.using).filter(name=NAME).first()
         if row is None:
             end = self.server.position()
-            row = BinlogPosition(
-                name=NAME, server=self.server.identity, file=end.file, offset=end.offset, gtids=end.gtids
-            )
+            row = BinlogPosition(name=NAME, file=end.file, offset=end.offset, gtids=end.gtids)
+            row.server = _log_identity(self.server, file_created(self.server, end.file))
             logger.info("Following from the end of the log, %s; what is there already is backfilled.", end)
         for label in self.labels:
             if label not in row.followed:
-                row.unplanned.setdefault(label, False)
+                row.unplanned[label] = True
         row.followed = self.labels
         # Committed before anything is planned: then all that comes before it in the log can be seen.
         self._save(row)
-        if not row.gtids and not self.server.is_mariadb and row.server != self.server.identity:
-            raise Gap("this is another server than the one whose log was read, and there are no GTIDs to go by")
+        self._recognise(row)
         return row
+
+    def _recognise(self, row: BinlogPosition) -> None:
+        """Raises Gap where the server's log is not the one that was read up to our position.
+
+        By GTIDs a log may go on at another server. But GTIDs and the names of files begin anew when a log is reset,
+        and then they may be those of other transactions: a file is the same if it was also begun at the same time.
+        """
+        server, _, created = row.server.partition(CREATED)
+        if server == self.server.identity:
+            found = file_created(self.server, row.file)
+            if created and found != int(created):
+                raise Gap(f"the log was reset, or is another server's: {row.file} is not the file that was read")
+            if self.server.size(row.file) < row.offset:
+                raise Gap(f"{row.file} ends before what was read of it")
+        elif not row.gtids and not self.server.is_mariadb:
+            raise Gap("this is another server than the one whose log was read, and there are no GTIDs to go by")
+        if self.server.lacks(row.gtids):
+            raise Gap("this server has not seen all transactions that were read")
 
     def _save(self, row: BinlogPosition) -> None:
         row.saved_at = DatabaseNow()  # type: ignore[assignment]
@@ -196,7 +217,9 @@ class _Session:
         if item is None:
             self.follower.lag = 0.0
             self._flush()
+            self._check_the_end()
             return
+        self.silent = 0
         if item.prepared:
             self._prepare(item)
         elif item.keys.is_large or self.row.part:
@@ -210,10 +233,24 @@ class _Session:
         if len(self.keys) >= CHUNK or time.monotonic() > self.flushed_at + GATHER:
             self._flush()
 
+    def _check_the_end(self) -> None:
+        """The server says that there is nothing new: its log ends there. A log that was reset does not.
+
+        After a reset MariaDB goes on to say so of the file that it has removed. Raises OperationalError then, so that
+        we connect again and look whose log this is.
+        """
+        file, offset = self.reader.log.idle_at  # type: ignore[union-attr]
+        end = self.server.end()
+        self.silent = self.silent + 1 if (file, offset) != (end[0], end[1] % OFFSETS) else 0
+        if self.silent >= SILENT:
+            raise OperationalError(2013, f"The server sends nothing after {file}:{offset}, and its log ends at {end}")
+
     def _advance(self, item: Transaction) -> None:
         if item.gtid:
             self.gtids.add(item.gtid)
         self.row.file, self.row.offset = item.file, item.offset
+        if item.created != self.created:
+            self.created, self.row.server = item.created, _log_identity(self.server, item.created)
         self.row.event_at = datetime.datetime.fromtimestamp(item.at, datetime.UTC)
         self.follower.lag = max(time.time() - item.at, 0.0)
         self.has_moved = True
@@ -345,3 +382,8 @@ class _ReaderThread(threading.Thread):
 
 def _reason(error: Exception) -> str:
     return str(error.args[-1]) if error.args else repr(error)
+
+
+def _log_identity(server: Server, created: int) -> str:
+    """Tells one server's log file from every other of the same name."""
+    return f"{server.identity}{CREATED}{created}"
