@@ -115,7 +115,8 @@ class LogReader:
         self.denied = server.denied()
         self.tables = tables
         self.labels = {name.lower(): table.label for name, table in tables.items()}
-        self.statements = Statements(server.database, tables)
+        # Whatever is done to the changes that are not delivered yet may have lost those of any model.
+        self.statements = Statements(server.database, [*tables, CHANGES])
         self.file = start.file
         self.created = 0  # when the file was begun, in seconds since 1970: no other file of this name has the same
         self.idle_at = ("", 0)  # file, offset: where the server has last said that there is nothing new
@@ -235,7 +236,9 @@ class LogReader:
             self.transaction.finished = re.sub(r"^XA \w+\s*", "", statement, flags=re.IGNORECASE).split(" ")[0]
             return True
         names = self.statements.rewritten(self._logged(event))
-        self.transaction.rewritten |= {self.labels[name] for name in names}
+        self.transaction.rewritten.update(
+            self.labels.values() if CHANGES in names else (self.labels[name] for name in names)
+        )
         return not self.is_open
 
     def _logged(self, event: QueryEvent) -> Statement:

@@ -56,7 +56,11 @@ WRITES = {
 
 
 class Token(NamedTuple):
-    """word: in capitals; "" for what is quoted, and so no keyword. name: in lower case, as tables are compared."""
+    """A part of a statement.
+
+    word: in capitals; "" for what is quoted, and so no keyword.
+    name: in lower case, as tables are compared; "" for a string, which names nothing.
+    """
 
     word: str
     name: str
@@ -100,8 +104,10 @@ class Statements:
         if words in WHOLE or any(tuple(words[: len(begin)]) == begin for begin in HARMLESS):
             return frozenset()
         if words[:2] == ["SET", "STATEMENT"]:  # MariaDB: variables for one statement
-            rest = tokens[_at_top(words, "FOR") + 1 :]
-            return self._decide(rest, statement) if 0 < len(rest) < len(tokens) else self.tables
+            at = _at_top(words, "FOR")
+            # Another sql_mode reads the statement otherwise.
+            is_clear = at + 1 < len(words) and "SQL_MODE" not in words[:at]
+            return self._decide(tokens[at + 1 :], statement) if is_clear else self.tables
         if first in ("CREATE", "ALTER", "DROP", "RENAME"):
             return self._definition(tokens, words, statement)
         if first in ("TRUNCATE", "REPAIR"):
@@ -235,15 +241,17 @@ def _tokens(statement: Statement, executes_comments: bool) -> list[Token]:
         elif executes_comments and token.text == "*" and is_next and found[at + 1].text == "/":
             skip = at + 1  # its end
         else:
-            is_quoted = token.token_type in QUOTED
-            tokens.append(Token("" if is_quoted else token.text.upper(), token.text.lower()))
+            # What is in double quotes may be a name, whatever sql_mode is said to be.
+            is_text = token.token_type in TEXTS and statement.text[token.start] != '"'
+            is_quoted = is_text or token.token_type in (TokenType.IDENTIFIER, TokenType.STRING)
+            tokens.append(Token("" if is_quoted else token.text.upper(), "" if is_text else token.text.lower()))
     if tokens and tokens[-1].word == ";":
         tokens.pop()
     return tokens
 
 
 EXECUTED = TokenType.HINT
-QUOTED = {TokenType.STRING, TokenType.IDENTIFIER, TokenType.NATIONAL_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING}
+TEXTS = {TokenType.STRING, TokenType.NATIONAL_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING}
 
 
 @functools.cache
