@@ -364,8 +364,8 @@ class _Session:
             try:
                 if sweep.work(self.using):
                     self.next_sweep = now
-            except (Unavailable, ProgrammingError) as error:  # MongoDB cannot be reached, or a table does not exist
-                logger.warning("%s; documents without rows are looked for later", _reason(error))
+            except Unavailable as error:
+                logger.warning("%s; documents without rows are looked for later", error)
                 self.next_sweep = now + LONGEST_PAUSE
         if now > self.next_watch:
             self.next_watch = now + WATCH

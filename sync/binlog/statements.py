@@ -175,7 +175,7 @@ def _object(words: list[str]) -> int | None:
     """Where it says what is created, altered, dropped or renamed; None: it is nothing that we know."""
     at = 1
     while at < len(words) and words[at] in MODIFIERS:
-        if words[at] == "DEFINER":  # = user, = 'user'@'host', = CURRENT_USER()
+        if words[at : at + 2] == ["DEFINER", "="]:  # user, = 'user'@'host', = CURRENT_USER()
             at += 3
             at += 2 if words[at : at + 1] == ["@"] else 0
             at += 2 if words[at : at + 2] == ["(", ")"] else 0

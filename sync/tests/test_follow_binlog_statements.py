@@ -127,6 +127,7 @@ def test_a_statement_that_is_not_understood_may_have_changed_everything(text: st
         "CREATE DEFINER = CURRENT_USER() FUNCTION f() RETURNS int RETURN (SELECT 1 FROM finance_account)",
         "DROP FUNCTION f",
         "CREATE SEQUENCE a",
+        "CREATE ALGORITHM=UNDEFINED DEFINER=`a`@`%` SQL SECURITY DEFINER VIEW `b` AS SELECT 1 FROM `finance_account`",
         "DROP TEMPORARY TABLE IF EXISTS finance_account",
         "DROP TABLE another.finance_account",
         "SET STATEMENT max_statement_time=1 FOR ANALYZE TABLE finance_account",
