@@ -7,8 +7,8 @@ a run.
 import os
 import random
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -93,6 +93,8 @@ class Fuzz:
         self.server = Server("default")
         self.speller = Speller(self.chance, self.server.database, self.server.is_mariadb)
         self.samples = [*REWRITING, *([*MARIADB_REWRITING] if self.server.is_mariadb else [])]
+        self.rows: Any = None
+        self.end = ("", 0)
         self.number = self.statements = self.changed = self.harmless = 0
 
     def batch(self) -> None:
@@ -120,28 +122,19 @@ class Fuzz:
     def _fill(self) -> None:
         """Brings the tables back, and rows into them, by ordinary writes."""
         names = {name for (name,) in sql("SHOW TABLES")}
+        for name in {MIRRORED, SPARE, "zt_shape"} - names:
+            sql(f"CREATE TABLE {name} LIKE zt_plain")
+        for name in {OLD, "zt_parts", "zt_other", "zt_another"} & names:
+            sql(f"DROP TABLE {name}")
         for name in (MIRRORED, SPARE):
-            if name not in names:
-                sql(f"CREATE TABLE {name} LIKE zt_plain")
-        if "zt_shape" in names and self.chance.random() < 0.3:
-            sql("DROP TABLE zt_shape")
-            sql("CREATE TABLE zt_shape LIKE zt_plain")
-        for name in (OLD, "zt_parts", "zt_other", "zt_another"):
-            sql(f"DROP TABLE IF EXISTS {name}")
-        for name in (MIRRORED, SPARE):
-            with suppress(DatabaseError):
-                sql(f"DELETE FROM {name} WHERE small = 3")
-            for _ in range(3):
-                self.number += 1
-                key = (
-                    f"{self.number:032x}"
-                    if not self.server.is_mariadb
-                    else f"00000000-0000-4000-8000-{self.number:012x}"
-                )
-                sql(
-                    f"INSERT INTO {name} (id, text, small, `integer`, big) VALUES (%s, %s, %s, %s, %s)",
-                    key, f"{name} ☃", self.chance.randrange(3), 1000 + self.number, -self.number,
-                )  # fmt: skip
+            rows = ", ".join(self._row(name) for _ in range(3))
+            sql(f"INSERT INTO {name} (id, text, small, `integer`, big) VALUES {rows}")
+        self.rows, self.end = self._rows(), self.server.end()
+
+    def _row(self, name: str) -> str:
+        self.number += 1
+        key = str(uuid.UUID(int=self.number)) if self.server.is_mariadb else f"{self.number:032x}"
+        return f"('{key}', '{name} ☃', {self.chance.randrange(3)}, {1000 + self.number}, {-self.number})"
 
     def _harmless(self) -> list[str]:
         """Some of them, with those that they need."""
@@ -161,34 +154,31 @@ class Fuzz:
     def _run(self, template: str, harmless: bool = False) -> tuple[Any, ...]:
         """Text, what it is known to have done, and where the log was before and after."""
         text = self.speller.spell(template, executes_comments=not harmless)
-        before, start = self._rows(), self.server.end()
+        rows, end = self.rows, self.end
         try:
             sql(text)
         except DatabaseError as error:
             if error.args[0] == SYNTAX:  # a spelling that the server does not read would test nothing
                 raise
+        self.rows, self.end = self._rows(), self.server.end()
         self.statements += 1
-        has_changed = before != self._rows()
-        self.changed += has_changed
+        self.changed += rows != self.rows
         self.harmless += harmless
-        return text, has_changed, harmless, start, self.server.end()
+        return text, rows != self.rows, harmless, end, self.end
 
     def _rows(self) -> Any:
         try:
-            return sorted(map(repr, sql(ROWS)))
+            return sorted(sql(ROWS))
         except DatabaseError as error:
             return str(error)
 
     def _check_the_log(self, begin: Position, done: list[tuple[Any, ...]]) -> None:
-        end = self.server.end()
         reader = LogReader(self.server, begin, mirrored_tables())
         found: list[Transaction] = []
         for item in reader:
             if item is not None:
                 found.append(item)
-            if item is not None and (item.file, item.offset) >= end:
-                break
-            if item is None and reader.idle_at >= end:
+            if (item.file, item.offset) >= self.end if item else reader.idle_at >= self.end:
                 break
         reader.close()
         for text, has_changed, harmless, before, after in done:
