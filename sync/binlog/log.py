@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -113,8 +113,8 @@ class LogReader:
     def __init__(self, server: Server, start: Position, tables: dict[str, Table]) -> None:
         # Made here, because reading has a thread of its own, and Django's connection is another's.
         self.denied = server.denied()
-        self.tables = tables
-        self.labels = {name.lower(): table.label for name, table in tables.items()}
+        self.tables = {name.lower(): table for name, table in tables.items()}
+        self.labels = {name: table.label for name, table in self.tables.items()}
         # Whatever is done to the changes that are not delivered yet may have lost those of any model.
         self.statements = Statements(server.database, [*tables, CHANGES])
         self.file = start.file
@@ -133,8 +133,8 @@ class LogReader:
             blocking=True,
             only_events=_known_events() - WITHOUT_ROWS,
             filter_non_implemented_events=False,
-            only_schemas=[server.database],
-            only_tables=[*tables, CHANGES, POSITIONS],
+            only_schemas=_Names([server.database]),
+            only_tables=_Names([*tables, CHANGES, POSITIONS]),
             slave_heartbeat=HEARTBEAT,
             enable_logging=False,
         )
@@ -261,7 +261,7 @@ class LogReader:
                 self._recorded()
 
     def _written(self, event: RowsEvent) -> None:
-        table = self.tables[event.table]
+        table = self.tables[event.table.lower()]
         try:
             self.transaction.keys.wrote(rows.keys(event, table))
         except Exception as error:
@@ -313,6 +313,16 @@ def _gap(error: pymysql.MySQLError) -> Exception:
     """What to raise for an error of the server's: itself, where it is not that the log lacks what we ask for."""
     number, text = (*error.args, "", "")[:2]
     return Gap(str(text)) if number == UNREADABLE and "same server" not in str(text) else error
+
+
+class _Names(frozenset[str]):
+    """Names of tables or databases. A server with lower_case_table_names has other capitals in its log than we."""
+
+    def __new__(cls, names: Iterable[str]) -> _Names:
+        return super().__new__(cls, map(str.lower, names))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).lower())
 
 
 def _connect(**settings: Any) -> Any:
