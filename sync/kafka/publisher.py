@@ -89,7 +89,10 @@ class Publisher:
             if error:
                 errors.append(error)
 
-        self.connect()
+        try:
+            self.connect()
+        except ImproperlyConfigured as error:  # no row's fault; the next round says it
+            raise Unavailable(str(error)) from error
         assert self.producer is not None
         producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
         try:
@@ -113,7 +116,7 @@ class Publisher:
                 self._give_up()  # after such an error librdkafka may wait for a message in vain, and not abort
                 raise ValueError(f"Kafka: {error.args[0].str()}") from error
             self._finish(producer.abort_transaction)  # says so when the reason is that we are fenced
-            raise self.trouble.unavailable(error) from error
+            raise self.trouble.unavailable(error, self.producer) from error
         except BaseException:
             self._finish(producer.abort_transaction)
             raise
@@ -147,7 +150,7 @@ class Publisher:
 
     def _finish(self, call: Callable[[float], Any]) -> None:
         """Begins, ends or aborts a transaction. What does not answer in time is repeated the next time."""
-        self.unfinished = call
+        self.unfinished, producer = call, self.producer
         try:
             call(conf.TIMEOUT)
         except KafkaException as error:
@@ -157,11 +160,11 @@ class Publisher:
                     "Another publisher has taken over, or this one stood still for too long: Kafka takes nothing from "
                     "it any more. Nothing is lost. Start it again when it shall be the one that publishes."
                 ) from error
-            if failure.txn_requires_abort() and self.producer is not None and call != self.producer.abort_transaction:
-                self._finish(self.producer.abort_transaction)
-            elif not failure.retriable() or (self.producer is not None and call == self.producer.abort_transaction):
+            if failure.txn_requires_abort() and producer is not None and call != producer.abort_transaction:
+                self._finish(producer.abort_transaction)
+            elif not failure.retriable() or (producer is not None and call == producer.abort_transaction):
                 self._give_up()
-            raise self.trouble.unavailable(failure) from error
+            raise self.trouble.unavailable(failure, producer) from error
         self.unfinished = None
 
     def _give_up(self) -> None:

@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    from sync.kafka.consumer import Gap, Member
+    from sync.kafka.consumer import Member
+    from sync.kafka.position import Gap
 
     topics, group, sink, lane = (_debezium if options["format"] == DEBEZIUM else _mirror)(options)
     stop = Stop()
@@ -56,9 +57,13 @@ def run(options: dict[str, Any], out: Any) -> int:
         member.run()
     except Gap as error:
         raise CommandError(str(error), returncode=1) from error
-    if options["once"]:
-        out.write(f"{member.applied} messages applied, {member.buried} put aside.")
-    return 1 if options["once"] and member.buried else 0
+    if not options["once"]:
+        return 0
+    left = member.left()
+    out.write(f"{member.applied} messages applied, {member.buried} put aside.")
+    for line in left:
+        out.write(line)
+    return 1 if member.buried or left else 0
 
 
 def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
@@ -97,4 +102,4 @@ def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
     database = connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]
     routes = {f"{options['prefix']}.{database}.{model._meta.db_table}": model for model in models}
     group = f"{conf.KAFKA_PREFIX}.{DEBEZIUM}.{options['prefix']}"
-    return list(routes), group, Changes(routes), f"{KAFKA}:{DEBEZIUM}"
+    return list(routes), group, Changes(routes, group), f"{KAFKA}:{DEBEZIUM}"
