@@ -267,8 +267,12 @@ class Member:
 
     def left(self) -> list[str]:
         """What is not as it should be after all was read, a line each. Raises Unavailable."""
-        known = [topic for topic in sorted(self.missing) if self.sink.knows(topic)]
-        missing = [f"The topic {topic} was read before and is missing: it was deleted or renamed." for topic in known]
+        absent = set(self.topics) - self.cluster.partitions(self.topics).keys()
+        missing = [
+            f"The topic {topic} was read before and is missing: it was deleted or renamed."
+            for topic in sorted(absent)
+            if self.sink.knows(topic)
+        ]
         return missing + self.sink.left()
 
     def _spans(self, messages: list[Message]) -> dict[Place, Span]:
