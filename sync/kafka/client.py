@@ -80,7 +80,7 @@ class Trouble(logging.Handler):
             why = self.cause or self.passing
             if not self.cause or UNVERIFIED in why:
                 why = look_at(conf.KAFKA) or why or f"no answer from {conf.KAFKA['bootstrap.servers']}"
-            if "Disconnected" in why and "SASL" not in _protocol(conf.KAFKA):
+            if "Disconnected" in why and _protocol(conf.KAFKA) == "PLAINTEXT":
                 why += '. If the broker needs a login, set "security.protocol" to SASL_PLAINTEXT or SASL_SSL'
         self.cause = self.passing = ""
         return Unavailable(f"Kafka does not serve: {without_secrets(why)}")

@@ -10,7 +10,6 @@ were refused; 2: wrong use, or a server is out of reach.
 """
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -23,6 +22,8 @@ from sync.relay import Relay, require_read_committed
 from sync.stopping import Stop, stop_on_signals
 from sync.verbs import relay
 from sync.writes import Fenced, State
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "publish changes to Kafka, until stopped"
 
@@ -45,9 +46,11 @@ def run(options: dict[str, Any], out: Any) -> int:
             writer.connect()
             return _once(publisher, out)
         stop_on_signals(stop)
-        with suppress(Unavailable):  # the relay says so, with its first change
+        try:
             writer.connect()
-        logging.getLogger("sync").info("The publisher is at work, %d changes at a time.", publisher.batch)
+            logger.info("The publisher is at work, %d changes at a time.", publisher.batch)
+        except Unavailable as error:
+            logger.error("%s. Nothing is lost; trying again with the first change.", error)
         publisher.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
