@@ -169,11 +169,11 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
     Events may come with their schema or without, and flattened to the row. Keys may be JSON, a Struct's text, or the
     bare key. One that does not say the row's key, or is in a format that is not read, is no obstacle when the row does.
     """
-    of_key, of_value = _payload(key), _payload(value)
-    if isinstance(of_value, dict) and (about := _about(of_value)):
-        return about
     assert model._meta.pk is not None
     column = model._meta.pk.column
+    of_key, of_value = _payload(key), _payload(value)
+    if isinstance(of_value, dict) and column not in of_value and (about := _about(of_value)):
+        return about
     rows = [of_value.get("after"), of_value.get("before"), of_value] if isinstance(of_value, dict) else []
     named = [row[column] for row in (of_key, *rows) if isinstance(row, dict) and row.get(column) is not None]
     if not named:
