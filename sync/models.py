@@ -236,7 +236,7 @@ class KafkaPosition(models.Model):
     cluster = models.CharField(max_length=100, help_text="The cluster's id.")
     topic_id = models.CharField(max_length=50, help_text="Another topic of the same name has another one.")
     offset = models.BigIntegerField(help_text="The next message to read.")
-    saved_at = models.DateTimeField(default=DatabaseNow)
+    read_at = models.DateTimeField(null=True, help_text="When all there was had last been read, or reading began.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["group", "topic", "partition"], name="sync_kafka_position")]

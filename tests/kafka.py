@@ -15,7 +15,16 @@ from confluent_kafka import (
     Producer,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, OffsetSpec, ResourceType
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from tests.servers import ROOT, SERVERS, Server, free_port
 
@@ -86,6 +95,16 @@ class Kafka(Server):
             done.result(20)
         while self.partitions(topic):
             time.sleep(0.05)
+
+    def configure(self, topic: str, name: str, value: str) -> None:
+        """Sets one of the topic's settings."""
+        admin = AdminClient(self._client)
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        asked = admin.incremental_alter_configs(
+            [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]
+        )
+        for done in asked.values():
+            done.result(20)
 
     def remove_before(self, topic: str, offset: int, partition: int = 0) -> None:
         """Removes the oldest messages of a partition, as retention or kafka-delete-records does."""

@@ -7,10 +7,11 @@ import os
 import socket
 import ssl
 from collections.abc import Collection, Mapping
+from datetime import timedelta
 from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic, OffsetSpec
+from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 from django.core.exceptions import ImproperlyConfigured
 
 from sync import conf
@@ -24,6 +25,7 @@ NO_ANSWER = {
     KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT_QUEUE,
     KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._WAIT_COORD,
 }  # fmt: skip
+NOBODY = "Connect to "  # begins what is said of an address where nobody listens
 UNVERIFIED = "certificate verify failed"
 LOOK = 3.0  # seconds for one look at a broker
 NO_TIME = KafkaError(KafkaError._TIMED_OUT)
@@ -79,7 +81,9 @@ class Trouble(logging.Handler):
                 client.poll(0)
             why = self.cause or self.passing
             if not self.cause or UNVERIFIED in why:
-                why = look_at(conf.KAFKA) or why or f"no answer from {conf.KAFKA['bootstrap.servers']}"
+                why = look_at(conf.KAFKA) or why
+            if not why or NOBODY in why:
+                why = f"no answer from {conf.KAFKA['bootstrap.servers']}" + (f": {why}" if why else "")
             if "Disconnected" in why and _protocol(conf.KAFKA) == "PLAINTEXT":
                 why += '. If the broker needs a login, set "security.protocol" to SASL_PLAINTEXT or SASL_SSL'
         self.cause = self.passing = ""
@@ -170,18 +174,24 @@ class Topics:
             raise self.trouble.unavailable(error, self.admin) from error
         return {name: len(found[name].partitions) for name in names if name in found and not found[name].error}
 
-    def make(self, names: Collection[str], partitions: int, config: dict[str, str] = COMPACTED) -> None:
-        """Makes those that do not exist, with as many copies as the cluster makes by default. Raises Unavailable."""
+    def make(self, names: Collection[str], partitions: int, config: dict[str, str] = COMPACTED) -> list[str]:
+        """Makes those that do not exist, with as many copies as the cluster makes by default, and says which.
+
+        Raises Unavailable.
+        """
+        made = []
         missing = set(names) - self.partitions(names).keys()
         new = [NewTopic(name, partitions, -1, config=config) for name in missing]
         for name, done in (self.admin.create_topics(new) if new else {}).items():
             try:
                 done.result(conf.TIMEOUT)
+                made.append(name)
             except TimeoutError as error:
                 raise self.trouble.unavailable(NO_TIME, self.admin) from error
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise Unavailable(f"The topic {name} cannot be made: {error.args[0].str()}") from error
+        return made
 
     def identities(self, names: Collection[str]) -> dict[str, tuple[str, str]]:
         """By topic the cluster's id and its own, which another of the same name does not share. Raises Unavailable."""
@@ -206,7 +216,21 @@ class Topics:
         """These partitions as they are now. Raises Unavailable."""
         identities = self.identities({topic for topic, _ in places})
         first, end = (self._offsets(places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
-        return {place: Log(*identities[place[0]], first[place], end[place]) for place in places}
+        kept = {topic: self._deletes_kept(topic) for topic in identities}
+        return {place: Log(*identities[place[0]], first[place], end[place], kept[place[0]]) for place in places}
+
+    def _deletes_kept(self, name: str) -> timedelta | None:
+        [asked] = self.admin.describe_configs([ConfigResource(ResourceType.TOPIC, name)]).values()
+        try:
+            config = {key: entry.value for key, entry in asked.result(conf.TIMEOUT).items()}
+        except TimeoutError as error:
+            raise self.trouble.unavailable(NO_TIME, self.admin) from error
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # it takes DescribeConfigs
+                return None
+            raise self.trouble.unavailable(error, self.admin) from error
+        is_compacted = "compact" in config["cleanup.policy"]
+        return timedelta(milliseconds=int(config["delete.retention.ms"])) if is_compacted else None
 
     def _offsets(self, places: Collection[Place], spec: OffsetSpec) -> dict[Place, int]:
         asked = self.admin.list_offsets(

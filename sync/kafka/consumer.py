@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 WATCH = 5.0  # seconds between two looks whether topics and cluster are still those that were read
+NOTE = 60.0  # seconds between two notes that all was read
 MARK = "sync"  # the metadata of offsets that we commit: what has none was committed by somebody else
 LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
 
@@ -44,6 +46,9 @@ class Sink(Protocol):
 
     def apply(self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Bury) -> None:
         """Takes a batch; whatever it cannot take is buried. Raises Moved when a span does not begin at what is kept."""
+
+    def read_all(self, places: Collection[Place]) -> None:
+        """Keeps that all there is in these partitions has been read by now."""
 
     def work(self) -> bool:
         """Does a piece of what has to be done besides; whether there may be more."""
@@ -103,7 +108,7 @@ class Member:
         self.rewound: set[Place] = set()
         self.missing: set[str] = set()  # topics that do not exist
         self.identities: dict[str, tuple[str, str]] = {}
-        self.next_watch = 0.0
+        self.next_watch = self.next_note = 0.0
         self.doubt = ""  # what Kafka has said of a position
         self.positions: dict[Place, int] = {}
         self.ended: set[Place] = set()  # partitions that are read to their end,
@@ -147,6 +152,13 @@ class Member:
             self.heart.at_work(False)
             if pause:
                 self.stop.wait(pause)
+        with suppress(Unavailable, OperationalError, InterfaceError):
+            self._keep_that_all_is_read()
+
+    def _keep_that_all_is_read(self) -> None:
+        self.next_note = time.monotonic() + NOTE
+        if self.placed and (read := self.ended.intersection(self.assigned)):
+            self.sink.read_all(read)
 
     def _is_done(self) -> bool:
         if not self.once:
@@ -194,7 +206,7 @@ class Member:
             self.rewound |= again
             self.positions = {place: position.offset for place, position in {**kept, **new}.items() if place in logs}
             self.consumer.assign([TopicPartition(*place, offset) for place, offset in self.positions.items()])
-            self.identities = {topic: log[:2] for (topic, _), log in logs.items()}
+            self.identities = {topic: (log.cluster, log.topic_id) for (topic, _), log in logs.items()}
         self.placed = True
         self.next_watch = time.monotonic() + WATCH
 
@@ -219,6 +231,8 @@ class Member:
             self.next_watch = time.monotonic() + WATCH
             if self.cluster.identities(self.identities) != self.identities:
                 self.placed = False
+            elif time.monotonic() > self.next_note:
+                self._keep_that_all_is_read()
 
     def _step(self) -> None:
         if self.placed:

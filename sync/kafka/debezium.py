@@ -18,6 +18,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
 from confluent_kafka import Message
@@ -26,7 +27,6 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from sync import backfill
 from sync.binlog import sweep
 from sync.capture import chunks, record
-from sync.clock import DatabaseNow
 from sync.kafka.messages import Poison, key_to_id
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span
 from sync.models import KafkaPosition, MirroredModel
@@ -64,7 +64,9 @@ class Changes:
         """The positions that the default database has. Raises OperationalError and InterfaceError, as all here do."""
         self.topic_ids = {topic: log.topic_id for (topic, _), log in logs.items()}
         rows = self._positions().filter(topic__in=self.topic_ids)
-        found = {(row.topic, row.partition): Position(row.cluster, row.topic_id, row.offset) for row in rows}
+        found = {
+            (row.topic, row.partition): Position(row.cluster, row.topic_id, row.offset, row.read_at) for row in rows
+        }
         return {place: position for place, position in found.items() if place in logs}
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
@@ -72,8 +74,9 @@ class Changes:
         models = {self.routes[topic] for topic, _ in lost}
         with transaction.atomic(self.using):
             for (topic, partition), position in positions.items():
-                values = {**position._asdict(), "saved_at": DatabaseNow()}
-                self._positions().update_or_create(values, group=self.group, topic=topic, partition=partition)
+                self._positions().update_or_create(
+                    position._asdict(), group=self.group, topic=topic, partition=partition
+                )
             for model in models:
                 look_at_every_row(model, self.using)
         lines = [
@@ -105,7 +108,7 @@ class Changes:
                 mine = self._positions().filter(
                     topic=topic, partition=partition, topic_id=self.topic_ids[topic], offset=first
                 )
-                if not mine.update(offset=after, saved_at=DatabaseNow()):
+                if not mine.update(offset=after):
                     raise Moved
             for model in sorted(keys, key=label):  # always in one order, so that members do not wait for each other
                 self._record(model, list(keys[model]))
@@ -115,6 +118,11 @@ class Changes:
             logger.warning(
                 "An event says that the table of %s was emptied or altered. %s", label(model), _answer(model)
             )
+
+    def read_all(self, places: Collection[Place]) -> None:
+        """Keeps that all there is in these partitions has been read by now."""
+        for topic, partition in places:
+            self._positions().filter(topic=topic, partition=partition).update(read_at=datetime.now(UTC))
 
     def work(self) -> bool:
         """Looks for documents whose rows are gone, a piece at a time."""

@@ -9,6 +9,7 @@ administers Kafka sets them.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from confluent_kafka import Message
@@ -36,20 +37,31 @@ class Gap(Exception):
 
 
 class Position(NamedTuple):
-    """The next message to read. cluster, topic_id: whose it is; empty where an earlier version did not keep it."""
+    """The next message to read. cluster, topic_id: whose it is; empty where an earlier version did not keep it.
+
+    read_at: when all there was had last been read, or reading began.
+    """
 
     cluster: str
     topic_id: str
     offset: int
+    read_at: datetime | None = None
 
 
 class Log(NamedTuple):
-    """A partition as Kafka has it now: the first offset that it has, and the one after its last."""
+    """A partition as Kafka has it now: the first offset that it has, and the one after its last.
+
+    deletes_kept: for how long a compacted topic keeps what a delete leaves; None: it is not compacted, or not known.
+    """
 
     cluster: str
     topic_id: str
     first: int
     end: int
+    deletes_kept: timedelta | None = None
+
+    def start(self, offset: int) -> Position:
+        return Position(self.cluster, self.topic_id, offset, datetime.now(UTC))
 
 
 class Loss(NamedTuple):
@@ -86,6 +98,12 @@ def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
         return Loss(
             f"{topic}/{partition} was read up to offset {position.offset} and ends at {log.end}: Kafka lost messages"
         )
+    kept, read_at = log.deletes_kept, position.read_at
+    if kept is not None and read_at and position.offset < log.end and datetime.now(UTC) - read_at > kept:
+        return Loss(
+            f"{topic} keeps deletes for {kept} (delete.retention.ms), and was last read to its end at "
+            f"{read_at:%Y-%m-%d %H:%M} UTC: deletes may have been removed before they were read"
+        )
     return None
 
 
@@ -103,7 +121,10 @@ def starts(
         if place not in rewound and (loss := lost_at(place, position, log)):
             lost[place] = loss
         if place in lost or place in rewound or position is None:
-            new[place] = Position(log.cluster, log.topic_id, log.first)
-        elif position[:2] != log[:2]:  # an earlier version kept the offset alone
-            new[place] = Position(log.cluster, log.topic_id, position.offset)
+            new[place] = log.start(log.first)
+        elif (position.cluster, position.topic_id) != (
+            log.cluster,
+            log.topic_id,
+        ):  # an earlier version kept the offset alone
+            new[place] = log.start(position.offset)
     return new, lost

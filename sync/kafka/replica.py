@@ -15,15 +15,16 @@ wins: the key's old topic is gone.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
 from bson import Int64
 from confluent_kafka import Message
 from pymongo.client_session import ClientSession
-from pymongo.collection import Collection
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -65,7 +66,7 @@ class Replica:
                     kept_id, _, partition = own.rpartition("/")
                     place = (topic, int(partition))
                     if place in logs and (place not in found or kept_id == topic_id):
-                        found[place] = Position(one.get("cluster", ""), kept_id, one["offset"])
+                        found[place] = Position(one.get("cluster", ""), kept_id, one["offset"], one.get("read_at"))
         return found
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
@@ -81,7 +82,7 @@ class Replica:
                 self._positions().insert_one(
                     {
                         "_id": self._position(topic, partition), "topic": topic, "cluster": position.cluster,
-                        "offset": Int64(position.offset),
+                        "offset": Int64(position.offset), "read_at": position.read_at,
                     }, session=session,
                 )  # fmt: skip
 
@@ -101,6 +102,12 @@ class Replica:
             f"manage.py sync consume {model._meta.model_name} --to {name} --from-beginning, and: "
             f"manage.py sync backfill {model._meta.model_name}"
         )
+
+    def read_all(self, places: Collection[Place]) -> None:
+        """Keeps that all there is in these partitions has been read by now. Raises Unavailable."""
+        with self._reachable():
+            wanted = {"_id": {"$in": [self._position(*place) for place in places]}}
+            self._positions().update_many(wanted, {"$set": {"read_at": datetime.now(UTC)}})
 
     def work(self) -> bool:
         """There is nothing besides."""
@@ -124,7 +131,7 @@ class Replica:
         with self._reachable():
             return self._positions().find_one(self._of(topic)) is not None
 
-    def _positions(self) -> Collection[dict[str, Any]]:
+    def _positions(self) -> MongoCollection[dict[str, Any]]:
         return database(self.lane)[POSITIONS]
 
     def _of(self, topic: str) -> dict[str, Any]:

@@ -307,6 +307,39 @@ def test_a_replica_does_not_go_on_behind_a_gap(kafka: Kafka, mongo: Database, ca
     assert replica(mongo, "stories_1") == rows()
 
 
+def test_a_consumer_that_was_off_for_longer_than_deletes_are_kept_says_so(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    one = story()
+    publish()
+    assert consume(*REPLICA) == 0
+    one.delete()
+    publish()
+    kafka.configure(TOPIC, "delete.retention.ms", "1")
+    assert consume(*REPLICA) == 1
+    assert "deletes may have been removed before they were read" in capsys.readouterr().out
+    mongo.stories_1.drop()
+    assert consume(*REPLICA, "--from-beginning") == 0
+    assert consume(*REPLICA) == 0, "nothing has come since"
+    assert replica(mongo, "stories_1") == rows() == {}
+
+
+def test_events_of_a_compacted_topic_are_made_up_for_in_the_same_case(kafka: Kafka, mongo: Database) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    kafka.configure(events_topic(), "cleanup.policy", "compact")
+    send(kafka, 1)
+    assert consume(*DEBEZIUM) == 0
+    send(kafka, 2)
+    assert consume(*DEBEZIUM) == 0, "deletes are kept for a day"
+    send(kafka, 3)
+    kafka.configure(events_topic(), "delete.retention.ms", "1")
+    take_recorded()
+    assert consume(*DEBEZIUM) == 1
+    assert is_looked_at_again()
+    assert take_recorded() == {1, 2, 3}
+
+
 def test_a_topic_that_was_read_and_is_missing_is_told(
     kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
 ) -> None:
