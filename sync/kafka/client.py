@@ -40,6 +40,10 @@ LIBRDKAFKA.addHandler(logging.NullHandler())
 LIBRDKAFKA.propagate = False
 
 
+class TopicMissing(Unavailable):
+    """A topic that was there is not there any more."""
+
+
 class Trouble(logging.Handler):
     """What librdkafka tells of a client in passing: why it waits is here, and not in the error that says it waited.
 
@@ -205,7 +209,7 @@ class Topics:
                 except KafkaException as error:
                     if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
                         raise
-                    raise Unavailable(f"The topic {name} is missing: it was deleted or renamed") from error
+                    raise TopicMissing(f"The topic {name} is missing: it was deleted or renamed") from error
             return found
         except TimeoutError as error:
             raise self.trouble.unavailable(NO_TIME, self.admin) from error

@@ -13,7 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
 from sync import conf
 from sync.heartbeat import CONSUMER, RelayHeart
-from sync.kafka.client import Topics, Trouble, refused, settings
+from sync.kafka.client import TopicMissing, Topics, Trouble, refused, settings
 from sync.kafka.dead import DeadLetters
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span, offset_of, place_of, starts
 from sync.mongo import Unavailable
@@ -147,7 +147,7 @@ class Member:
                     raise
                 self.placed = False
                 pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
-                self._say(str(error))
+                self._say(str(error), is_lost=isinstance(error, TopicMissing))
                 forget_connection(DEFAULT_DB_ALIAS)
             self.heart.at_work(False)
             if pause:
@@ -167,9 +167,9 @@ class Member:
             raise Unavailable(f"No such topic: {', '.join(self.topics)}")
         return self.joined and self.placed and self.ended >= set(self.assigned) and not self.sink.work()
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, trouble: str, *, is_lost: bool = False) -> None:
         if trouble and trouble != self.trouble:
-            logger.error("%s. Nothing is lost; trying again until it is back.", trouble)
+            logger.error("%s. %s until it is back.", trouble, "Waiting" if is_lost else "Nothing is lost; trying again")
         elif self.trouble and not trouble:
             logger.info("Consuming again.")
         self.trouble = trouble

@@ -177,8 +177,7 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
     Events may come with their schema or without, and flattened to the row. Keys may be JSON, a Struct's text, or the
     bare key. One that does not say the row's key, or is in a format that is not read, is no obstacle when the row does.
     """
-    assert model._meta.pk is not None
-    column = model._meta.pk.column
+    column: Any = model._meta.pk.column  # type: ignore[union-attr]  # a model has a key
     of_key, of_value = _payload(key), _payload(value)
     if isinstance(of_value, dict) and column not in of_value and (about := _about(of_value)):
         return about
@@ -186,7 +185,8 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
     named = [row[column] for row in (of_key, *rows) if isinstance(row, dict) and row.get(column) is not None]
     if not named:
         named = _bare(key, of_key, column)
-    found, problems = {}, []
+    found: dict[str, None] = {}
+    problems = []
     for one in named:
         try:
             found[_to_key(model, one)] = None

@@ -217,6 +217,25 @@ def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_st
     assert told.count("was deleted and created again") == 1, told
 
 
+def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(kafka: Kafka, mongo: Database) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1)
+    with consumer(kafka, *DEBEZIUM) as live:
+        wait_until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
+        take_recorded()
+        kafka.drop(events_topic())
+        wait_until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it says so")
+        kafka.make(events_topic())
+        send(kafka, 11)
+        wait_until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")
+        told = said(live)
+    assert live.returncode == 0
+    assert "is missing: it was deleted or renamed. Waiting until it is back" in told
+    assert "was deleted and created again" in told
+    assert "Nothing is lost" not in told
+
+
 def test_messages_that_are_removed_while_a_consumer_is_frozen_are_told_by_it(kafka: Kafka, mongo: Database) -> None:
     have_a_row()
     kafka.make(events_topic())
