@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import ssl
 from collections.abc import Collection, Mapping
@@ -63,14 +64,14 @@ class Trouble(logging.Handler):
         if error.code() in NO_ANSWER:
             self.is_away = True
         if error.code() == KafkaError._TRANSPORT:
-            self.passing = _without_place(error.str())
+            self.passing = _in_few_words(error.str())
         elif error.code() not in NO_ANSWER:
-            self.cause = _without_place(error.str())
+            self.cause = _in_few_words(error.str())
 
     def emit(self, record: logging.LogRecord) -> None:
         facility, _, text = record.getMessage().partition(" ")
         if facility == "FAIL" and not self.passing:
-            self.passing = _without_place(text.rpartition("]: ")[2])
+            self.passing = _in_few_words(text.rpartition("]: ")[2])
 
     def unavailable(self, error: KafkaException | KafkaError, client: Any = None) -> Unavailable:
         """The error to raise when Kafka does not serve; in the same words while the reason is the same.
@@ -88,14 +89,13 @@ class Trouble(logging.Handler):
                 why = look_at(conf.KAFKA) or why
             if not why or NOBODY in why:
                 why = f"no answer from {conf.KAFKA['bootstrap.servers']}" + (f": {why}" if why else "")
-            if "Disconnected" in why and _protocol(conf.KAFKA) == "PLAINTEXT":
-                why += '. If the broker needs a login, set "security.protocol" to SASL_PLAINTEXT or SASL_SSL'
         self.cause = self.passing = ""
         return Unavailable(f"Kafka does not serve: {without_secrets(why)}")
 
 
-def _without_place(text: str) -> str:
-    return text.split(" (after ")[0]
+def _in_few_words(text: str) -> str:
+    """Without the moment, and without the connection's number: the same cause has the same words."""
+    return re.sub(r"^(\S+)/(?:bootstrap|\d+): ", r"\1: ", text.split(" (after ")[0])
 
 
 def _protocol(settings: Mapping[str, Any]) -> str:
@@ -109,7 +109,8 @@ def look_at(settings: Mapping[str, Any]) -> str:
     """
     address = str(settings["bootstrap.servers"]).split(",")[0].strip().rpartition("://")[2]
     host, _, port = address.rpartition(":")
-    is_tls, context = "SSL" in _protocol(settings), ssl.create_default_context()
+    protocol = _protocol(settings)
+    is_tls, context = "SSL" in protocol, ssl.create_default_context()
     try:
         if not is_tls or settings.get("ssl.endpoint.identification.algorithm") == "none":
             context.check_hostname = False
@@ -121,11 +122,21 @@ def look_at(settings: Mapping[str, Any]) -> str:
             socket.create_connection((host.strip("[]"), int(port)), LOOK) as connection,
             context.wrap_socket(connection, server_hostname=host.strip("[]")),
         ):
-            return "" if is_tls else f'{address} speaks TLS: set "security.protocol" to SSL or SASL_SSL'
+            if not is_tls:
+                return f'{address} speaks TLS: set "security.protocol" to SSL or SASL_SSL'
+            speaks_it = True
     except ssl.SSLCertVerificationError as error:
         return f"{address}: the broker's certificate is not accepted: {error.verify_message}"
+    except (ssl.SSLError, ConnectionResetError):  # a broker without TLS has closed the connection
+        speaks_it = not is_tls
     except (OSError, ValueError):
         return ""
+    if speaks_it and "SASL" not in protocol:
+        return (
+            f"{address} takes connections and answers no request in time. If the broker needs a login, set "
+            f'"security.protocol" to SASL_{protocol}'
+        )
+    return ""
 
 
 def without_secrets(text: str) -> str:
