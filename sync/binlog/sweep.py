@@ -62,8 +62,9 @@ def work(using: str) -> bool:
         if len(ids) < CHUNK:
             sweep.delete()
         else:
-            sweep.after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
-            sweep.save(update_fields=["after"])
+            # Another process may have taken the same look, and ended it.
+            after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
+            Sweep.objects.using(using).filter(pk=sweep.pk).update(after=after)
     return True
 
 

@@ -10,7 +10,6 @@ were refused; 2: wrong use, or a server is out of reach.
 """
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -24,6 +23,8 @@ from sync.stopping import Stop, stop_on_signals
 from sync.verbs import relay
 from sync.wording import counted
 from sync.writes import Fenced, State
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "publish changes to Kafka, until stopped"
 
@@ -46,10 +47,11 @@ def run(options: dict[str, Any], out: Any) -> int:
             writer.connect()
             return _once(publisher, out)
         stop_on_signals(stop)
-        with suppress(Unavailable):  # the relay says so, with its first change
+        try:
             writer.connect()
-        at_a_time = counted(publisher.batch, "change", "changes")
-        logging.getLogger("sync").info("The publisher is at work, %s at a time.", at_a_time)
+            logger.info("The publisher is at work, %s at a time.", counted(publisher.batch, "change", "changes"))
+        except Unavailable as error:
+            logger.error("%s. Nothing is lost; trying again with the first change.", error)
         publisher.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
