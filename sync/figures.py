@@ -62,6 +62,16 @@ class Verified:
     found: int
 
 
+@dataclasses.dataclass
+class Unfinished:
+    """The newest run of verify over a model, not finished. error: why it ended; empty: it is running, or was killed."""
+
+    started_at: datetime.datetime
+    mode: str
+    compared: int
+    error: str
+
+
 def changes(using: str) -> dict[str, dict[str, Any]]:
     """By model: what of ModelStatus is counted in changes."""
     keys = Q(until="", failed=False)
@@ -148,6 +158,16 @@ def verified(using: str) -> dict[str, Verified]:
         run.model: Verified(run.finished_at, run.mode, run.compared, run.found)
         for run in finished.filter(id__in=last)
         if run.finished_at
+    }
+
+
+def unfinished(using: str) -> dict[str, Unfinished]:
+    """By model its newest run, if that is not finished: nobody is to take the one before it for the last word."""
+    runs = Verification.objects.using(using)
+    newest = runs.values("model").annotate(last=Max("id")).values("last")
+    return {
+        run.model: Unfinished(run.started_at, run.mode, run.compared, run.error)
+        for run in runs.filter(id__in=newest, finished_at__isnull=True)
     }
 
 

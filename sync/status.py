@@ -14,7 +14,7 @@ from pymongo.errors import PyMongoError
 
 from sync import figures
 from sync.failures import Failures, failures
-from sync.figures import Verified, WorkerStatus
+from sync.figures import Unfinished, Verified, WorkerStatus
 from sync.mongo import BREAKER, collection, database, reason
 from sync.registry import KAFKA, Target, all_rows, all_targets, label
 from sync.stats import WINDOW, quantile, total
@@ -67,6 +67,7 @@ class ModelStatus:
     failures: list[Failures]
     differences: int  # keys that were found different and not yet found equal
     verified: Verified | None  # None: never
+    unfinished: Unfinished | None  # a run after that
     last_delivery: datetime.datetime | None
 
     @property
@@ -181,6 +182,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
     documents, errors = _documents(count=counts is None)
     changes, reasons, states = figures.changes(using), failures(using), figures.states(using)
     verified, differences = figures.verified(using), figures.differences(using)
+    unfinished = figures.unfinished(using)
     targets = {target.label: target for target in all_targets()}
     if counts is None:
         models_here = {label(target.model): target.model for target in targets.values()}
@@ -201,6 +203,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
                 failures=reasons.get(name, []),
                 differences=differences.get(name, 0),
                 verified=verified.get(name),
+                unfinished=unfinished.get(name),
                 **changes.get(name, figures.NO_CHANGES),
             )
         )

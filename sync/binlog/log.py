@@ -338,7 +338,8 @@ def _server_id() -> int:
 
 def _known_events(of: type = BinLogEvent) -> set[type]:
     """All classes of events that the library parses."""
-    return {of}.union(*(_known_events(one) for one in of.__subclasses__()))
+    below: list[type] = of.__subclasses__()
+    return {of}.union(*(_known_events(one) for one in below))
 
 
 def _text(name: bytes | str) -> str:

@@ -214,7 +214,8 @@ def _alters_no_row(words: list[str]) -> bool:
 
 
 def _clauses(words: list[str]) -> Iterator[list[str]]:
-    depth, clause = 0, []
+    depth = 0
+    clause: list[str] = []
     for word in words:
         depth += (word == "(") - (word == ")")
         if word == "," and not depth:

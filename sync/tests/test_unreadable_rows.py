@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -193,6 +194,10 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     assert finished.finished_at is not None
     assert crashed.finished_at is None
     assert crashed.error == "the disk is full of bees"
+    _, out = sync("status")
+    assert "10 rows compared" not in out
+    assert re.search(r"zoo\.legacy: verified \(full\) .*: 11 rows compared, 1 different", out)
+    assert re.search(r"zoo\.legacy: the verify \(full\) of .* is not finished, 0 rows compared: the disk is full", out)
 
 
 def test_a_verify_that_mongodb_interrupts_says_why(rows: list[str], mongo: Database, mongod: Mongo) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sync.figures import Unfinished
 from sync.output import dumps
 from sync.registry import KAFKA
 from sync.status import WORDS, ModelStatus, Status, status
@@ -140,4 +141,12 @@ def _details(now: Status) -> list[str]:
             run, moment = model.verified, _moment(model.verified.finished_at)
             found = f"{counted(run.compared, 'row', 'rows')} compared, {run.found:,} different"
             lines.append(f"{model.model}: verified ({run.mode}) {moment}: {found}")
+        if model.unfinished:
+            lines.append(f"{model.model}: {_unfinished(model.unfinished)}")
     return lines
+
+
+def _unfinished(run: Unfinished) -> str:
+    why = run.error or "it is still running, or it was killed"
+    rows = counted(run.compared, "row", "rows")
+    return f"the verify ({run.mode}) of {_moment(run.started_at)} is not finished, {rows} compared: {why}"
