@@ -130,7 +130,7 @@ class Follower:
             offset=position.offset, gtids=position.gtids, part=[], prepared={},
             unplanned={table.label: True for table in tables.values()}, saved_at=DatabaseNow(),
         )  # fmt: skip
-        logger.warning("Everything is backfilled, and followed from %s on.", position)
+        logger.warning("Backfilling everything, and following the log from %s on.", position)
 
 
 class _Session:

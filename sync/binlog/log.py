@@ -336,10 +336,12 @@ def _server_id() -> int:
     return secrets.randbelow(2**31) + 2**31
 
 
-def _known_events(of: type = BinLogEvent) -> set[type]:
+def _known_events(of: type[BinLogEvent] = BinLogEvent) -> set[type[BinLogEvent]]:
     """All classes of events that the library parses."""
-    below: list[type] = of.__subclasses__()
-    return {of}.union(*(_known_events(one) for one in below))
+    found = {of}
+    for one in of.__subclasses__():
+        found |= _known_events(one)
+    return found
 
 
 def _text(name: bytes | str) -> str:

@@ -55,7 +55,8 @@ class Server:
             if value.upper() not in (wanted, {"ON": "1", "OFF": "0"}.get(wanted)):
                 raise ImproperlyConfigured(f"The server has {name}={value}: {self._mend(name, wanted)}")
         _, _, only, ignored = self._log_status()[:4]
-        if (only and self.database not in only.split(",")) or self.database in ignored.split(","):
+        database = self.database.lower()
+        if (only and database not in only.lower().split(",")) or database in ignored.lower().split(","):
             raise ImproperlyConfigured(
                 f"The server leaves {self.database} out of its binary log: take binlog_do_db and binlog_ignore_db "
                 "out of its configuration and restart it."
