@@ -87,10 +87,12 @@ def test_the_follower_names_the_grant_that_it_lacks_and_works_with_it(portal: Po
     mariadb.sql(statement(documented))
     follower, relay = portal.start("sync", "follow-binlog"), portal.start("sync", "relay")
     try:
-        key, insert = "5ca4bbc7a2dd94ee5816238c", "INSERT INTO finance_account (_id, account_id, `limit`, products, extra)"
+        columns, key = "_id, account_id, `limit`, products, extra", "5ca4bbc7a2dd94ee5816238c"
         with pymongo.MongoClient(portal.env["MONGODB_URI"]) as client:
             give_up = time.monotonic() + 60
-            mariadb.sql(f"USE analytics_{NAME}; {insert} VALUES ('{key}', 7, 1, '[]', '{{}}')")
+            mariadb.sql(
+                f"USE analytics_{NAME}; INSERT INTO finance_account ({columns}) VALUES ('{key}', 7, 1, '[]', '{{}}')"
+            )
             while not client[NAME].accounts.count_documents({"account_id": 7}):
                 assert time.monotonic() < give_up
                 assert follower.poll() is None
