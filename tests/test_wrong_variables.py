@@ -211,3 +211,10 @@ def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
         f"{tmp_path}/.env, line 2 is not NAME=value. Check its name, spaces and quotes.",
         "SYNC_BATCH is 'many': it must be a whole number from 1 to 100000.",
     ]
+
+
+def test_the_demos_script_tells_them_too(tmp_path: Path) -> None:
+    variables = {"VAR_DIR": str(tmp_path / "var"), "PORT": str(free_port()), "SYNC_BATCH": "abc"}
+    done = start("script/serve.py", **variables)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["SYNC_BATCH is 'abc': it must be a whole number from 1 to 100000."]
