@@ -115,6 +115,8 @@ def test_no_line_has_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyP
 
 
 def start(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program of the portal's own, with its own settings and not the tests'."""
+    variables["DJANGO_SETTINGS_MODULE"] = "analytics_site.settings"
     return subprocess.run(
         [sys.executable, *command], cwd=cwd, env=os.environ | variables, capture_output=True, text=True, check=False,
         timeout=60,
