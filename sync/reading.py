@@ -96,7 +96,7 @@ def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict
                 continue
             found = cursor.fetchall()
         rows = (
-            _finish(model.from_db(using, plan.names, values))
+            _with_notes(model.from_db(using, plan.names, values))
             for values in plan.compiler.apply_converters(found, plan.converters)
         )
         return {str(row.pk): row for row in rows}
@@ -131,7 +131,7 @@ def _names(model: type[models.Model]) -> list[tuple[str, str]]:
     return [(field.name, field.attname) for field in model._meta.concrete_fields]
 
 
-def _finish(row: Any) -> Any:
+def _with_notes(row: Any) -> Any:
     """Notes on the row what of it cannot be read, and where it has JSON's null. (MirroredModel says: nothing.)"""
     kinds = set(map(type, row.__dict__.values()))
     if Unreadable in kinds or not hasattr(row, "unreadable"):
@@ -146,7 +146,7 @@ def _finish(row: Any) -> Any:
 
 class _Instances(ModelIterable):
     def __iter__(self) -> Iterator[Any]:
-        return map(_finish, super().__iter__())
+        return map(_with_notes, super().__iter__())
 
 
 class _Query(Query):
