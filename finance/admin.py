@@ -16,7 +16,6 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
 from finance.filters import INT32, begins_with
-from finance.forms import DocumentFormField
 from finance.models import Account, Customer, Transaction
 from sync.fields import DocumentField
 
@@ -38,6 +37,7 @@ class RecordAdmin(Audited):
     """`_id` and the fields that came with the document are shown, and stay as they are."""
 
     readonly_fields = ("id", "extra")
+    formfield_overrides: ClassVar[Any] = {DocumentField: {"widget": forms.Textarea(attrs={"rows": 12, "cols": 100})}}
     list_per_page = 50
     show_full_result_count = False
     paginator = FirstPages
@@ -62,14 +62,6 @@ class RecordAdmin(Audited):
             self.message_user(request, problem % {"most": f"{MOST:,}"}, messages.ERROR)
             return None
         return super().response_action(request, queryset, *args, **kwargs)
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if isinstance(db_field, DocumentField):
-            kwargs |= {"form_class": DocumentFormField, "widget": forms.Textarea(attrs={"rows": 12, "cols": 100})}
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if isinstance(field, DocumentFormField):
-            field.empty_value = db_field.get_default()
-        return field
 
 
 @admin.register(Account)

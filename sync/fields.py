@@ -153,6 +153,14 @@ class DocumentField(models.JSONField):
             return _DECODER.decode(value)
         return super().from_db_value(value, expression, connection)
 
+    def formfield(self, **kwargs: Any) -> Any:
+        from sync.forms import DocumentFormField
+
+        field = super().formfield(**({"form_class": DocumentFormField} | kwargs))
+        if isinstance(field, DocumentFormField):
+            field.empty_value = self.get_default()
+        return field
+
     def value_to_string(self, obj: models.Model) -> Any:
         # Serializers put this into fixtures, as data: dates and int64 are to come back as what they were.
         return to_extended_json(self.value_from_object(obj))

@@ -1,0 +1,29 @@
+"""Text for people's eyes: what cannot be seen in it is written out."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+
+NAMES = {"\t": "⇥", "\n": "⏎", "\r": "␍", "\u00a0": "⍽"}
+# Controls, formats (directions, joiners, the byte order mark), surrogates, private, unassigned; line and paragraph ends.
+HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def visible(value: Any) -> str:
+    """The text of `value`, each character of it that shows nothing as a sign or as its number; so are spaces around it."""
+    text = str(value)
+    inner = text.strip(" ")
+    before = len(text) - len(text.lstrip(" ")) if inner else len(text)
+    after = len(text) - before - len(inner)
+    return "␣" * before + "".join(map(_seen, inner)) + "␣" * after
+
+
+def _seen(character: str) -> str:
+    if character.isascii() and character.isprintable():
+        return character
+    if character in NAMES:
+        return NAMES[character]
+    if unicodedata.category(character) in HIDDEN or (unicodedata.category(character) == "Zs"):
+        return f"⟨U+{ord(character):04X}⟩"
+    return character
