@@ -30,20 +30,11 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from audit.models import Entry
-from audit.visible import visible
+from audit.values import exact, visible
 
 UNWATCHED = frozenset({"last_login"})  # each login writes it, and no form does
 LINE_ENDS = re.compile(r"\r\n?")
 SHOWN = 200  # characters of a value in the message about a conflict
-
-
-def exact(value: Any) -> str:
-    """Text that is equal for two values exactly when they are: type for type, and an object's keys in their order."""
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{key!r}:{exact(item)}" for key, item in value.items()) + "}"
-    if isinstance(value, (list, tuple)):
-        return "[" + ",".join(map(exact, value)) + "]"
-    return f"{type(value).__name__} {value!r}"
 
 
 def version_of(row: Model) -> str:
@@ -64,6 +55,8 @@ class EditForm(forms.ModelForm):
         self.is_new = self.instance._state.adding
         self.stored = {field.attname: getattr(self.instance, field.attname) for field in self._columns}
         self.fit()
+        # Made before any data is read, which some widgets show from then on.
+        self.pages = {} if self.is_new else {name: self._page(self[name]) for name in self._editable}
         self.current = "" if self.is_new else self._version()
         self.initial["version"] = self.current
 
@@ -163,14 +156,13 @@ class EditForm(forms.ModelForm):
         return self.get_initial_for_field(bound.field, bound.name)
 
     def _shown(self, name: str) -> str:
-        bound = self[name]
-        page = self._page(bound)
+        bound, page = self[name], self.pages[name]
         return page.canonical(bound.field.widget.value_from_datadict(page.sent, {}, bound.html_name))
 
     def _sent(self, name: str) -> str:
         bound = self[name]
         value = bound.field.widget.value_from_datadict(self.data, self.files, bound.html_name)
-        return self._page(bound).canonical(value)
+        return self.pages[name].canonical(value)
 
     # --- conflicts --------------------------------------------------------------------------------------------------
 
@@ -214,7 +206,7 @@ class EditForm(forms.ModelForm):
         data["version"] = self.current
         for name in changed:
             if seen.get(name) == self._field_hash(name, self._sent(name)):
-                for control, values in self._page(self[name]).sent.lists():
+                for control, values in self.pages[name].sent.lists():
                     data.setlist(control, values)
         self.data = data
 

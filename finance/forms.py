@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audit.editing import EditForm, version_of
-from audit.visible import visible
+from audit.values import visible
 from finance.filters import INT32, midnight
 from finance.models import Account, Customer, Record, Transaction
 from finance.products import PRODUCTS

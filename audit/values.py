@@ -1,4 +1,4 @@
-"""Text for people's eyes: what cannot be seen in it is written out."""
+"""Values of fields, compared exactly, and as text in which everything can be seen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,15 @@ from typing import Any
 NAMES = {"\t": "⇥", "\n": "⏎", "\r": "␍", "\u00a0": "⍽"}
 # Controls, formats (directions, joiners, the byte order mark), surrogates, private, unassigned; line and paragraph ends.
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+
+
+def exact(value: Any) -> str:
+    """Text that is equal for two values exactly when they are: type for type, and an object's keys in their order."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key!r}:{exact(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(exact, value)) + "]"
+    return f"{type(value).__name__} {value!r}"
 
 
 def visible(value: Any) -> str:
