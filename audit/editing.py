@@ -34,6 +34,7 @@ from audit.values import exact, visible
 
 UNWATCHED = frozenset({"last_login"})  # each login writes it, and no form does
 LINE_ENDS = re.compile(r"\r\n?")
+DAY = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 SHOWN = 200  # characters of a value in the message about a conflict
 
 
@@ -281,8 +282,11 @@ class _Parser(HTMLParser):
             self.options.append((given.get("value", ""), "selected" in given))
         elif tag == "input" and name and "disabled" not in given and kind not in ("file", "submit", "button"):
             self.trimmed |= kind in ("email", "url")
+            value = given.get("value", "on" if kind in ("checkbox", "radio") else "")
+            if kind == "date" and not DAY.fullmatch(value):
+                value = ""  # a browser's calendar is empty then
             if kind not in ("checkbox", "radio") or "checked" in given:
-                self.sent.appendlist(name, given.get("value", "on" if kind in ("checkbox", "radio") else ""))
+                self.sent.appendlist(name, value)
             else:
                 self.sent.setlistdefault(name)
 

@@ -16,8 +16,9 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
 from finance.filters import INT32, begins_with
-from finance.models import Account, Customer, Transaction
+from finance.models import Account, Customer, Record, Transaction
 from sync.fields import DocumentField
+from sync.forms import DocumentFormField
 
 OBJECT_ID = re.compile("[0-9a-f]{24}")
 MOST = 1000  # rows that a list has pages for; a search finds the others
@@ -36,7 +37,7 @@ class FirstPages(Paginator):
 class RecordAdmin(Audited):
     """`_id` and the fields that came with the document are shown, and stay as they are."""
 
-    readonly_fields = ("id", "extra")
+    readonly_fields = ("id", "other_fields")
     formfield_overrides: ClassVar[Any] = {DocumentField: {"widget": forms.Textarea(attrs={"rows": 12, "cols": 100})}}
     list_per_page = 50
     show_full_result_count = False
@@ -53,6 +54,10 @@ class RecordAdmin(Audited):
         is_number = text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= INT32["max_value"]
         return Q(account_id=text) if is_number else Q(pk=text)
 
+    @admin.display(description=_("extra"))
+    def other_fields(self, record: Record) -> str:
+        return DocumentFormField().prepare_value(record.extra)
+
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
@@ -66,8 +71,12 @@ class RecordAdmin(Audited):
 
 @admin.register(Account)
 class AccountAdmin(RecordAdmin):
-    list_display = ("account_id", "limit", "products", "id")
+    list_display = ("account_id", "limit", "products_held", "id")
     ordering = ("account_id", "pk")  # in one direction, as the index has them
+
+    @admin.display(description=_("products"))
+    def products_held(self, account: Account) -> str:
+        return DocumentFormField().prepare_value(account.products)
 
 
 @admin.register(Customer)

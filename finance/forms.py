@@ -50,6 +50,14 @@ class RecordForm(EditForm):
     def __init__(self, data: Any = None, *, instance: Any = None) -> None:
         super().__init__(data, instance=instance)
 
+    def fits(self, name: str, kind: type) -> bool:
+        """Whether a field is an array of this kind, which its control can show. If not, it becomes a text area."""
+        value = self.stored[name]
+        fits = isinstance(value, list) and all(type(item) is kind and _is_utf8(item) for item in value)
+        if not fits:  # another program has stored it
+            self.fields[name] = self._meta.model._meta.get_field(name).formfield()
+        return fits
+
     def save(self, commit: bool = True) -> Any:
         """Saves the record; None when it is as it was, and nothing was written."""
         if self.is_new:
@@ -72,12 +80,8 @@ class AccountForm(RecordForm):
 
     def fit(self) -> None:
         super().fit()
-        products = self.stored["products"]
-        if not isinstance(products, list) or not all(isinstance(name, str) and name for name in products):
-            # Another program has stored what no boxes can show.
-            self.fields["products"] = self._meta.model._meta.get_field("products").formfield()
-        else:
-            names = dict.fromkeys([*PRODUCTS, *products])
+        if self.fits("products", str):
+            names = dict.fromkeys([*PRODUCTS, *self.stored["products"]])
             self.fields["products"].choices = [(name, visible(name)) for name in names]  # type: ignore[attr-defined]
         if not self.is_new:
             del self.fields["account_id"]
@@ -122,12 +126,17 @@ class CustomerForm(RecordForm):
             )
         }
 
+    def fit(self) -> None:
+        super().fit()
+        self.fits("accounts", int)
+
     def clean_birthdate(self) -> datetime.datetime:
         day = self.cleaned_data["birthdate"]
         stored = self.stored["birthdate"]
         if not OLDEST <= day <= datetime.datetime.now(datetime.UTC).date():
             raise forms.ValidationError(_("Enter a day from 1900 until today."))
-        return datetime.datetime.combine(day, stored.timetz()) if stored else midnight(day)  # its time is not shown
+        is_moment = isinstance(stored, datetime.datetime)  # of which the form shows the day
+        return datetime.datetime.combine(day, stored.timetz()) if is_moment else midnight(day)
 
 
 class TransactionForm(RecordForm):
@@ -163,6 +172,10 @@ class TransactionForm(RecordForm):
             dates = _dates(trades)
             self.instance.transaction_count = len(trades)
             self.instance.bucket_start_date, self.instance.bucket_end_date = min(dates), max(dates)
+
+
+def _is_utf8(item: Any) -> bool:
+    return not isinstance(item, str) or item.encode(errors="ignore").decode() == item
 
 
 def _dates(trades: list[Any]) -> list[datetime.datetime]:

@@ -170,11 +170,13 @@ class DocumentField(models.JSONField):
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
         """Refuses what cannot be kept, with the reason."""
+        from sync.limits import REFUSALS, check
+
         models.Field.validate(self, value, model_instance)
         try:
-            to_extended_json(value)
-        except (ValueError, TypeError) as error:
-            raise ValidationError(str(error)) from error
+            check(value, type(model_instance) if model_instance else None)
+        except REFUSALS as error:
+            raise ValidationError(str(error) or type(error).__name__) from error
 
     def db_type(self, connection: Any) -> str:
         return "longtext" if connection.vendor == "mysql" else "text"

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-from decimal import DecimalException
 from typing import Any
 
 from bson import json_util
-from bson.errors import BSONError
 from django import forms
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
-from sync.fields import CANONICAL, ExtendedJSONEncoder, to_extended_json
-
-WRONG = (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError, DecimalException, BSONError)
+from sync.fields import CANONICAL, ExtendedJSONEncoder
+from sync.limits import REFUSALS, check
+from sync.reading import Unreadable
 
 
 class DocumentFormField(forms.JSONField):
@@ -28,10 +26,10 @@ class DocumentFormField(forms.JSONField):
     def to_python(self, value: Any) -> Any:
         try:
             value = super().to_python(value)
-            to_extended_json(value)
+            check(value)
         except forms.ValidationError:
             raise
-        except WRONG as error:
+        except REFUSALS as error:
             reason = str(error)[:200] or type(error).__name__
             raise forms.ValidationError(_("This cannot be kept: %(reason)s"), params={"reason": reason}) from error
         if value is None:
@@ -46,11 +44,11 @@ class DocumentFormField(forms.JSONField):
 
     def prepare_value(self, value: Any) -> Any:
         """Shows also what another program has stored and this field would refuse, such as a lone surrogate."""
-        if isinstance(value, InvalidJSONInput):
-            return value
+        if isinstance(value, (InvalidJSONInput, Unreadable)):
+            return str(value)
         try:
             return json.dumps(value, ensure_ascii=False, cls=ExtendedJSONEncoder)
-        except WRONG:
+        except REFUSALS:
             return json.dumps(value, default=_as_extended_json)
 
 
