@@ -63,12 +63,6 @@ class EditForm(forms.ModelForm):
 
     def fit(self) -> None:
         """Adapts the fields to the row, before its version is made."""
-        for name, field in self.fields.items():
-            value = self.initial.get(name)
-            if type(field) in (forms.ChoiceField, forms.TypedChoiceField) and isinstance(value, str):
-                known = [str(each) for group, label in field.choices for each in _keys(group, label)]  # type: ignore
-                if value not in known:  # else the browser would choose the first one
-                    field.choices = [*field.choices, (value, visible(value))]  # type: ignore[attr-defined]
 
     # --- what was edited --------------------------------------------------------------------------------------------
 
@@ -324,8 +318,3 @@ def _with_hidden_part(value: Any, stored: Any) -> Any:
         if time.replace(microsecond=0) == value.time():
             return value.replace(microsecond=time.microsecond)
     return value
-
-
-def _keys(group: Any, label: Any) -> list[Any]:
-    """Of one entry of `choices`, which may be a group of them."""
-    return [key for key, _label in label] if isinstance(label, (list, tuple)) else [group]

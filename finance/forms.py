@@ -79,7 +79,6 @@ class AccountForm(RecordForm):
         fields = ("account_id", "limit", "products")
 
     def fit(self) -> None:
-        super().fit()
         if self.fits("products", str):
             names = dict.fromkeys([*PRODUCTS, *self.stored["products"]])
             self.fields["products"].choices = [(name, visible(name)) for name in names]  # type: ignore[attr-defined]
@@ -127,7 +126,6 @@ class CustomerForm(RecordForm):
         }
 
     def fit(self) -> None:
-        super().fit()
         self.fits("accounts", int)
 
     def clean_birthdate(self) -> datetime.datetime:
@@ -155,7 +153,6 @@ class TransactionForm(RecordForm):
         }
 
     def fit(self) -> None:
-        super().fit()
         if not self.is_new:
             del self.fields["account_id"]
 
