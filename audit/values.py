@@ -6,7 +6,7 @@ import unicodedata
 from typing import Any
 
 NAMES = {"\t": "⇥", "\n": "⏎", "\r": "␍", "\u00a0": "⍽"}
-# Controls, formats (directions, joiners, the byte order mark), surrogates, private, unassigned; line and paragraph ends.
+# Controls, formats (directions, joiners, byte order mark), surrogates, private, unassigned; line and paragraph ends.
 HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
@@ -20,7 +20,7 @@ def exact(value: Any) -> str:
 
 
 def visible(value: Any) -> str:
-    """The text of `value`, each character of it that shows nothing as a sign or as its number; so are spaces around it."""
+    """The text of `value`, each character that shows nothing as a sign or its number; spaces around it as well."""
     text = str(value)
     inner = text.strip(" ")
     before = len(text) - len(text.lstrip(" ")) if inner else len(text)

@@ -2,15 +2,13 @@
 
 What each document can hold at all is said in sync.limits; this is about what is computed with.
 
-| what | limit | because of |
-|---|---|---|
-| account numbers, limits | int32 | MySQL's INTEGER, BSON's int32 |
-| pieces of a trade | int64 | BSON; sums of them are Python's on a customer's pages, and MongoDB's beyond |
-| price, total: magnitude | below 1E+60 | sums are Decimal128 in MongoDB (up to 9.99E+6144) and decimal in Python (1E+999999): \
-pieces times price, added up over any number of trades, stays far below both, and a float draws it |
-| price, total: exponent | from -100 to 60 | written out in full in CSV and tables |
-| price, total: digits | 160 | so that magnitude and exponent meet; the data has up to 50 |
-| dates in trades | years 1 to 9999 | Python's datetime, which sorts and draws them; BSON's are wider |
+- Account numbers and limits: int32, as MySQL's INTEGER and BSON's int32.
+- Pieces of a trade: int64, as BSON.
+- Price and total: below 1E+60. MongoDB adds them up as Decimal128 (up to 9.99E+6144), Python as decimals (1E+999999),
+  and a chart draws them as floats (1.8E+308): pieces times price, over any number of trades, stays far below these.
+- Price and total: an exponent from -100 to 60 and at most 160 digits, so that CSV and tables can write them out in full.
+  The data has up to 50 digits.
+- Dates in trades: the years 1 to 9999 of Python's datetime, which sorts and draws them. BSON's dates are wider.
 """
 
 from decimal import Decimal

@@ -197,7 +197,7 @@ def test_another_type_of_number_or_order_of_keys_is_an_edit_and_is_logged(
 ) -> None:
     tiers = {"t": {"a": 1, "b": 2}}
     Customer.objects.filter(pk=anna.pk).update(tier_and_details=tiers)
-    opened(anna, "portal").save(tier_and_details='{"t": %s}' % text)
+    opened(anna, "portal").save(tier_and_details=f'{{"t": {text}}}')
     assert exact(Customer.objects.get().tier_and_details) == exact({"t": restore(json.loads(text))})
     assert Entry.objects.count() == 1
 
@@ -315,10 +315,16 @@ def test_trades_edited_beside_the_number_of_their_account_are_a_conflict(opened:
 @pytest.mark.parametrize(
     ("text", "seen"),
     [
-        ("a\r\nb", "a␍⏎b"), (" a ", "␣a␣"), ("   ", "␣␣␣"), ("a b", "a b"), ("\u200b\ufeff", "⟨U+200B⟩⟨U+FEFF⟩"),
-        ("\u202eabc", "⟨U+202E⟩abc"), ("e\u0301 \U0001f600", "e\u0301 \U0001f600"), ("\0\x7f", "⟨U+0000⟩⟨U+007F⟩"),
+        ("a\r\nb", "a␍⏎b"),
+        (" a ", "␣a␣"),
+        ("   ", "␣␣␣"),
+        ("a b", "a b"),
+        ("\u200b\ufeff", "⟨U+200B⟩⟨U+FEFF⟩"),
+        ("\u202eabc", "⟨U+202E⟩abc"),
+        ("e\u0301 \U0001f600", "e\u0301 \U0001f600"),
+        ("\0\x7f", "⟨U+0000⟩⟨U+007F⟩"),
     ],
-)  # fmt: skip
+)
 def test_what_shows_nothing_is_written_out(text: str, seen: str) -> None:
     assert visible(text) == seen
 

@@ -34,28 +34,72 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 EXAMPLES = int(os.environ.get("FORM_EXAMPLES", "500"))
 AS_MANY = settings(
-    max_examples=EXAMPLES, deadline=None, print_blob=True, database=None, phases=[Phase.generate],
+    max_examples=EXAMPLES,
+    deadline=None,
+    print_blob=True,
+    database=None,
+    phases=[Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
-)  # fmt: skip
+)
 
 # What text has that forms, browsers and people treat specially; all of Unicode besides.
 SPECIAL = st.sampled_from(
-    ["\r\n", "\r", "\n", " ", "\t", "\0", "\u00a0", "\u200b", "\u202e", "\ufeff", "e\u0301", "\u00e9", "\U0001f600",
-     "\u2028", "\x7f", "\x1b", "&", "<", '"', "'", "=1", "\ufffd", "ﬁ", "İ", "\\", "{{", "None"]
-)  # fmt: skip
+    [
+        "\r\n",
+        "\r",
+        "\n",
+        " ",
+        "\t",
+        "\0",
+        "\u00a0",
+        "\u200b",
+        "\u202e",
+        "\ufeff",
+        "e\u0301",
+        "\u00e9",
+        "\U0001f600",
+        "\u2028",
+        "\x7f",
+        "\x1b",
+        "&",
+        "<",
+        '"',
+        "'",
+        "=1",
+        "\ufffd",
+        "ﬁ",
+        "İ",
+        "\\",
+        "{{",
+        "None",
+    ]
+)
 TEXT = st.lists(SPECIAL | st.characters(codec="utf-8"), max_size=8).map("".join)
 INT32 = st.integers(-(2**31), 2**31 - 1)
 EXTENDED = st.sampled_from(
     [
-        {"$numberLong": "5"}, {"$numberInt": "5"}, {"$numberDouble": "5.0"}, {"$numberDouble": "NaN"},
-        {"$numberDouble": "-0.0"}, {"$numberDouble": "Infinity"}, {"$numberDecimal": "1.50"},
-        {"$numberDecimal": "NaN"}, {"$numberDecimal": "1E+6111"}, {"$date": "2020-01-31T01:02:03.004Z"},
-        {"$date": {"$numberLong": "-62135596800000"}}, {"$date": {"$numberLong": "999999999999999"}},
-        {"$oid": "5ca4bbc7a2dd94ee5816238c"}, {"$binary": {"base64": "AA==", "subType": "04"}},
-        {"$timestamp": {"t": 1, "i": 2}}, {"$regularExpression": {"pattern": "a", "options": "i"}},
-        {"$minKey": 1}, {"$uuid": "c8edabc3-f738-4ca3-b68d-ab92a91478a3"}, {"$undefined": True}, {"$unknown": 1},
+        {"$numberLong": "5"},
+        {"$numberInt": "5"},
+        {"$numberDouble": "5.0"},
+        {"$numberDouble": "NaN"},
+        {"$numberDouble": "-0.0"},
+        {"$numberDouble": "Infinity"},
+        {"$numberDecimal": "1.50"},
+        {"$numberDecimal": "NaN"},
+        {"$numberDecimal": "1E+6111"},
+        {"$date": "2020-01-31T01:02:03.004Z"},
+        {"$date": {"$numberLong": "-62135596800000"}},
+        {"$date": {"$numberLong": "999999999999999"}},
+        {"$oid": "5ca4bbc7a2dd94ee5816238c"},
+        {"$binary": {"base64": "AA==", "subType": "04"}},
+        {"$timestamp": {"t": 1, "i": 2}},
+        {"$regularExpression": {"pattern": "a", "options": "i"}},
+        {"$minKey": 1},
+        {"$uuid": "c8edabc3-f738-4ca3-b68d-ab92a91478a3"},
+        {"$undefined": True},
+        {"$unknown": 1},
     ]
-)  # fmt: skip
+)
 LEAF = st.none() | st.booleans() | INT32 | st.integers(-(10**25), 10**25) | st.floats(-1e308, 1e308) | TEXT | EXTENDED
 KEY = TEXT.filter(lambda key: not key.startswith("$") and "\0" not in key)
 JSON = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(KEY, inner, max_size=3))
@@ -65,8 +109,10 @@ def stored(values: Any) -> Any:
     """The text of a JSON column: with or without spaces and escapes, as different programs write it."""
     return st.builds(
         lambda value, ascii_only, separators: json.dumps(value, ensure_ascii=ascii_only, separators=separators),
-        values, st.booleans(), st.sampled_from([(", ", ": "), (",", ":"), (" ,  ", " :\n")]),
-    ) | st.sampled_from(['[1.50, 1e2, 100]', '{"b": 1, "a": 2}', "null", "[]", "{}", '"\\ud800"', "1e400"])  # fmt: skip
+        values,
+        st.booleans(),
+        st.sampled_from([(", ", ": "), (",", ":"), (" ,  ", " :\n")]),
+    ) | st.sampled_from(["[1.50, 1e2, 100]", '{"b": 1, "a": 2}', "null", "[]", "{}", '"\\ud800"', "1e400"])
 
 
 MOMENT = st.datetimes(min_value=datetime.datetime(1000, 1, 1)).map(lambda moment: moment.isoformat(" "))
@@ -77,19 +123,34 @@ TIER = st.fixed_dictionaries({"tier": LEAF, "active": LEAF, "benefits": st.lists
 COLUMNS: dict[Any, dict[str, Any]] = {
     Account: {"account_id": INT32, "limit": INT32, "products": stored(st.lists(TEXT, max_size=4) | JSON)},
     Customer: {
-        "username": TEXT, "name": TEXT, "address": TEXT, "email": TEXT, "birthdate": MOMENT,
-        "active": st.sampled_from([None, 0, 1, 2]), "accounts": stored(st.lists(INT32, max_size=3) | JSON),
+        "username": TEXT,
+        "name": TEXT,
+        "address": TEXT,
+        "email": TEXT,
+        "birthdate": MOMENT,
+        "active": st.sampled_from([None, 0, 1, 2]),
+        "accounts": stored(st.lists(INT32, max_size=3) | JSON),
         "tier_and_details": stored(st.dictionaries(KEY, TIER, max_size=2) | JSON),
     },
     Transaction: {
-        "account_id": INT32, "transaction_count": INT32, "bucket_start_date": MOMENT, "bucket_end_date": MOMENT,
+        "account_id": INT32,
+        "transaction_count": INT32,
+        "bucket_start_date": MOMENT,
+        "bucket_end_date": MOMENT,
         "transactions": stored(st.lists(TRADE, max_size=3) | JSON),
     },
     User: {
-        "first_name": TEXT, "last_name": TEXT, "address": TEXT, "username": TEXT, "role": st.sampled_from(["", "customer"]), "is_staff": st.sampled_from([0, 1, 2, -1]),
-        "password": TEXT, "date_joined": MOMENT, "email": TEXT | st.none(),
+        "first_name": TEXT,
+        "last_name": TEXT,
+        "address": TEXT,
+        "username": TEXT,
+        "role": st.sampled_from(["", "customer"]),
+        "is_staff": st.sampled_from([0, 1, 2, -1]),
+        "password": TEXT,
+        "date_joined": MOMENT,
+        "email": TEXT | st.none(),
     },
-}  # fmt: skip
+}
 ROW = st.sampled_from(list(COLUMNS)).flatmap(
     lambda model: st.tuples(
         st.just(model),
@@ -123,10 +184,13 @@ MINIMUM: dict[Any, dict[str, Any]] = {
     Account: {"account_id": 1, "limit": 1},
     Customer: {"birthdate": MOMENT_0},
     Transaction: {
-        "account_id": 1, "transaction_count": 0, "bucket_start_date": MOMENT_0, "bucket_end_date": MOMENT_0,
+        "account_id": 1,
+        "transaction_count": 0,
+        "bucket_start_date": MOMENT_0,
+        "bucket_end_date": MOMENT_0,
     },
     User: {"username": "somebody"},
-}  # fmt: skip
+}
 
 
 def store(model: Any, values: dict[str, Any]) -> Any:
