@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import datetime
 import hmac
-import re
 from collections.abc import Iterable
-from html.parser import HTMLParser
-from typing import Any, NamedTuple
+from typing import Any
 
 from django import forms
 from django.db.models import Model
@@ -29,12 +27,11 @@ from django.utils.functional import cached_property
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from audit.controls import LINE_ENDS, Controls
 from audit.models import Entry
 from audit.values import exact, visible
 
 UNWATCHED = frozenset({"last_login"})  # each login writes it, and no form does
-LINE_ENDS = re.compile(r"\r\n?")
-DAY = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 SHOWN = 200  # characters of a value in the message about a conflict
 
 
@@ -87,7 +84,7 @@ class EditForm(forms.ModelForm):
         if not commit or self.is_new:
             return super().save(commit)
         save_changes(self.instance, self.changed_fields)
-        self._save_m2m()
+        self._save_m2m()  # type: ignore[attr-defined]
         return self.instance
 
     def _is_changed(self, attname: str) -> bool:
@@ -221,83 +218,6 @@ class EditForm(forms.ModelForm):
             label = capfirst(str(self.fields[name].label or name))
             words.append(f"{label}: {visible(text)[:SHOWN] or _('nothing')}")
         return "; ".join(words) or _("what you see below, and something that this form does not show")
-
-
-class Controls(NamedTuple):
-    """The controls in a piece of HTML, and what a browser sends for them when nobody touches them.
-
-    sent: by control's name; without values for a box that is not ticked. lines: whether text may have several.
-    trimmed: whether the browser removes spaces around the text.
-    """
-
-    sent: QueryDict
-    lines: bool
-    trimmed: bool
-
-    @classmethod
-    def of(cls, html: str) -> Controls:
-        parser = _Parser()
-        parser.feed(html)
-        parser.close()
-        return cls(parser.sent, parser.lines, parser.trimmed)
-
-    def canonical(self, value: Any) -> str:
-        """Of a widget's value. Equal for two that the browser does not tell from each other."""
-        if isinstance(value, (list, tuple, set)):
-            return "[" + ",".join(sorted(map(self.canonical, value))) + "]"
-        if not isinstance(value, str):
-            return exact(value)
-        text = LINE_ENDS.sub("\n", value.replace("\0", "\ufffd"))
-        text = text if self.lines else text.replace("\n", "")
-        return exact(text.strip(" \t\f") if self.trimmed else text)
-
-
-class _Parser(HTMLParser):
-    """Finds the controls. https://html.spec.whatwg.org/#constructing-the-form-data-set"""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent = QueryDict(mutable=True)
-        self.lines = self.trimmed = False
-        self.textarea: str | None = None
-        self.text = ""
-        self.select: str | None = None
-        self.options: list[tuple[str, bool]] = []
-        self.multiple = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        given = {name: value or "" for name, value in attrs}
-        name, kind = given.get("name", ""), given.get("type", "text")
-        if tag == "textarea":
-            self.textarea, self.text, self.lines = name, "", True
-        elif tag == "select":
-            self.select, self.options, self.multiple = name, [], "multiple" in given
-        elif tag == "option" and self.select is not None:
-            self.options.append((given.get("value", ""), "selected" in given))
-        elif tag == "input" and name and "disabled" not in given and kind not in ("file", "submit", "button"):
-            self.trimmed |= kind in ("email", "url")
-            value = given.get("value", "on" if kind in ("checkbox", "radio") else "")
-            if kind == "date" and not DAY.fullmatch(value):
-                value = ""  # a browser's calendar is empty then
-            if kind not in ("checkbox", "radio") or "checked" in given:
-                self.sent.appendlist(name, value)
-            else:
-                self.sent.setlistdefault(name)
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea" and self.textarea is not None:
-            text = LINE_ENDS.sub("\n", self.text)
-            self.sent.appendlist(self.textarea, text.removeprefix("\n"))
-            self.textarea = None
-        elif tag == "select" and self.select is not None:
-            chosen = [value for value, selected in self.options if selected]
-            if not self.multiple:
-                chosen = chosen[-1:] or [value for value, _selected in self.options[:1]]
-            self.sent.setlist(self.select, chosen)
-            self.select = None
 
 
 def save_changes(row: Model, changed: list[str]) -> None:

@@ -6,7 +6,7 @@ What each document can hold at all is said in sync.limits; this is about what is
 - Pieces of a trade: int64, as BSON.
 - Price and total: below 1E+60. MongoDB adds them up as Decimal128 (up to 9.99E+6144), Python as decimals (1E+999999),
   and a chart draws them as floats (1.8E+308): pieces times price, over any number of trades, stays far below these.
-- Price and total: an exponent from -100 to 60 and at most 160 digits, so that CSV and tables can write them out in full.
+- Price and total: an exponent from -100 to 60 and at most 160 digits, so that CSV and tables can write them out.
   The data has up to 50 digits.
 - Dates in trades: the years 1 to 9999 of Python's datetime, which sorts and draws them. BSON's dates are wider.
 """
