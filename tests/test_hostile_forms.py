@@ -160,6 +160,8 @@ DOCUMENTS = [
             {"amount": -(2**31)},
             {"total": "9.99E+59", "price": "-9.99E+59"},
             {"total": "1E-99"},
+            {"total": "1E+999999999"},
+            {"price": {"$numberDecimal": "9E+6144"}},
             {"total": "0E+60"},
             {"total": "1" * 59 + "." + "1" * 100},
             {"price": {"$numberDecimal": "9.99E+59"}},
@@ -195,6 +197,7 @@ class Target(NamedTuple):
     address: str
     name: str
     form: int | None  # which of the page's forms; None for its parameters
+    weight: int = 1  # how much there is to try: the form's controls
 
 
 class Fuzz:
@@ -242,7 +245,7 @@ class Fuzz:
                     key = (_target(form, address), form.method, tuple(form.names))
                     if key not in seen and form.controls and not _leaves(form, address):
                         seen.add(key)
-                        found.append(Target(who, address, name, number))
+                        found.append(Target(who, address, name, number, len(form.names)))
         return found
 
     def try_(self, target: Target, times: int) -> None:
@@ -364,10 +367,12 @@ class _undone:
 
 
 def shares(targets: list[Target]) -> Iterator[tuple[Target, int]]:
-    """How many of all requests each target gets; each at least one."""
-    each, more = divmod(max(REQUESTS, len(targets)), len(targets))
-    for number, target in enumerate(targets):
-        yield target, each + (number < more)
+    """How many of all requests each target gets: one, and of the others by its weight."""
+    more, weights = max(REQUESTS - len(targets), 0), sum(target.weight for target in targets)
+    done = 0
+    for target in targets:
+        before, done = done, done + target.weight
+        yield target, 1 + more * done // weights - more * before // weights
 
 
 def test_no_request_makes_a_page_fail(fuzz: Fuzz, settings: Any) -> None:

@@ -151,7 +151,7 @@ COLUMNS: dict[Any, dict[str, Any]] = {
         "email": TEXT | st.none(),
     },
 }
-ROW = st.sampled_from(list(COLUMNS)).flatmap(
+ROW = st.sampled_from([Account, Customer, Transaction] * 3 + [User]).flatmap(
     lambda model: st.tuples(
         st.just(model),
         st.fixed_dictionaries(COLUMNS[model] | ({} if model is User else {"extra": stored(st.just({}) | JSON)})),
