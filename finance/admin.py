@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -79,6 +80,14 @@ class AccountAdmin(RecordAdmin):
         return DocumentFormField().prepare_value(account.products)
 
 
+class SelectByKey(AutocompleteSelect):
+    """Django's looks for whatever was sent, and fails where that is no key."""
+
+    def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
+        keys = [key for key in value if re.fullmatch("[0-9]{1,18}", str(key))]
+        return super().optgroups(name, keys, attrs)
+
+
 @admin.register(Customer)
 class CustomerAdmin(RecordAdmin):
     list_display = ("name", "username", "email", "active", "user")
@@ -87,6 +96,11 @@ class CustomerAdmin(RecordAdmin):
     autocomplete_fields = ("user",)
     ordering = ("name", "pk")
     search_help_text = format_lazy("{} {}", _("How a name, username or email begins, or an _id."), UNTIL)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_foreignkey(
+            db_field, request, **{"widget": SelectByKey(db_field, self.admin_site)} | kwargs
+        )
 
     def matching(self, text: str) -> Q:
         return Q(pk=text) if OBJECT_ID.fullmatch(text) else begins_with(text)
