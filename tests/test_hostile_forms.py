@@ -29,10 +29,11 @@ REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "600"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 LEAVES = {"account_logout", "admin:logout"}  # whoever posts there is nobody afterwards
-# Where records, people and what was done to them are shown.
-SHOWS = re.compile(
-    r"^(finance|dashboard|audit|sync|examples|profile)/(?!.*(add|delete|order|stop|act)/)|^admin/(finance|news|accounts)/"
-)
+# Where records, people and what was done to them are shown: to a customer, and to a superuser.
+SHOWS = {
+    "customer": re.compile(r"^(finance|dashboard/customer|profile)/(?!.*(add|edit|delete)/)"),
+    "superuser": re.compile(r"^(audit/$|sync/($|record)|dashboard/management/$|admin/(finance|accounts|news)/\w+/$)"),
+}
 PEOPLE = ("customer", "technical_worker", "senior_management", "superuser", "nobody")
 # What lists understand besides the fields of their forms and the links on them.
 PARAMETERS = ("page", "per_page", "sort", "after", "before", "below", "o", "p", "e", "q", "year", "all", "_facets")
@@ -210,8 +211,8 @@ class Fuzz:
         self.showing = [
             (address, who)
             for route, address in made.addresses().items()
-            for who in ("customer", "superuser")
-            if SHOWS.search(route) and not (who == "customer" and route.startswith("admin/"))
+            for who, shows in SHOWS.items()
+            if shows.search(route)
         ]
         self.sent = ""  # the last request, for the message of a failure
 
