@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import ValidationError
 from django.db import router, transaction
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
@@ -82,6 +84,12 @@ class Audited(admin.ModelAdmin):
             record(request, Act.DELETE, obj, before=snapshot(obj), secret=self.secret_fields)
         return super().log_deletions(request, queryset)  # type: ignore[arg-type]
 
-    def response_action(self, *args: Any, **kwargs: Any) -> HttpResponse | None:
+    def response_action(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse | None:
+        try:
+            for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
+                self.opts.pk.to_python(key)  # type: ignore[union-attr]
+        except ValidationError:
+            self.message_user(request, _("Nothing was done: a selected row has no valid key."), messages.ERROR)
+            return None
         with transaction.atomic():  # "delete selected" and its entries: both or neither
-            return super().response_action(*args, **kwargs)
+            return super().response_action(request, *args, **kwargs)
