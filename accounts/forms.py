@@ -21,6 +21,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import REQUESTABLE_ROLES, User
 from accounts.pictures import FORMATS, sanitise
+from audit.editing import EditForm
 
 
 class LoginForm(AllauthLoginForm):
@@ -77,7 +78,7 @@ class AddEmailForm(AllauthAddEmailForm):
         return email
 
 
-class ProfileForm(forms.ModelForm):
+class ProfileForm(EditForm):
     """What people may say about themselves."""
 
     class Meta:

@@ -7,6 +7,7 @@ from typing import cast
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.db import transaction
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,6 +17,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.forms import ProfileForm
 from accounts.models import Role, User
 from accounts.pictures import CONTENT_TYPE
+
+CONFLICT = 409
 
 
 @require_safe
@@ -41,14 +44,19 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
-    # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
-    user = get_object_or_404(User, username=request.user.get_username())
-    form = ProfileForm(request.POST or None, request.FILES or None, instance=user)
-    if request.method == "POST" and form.is_valid():
-        form.save()
-        messages.success(request, _("Your profile is saved."))
+    people = User.objects.select_for_update() if request.method == "POST" else User.objects.all()
+    with transaction.atomic():
+        # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
+        user = get_object_or_404(people, username=request.user.get_username())
+        form = ProfileForm(request.POST or None, request.FILES or None, instance=user)
+        is_saved = request.method == "POST" and form.is_valid()
+        if is_saved:
+            form.save()
+    if is_saved:
+        changed = form.changed_data
+        messages.success(request, _("Your profile is saved.") if changed else _("Nothing was changed."))
         return redirect("profile")
-    return render(request, "accounts/profile.html", {"form": form})
+    return render(request, "accounts/profile.html", {"form": form}, status=CONFLICT if form.conflict else 200)
 
 
 @require_safe

@@ -13,10 +13,12 @@ from django.db.models import Field, Model
 from django.http import HttpRequest
 
 from audit.models import Act, Entry
+from audit.values import exact
 
 SECRET = frozenset({"password"})
 HIDDEN = "***"  # what is kept of a secret: that it changed
 LONGEST = 10_000  # characters kept of one value
+DEEPEST = 20  # levels of arrays and objects kept as such: a JSON column of MariaDB has room for 31
 
 
 class Object(NamedTuple):
@@ -40,7 +42,12 @@ def snapshot(obj: Model) -> dict[str, Any]:
 
 def _plain(field: Field, obj: Model) -> Any:
     value = field.value_from_object(obj)
-    return value if value is None or isinstance(value, (bool, int, str)) else field.value_to_string(obj)
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    try:
+        return field.value_to_string(obj)
+    except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+        return exact(value)  # another program has stored what the field itself would refuse
 
 
 def record(
@@ -79,7 +86,7 @@ def _whom(by: HttpRequest | None) -> dict[str, Any]:
 
 def _difference(before: dict[str, Any], after: dict[str, Any], secret: Collection[str]) -> tuple[Any, ...]:
     """Of both sides the fields that differ."""
-    changed = [name for name in {**before, **after} if before.get(name) != after.get(name)]
+    changed = [name for name in {**before, **after} if exact(before.get(name)) != exact(after.get(name))]
     return tuple(
         {name: HIDDEN if name in secret else _short(side[name]) for name in changed if name in side}
         for side in (before, after)
@@ -87,5 +94,17 @@ def _difference(before: dict[str, Any], after: dict[str, Any], secret: Collectio
 
 
 def _short(value: Any) -> Any:
-    text = value if isinstance(value, str) else json.dumps(value, cls=DjangoJSONEncoder)
-    return value if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    """The value, if a JSON column of every database takes it; else its text. Of what is long, the beginning."""
+    try:
+        text = value if isinstance(value, str) else json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
+        text.encode()
+        json.dumps(value, cls=DjangoJSONEncoder, allow_nan=False)
+        kept = value if _depth(value) <= DEEPEST else text
+    except (ValueError, RecursionError):  # NaN, a lone surrogate
+        kept = text = exact(value).encode(errors="backslashreplace").decode()
+    return kept if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+
+
+def _depth(value: Any) -> int:
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if items is None else 1 + max(map(_depth, items), default=0)

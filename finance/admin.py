@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -16,9 +17,9 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
 from finance.filters import INT32, begins_with
-from finance.forms import DocumentFormField
-from finance.models import Account, Customer, Transaction
+from finance.models import Account, Customer, Record, Transaction
 from sync.fields import DocumentField
+from sync.forms import DocumentFormField
 
 OBJECT_ID = re.compile("[0-9a-f]{24}")
 MOST = 1000  # rows that a list has pages for; a search finds the others
@@ -37,7 +38,8 @@ class FirstPages(Paginator):
 class RecordAdmin(Audited):
     """`_id` and the fields that came with the document are shown, and stay as they are."""
 
-    readonly_fields = ("id", "extra")
+    readonly_fields = ("id", "other_fields")
+    formfield_overrides: ClassVar[Any] = {DocumentField: {"widget": forms.Textarea(attrs={"rows": 12, "cols": 100})}}
     list_per_page = 50
     show_full_result_count = False
     paginator = FirstPages
@@ -53,6 +55,10 @@ class RecordAdmin(Audited):
         is_number = text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= INT32["max_value"]
         return Q(account_id=text) if is_number else Q(pk=text)
 
+    @admin.display(description=_("extra"))
+    def other_fields(self, record: Record) -> str:
+        return DocumentFormField().prepare_value(record.extra)
+
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
@@ -63,19 +69,23 @@ class RecordAdmin(Audited):
             return None
         return super().response_action(request, queryset, *args, **kwargs)
 
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if isinstance(db_field, DocumentField):
-            kwargs |= {"form_class": DocumentFormField, "widget": forms.Textarea(attrs={"rows": 12, "cols": 100})}
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if isinstance(field, DocumentFormField):
-            field.empty_value = db_field.get_default()
-        return field
-
 
 @admin.register(Account)
 class AccountAdmin(RecordAdmin):
-    list_display = ("account_id", "limit", "products", "id")
+    list_display = ("account_id", "limit", "products_held", "id")
     ordering = ("account_id", "pk")  # in one direction, as the index has them
+
+    @admin.display(description=_("products"))
+    def products_held(self, account: Account) -> str:
+        return DocumentFormField().prepare_value(account.products)
+
+
+class SelectByKey(AutocompleteSelect):
+    """Django's looks for whatever was sent, and fails where that is no key."""
+
+    def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
+        keys = [key for key in value if re.fullmatch("[0-9]{1,18}", str(key))]
+        return super().optgroups(name, keys, attrs)
 
 
 @admin.register(Customer)
@@ -86,6 +96,11 @@ class CustomerAdmin(RecordAdmin):
     autocomplete_fields = ("user",)
     ordering = ("name", "pk")
     search_help_text = format_lazy("{} {}", _("How a name, username or email begins, or an _id."), UNTIL)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return super().formfield_for_foreignkey(
+            db_field, request, **{"widget": SelectByKey(db_field, self.admin_site)} | kwargs
+        )
 
     def matching(self, text: str) -> Q:
         return Q(pk=text) if OBJECT_ID.fullmatch(text) else begins_with(text)

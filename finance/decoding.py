@@ -10,9 +10,9 @@ from bson.errors import BSONError
 from django.db import models
 
 from sync.fields import from_extended_json
+from sync.limits import LARGEST
 from sync.models import MirroredModel
 
-LARGEST = (16 << 20) - 1024  # bytes of BSON, with room for the mirror's own field
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as the reader marks such bytes
 DEEPEST = 100  # levels; MongoDB's limit
 

@@ -7,48 +7,19 @@ import hmac
 import re
 from typing import Any
 
-from bson.errors import BSONError
 from django import forms
-from django.core import signing
-from django.core.signing import Signer
-from django.forms.fields import InvalidJSONInput
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from finance.decoding import fingerprint
+from audit.editing import EditForm, version_of
+from audit.values import visible
 from finance.filters import INT32, midnight
 from finance.models import Account, Customer, Record, Transaction
 from finance.products import PRODUCTS
-from sync.fields import to_extended_json
 
 LARGEST = 2**31 - 1
 MOST_NUMBERS = 1000
 OLDEST = datetime.date(1900, 1, 1)
-
-
-class DocumentFormField(forms.JSONField):
-    """Extended JSON in a text area. What neither database could keep exactly is told, not stored."""
-
-    empty_value: Any = None
-
-    def to_python(self, value: Any) -> Any:
-        try:
-            value = super().to_python(value)
-            to_extended_json(value)
-        except forms.ValidationError:
-            raise
-        except (ValueError, TypeError, AttributeError, LookupError, RecursionError, BSONError) as error:
-            raise forms.ValidationError(_("This cannot be kept: %(reason)s"), params={"reason": error}) from error
-        if value is None:
-            return self.empty_value
-        # A model checks no empty value, and so would take an empty array where there is to be an object.
-        if not value and self.empty_value is not None and type(value) is not type(self.empty_value):
-            raise forms.ValidationError(_("Enter %(empty)s for none."), params={"empty": self.empty_value})
-        return value
-
-    def bound_data(self, data: Any, initial: Any) -> Any:
-        return initial if self.disabled else InvalidJSONInput(data or "")  # as it was typed
 
 
 class NumbersField(forms.CharField):
@@ -71,65 +42,28 @@ class NumbersField(forms.CharField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
-class RecordForm(forms.ModelForm):
-    """A record's fields.
+class RecordForm(EditForm):
+    """A record's fields, of one that is new or of one that is edited."""
 
-    It carries the version of the row that its editor has read; when the row has another one by now, the form is not
-    valid, `conflict` is true, and it shows what has been saved meanwhile.
-    """
-
-    version = forms.CharField(widget=forms.HiddenInput, required=False, max_length=200)
+    version_required = True
 
     def __init__(self, data: Any = None, *, instance: Any = None) -> None:
-        self.conflict = False
-        self.is_new = instance is None
-        record = self._meta.model() if instance is None else instance
-        self.stored = {field.attname: getattr(record, field.attname) for field in record._meta.concrete_fields}
-        self.current = "" if self.is_new else version_of(record)
-        super().__init__(data, instance=record, initial={"version": self.current})
-        for name, field in self.fields.items():
-            if isinstance(field, DocumentFormField):
-                field.empty_value = record._meta.get_field(name).get_default()
+        super().__init__(data, instance=instance)
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or {}
-        if not self.is_new and not hmac.compare_digest(cleaned.get("version", "").encode(), self.current.encode()):
-            self.conflict = True
-            # With the version of what this message shows, saving again is a decision.
-            self.data = _with(self.data, self.current)
-            raise forms.ValidationError(
-                _(
-                    "Somebody else has changed this meanwhile. Stored is now: %(stored)s. "
-                    "Save again to replace that by what you see below."
-                ),
-                params={"stored": self._stored_in_words(cleaned)},
-            )
-        return cleaned
-
-    def _stored_in_words(self, cleaned: dict[str, Any]) -> str:
-        different = []
-        for name, field in self.fields.items():
-            if name in self.stored and cleaned.get(name) != self.stored[name]:
-                value = self.fields[name].prepare_value(self.stored[name])
-                value = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-                different.append(f"{capfirst(str(field.label or name))}: {value[:200] or _('nothing')}")
-        return "; ".join(different) or _("what you see below")
-
-    @property
-    def changed_fields(self) -> list[str]:
-        """Those of the record that are not as they were."""
-        return [name for name, value in self.stored.items() if getattr(self.instance, name) != value]
+    def fits(self, name: str, kind: type) -> bool:
+        """Whether a field is an array of this kind, which its control can show. If not, it becomes a text area."""
+        value = self.stored[name]
+        fits = isinstance(value, list) and all(type(item) is kind and _is_utf8(item) for item in value)
+        if not fits:  # another program has stored it
+            self.fields[name] = self._meta.model._meta.get_field(name).formfield()
+        return fits
 
     def save(self, commit: bool = True) -> Any:
         """Saves the record; None when it is as it was, and nothing was written."""
         if self.is_new:
             self.instance.save(force_insert=True)
             return self.instance
-        changed = self.changed_fields
-        if not changed:
-            return None
-        self.instance.save(update_fields=changed)
-        return self.instance
+        return super().save(commit) if self.changed_fields else None
 
 
 class AccountForm(RecordForm):
@@ -144,10 +78,10 @@ class AccountForm(RecordForm):
         model = Account
         fields = ("account_id", "limit", "products")
 
-    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
-        super().__init__(data, instance=instance)
-        names = dict.fromkeys([*PRODUCTS, *self.stored["products"]])
-        self.fields["products"].choices = [(name, name) for name in names]  # type: ignore[attr-defined]
+    def fit(self) -> None:
+        if self.fits("products", str):
+            names = dict.fromkeys([*PRODUCTS, *self.stored["products"]])
+            self.fields["products"].choices = [(name, visible(name)) for name in names]  # type: ignore[attr-defined]
         if not self.is_new:
             del self.fields["account_id"]
 
@@ -160,6 +94,8 @@ class AccountForm(RecordForm):
     def clean_products(self) -> list[str]:
         """In the order that the account has them; new ones after them."""
         chosen = self.cleaned_data["products"]
+        if not isinstance(self.fields["products"], forms.MultipleChoiceField):
+            return chosen
         kept = [name for name in self.stored["products"] if name in chosen]
         return kept + [name for name in chosen if name not in kept]
 
@@ -179,7 +115,6 @@ class CustomerForm(RecordForm):
     class Meta:
         model = Customer
         fields = ("username", "name", "email", "address", "birthdate", "active", "accounts", "tier_and_details")
-        field_classes = {"tier_and_details": DocumentFormField}
         widgets = {
             "address": forms.Textarea(attrs={"rows": 3}),
             "tier_and_details": forms.Textarea(attrs={"rows": 8, "class": "code", "spellcheck": "false"}),
@@ -190,14 +125,16 @@ class CustomerForm(RecordForm):
             )
         }
 
+    def fit(self) -> None:
+        self.fits("accounts", int)
+
     def clean_birthdate(self) -> datetime.datetime:
         day = self.cleaned_data["birthdate"]
         stored = self.stored["birthdate"]
-        if stored and stored.date() == day:
-            return stored  # with its time of day
         if not OLDEST <= day <= datetime.datetime.now(datetime.UTC).date():
             raise forms.ValidationError(_("Enter a day from 1900 until today."))
-        return midnight(day)
+        is_moment = isinstance(stored, datetime.datetime)  # of which the form shows the day
+        return datetime.datetime.combine(day, stored.timetz()) if is_moment else midnight(day)
 
 
 class TransactionForm(RecordForm):
@@ -206,7 +143,6 @@ class TransactionForm(RecordForm):
     class Meta:
         model = Transaction
         fields = ("account_id", "transactions")
-        field_classes = {"transactions": DocumentFormField}
         labels = {"transactions": gettext_lazy("Trades")}
         widgets = {"transactions": forms.Textarea(attrs={"rows": 16, "class": "code", "spellcheck": "false"})}
         help_texts = {
@@ -216,23 +152,32 @@ class TransactionForm(RecordForm):
             )
         }
 
-    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
-        super().__init__(data, instance=instance)
+    def fit(self) -> None:
         if not self.is_new:
             del self.fields["account_id"]
 
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean()
-        trades = cleaned.get("transactions")
-        if isinstance(trades, list) and (self.is_new or trades != self.stored["transactions"]):
-            found = [trade.get("date") for trade in trades if isinstance(trade, dict)]
-            dates = [date for date in found if isinstance(date, datetime.datetime)]
-            if not dates:
-                self.add_error("transactions", _("Enter at least one trade with a date."))
-                return cleaned
+    def clean_transactions(self) -> list[Any]:
+        trades = self.cleaned_data["transactions"]
+        if isinstance(trades, list) and not _dates(trades):  # what is no list, the model refuses
+            raise forms.ValidationError(_("Enter at least one trade with a date."))
+        return trades
+
+    def _post_clean(self) -> None:
+        super()._post_clean()
+        if "transactions" in self.cleaned_data:
+            trades = self.cleaned_data["transactions"]
+            dates = _dates(trades)
             self.instance.transaction_count = len(trades)
             self.instance.bucket_start_date, self.instance.bucket_end_date = min(dates), max(dates)
-        return cleaned
+
+
+def _is_utf8(item: Any) -> bool:
+    return not isinstance(item, str) or item.encode(errors="ignore").decode() == item
+
+
+def _dates(trades: list[Any]) -> list[datetime.datetime]:
+    found = [trade.get("date") for trade in trades if isinstance(trade, dict)]
+    return [date for date in found if isinstance(date, datetime.datetime)]
 
 
 class DeleteForm(forms.Form):
@@ -261,9 +206,3 @@ def _with(data: Any, version: str) -> Any:
     data = data.copy()
     data["version"] = version
     return data
-
-
-def version_of(record: Record) -> str:
-    """What an editor has read, as a signed hash of the whole row."""
-    salt = f"finance.{record._meta.model_name}"
-    return Signer(salt=salt).signature(signing.b64_encode(fingerprint(record)).decode())

@@ -4,9 +4,11 @@ import datetime
 from decimal import Decimal, InvalidOperation
 from typing import Any
 
-from bson import DatetimeMS, Decimal128, Int64
+from bson import Decimal128, Int64
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext as _
+
+from finance.limits import is_amount
 
 INT32 = range(-(2**31), 2**31)
 
@@ -41,7 +43,14 @@ def trades(value: Any) -> None:
         for name, valid in TRADE.items():
             if name in trade and not valid(trade[name]):
                 raise ValidationError(
-                    _("Trade %(number)s: %(name)s is of a wrong type."), params={"number": number, "name": name}
+                    _("Trade %(number)s: %(name)s is of a wrong type."),
+                    params={"number": number, "name": name},
+                )
+        for name in ("price", "total"):
+            if name in trade and not is_amount(_number(trade[name])):
+                raise ValidationError(
+                    _("Trade %(number)s: %(name)s is too large to compute with, or has too many digits."),
+                    params={"number": number, "name": name},
                 )
 
 
@@ -50,7 +59,7 @@ def _is_text(value: Any) -> bool:
 
 
 def _is_date(value: Any) -> bool:
-    return isinstance(value, (datetime.datetime, DatetimeMS))
+    return isinstance(value, datetime.datetime)
 
 
 def _is_whole(value: Any) -> bool:
@@ -60,9 +69,13 @@ def _is_whole(value: Any) -> bool:
 def _is_number(value: Any) -> bool:
     """Text in the data, because it has up to 50 digits; Decimal128 would do for shorter ones."""
     try:
-        return isinstance(value, Decimal128) or (isinstance(value, str) and Decimal(value).is_finite())
+        return isinstance(value, Decimal128) or (isinstance(value, str) and _number(value).is_finite())
     except InvalidOperation:
         return False
+
+
+def _number(value: Any) -> Decimal:
+    return value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
 
 
 TRADE = {

@@ -153,6 +153,14 @@ class DocumentField(models.JSONField):
             return _DECODER.decode(value)
         return super().from_db_value(value, expression, connection)
 
+    def formfield(self, **kwargs: Any) -> Any:
+        from sync.forms import DocumentFormField
+
+        field = super().formfield(**({"form_class": DocumentFormField} | kwargs))
+        if isinstance(field, DocumentFormField):
+            field.empty_value = self.get_default()
+        return field
+
     def value_to_string(self, obj: models.Model) -> Any:
         # Serializers put this into fixtures, as data: dates and int64 are to come back as what they were.
         return to_extended_json(self.value_from_object(obj))
@@ -162,11 +170,13 @@ class DocumentField(models.JSONField):
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
         """Refuses what cannot be kept, with the reason."""
+        from sync.limits import REFUSALS, check
+
         models.Field.validate(self, value, model_instance)
         try:
-            to_extended_json(value)
-        except (ValueError, TypeError) as error:
-            raise ValidationError(str(error)) from error
+            check(value, type(model_instance) if model_instance else None)
+        except REFUSALS as error:
+            raise ValidationError(str(error) or type(error).__name__) from error
 
     def db_type(self, connection: Any) -> str:
         return "longtext" if connection.vendor == "mysql" else "text"

@@ -7,11 +7,12 @@ import datetime
 from django.contrib import admin
 from django.utils.translation import gettext_lazy as _
 
+from audit.admin import Audited
 from examples.news.models import Story
 
 
 @admin.register(Story)
-class StoryAdmin(admin.ModelAdmin):
+class StoryAdmin(Audited):
     list_display = ("title", "status", "media", "diggs", "comments", "submitted_at")
     list_filter = ("status", "media")
     search_fields = ("title", "description", "=story_id", "=key")

@@ -1,0 +1,8 @@
+"""How pages write what was stored."""
+
+from django import template
+
+from audit import values
+
+register = template.Library()
+register.filter("visible", values.visible)
