@@ -5,18 +5,23 @@ from __future__ import annotations
 import functools
 import os
 import re
+import ssl
 import threading
 import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import pymongo
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from django.conf import settings
+from pymongo import _csot
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, NotPrimaryError, OperationFailure, PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
@@ -29,12 +34,111 @@ CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
-UNAUTHORIZED = 13
 CLOCK_AGE = 60.0  # seconds after which the server's clock is asked for again
+RETRY = 1.0  # seconds between two tries to make a client
+
+TLS_FILES = {
+    "tlsCAFile": "certificates of CAs in PEM",
+    "tlsCRLFile": "a revocation list in PEM",
+    "tlsCertificateKeyFile": "a certificate and its private key in PEM",
+}
+
+UNAUTHORIZED, DISK_FULL, ATLAS, WRITES_BLOCKED = 13, 14031, 8000, 371
+NOT_PRIMARY = {10107, 10058, 11602, 13435, 13436, 189}
+SHUTDOWN = {91, 11600}
+NO_TIME = {24, 46, 50, 89, 262}
+# What MongoDB may say of each document of a bulk although none of them is to blame.
+SERVERS_FAULT = {DISK_FULL, ATLAS, WRITES_BLOCKED, UNAUTHORIZED, 6, 7, 112, 9001} | NOT_PRIMARY | SHUTDOWN | NO_TIME
+
+NO_DNS = "MongoDB cannot be reached: DNS does not answer, so its servers are unknown; check DNS"
+# How the driver words what keeps it from a server, and the line for it: the cause, and what to check. The first pattern
+# found counts. {0} is what the pattern's group found, {host} the server.
+CAUSES = [
+    (r"No verified subject name", "MongoDB refuses the login: MONGODB-X509 needs tls=true and tlsCertificateKeyFile"),
+    (r"Authentication failed|bad auth", "MongoDB refuses the login: wrong user, password or authSource"),
+    (
+        r"mechanism '?([\w-]+)'? ?(?:which )?is not (?:enabled|supported)|nsupported.*mechanism:? '?([\w-]+)",
+        "MongoDB does not offer the login mechanism {0}: check authMechanism in its address",
+    ),
+    (r"certificate has expired", "MongoDB's certificate has expired ({host}): renew it, or the CA in tlsCAFile"),
+    (
+        r"certificate is not yet valid",
+        "MongoDB's certificate is not valid yet ({host}): check the clocks of both machines",
+    ),
+    (
+        r"mismatch, certificate is not valid for '(.*?)'",
+        "MongoDB's certificate is not for {0}: use a host name that it contains, or renew it",
+    ),
+    (
+        r"certificate verify failed: (.*?)(?: \(_ssl|$)",
+        "MongoDB's certificate is not trusted ({host}, {0}): check tlsCAFile in its address",
+    ),
+    (
+        r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)",
+        "MongoDB refuses this client's certificate ({host}, {0}): check tlsCertificateKeyFile in its address",
+    ),
+    (
+        r"(ALERT_PROTOCOL_VERSION|HANDSHAKE_FAILURE|UNSUPPORTED_PROTOCOL|\w+_TOO_SMALL|NO_\w*CIPHER\w*)",
+        "MongoDB and this client have no TLS version or cipher in common ({host}, {0})",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER|PACKET_LENGTH|HTTP_REQUEST",
+        "MongoDB's address leads to a port without TLS ({host}): check the port, and tls in the address",
+    ),
+    (
+        r"\[SSL|SSL handshake failed",
+        "MongoDB ends the TLS handshake ({host}): the port may have no TLS, or require a client's certificate; "
+        "check the port, tls and tlsCertificateKeyFile",
+    ),
+    (
+        r"Name or service not known|nodename nor servname|No address associated|name resolution|getaddrinfo failed",
+        "MongoDB's host name cannot be resolved ({host}): check the address and DNS",
+    ),
+    (
+        r"DNS query name does not exist: (\S+?)\.?$|does not contain an answer to the question: (\S+?)\.? IN",
+        "MongoDB's address has no DNS record {0}: check the host name after mongodb+srv://",
+    ),
+    (
+        r"resolution lifetime expired|nameservers failed|resolv\.conf",
+        NO_DNS,
+    ),
+    (
+        r'for replica set name "(?!None")(.*?)"',
+        'MongoDB has no replica set "{0}" there: check the hosts, and replicaSet in the address',
+    ),
+    (
+        r"No primary|match selector",
+        "MongoDB has no primary now: an election is under way, or most of its members are unreachable",
+    ),
+    (r"requires at least .*?\((.*?)\)", "MongoDB is too old: this client needs {0} or newer"),
+    (r"reports wire version|only supports wire versions", "MongoDB is too new for this client: upgrade PyMongo"),
+    (
+        r"connection closed|Connection reset|Broken pipe",
+        "MongoDB does not answer: {host} closed the connection; it may be restarting, or require TLS (tls=true) or a "
+        "client's certificate, or a proxy in between has no server",
+    ),
+    (r"Connection refused", "MongoDB does not answer: {host} refuses connections; check that it runs there"),
+    (
+        r"(No route to host|Network is unreachable|Host is down)",
+        "MongoDB does not answer: {0} ({host}); check the network, firewalls and the address",
+    ),
+    (
+        r"response id|opcode|[Mm]essage length|OP_MSG|flagBits",
+        "MongoDB's address leads to another kind of server: check host, port and tls",
+    ),
+    (
+        r"found yet|No servers|No mongos|timed? ?out",
+        "MongoDB does not answer in time{at}: check that it runs, its address, and firewalls",
+    ),
+]
 
 
 class Unavailable(Exception):
-    """MongoDB cannot serve now: away, without a primary, or refusing us. Says why in one line."""
+    """MongoDB cannot serve now: unreachable, without a primary, or refusing us. Says why in one line."""
+
+
+class NoClient(ConnectionFailure):
+    """This process has no client of a server: its address, or a file named there, cannot be used. Says why."""
 
 
 def uri(lane: str = "") -> str:
@@ -42,47 +146,228 @@ def uri(lane: str = "") -> str:
     return conf.TARGETS[lane] if lane else settings.MONGODB_URI
 
 
+def addresses() -> dict[str, str]:
+    """Every address in the settings, by lane."""
+    return {"": settings.MONGODB_URI} | conf.TARGETS
+
+
+def setting(lane: str) -> str:
+    """The setting that has a lane's address."""
+    return f"SYNC_TARGETS[{lane!r}]" if lane else "MONGODB_URI"
+
+
+@dataclass
+class Made:
+    """A client, its collections, and the state of the files that it has read."""
+
+    client: pymongo.MongoClient[dict[str, Any]]
+    files: dict[str, Any]
+    collections: dict[Target, Collection[dict[str, Any]]] = field(default_factory=dict)
+
+
+class Connector:
+    """This process's client of one server: made at its first use, and again as long as it could not be made.
+
+    Making it is not bounded, because a mongodb+srv:// address is looked up meanwhile, and DNS may not answer. So a
+    thread does it, and callers wait no longer than their `pymongo.timeout`. The driver reads certificates once; when
+    their files change, another client is made.
+    """
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.lock = threading.Lock()
+        self.made: Made | None = None
+        self.thread: threading.Thread | None = None
+        self.next_try = float("-inf")
+        self.problem = NO_DNS  # until there is an answer
+
+    def get(self) -> Made:
+        """Raises NoClient."""
+        made = self.made
+        if made is None or made.files != _states(made.files):
+            self._make()
+            made = self.made
+        if made is None:
+            raise NoClient(self.problem)
+        return made
+
+    def _make(self) -> None:
+        with self.lock:
+            if self.thread is None or not self.thread.is_alive():
+                if time.monotonic() < self.next_try:
+                    return
+                self.next_try = time.monotonic() + RETRY
+                self.thread = threading.Thread(target=self._connect, name="connect to MongoDB", daemon=True)
+                self.thread.start()
+            thread = self.thread
+        thread.join(max(_csot.clamp_remaining(conf.TIMEOUT), 0.0))
+
+    def _connect(self) -> None:
+        try:
+            address = uri(self.lane)
+            files = _states(tls_files(address).values())
+            timeout = int(conf.TIMEOUT * 1000)
+            client = connect(
+                address,
+                setting(self.lane),
+                appname="sync",
+                connectTimeoutMS=2000,
+                serverSelectionTimeoutMS=timeout,
+                socketTimeoutMS=timeout,
+            )
+        except PyMongoError as error:
+            self.problem = reason(error)  # a client with the certificates of before stays in use
+        else:
+            self.made = Made(client, files)
+
+
+def connect(address: str, name: str, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
+    """A client, which looks up a mongodb+srv:// address at once and connects in the background. Raises NoClient.
+
+    name: how messages call the address.
+    """
+    if problem := file_problem(address):
+        raise NoClient(f"MongoDB cannot be reached: in {name}, {problem}")
+    try:
+        return pymongo.MongoClient(address, **options)
+    except (PyMongoError, OSError, ValueError, TypeError) as error:
+        raise NoClient(_cause(str(error)) or f"MongoDB cannot be reached: {name} cannot be used ({error})") from error
+
+
+def tls_files(address: str) -> dict[str, str]:
+    """The certificate files that an address names, by option."""
+    options = {name.lower(): value for name, value in parse_qsl(address.partition("?")[2])}
+    return {name: options[name.lower()] for name in TLS_FILES if name.lower() in options}
+
+
+def without_files(address: str) -> str:
+    """The same address, without the options that name files."""
+    start, mark, options = address.partition("?")
+    names = {name.lower() for name in TLS_FILES}
+    kept = [option for option in options.split("&") if option.partition("=")[0].lower() not in names]
+    return start + mark + "&".join(kept)
+
+
+def file_problem(address: str) -> str:
+    """Which of the certificate files that an address names cannot be used, and why; empty when all can."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for option, path in tls_files(address).items():
+        try:
+            with open(path, "rb"):
+                pass
+            if option == "tlsCertificateKeyFile":
+                password = dict(parse_qsl(address.partition("?")[2])).get("tlsCertificateKeyFilePassword", "")
+                context.load_cert_chain(path, password=password)  # without one, OpenSSL would ask the terminal
+            else:
+                context.load_verify_locations(path)
+        except ssl.SSLError:
+            return f"the file {path} ({option}) does not hold {TLS_FILES[option]}"
+        except (OSError, ValueError) as error:
+            return (
+                f"the file {path} ({option}) cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+            )
+    return ""
+
+
+def _states(paths: Iterable[str]) -> dict[str, Any]:
+    """What changes when a file is written anew; None for a file that is missing."""
+    states: dict[str, Any] = {}
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError):
+            states[path] = None
+        else:
+            states[path] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return states
+
+
 @functools.cache
+def connector(lane: str = "") -> Connector:
+    """This process's connector to that server."""
+    return Connector(lane)
+
+
 def client(lane: str = "") -> pymongo.MongoClient[dict[str, Any]]:
-    """This process's client, made at its first use. It connects by itself and comes back after failures."""
-    return pymongo.MongoClient(
-        uri(lane),
-        appname="sync",
-        connectTimeoutMS=2000,
-        serverSelectionTimeoutMS=int(conf.TIMEOUT * 1000),
-        socketTimeoutMS=int(conf.TIMEOUT * 1000),
-    )
+    """This process's client. It connects by itself and comes back after failures. Raises NoClient, in bounded time."""
+    return connector(lane).get().client
 
 
 def database(lane: str = "") -> Database[dict[str, Any]]:
-    """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them."""
-    return client(lane).get_default_database(
+    """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them.
+
+    Raises NoClient, in bounded time.
+    """
+    return _database(client(lane))
+
+
+def _database(client: pymongo.MongoClient[dict[str, Any]]) -> Database[dict[str, Any]]:
+    return client.get_default_database(
         codec_options=CODEC_OPTIONS,
         write_concern=WriteConcern("majority"),
         read_preference=pymongo.ReadPreference.PRIMARY,
     )
 
 
-@functools.cache
 def collection(target: Target) -> Collection[dict[str, Any]]:
-    """The collection that a target names."""
-    return database(target.lane)[target.place]
+    """The collection that a target names. Raises NoClient, in bounded time."""
+    made = connector(target.lane).get()
+    if target not in made.collections:
+        made.collections[target] = _database(made.client)[target.place]
+    return made.collections[target]
 
 
 def reason(error: PyMongoError) -> str:
     """Why MongoDB failed, in one line without topology dumps, and the same line as long as the cause is the same."""
-    text = str(error)
-    if "Authentication failed" in text:  # by itself, or as the cause why there is no connection
-        return "MongoDB refuses the login: wrong user, password or authSource"
-    if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
-        return "MongoDB: " + re.sub(r" command { *(\w+).*", r" \1", text, flags=re.DOTALL)
-    if (error.timeout or isinstance(error, ConnectionFailure)) and not isinstance(error, OperationFailure):
-        first = text.split(",")[0].split("(")[0].strip()
-        return f"MongoDB does not answer: {first}"
+    if isinstance(error, NoClient):
+        return str(error)
+    text = re.split(r", full error|, Timeout: |, remaining timeout", str(error))[0]
     if isinstance(error, BulkWriteError):
-        concern = (error.details or {}).get("writeConcernErrors") or [{}]
+        details = error.details or {}
+        for problem in details.get("writeErrors", []):
+            return words(problem["code"], problem["errmsg"])
+        concern = details.get("writeConcernErrors") or [{}]
         return f"MongoDB has not confirmed a write: {concern[0].get('errmsg', error)}"
-    return f"MongoDB: {text}".split(", full error")[0].splitlines()[0].rstrip(".")
+    if isinstance(error, OperationFailure):
+        return words(error.code, text)
+    if isinstance(error, NotPrimaryError):
+        return words(dict(error.details or {}).get("code"), text)
+    if cause := _cause(text):
+        return cause
+    if error.timeout or isinstance(error, ConnectionFailure):
+        return f"MongoDB does not answer: {text.split('(')[0].strip()}"
+    return f"MongoDB: {text.splitlines()[0].rstrip('.')}"
+
+
+def words(code: int | None, text: str) -> str:
+    """One line for what the server itself has said, by its error code."""
+    if code == UNAUTHORIZED:
+        right = re.sub(r" command {? *(\w+).*", r" \1", text, flags=re.DOTALL)
+        return f"MongoDB: {right}"
+    if code == DISK_FULL or "No space left" in text:
+        return "MongoDB's disk is full: free or add space there"
+    if code == WRITES_BLOCKED:
+        return "MongoDB takes no writes: an administrator has blocked them (setUserWriteBlockMode)"
+    if code in SHUTDOWN:
+        return "MongoDB is shutting down or restarting"
+    if code in NOT_PRIMARY:
+        return "MongoDB takes no writes there: the primary has changed, or there is none"
+    if code in NO_TIME:
+        return "MongoDB does not answer in time: check its load"
+    if code == ATLAS:
+        return _cause(text) or f"MongoDB Atlas refuses: {text.rstrip('.')}; check the cluster's quota and rights"
+    return _cause(text) or f"MongoDB: {text.splitlines()[0].rstrip('.')}"
+
+
+def _cause(text: str) -> str:
+    """The line of the first of CAUSES that is in `text`; empty when none is."""
+    host = re.search(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text)
+    where = next(filter(None, host.groups()), "") if host else ""
+    for pattern, line in CAUSES:
+        if found := re.search(pattern, text, re.MULTILINE):
+            group = next(filter(None, found.groups()), "")
+            return line.format(group, host=where or "unknown host", at=f" ({where})" if where else "")
+    return ""
 
 
 class ServerClock:
@@ -151,7 +436,7 @@ BREAKER = Breaker()
 
 def forget_clients() -> None:
     """The next use makes a new client: after a fork, which a client's sockets and threads do not survive."""
-    for cached in (client, collection, clock):
+    for cached in (connector, clock):
         cached.cache_clear()
 
 

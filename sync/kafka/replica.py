@@ -29,7 +29,7 @@ from sync import conf
 from sync.kafka.client import Topics
 from sync.kafka.messages import Poison, decode, key_to_id, to_bson
 from sync.models import MirroredModel
-from sync.mongo import Unavailable, client, database, reason
+from sync.mongo import SERVERS_FAULT, Unavailable, client, database, reason
 
 POSITIONS = "sync_positions"  # the collection that they are kept in, in the replicas' database
 
@@ -70,9 +70,9 @@ class Replica:
         A position of 0 is the beginning, wherever that is now.
         """
         self.ids = self.topics.ids({topic for topic, _ in places})
-        positions = database(self.lane)[POSITIONS]
         try:
             with pymongo.timeout(conf.TIMEOUT):
+                positions = database(self.lane)[POSITIONS]
                 for topic, partition in places:
                     update: dict[str, Any] = {"$setOnInsert": {"topic": topic, "offset": Int64(0)}}
                     if (topic, partition) in rewound:
@@ -151,6 +151,8 @@ class Replica:
                     problems = (error.details or {}).get("writeErrors")
                     if not problems or error.has_error_label("TransientTransactionError"):
                         raise
+                    if problems[0]["code"] in SERVERS_FAULT:
+                        raise
                     raise _Refused(keys[problems[0]["index"]], problems[0]["errmsg"]) from error
 
         try:
@@ -160,7 +162,7 @@ class Replica:
                 )
         except PyMongoError as error:
             # Among others when a member was killed in mid-transaction, which MongoDB gives up after a minute.
-            raise Unavailable(reason(error).split(", remaining")[0]) from error
+            raise Unavailable(reason(error)) from error
 
 
 class _Refused(Exception):
