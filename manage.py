@@ -1,11 +1,34 @@
 #!/usr/bin/env python3
 """Django's command line: `manage.py help` lists the commands, `manage.py sync --help` those of the mirror."""
 
+import logging
 import os
 import sys
 
-if __name__ == "__main__":
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "analytics_site.settings")
-    from django.core.management import execute_from_command_line
 
-    execute_from_command_line(sys.argv)
+def main() -> None:
+    """Runs the command. A mistake in the settings or a server out of reach is one line, and exit status 2."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "analytics_site.settings")
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import execute_from_command_line
+    from django.db import InterfaceError, OperationalError
+
+    try:
+        execute_from_command_line(sys.argv)
+    except (ImproperlyConfigured, OperationalError, InterfaceError) as error:
+        if "--traceback" in sys.argv:
+            raise
+        # Here, because it needs settings that can be read.
+        if isinstance(error, ImproperlyConfigured):
+            line = str(error)
+        else:
+            from sync import mysql
+
+            line = mysql.reason(error)
+        logging.getLogger("sync").debug("manage.py ended", exc_info=True)
+        print(f"{line.rstrip('.')}. (--traceback shows where.)", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from django.db import connections
 
+from sync import mysql
 from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def _repeat(chore: Chore, stop: Stop) -> None:
                 failed = False
             except Exception as error:
                 if not failed:  # said once, and not at every try
-                    logger.warning("%s: %s; trying again", chore.name, error)
+                    logger.warning("%s: %s. Trying again.", chore.name, mysql.reason(error))
                 failed = True
                 connections.close_all()
     finally:

@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
 from pymongo.errors import PyMongoError
 
+from sync import mysql
 from sync.mongo import database, reason
 
 logger = logging.getLogger(__name__)
@@ -62,7 +63,7 @@ class Probe:
         except Exception as error:
             self.word = AWAY
             if before != AWAY:
-                logger.warning("%s", reason(error) if isinstance(error, PyMongoError) else error)
+                logger.warning("%s", reason(error) if isinstance(error, PyMongoError) else mysql.reason(error))
         self.answered_at = time.monotonic()
 
 

@@ -20,6 +20,7 @@ from typing import Any
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
 
+from sync import mysql
 from sync.clock import DatabaseNow
 from sync.fields import new_object_id
 from sync.stats import WINDOW, Lags
@@ -71,7 +72,7 @@ class Heart:
         try:
             self._write()
         except DatabaseError as error:
-            logger.warning("The heartbeat is not written: %s", error)
+            logger.warning("The heartbeat is not written: %s", mysql.reason(error))
 
     def _write(self) -> None:
         from sync.models import ModelState, Worker
@@ -114,7 +115,7 @@ class Heart:
         try:
             Worker.objects.using(self.using).filter(pk=self.id).delete()
         except DatabaseError as error:
-            logger.warning("The heartbeat is not removed, and will be swept: %s", error)
+            logger.warning("The heartbeat is not removed, and will be swept: %s", mysql.reason(error))
 
 
 class RelayHeart(Heart):

@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, transaction
 
-from sync import backfill
+from sync import backfill, mysql
 from sync.binlog import sweep
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction
@@ -91,11 +91,11 @@ class Follower:
                 try:
                     self._bridge()
                 except (OperationalError, InterfaceError) as error:
-                    self._say(_reason(error))
+                    self._say(mysql.reason(OperationalError(*error.args)))
             except (OperationalError, InterfaceError, pymysql.MySQLError) as error:
                 if not has_begun:
-                    raise ImproperlyConfigured(f"The database is out of reach: {_reason(error)}") from error
-                self._say(_reason(error))
+                    raise ImproperlyConfigured(mysql.reason(OperationalError(*error.args))) from error
+                self._say(mysql.reason(OperationalError(*error.args)))
             finally:
                 forget_connection(self.using)
             pause = min(max(2 * pause, 0.5), LONGEST_PAUSE) if read == self.recorded else 0.5
@@ -341,7 +341,3 @@ class _ReaderThread(threading.Thread):
     def finish(self) -> None:
         self.is_finished.set()
         self.join(2 * HEARTBEAT)
-
-
-def _reason(error: Exception) -> str:
-    return str(error.args[-1]) if error.args else repr(error)

@@ -39,6 +39,7 @@ loaded. Mend the texts there, put them into a file of their own and import that.
 
 exit status: 0 all is loaded; 1 there are rejects; 2 wrong use, or the database is out of reach
 """
+from sync import mysql
 
 
 class Command(BaseCommand):
@@ -69,9 +70,7 @@ class Command(BaseCommand):
         except (NothingToImport, OSError) as error:
             raise CommandError(str(error), returncode=2) from error
         except DatabaseError as error:
-            reason = str(error.args[-1] if error.args else error)
-            message = f"The database is out of reach or not migrated (manage.py migrate): {reason}"
-            raise CommandError(message, returncode=2) from error
+            raise CommandError(mysql.reason(error), returncode=2) from error
         except KeyboardInterrupt:
             raise CommandError("Stopped. What is loaded stays; run it again to go on.", returncode=1) from None
         finally:

@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, OperationalError
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
+from sync import mysql
 from sync.mongo import Unavailable
 from sync.recovering import bound_statements
 from sync.verbs import VERBS
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             status = VERBS[options["verb"]].run(options, self.stdout)
         except (Unavailable, ImproperlyConfigured) as error:
             raise CommandError(str(error), returncode=2) from error
-        except OperationalError as error:
-            raise CommandError(f"The database is out of reach: {error.args[-1]}", returncode=2) from error
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(mysql.reason(error), returncode=2) from error
         if status:
             sys.exit(status)
