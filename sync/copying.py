@@ -27,7 +27,8 @@ from sync import conf
 from sync.feed import BATCH, RAW, Documents, Key, from_key, key_of, to_key
 from sync.fields import new_object_id
 from sync.following import LeaseLost, Position
-from sync.mongo import CODEC_OPTIONS, SERVERS_FAULT
+from sync.mongo import CODEC_OPTIONS
+from sync.mongo_errors import SERVERS_FAULT
 from sync.shape import info_of
 
 STATES = "_sync_copy"

@@ -20,7 +20,8 @@ from pymongo.write_concern import WriteConcern
 from sync import conf
 from sync.capture import chunks
 from sync.mapping import MappingError, codec, document_of
-from sync.mongo import CODEC_OPTIONS, SERVERS_FAULT, Unavailable, clock, collection, reason, words
+from sync.mongo import CODEC_OPTIONS, Unavailable, clock, collection, reason
+from sync.mongo_errors import SERVERS_FAULT, words
 from sync.reading import by_key
 from sync.registry import Target
 

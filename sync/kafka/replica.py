@@ -29,7 +29,8 @@ from sync import conf
 from sync.kafka.client import Topics
 from sync.kafka.messages import Poison, decode, key_to_id, to_bson
 from sync.models import MirroredModel
-from sync.mongo import SERVERS_FAULT, Unavailable, client, database, reason
+from sync.mongo import Unavailable, client, database, reason
+from sync.mongo_errors import SERVERS_FAULT
 
 POSITIONS = "sync_positions"  # the collection that they are kept in, in the replicas' database
 

@@ -19,6 +19,7 @@ from finance.delivering import deliver_now
 from finance.importing import MODELS, FileImport, NothingToImport, Plan, Rejects, plan
 from finance.reading import Piece
 from finance.upserting import CREATED, REJECTED, UNCHANGED, UPDATED
+from sync import mysql
 
 OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
 SHOWN = 10  # rejects named on the screen; all are in the rejects file
@@ -39,7 +40,6 @@ loaded. Mend the texts there, put them into a file of their own and import that.
 
 exit status: 0 all is loaded; 1 there are rejects; 2 wrong use, or the database is out of reach
 """
-from sync import mysql
 
 
 class Command(BaseCommand):
