@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from pymongo.errors import BulkWriteError, ConnectionFailure, NotPrimaryError, OperationFailure, PyMongoError
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
 
 UNAUTHORIZED, DISK_FULL, ATLAS, WRITES_BLOCKED = 13, 14031, 8000, 371
 NOT_PRIMARY = {10107, 10058, 11602, 13435, 13436, 189}
@@ -118,8 +118,9 @@ def reason(error: PyMongoError) -> str:
         return f"MongoDB has not confirmed a write: {concern[0].get('errmsg', error)}"
     if isinstance(error, OperationFailure):
         return words(error.code, text)
-    if isinstance(error, NotPrimaryError):
-        return words(dict(error.details or {}).get("code"), text)
+    # What a server has said is also what the driver gives as the reason why it finds none.
+    if code := re.search(r"full error: {.*?'code': (\d+)", str(error), re.DOTALL):
+        return words(int(code[1]), text)
     if cause := cause_of(text):
         return cause
     if error.timeout or isinstance(error, ConnectionFailure):
@@ -141,7 +142,7 @@ def words(code: int | None, text: str) -> str:
     if code in NOT_PRIMARY:
         return "MongoDB takes no writes there: the primary has changed, or there is none"
     if code in NO_TIME:
-        return "MongoDB does not answer in time: check its load"
+        return "MongoDB does not answer in time: check its load, and whether it has a primary"
     if code == ATLAS:
         return cause_of(text) or f"MongoDB Atlas refuses: {text.rstrip('.')}; check the cluster's quota and rights"
     return cause_of(text) or f"MongoDB: {text.splitlines()[0].rstrip('.')}"
