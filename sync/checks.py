@@ -15,7 +15,7 @@ from django.utils.translation import ngettext
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 
-from sync import conf
+from sync import conf, mysql
 from sync.capture import MirroredQuerySet
 from sync.evolution import clashes, is_changed
 from sync.fields import DocumentField, ObjectIdField
@@ -28,7 +28,7 @@ DECIMAL128_DIGITS = 34
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003, E018, W001: the addresses of MongoDB and Kafka, the times, the isolation level."""
+    """E001 to E003, E018, W001, W002: the servers' addresses and certificate files, the times, the isolation level."""
     errors: list[CheckMessage] = []
     for lane, address in addresses().items():
         if problem := _address_problem(address):
@@ -62,6 +62,11 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         )
     for alias, database in settings.DATABASES.items():
+        if problem := mysql.file_problem(database.get("OPTIONS", {})):
+            hint = "Until the file can be used, nothing can be read or saved."
+            errors.append(
+                Warning(f"There is no TLS connection to the database {alias!r}: {problem}.", hint, id="sync.W002")
+            )
         level = database.get("OPTIONS", {}).get("isolation_level", "read committed")
         if database["ENGINE"].endswith("mysql") and (level or "").lower() != "read committed":
             hint = "Set OPTIONS['isolation_level'] = 'read committed': a deliverer has to read what is committed now."

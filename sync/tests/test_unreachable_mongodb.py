@@ -3,18 +3,23 @@ and when it is over everything goes on by itself."""
 
 import datetime
 import logging
+import os
 import re
+import subprocess
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pymongo
 import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
+from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
@@ -26,7 +31,7 @@ from sync.tests import unreachable
 from sync.tests.hurry import hurry
 from sync.tests.tls import TLSMongo, now, write
 from sync.tests.unreachable import FakeDNS, listener
-from tests.servers import SERVERS, Mongo
+from tests.servers import ROOT, SERVERS, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -256,11 +261,11 @@ def test_a_server_that_refuses_everything_is_not_taken_for_a_bad_row(
 def test_blocked_writes_are_not_taken_for_bad_rows(mongo: Database, settings: Any, caplog: Any) -> None:
     """MongoDB answers each write of the bulk by itself, as if each document were wrong."""
     admin = mongo.client.admin
-    admin.command("setUserWriteBlockMode", 1, **{"global": True})
+    admin.command({"setUserWriteBlockMode": 1, "global": True})
     try:
         line = out_of_reach(settings, caplog, SERVERS.mongo.uri("analytics_test"))
     finally:
-        admin.command("setUserWriteBlockMode", 1, **{"global": False})
+        admin.command({"setUserWriteBlockMode": 1, "global": False})
     assert line == "MongoDB takes no writes: an administrator has blocked them (setUserWriteBlockMode)"
     all_is_delivered(mongo.accounts, 1)
 
@@ -324,6 +329,57 @@ def test_the_checks_ask_no_dns(fake_dns: FakeDNS, settings: Any) -> None:
     start = time.monotonic()
     assert [message for message in run_checks() if message.id.startswith("sync.")] == []
     assert time.monotonic() - start < 5
+
+
+HANGING = """
+import time, dns.resolver
+dns.resolver.resolve = lambda *args, **kwargs: time.sleep(60)
+"""
+
+
+WITHOUT_MONGODB = [
+    ["migrate"], ["clearsessions"], ["createsuperuser", "--noinput", "--username=u", "--email=u@example.org"], ["check"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", WITHOUT_MONGODB, ids=[command[0] for command in WITHOUT_MONGODB])
+def test_commands_that_need_no_mongodb_run_while_dns_is_silent(command: list[str], tmp_path: Path) -> None:
+    start = time.monotonic()
+    process = manage(command, tmp_path)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+    assert "Traceback" not in said
+    assert time.monotonic() - start < 20
+
+
+def test_a_relay_starts_while_dns_is_silent_and_says_so(tmp_path: Path) -> None:
+    process = manage(["sync", "relay"], tmp_path)
+    Account.objects.create(account_id=1, limit=1)
+    hurry()
+    try:
+        for line in process.stderr:
+            if "MongoDB cannot be reached: DNS does not answer" in line:
+                break
+            assert "sync.E001" not in line
+        else:
+            pytest.fail("it has ended")
+        assert process.poll() is None
+    finally:
+        process.kill()
+        process.communicate()
+    nothing_is_blamed_on_a_row()
+
+
+def manage(command: list[str], folder: Path) -> subprocess.Popen[str]:
+    """A process of its own, on the tests' database, in whose DNS no answer ever comes."""
+    write(folder / "sitecustomize.py", HANGING)
+    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
+    changes = {"DATABASE_URL": database, "MONGODB_URI": SRV, "PYTHONPATH": str(folder), "SYNC_TIMEOUT": "1"}
+    changes["DJANGO_SUPERUSER_PASSWORD"] = "a long password"
+    return subprocess.Popen(
+        [sys.executable, "manage.py", *command], cwd=ROOT, env=os.environ | changes, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
 
 
 # --- it goes on by itself --------------------------------------------------------------------------------------------
