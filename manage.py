@@ -26,7 +26,7 @@ def main() -> None:
 
             line = mysql.reason(error)
         logging.getLogger("sync").debug("manage.py ended", exc_info=True)
-        print(f"{line.rstrip('.')}. (--traceback shows where.)", file=sys.stderr)
+        print(f"{line.rstrip('.')}.", file=sys.stderr)
         sys.exit(2)
 
 

@@ -9,7 +9,7 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from analytics_site.database_url import mysql_options
+from analytics_site.database_url import database
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -93,10 +93,9 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 # --- MySQL (or, for a trial, SQLite) --------------------------------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+_database_url = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
+DATABASES = {"default": database(_database_url)}
 _database = DATABASES["default"]
-if not _database.get("ENGINE") or (not _database["NAME"] and "sqlite" not in _database["ENGINE"]):
-    raise ImproperlyConfigured("DATABASE_URL has to be mysql://user:password@host:port/name or sqlite:///path.")
 if _database["ENGINE"] == "django.db.backends.mysql":
     _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60)
     _database["CONN_HEALTH_CHECKS"] = True
@@ -105,7 +104,7 @@ if _database["ENGINE"] == "django.db.backends.mysql":
         "isolation_level": "read committed",
         "connect_timeout": 5,
         "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'",
-    } | mysql_options(env.str("DATABASE_URL"))
+    } | _database["OPTIONS"]
 elif _database["ENGINE"] == "django.db.backends.sqlite3":
     # Several processes share the file (web, relay, commands): writers queue instead of failing half-way.
     _database["OPTIONS"] = {

@@ -22,6 +22,7 @@ from sync.fields import DocumentField, ObjectIdField
 from sync.mapping import codec, mirrored_fields
 from sync.models import Mirror, MirroredModel, ModelState
 from sync.mongo import addresses, file_problem, setting, without_files
+from sync.mongo_errors import without_secrets
 from sync.registry import KAFKA, mirrored_models, published, targets
 
 DECIMAL128_DIGITS = 34
@@ -88,7 +89,9 @@ def _address_problem(address: str) -> str:
                 return f"cannot be read: {warning.message}"
         client.get_default_database()
     except (PyMongoError, ValueError, TypeError) as error:
-        return "names no database." if "No default database" in str(error) else f"cannot be read: {error}"
+        if "No default database" in str(error):
+            return "names no database."
+        return f"cannot be read: {without_secrets(str(error))}"
     return ""
 
 

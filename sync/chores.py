@@ -47,7 +47,7 @@ def _repeat(chore: Chore, stop: Stop) -> None:
                 failed = False
             except Exception as error:
                 if not failed:  # said once, and not at every try
-                    logger.warning("%s: %s. Trying again.", chore.name, mysql.reason(error))
+                    logger.warning("%s: %s; trying again", chore.name, mysql.reason(error))
                 failed = True
                 connections.close_all()
     finally:

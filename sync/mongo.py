@@ -26,7 +26,7 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
-from sync.mongo_errors import NO_DNS, NoClient, cause_of
+from sync.mongo_errors import NO_DNS, NoClient, cause_of, without_secrets
 from sync.mongo_errors import Unavailable as Unavailable
 from sync.mongo_errors import reason as reason
 
@@ -138,7 +138,9 @@ def connect(address: str, name: str, **options: Any) -> pymongo.MongoClient[dict
     try:
         return pymongo.MongoClient(address, **options)
     except (PyMongoError, OSError, ValueError, TypeError) as error:
-        raise NoClient(cause_of(str(error)) or f"MongoDB cannot be reached: {name} cannot be used ({error})") from error
+        raise NoClient(
+            cause_of(str(error)) or f"MongoDB cannot be reached: {name} cannot be used ({without_secrets(str(error))})"
+        ) from error
 
 
 def tls_files(address: str) -> dict[str, str]:

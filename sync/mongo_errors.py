@@ -109,7 +109,7 @@ def reason(error: PyMongoError) -> str:
     """Why MongoDB failed, in one line without topology dumps, and the same line as long as the cause is the same."""
     if isinstance(error, NoClient):
         return str(error)
-    text = re.split(r", full error|, Timeout: |, remaining timeout", str(error))[0]
+    text = without_secrets(re.split(r", full error|, Timeout: |, remaining timeout", str(error))[0])
     if isinstance(error, BulkWriteError):
         details = error.details or {}
         for problem in details.get("writeErrors", []):
@@ -126,6 +126,11 @@ def reason(error: PyMongoError) -> str:
     if error.timeout or isinstance(error, ConnectionFailure):
         return f"MongoDB does not answer: {text.split('(')[0].strip()}"
     return f"MongoDB: {text.splitlines()[0].rstrip('.')}"
+
+
+def without_secrets(text: str) -> str:
+    """The driver's message about an address, without user and password."""
+    return re.sub(r"[^\s\"'(]*@", "", text)
 
 
 def words(code: int | None, text: str) -> str:
