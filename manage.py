@@ -13,12 +13,15 @@ def main() -> None:
     from django.core.management import execute_from_command_line
     from django.db import InterfaceError, OperationalError
 
+    from analytics_site.environment import Misconfigured
+
     try:
         execute_from_command_line(sys.argv)
+    except Misconfigured as error:
+        error.end_program()
     except (ImproperlyConfigured, OperationalError, InterfaceError) as error:
         if "--traceback" in sys.argv:
             raise
-        # Here, because it needs settings that can be read.
         if isinstance(error, ImproperlyConfigured):
             line = str(error)
         else:

@@ -1,11 +1,10 @@
-"""DATABASE_URL, and its options for MySQL and MariaDB as the driver takes them."""
+"""DATABASE_URL's options for MySQL and MariaDB, as the driver takes them."""
 
 from __future__ import annotations
 
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import environ
 from django.core.exceptions import ImproperlyConfigured
 
 MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
@@ -15,25 +14,6 @@ TEXTS = {"charset", "collation", "auth_plugin", "init_command", "sql_mode", "uni
     "read_default_file", "read_default_group", "server_public_key_path",
 }  # fmt: skip
 DJANGOS = {"conn_max_age", "conn_health_checks", "atomic_requests"}  # not the driver's: django-environ knows them
-
-
-def database(url: str) -> dict[str, Any]:
-    """The entry of DATABASES for an address. Raises ImproperlyConfigured, which does not repeat the password."""
-    is_mysql = url.startswith("mysql://")
-    problem = "DATABASE_URL has to be mysql://user:password@host:port/name or sqlite:///path, with special characters "
-    problem += "of a password percent-encoded (%40 for @)."
-    if not (is_mysql or url.startswith("sqlite://")):
-        raise ImproperlyConfigured(problem)
-    try:
-        found: dict[str, Any] = environ.Env.db_url_config(url)
-    except ValueError:
-        raise ImproperlyConfigured(problem) from None
-    if not is_mysql:
-        return found
-    options = mysql_options(url)
-    if not ((found["HOST"] or "unix_socket" in options) and found["NAME"]):
-        raise ImproperlyConfigured(problem)
-    return found | {"OPTIONS": options}
 
 
 def mysql_options(url: str) -> dict[str, Any]:

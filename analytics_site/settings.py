@@ -5,28 +5,32 @@ README.md has the table of variables; a test keeps it equal to what is read here
 
 from pathlib import Path
 
-import environ
 from csp.constants import NONE, SELF
-from django.core.exceptions import ImproperlyConfigured
 
-from analytics_site.database_url import database
+from analytics_site import logs
+from analytics_site.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
-env.read_env(BASE_DIR / ".env")  # what the environment already has, wins
+env = Environment(BASE_DIR / ".env")  # what the environment already has, wins
 
 # Data of a trial: the SQLite file, the cache, pictures, collected static files, and the bundled MongoDB's.
-VAR_DIR = Path(env.str("VAR_DIR", str(BASE_DIR / "var")))
-VAR_DIR.mkdir(parents=True, exist_ok=True)
+VAR_DIR = env.path("VAR_DIR", str(BASE_DIR / "var"), create=True)
 
 # --- the site -----------------------------------------------------------------------------------------------------
 DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
-if not SECRET_KEY:
-    raise ImproperlyConfigured("Set SECRET_KEY (script/bootstrap writes one into .env for a trial).")
-ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [])
-CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
-TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0)
+if not env.is_set("SECRET_KEY"):
+    env.mistakes.append("Set SECRET_KEY (script/bootstrap writes one into .env for a trial).")
+ALLOWED_HOSTS = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [],
+    like=r"\*|\.?[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\]",
+    expected="it must be host names without https://, separated by commas",
+)  # fmt: skip
+CSRF_TRUSTED_ORIGINS = env.list(
+    "CSRF_TRUSTED_ORIGINS", default=[],
+    like=r"https?://[^/\s]+", expected="it must be addresses such as https://portal.example.com, separated by commas",
+)  # fmt: skip
+TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, most=20)
 HTTPS = env.bool("HTTPS", not DEBUG)
 
 INSTALLED_APPS = [
@@ -50,10 +54,15 @@ INSTALLED_APPS = [
     "django_filters",
     "django_tables2",
 ]
-EXAMPLES = env.list("EXAMPLES", default=[])  # folders of examples/, each an app
+_examples = sorted(folder.parent.name for folder in (BASE_DIR / "examples").glob("*/models.py"))
+EXAMPLES = env.list(
+    "EXAMPLES", default=[],
+    like="|".join(_examples), expected=f"it must be some of {', '.join(_examples)}, separated by commas",
+)  # fmt: skip
 INSTALLED_APPS += [f"examples.{name}" for name in EXAMPLES]
 
 MIDDLEWARE = [
+    "analytics_site.logs.RequestIDMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -93,11 +102,10 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 # --- MySQL (or, for a trial, SQLite) --------------------------------------------------------------------------------
-_database_url = env.str("DATABASE_URL", f"sqlite:///{VAR_DIR / 'db.sqlite3'}")
-DATABASES = {"default": database(_database_url)}
+DATABASES = {"default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
 _database = DATABASES["default"]
 if _database["ENGINE"] == "django.db.backends.mysql":
-    _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60)
+    _database["CONN_MAX_AGE"] = env.int("CONN_MAX_AGE", 60, most=86400)
     _database["CONN_HEALTH_CHECKS"] = True
     _database["OPTIONS"] = {
         "charset": "utf8mb4",
@@ -115,25 +123,36 @@ elif _database["ENGINE"] == "django.db.backends.sqlite3":
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # --- MongoDB and the mirror: sync/conf.py has the defaults and meanings ---------------------------------------------
-MONGODB_URI = env.str("MONGODB_URI", "mongodb://127.0.0.1:27117/analytics?replicaSet=rs0")
+MONGODB = r"mongodb(\+srv)?://[^/\s]+(/\S*)?"
+MONGODB_URI = env.str(
+    "MONGODB_URI", "mongodb://127.0.0.1:27117/analytics?replicaSet=rs0",
+    like=MONGODB, expected="it must be mongodb://user:password@host:port/database?replicaSet=name",
+)  # fmt: skip
 SYNC_INLINE = env.bool("SYNC_INLINE", True)
-SYNC_INLINE_TIMEOUT = env.float("SYNC_INLINE_TIMEOUT", 0.5)
-SYNC_INLINE_MAX_KEYS = env.int("SYNC_INLINE_MAX_KEYS", 100)
-SYNC_CONFIRM = env.float("SYNC_CONFIRM", 2.0)
-SYNC_TARGETS = env.json("SYNC_TARGETS", {})
+SYNC_INLINE_TIMEOUT = env.float("SYNC_INLINE_TIMEOUT", 0.5, least=0.001)
+SYNC_INLINE_MAX_KEYS = env.int("SYNC_INLINE_MAX_KEYS", 100, least=1, most=100_000)
+SYNC_CONFIRM = env.float("SYNC_CONFIRM", 2.0, least=0.001)
+SYNC_TARGETS = env.json(
+    "SYNC_TARGETS", {}, like=MONGODB, expected='it must be a JSON object such as {"eu": "mongodb://host:port/database"}'
+)
 SYNC_BREAKER_RESET = env.float("SYNC_BREAKER_RESET", 5.0)
-SYNC_TIMEOUT = env.float("SYNC_TIMEOUT", 10.0)
-SYNC_LEASE = env.float("SYNC_LEASE", 30.0)
-SYNC_SETTLE = env.float("SYNC_SETTLE", 60.0)
-SYNC_BATCH = env.int("SYNC_BATCH", 500)
-SYNC_MAX_ATTEMPTS = env.int("SYNC_MAX_ATTEMPTS", 5)
+SYNC_TIMEOUT = env.float("SYNC_TIMEOUT", 10.0, least=0.001)
+SYNC_LEASE = env.float("SYNC_LEASE", 30.0, least=0.001)
+SYNC_SETTLE = env.float("SYNC_SETTLE", 60.0, least=0.001)
+SYNC_BATCH = env.int("SYNC_BATCH", 500, least=1, most=100_000)
+SYNC_MAX_ATTEMPTS = env.int("SYNC_MAX_ATTEMPTS", 5, least=1, most=1000)
 SYNC_KAFKA = env.json("SYNC_KAFKA", {})
-SYNC_KAFKA_PREFIX = env.str("SYNC_KAFKA_PREFIX", "analytics")
-SYNC_KAFKA_PARTITIONS = env.int("SYNC_KAFKA_PARTITIONS", 5)
+SYNC_KAFKA_PREFIX = env.str(
+    "SYNC_KAFKA_PREFIX",
+    "analytics",
+    like=r"[A-Za-z0-9._-]{1,100}",
+    expected="it must be letters, digits, '.', '_', '-'",
+)
+SYNC_KAFKA_PARTITIONS = env.int("SYNC_KAFKA_PARTITIONS", 5, least=1, most=10_000)
 SYNC_METRICS_TOKEN = env.str("SYNC_METRICS_TOKEN", "")
 
 # --- the audit log: how long `audit_prune` keeps an entry; 0 keeps all ----------------------------------------------
-AUDIT_DAYS = env.int("AUDIT_DAYS", 730)
+AUDIT_DAYS = env.int("AUDIT_DAYS", 730, most=36_500)
 
 # --- the cache: shared by all workers, because the limits on login are counted in it --------------------------------
 CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{VAR_DIR / 'cache'}")}
@@ -231,10 +250,10 @@ X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
-SESSION_IDLE = env.int("SESSION_IDLE", 2 * 3600)
-SESSION_LONGEST = env.int("SESSION_LONGEST", 12 * 3600)
-if not 0 < SESSION_IDLE <= SESSION_LONGEST:
-    raise ImproperlyConfigured("SESSION_IDLE has to be above 0, and SESSION_LONGEST at least as long.")
+SESSION_IDLE = env.int("SESSION_IDLE", 2 * 3600, least=1, most=366 * 86400)
+SESSION_LONGEST = env.int("SESSION_LONGEST", 12 * 3600, least=1, most=366 * 86400)
+if SESSION_IDLE > SESSION_LONGEST:
+    env.mistake("SESSION_IDLE", f"it must not be longer than SESSION_LONGEST, {SESSION_LONGEST}")
 SESSION_COOKIE_AGE = SESSION_LONGEST  # "remember me"; without it the session ends with the browser
 UNATTENDED_VIEWS = {"sync:live"}  # what a page left open asks for does not keep its session alive
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
@@ -248,7 +267,20 @@ if SECURE_SSL_REDIRECT:
 # --- mail: to the terminal while DEBUG is on, so that a trial needs no server -----------------------------------------
 vars().update(env.email_url("EMAIL_URL", default="consolemail://" if DEBUG else "smtp://localhost:25"))
 EMAIL_TIMEOUT = 10
-DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "portal@localhost")
+DEFAULT_FROM_EMAIL = env.str(
+    "DEFAULT_FROM_EMAIL", "portal@localhost",
+    like=r"[^<>@\s]+@[^<>@\s]+|[^<>]*<[^<>@\s]+@[^<>@\s]+>",
+    expected="it must be an address such as portal@example.com or Portal <portal@example.com>",
+)  # fmt: skip
 # Addresses are verified before the first login where mail is set up; a trial does without.
-_mail_is_sent = "EMAIL_URL" in env.ENVIRON and "console" not in vars()["EMAIL_BACKEND"]
+_mail_is_sent = env.is_set("EMAIL_URL") and "console" not in vars()["EMAIL_BACKEND"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if _mail_is_sent else "optional"
+
+# --- the log: to stderr, of the web server and of commands alike ------------------------------------------------------
+LOG_FORMAT = env.choice("LOG_FORMAT", "text", among=["text", "json"])
+LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", among=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
+LOGGING_CONFIG = "analytics_site.logs.configure"
+LOGGING = logs.config(LOG_FORMAT, LOG_LEVEL)
+UNKNOWN_VARIABLES = env.unknown("SYNC_")
+
+env.require_valid()

@@ -15,7 +15,7 @@ from sync.views import machines
 # The admin has no login and no password page of its own: ours have the limits and the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
-handler500 = views.server_error
+handler500 = "analytics_site.views.server_error"
 
 urlpatterns = [
     path("healthz", views.healthz, name="healthz"),

@@ -3,12 +3,12 @@
 import logging
 import sys
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
-from django.template import loader
-from django.views import defaults
+from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
+from analytics_site.logs import REQUEST_ID
 from sync import mysql
 from sync.status import WORDS
 
@@ -21,20 +21,28 @@ def healthz(request: HttpRequest) -> HttpResponse:
     return HttpResponse("ok\n", content_type="text/plain")
 
 
-def server_error(request: HttpRequest) -> HttpResponse:
-    """An exception that nothing has caught: 503 while the database is out of reach or read-only, otherwise 500.
-
-    Without the request's context, which asks the database who is logged in.
-    """
-    error = sys.exc_info()[1]
-    if error is None or not mysql.is_outage(error):
-        return defaults.server_error(request)
-    logger.error("%s", mysql.reason(error))  # Django logs the traceback
-    page = loader.render_to_string("503.html")
-    return HttpResponse(page, status=503, headers={"Retry-After": "60"})
-
-
 @require_safe
 def help_page(request: HttpRequest) -> HttpResponse:
     """For everybody: what each role can do, and what the words on the pages mean."""
     return render(request, "help.html", {"states": WORDS})
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """The page for an error that nobody expected, with the number that finds it in the log; while the database is out
+    of reach or read-only, a page that says to try again.
+
+    It asks nothing of the request and of the databases, as one of them may be what has failed.
+    """
+    request_id = REQUEST_ID.get()
+    error = sys.exc_info()[1]
+    is_outage = error is not None and mysql.is_outage(error)
+    try:
+        page: str = render_to_string("503.html" if is_outage else "500.html", {"request_id": request_id})
+    except Exception:
+        logger.exception("The page for errors cannot be made.")
+        page = f"Something went wrong on our side. Tell us this number: {request_id}\n"
+        return HttpResponseServerError(page, content_type="text/plain")
+    if error is not None and is_outage:
+        logger.error("%s", mysql.reason(error))  # the traceback is logged with the response
+        return HttpResponse(page, status=503, headers={"Retry-After": "60"})
+    return HttpResponseServerError(page)

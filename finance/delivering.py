@@ -5,6 +5,7 @@ from collections.abc import Callable
 from sync.models import Change
 from sync.mongo import Unavailable
 from sync.relay import Relay
+from sync.wording import counted
 
 
 def deliver_now(progress: Callable[[int], None] = lambda keys: None) -> str:
@@ -13,7 +14,9 @@ def deliver_now(progress: Callable[[int], None] = lambda keys: None) -> str:
     try:
         Relay().drain(progress)
     except Unavailable as error:
-        return f"{error}. {waiting.count()} changes wait for the relay: manage.py sync relay"
+        wait = counted(waiting.count(), "change waits", "changes wait")
+        return f"{error}. {wait} for the relay: manage.py sync relay"
     if waiting.exists():
-        return f"{waiting.count()} changes are not in MongoDB yet; see manage.py sync status"
+        are = counted(waiting.count(), "change is", "changes are")
+        return f"{are} not in MongoDB yet; see manage.py sync status"
     return "MongoDB has it all."

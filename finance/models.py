@@ -13,6 +13,7 @@ from finance import validators
 from sync.capture import MirroredManager, MirroredQuerySet
 from sync.fields import DocumentField, ObjectIdField
 from sync.models import Mirror, MirroredModel
+from sync.wording import counted
 
 VIEW_OWN = "finance.view_own"
 VIEW_ALL = "finance.view_all"
@@ -141,7 +142,7 @@ class Transaction(Record):
         indexes = [models.Index(fields=["account_id", "bucket_end_date"], name="finance_transaction_newest")]
 
     def __str__(self) -> str:
-        return f"Transactions of account {self.account_id}, {self.transaction_count} trades"
+        return f"Transactions of account {self.account_id}, {counted(self.transaction_count, 'trade', 'trades')}"
 
 
 class Figures(models.Model):

@@ -11,9 +11,10 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 POM = Path(__file__).with_name("kafka.xml")
 CLUSTER = "cG9ydGFsLWthZmthLTAwMQ"  # any 16 bytes, the same at every start
@@ -22,8 +23,10 @@ SETTINGS = """
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=CONTROLLER://127.0.0.1:{controller},{listeners}
+advertised.listeners={listeners}
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 auto.create.topics.enable=false
@@ -34,7 +37,17 @@ transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=4194304
+{settings}
 """
+
+
+class Listener(NamedTuple):
+    """One more address of the broker. settings: its own, such as ssl.keystore.location, without `listener.name.`."""
+
+    name: str
+    port: int
+    protocol: str
+    settings: Mapping[str, str]
 
 
 class DidNotStart(Exception):
@@ -78,15 +91,34 @@ def _java(jars: Path, main: str, *arguments: str) -> list[str]:
     return ["java", *options, "-cp", f"{jars}/*", main, *arguments]
 
 
-def start(jars: Path, folder: Path, port: int, controller: int, prefix: Sequence[str] = ()) -> subprocess.Popen:
-    """A broker that listens on 127.0.0.1:port and keeps its data in `folder`, where its log is too."""
+def start(
+    jars: Path, folder: Path, port: int, controller: int, prefix: Sequence[str] = (), *,
+    listeners: Sequence[Listener] = (), cluster: str = CLUSTER,
+) -> subprocess.Popen:  # fmt: skip
+    """A broker that listens on 127.0.0.1:port, and on `listeners`, and keeps its data in `folder`, where its log is.
+
+    cluster: the identity that a fresh folder gets.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings"
-    settings.write_text(SETTINGS.format(port=port, controller=controller, folder=folder.absolute()))
+    every = [Listener("PLAINTEXT", port, "PLAINTEXT", {}), *listeners]
+    settings.write_text(
+        SETTINGS.format(
+            controller=controller,
+            folder=folder.absolute(),
+            listeners=",".join(f"{one.name}://127.0.0.1:{one.port}" for one in every),
+            protocols=",".join(f"{one.name}:{one.protocol}" for one in every),
+            settings="\n".join(
+                f"listener.name.{one.name.lower()}.{name}={value}"
+                for one in every
+                for name, value in one.settings.items()
+            ),
+        )
+    )
     log = folder / "log"
     with log.open("ab") as output:
         if not (folder / "data" / "meta.properties").exists():
-            arguments = ["format", "--cluster-id", CLUSTER, "--config", str(settings)]
+            arguments = ["format", "--cluster-id", cluster, "--config", str(settings)]
             done = subprocess.run(
                 _java(jars, "kafka.tools.StorageTool", *arguments), stdout=output, stderr=output, check=False
             )

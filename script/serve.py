@@ -66,7 +66,12 @@ def prepare() -> None:
     """Tables, and, in a trial that nobody can log in to yet, data to look at and people to log in as."""
     import django
 
-    django.setup()
+    from analytics_site.environment import Misconfigured
+
+    try:
+        django.setup()
+    except Misconfigured as error:
+        error.end_program()
     from django.conf import settings
     from django.core.management import call_command
     from django.db import OperationalError, connection

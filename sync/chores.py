@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from django.db import connections
+from django.db import InterfaceError, OperationalError, connections
 
 from sync import mysql
+from sync.mongo import Unavailable
 from sync.stopping import Stop
 
 logger = logging.getLogger(__name__)
@@ -46,8 +47,9 @@ def _repeat(chore: Chore, stop: Stop) -> None:
                 chore.do()
                 failed = False
             except Exception as error:
-                if not failed:  # said once, and not at every try
-                    logger.warning("%s: %s; trying again", chore.name, mysql.reason(error))
+                if not failed:  # said once, and not at every try; an outage needs no traceback
+                    trace = not isinstance(error, Unavailable | OperationalError | InterfaceError)
+                    logger.warning("%s: %s; trying again", chore.name, mysql.reason(error), exc_info=trace)
                 failed = True
                 connections.close_all()
     finally:

@@ -31,7 +31,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sized
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -40,7 +40,6 @@ import pymongo
 from django.db import Error as DatabaseError
 from django.db import connections
 from django.db.models import F
-from django.utils.translation import ngettext
 
 from sync import conf, writes
 from sync.capture import Claimed, chunks
@@ -49,6 +48,7 @@ from sync.heartbeat import INLINE_HEART
 from sync.mongo import BREAKER, Unavailable
 from sync.recovering import tried_again
 from sync.registry import Target, find_target
+from sync.wording import counted
 from sync.writes import Outcome, State, Writer, deliver
 
 logger = logging.getLogger(__name__)
@@ -83,17 +83,13 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
         INLINE_HEART.delivered_inline(done, time.monotonic() - start, using, labels=labels)
     except Unavailable as error:
         BREAKER.failed()
-        logger.warning("%s. %s", error, _left_to_the_relay(changes))
+        logger.warning("%s; %s left to the relay", error, counted(len(changes), "change is", "changes are"))
         release_quietly(changes, token, using)
         INLINE_HEART.delivered_inline(done, time.monotonic() - start, using, str(error), labels)
     except Exception:
         # The save has committed and must not seem to have failed. Changes keep their lease, then the relay takes them.
-        logger.exception("Inline delivery failed. %s", _left_to_the_relay(changes))
-
-
-def _left_to_the_relay(changes: Sized) -> str:
-    count = len(changes)
-    return ngettext("%d change is left to the relay.", "%d changes are left to the relay.", count) % count
+        are = counted(len(changes), "change is", "changes are")
+        logger.exception("Inline delivery failed; %s left to the relay", are)
 
 
 @dataclass
@@ -248,7 +244,8 @@ def release_quietly(changes: Collection[Claimed], token: str, using: str) -> Non
     try:
         _release(changes, token, using)
     except DatabaseError:
-        logger.warning("%d claimed changes could not be released; their lease ends by itself", len(changes))
+        could = counted(len(changes), "change could", "changes could")
+        logger.warning("%s not be released; the lease ends by itself", could)
 
 
 def _put_off(changes: list[Claimed], why: str, token: str, using: str) -> None:

@@ -15,6 +15,7 @@ from sync.mapping import mirrored_fields
 from sync.models import MirroredModel, ModelState
 from sync.reading import literal
 from sync.registry import Target, all_rows, all_targets
+from sync.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +70,7 @@ def plan_for_changed_mappings(using: str = DEFAULT_DB_ALIAS, **_: Any) -> list[s
             state.mapping = mapping
             state.save(update_fields=["mapping"])
         if rows:
-            logger.info("%s: the mapping has changed, %d rows will be delivered again.", target.label, rows)
+            again = counted(rows, "row will be delivered", "rows will be delivered")
+            logger.info("%s: the mapping has changed, %s again.", target.label, again)
             planned.append(target.label)
     return planned

@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q
 
 from sync.clock import DatabaseNow
-from sync.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE
+from sync.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE, STUCK, Kind
 from sync.models import Change, Difference, ModelState, Verification, Worker, in_hand
 
 NO_CHANGES: dict[str, Any] = {
@@ -21,9 +21,10 @@ NO_CHANGES: dict[str, Any] = {
     "backfill": 0,
     "oldest_pending_age": None,
     "oldest_in_hand_age": None,
+    "oldest_backfill_age": None,
 }
 # A rate is of the time before a heartbeat; this many seconds after it, it is of the past.
-RATE_AGE = {RELAY: 3 * BEAT, INLINE: 3 * INLINE_BEAT}
+RATE_AGE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: 3 * INLINE_BEAT}
 
 
 @dataclasses.dataclass
@@ -31,17 +32,24 @@ class WorkerStatus:
     """A process that delivers."""
 
     id: str
-    kind: str  # "relay", or "inline": a web process that delivers what it saves
+    kind: str  # one of heartbeat.Kind
     host: str
     pid: int
     lane: str  # the alias of the server that it delivers to; empty is MONGODB_URI's
     alive: bool
+    stuck: bool  # it lives, and has not finished a batch for long
+    delivers: bool  # it takes what is pending in its lane, and is neither dead nor stuck
     heartbeat_age: float  # seconds
     started_at: datetime.datetime
     delivered: int  # keys, since it started
     rate: float | None  # keys a second, before its last heartbeat; None when that is long ago
     note: str  # what it is waiting for
     lags: dict[str, Any]  # as stats.Lags.as_data
+
+    @property
+    def title(self) -> str:
+        """The kind for a page, to be translated."""
+        return Kind(self.kind).label if self.kind in set(Kind) else self.kind
 
 
 @dataclasses.dataclass
@@ -54,10 +62,21 @@ class Verified:
     found: int
 
 
+@dataclasses.dataclass
+class Unfinished:
+    """The newest run of verify over a model, not finished. error: why it ended; empty: it is running, or was killed."""
+
+    started_at: datetime.datetime
+    mode: str
+    compared: int
+    error: str
+
+
 def changes(using: str) -> dict[str, dict[str, Any]]:
     """By model: what of ModelStatus is counted in changes."""
     keys = Q(until="", failed=False)
     held, pending = (keys & Q(settling=False) & which for which in (in_hand(), ~in_hand()))
+    ranges = ~Q(until="")
     groups = (
         Change.objects.using(using)
         .values("model")
@@ -66,9 +85,11 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
             held=Count("id", filter=held),
             deleted=Count("id", filter=keys & Q(settling=True)),
             parked=Count("id", filter=Q(failed=True)),
-            ranges=Count("id", filter=~Q(until="")),
+            ranges=Count("id", filter=ranges),
             oldest=Min("recorded_at", filter=pending),
             oldest_held=Min("recorded_at", filter=held),
+            ranges_held=Count("id", filter=ranges & in_hand()),
+            oldest_range=Min("due_at", filter=ranges & ~in_hand()),
             now=Max(DatabaseNow()),
         )
     )
@@ -81,6 +102,9 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
             "backfill": group["ranges"],
             "oldest_pending_age": _age(group["now"], group["oldest"]) if group["oldest"] else None,
             "oldest_in_hand_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
+            "oldest_backfill_age": _age(group["now"], group["oldest_range"])
+            if group["oldest_range"] and not group["ranges_held"]
+            else None,
         }
         for group in groups
     }
@@ -98,13 +122,19 @@ def workers(using: str) -> list[WorkerStatus]:
 
 
 def _worker(row: Worker, age: float) -> WorkerStatus:
+    kind = Kind(row.kind) if row.kind in set(Kind) else None  # another release's
+    alive = age <= SILENCE.get(row.kind, SILENCE[RELAY])
+    delivers = alive and kind is not None and kind.delivers_to(row.lane)
+    stuck = delivers and (row.lags.get("batch") or 0) > STUCK
     return WorkerStatus(
         id=row.pk,
         kind=row.kind,
         host=row.host,
         pid=row.pid,
         lane=row.lane,
-        alive=age <= SILENCE.get(row.kind, SILENCE[RELAY]),
+        alive=alive,
+        stuck=stuck,
+        delivers=delivers and not stuck,
         heartbeat_age=age,
         started_at=row.started_at,
         delivered=row.delivered,
@@ -128,6 +158,16 @@ def verified(using: str) -> dict[str, Verified]:
         run.model: Verified(run.finished_at, run.mode, run.compared, run.found)
         for run in finished.filter(id__in=last)
         if run.finished_at
+    }
+
+
+def unfinished(using: str) -> dict[str, Unfinished]:
+    """By model its newest run, if that is not finished: nobody is to take the one before it for the last word."""
+    runs = Verification.objects.using(using)
+    newest = runs.values("model").annotate(last=Max("id")).values("last")
+    return {
+        run.model: Unfinished(run.started_at, run.mode, run.compared, run.error)
+        for run in runs.filter(id__in=newest, finished_at__isnull=True)
     }
 
 

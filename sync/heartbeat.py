@@ -15,32 +15,63 @@ import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from enum import StrEnum
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
+from django.utils.translation import gettext_noop
 
 from sync import mysql
 from sync.clock import DatabaseNow
 from sync.fields import new_object_id
+from sync.registry import KAFKA
 from sync.stats import WINDOW, Lags
 
 logger = logging.getLogger(__name__)
 
-RELAY, INLINE, FOLLOWER, PULLER = "relay", "inline", "follower", "puller"
-PUBLISHER, CONSUMER = "publisher", "consumer"
+
+class Kind(StrEnum):
+    """What a worker does. The one list of kinds; the values are those of Worker.kind."""
+
+    RELAY = "relay"
+    INLINE = "inline"  # a web process, which delivers what it saves and nothing else
+    FOLLOWER = "follower"
+    PULLER = "puller"
+    PUBLISHER = "publisher"
+    CONSUMER = "consumer"
+
+    def delivers_to(self, lane: str) -> bool:
+        """Whether it takes the pending changes of this lane, where that is its own. Most kinds take none."""
+        return self is (Kind.PUBLISHER if lane == KAFKA else Kind.RELAY)
+
+    @property
+    def label(self) -> str:
+        """For a page, to be translated."""
+        return TITLES[self]
+
+
+RELAY, INLINE, FOLLOWER, PULLER, PUBLISHER, CONSUMER = Kind
+TITLES = {
+    RELAY: gettext_noop("Relay"),
+    INLINE: gettext_noop("Web process"),
+    FOLLOWER: gettext_noop("Binary log follower"),
+    PULLER: gettext_noop("Puller"),
+    PUBLISHER: gettext_noop("Publisher"),
+    CONSUMER: gettext_noop("Consumer"),
+}
 BEAT = 5.0
 INLINE_BEAT = 10.0
 # After this silence, in seconds, a worker counts as gone: three missed heartbeats, or nothing worth counting any more.
-SILENCE = {RELAY: 3 * BEAT, FOLLOWER: 3 * BEAT, PULLER: 3 * BEAT, INLINE: WINDOW}
+SILENCE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: WINDOW}
 SHORTEST = 1.0  # seconds that a rate is taken over at least
-STUCK = 20.0  # seconds in one batch, after which the row says so
+STUCK = 20.0  # seconds in one batch, after which the row says so, and the relay does not count as alive
 
 
 class Heart:
     """One process's figures, and its row. Its methods may be called from any thread."""
 
-    def __init__(self, kind: str, using: str = DEFAULT_DB_ALIAS, lane: str = "") -> None:
+    def __init__(self, kind: Kind, using: str = DEFAULT_DB_ALIAS, lane: str = "") -> None:
         self.kind = kind
         self.using = using
         self.lane = lane
@@ -106,7 +137,7 @@ class Heart:
         """Removes the rows of workers of this kind that have gone without a word."""
         from sync.models import Worker
 
-        silent = DatabaseNow() - timedelta(seconds=SILENCE.get(self.kind, SILENCE[RELAY]))
+        silent = DatabaseNow() - timedelta(seconds=SILENCE[self.kind])
         Worker.objects.using(self.using).filter(kind=self.kind, heartbeat_at__lt=silent).delete()
 
     def _remove(self) -> None:
@@ -121,7 +152,7 @@ class Heart:
 class RelayHeart(Heart):
     """A relay's, which beats in a thread of its own."""
 
-    def __init__(self, using: str, lane: str = "", kind: str = RELAY) -> None:
+    def __init__(self, using: str, lane: str = "", kind: Kind = RELAY) -> None:
         super().__init__(kind, using, lane)
         self.batch_began: float | None = None
 
@@ -154,9 +185,17 @@ class RelayHeart(Heart):
             connections.close_all()
 
     def _stuck(self) -> str:
-        began = self.batch_began
-        took = time.monotonic() - began if began else 0.0
+        took = self._in_batch()
         return f"in one batch for {took:.0f} s" if took > STUCK else ""
+
+    def _in_batch(self) -> float:
+        began = self.batch_began
+        return time.monotonic() - began if began else 0.0
+
+    def _figures(self) -> dict[str, Any]:
+        figures = super()._figures()
+        figures["lags"]["batch"] = round(self._in_batch(), 1)
+        return figures
 
 
 class InlineHeart(Heart):

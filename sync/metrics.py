@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
-from sync.heartbeat import CONSUMER, INLINE, PUBLISHER, RELAY
+from sync.heartbeat import CONSUMER, Kind
 from sync.stats import BOUNDS, total
 from sync.status import Status, status
 
@@ -77,8 +77,8 @@ def _failures(now: Status) -> Iterator[Metric]:
 def _of_workers(now: Status) -> Iterator[Metric]:
     """A series for each worker: a sum would fall when one ends, and counters must not."""
     alive = [worker for worker in now.workers if worker.alive]
-    workers = GaugeMetricFamily("sync_workers", "Processes that deliver and are alive.", labels=["kind"])
-    for kind in (RELAY, INLINE, PUBLISHER, CONSUMER):
+    workers = GaugeMetricFamily("sync_workers", "Workers that are alive, by kind.", labels=["kind"])
+    for kind in Kind:
         workers.add_metric([kind], sum(worker.kind == kind for worker in alive))
     yield workers
     labels = ["kind", "worker"]

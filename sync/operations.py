@@ -85,7 +85,7 @@ class MoveFromExtra(Operation):
     @staticmethod
     def _rows(model: Any, using: str) -> Any:
         """All rows in order of the key, a chunk at a time."""
-        rows = exact(models.QuerySet(model, using=using)).order_by("pk")
+        rows: Any = exact(models.QuerySet(model, using=using)).order_by("pk")
         last: Any = None
         while chunk := list((rows if last is None else rows.filter(pk__gt=last))[:CHUNK]):
             yield from chunk

@@ -20,9 +20,10 @@ import json
 import math
 import re
 import uuid
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from django.db import InterfaceError, connections, models
@@ -64,6 +65,7 @@ class _JSONNull:
 
 
 JSON_NULL = _JSONNull()
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 def exact(queryset: Rows) -> Rows:
@@ -129,21 +131,16 @@ def _names(model: type[models.Model]) -> list[tuple[str, str]]:
     return [(field.name, field.attname) for field in model._meta.concrete_fields]
 
 
-@functools.cache
-def _json_names(model: type[models.Model]) -> list[tuple[str, str]]:
-    return [(field.name, field.attname) for field in model._meta.concrete_fields if isinstance(field, models.JSONField)]
-
-
 def _finish(row: Any) -> Any:
-    """Notes on the row what of it cannot be read, and where it has JSON's null."""
-    model: type[models.Model] = type(row)
-    row.unreadable = unreadable(row)
-    nulls = []
-    for name, attname in _json_names(model):
-        if row.__dict__.get(attname) is JSON_NULL:
-            setattr(row, attname, None)
-            nulls.append(name)
-    row.json_nulls = nulls
+    """Notes on the row what of it cannot be read, and where it has JSON's null. (MirroredModel says: nothing.)"""
+    kinds = set(map(type, row.__dict__.values()))
+    if Unreadable in kinds or not hasattr(row, "unreadable"):
+        row.unreadable = unreadable(row)
+    if _JSONNull in kinds:
+        held = row.__dict__
+        row.json_nulls = [field.name for field in row._meta.concrete_fields if held.get(field.attname) is JSON_NULL]
+        for name in row.json_nulls:
+            setattr(row, name, None)
     return row
 
 
@@ -307,12 +304,11 @@ def _shown(value: Any) -> str:
 
 def _reader(expression: Any, converters: list[Converter], compiler: Any) -> Converter:
     """One guarded converter in place of `converters`."""
-    field = getattr(expression, "target", None)
-    vendor = compiler.connection.vendor
-    output: Any = getattr(expression, "output_field", None)
-    check: Callable[[Any], Any] = _as_it_is
-    if field is not None:
-        if json_reader := _json_reader(output):
+    types: Collection[type] = ()
+    name = ""
+    if isinstance(expression, Col):
+        field = expression.output_field
+        if json_reader := _json_reader(field):
             keep = compiler.query.default_cols  # in lists of values, null is None
 
             def decode(value: Any, _expression: Any, _connection: Any) -> Any:
@@ -321,40 +317,34 @@ def _reader(expression: Any, converters: list[Converter], compiler: Any) -> Conv
 
             converters = [decode]
         else:
-            check = _type_check(output)
-            if vendor == "sqlite":
-                converters = [*_sqlite_readers(output), *converters]
-    if not converters:
-        return _checked(check)
+            types, name = _types_of(field)
+            if compiler.connection.vendor == "sqlite":
+                converters = [*_sqlite_readers(field), *converters]
+    return _converted(converters, types, name) if converters else _checked(types, name)
 
+
+def _converted(converters: list[Converter], types: Collection[type], name: str) -> Converter:
     def read(value: Any, expression: Any, connection: Any) -> Any:
         if value is None or type(value) is Unreadable:
             return value
+        read = value
         try:
-            read = value
             for convert in converters:
                 read = convert(read, expression, connection)
-            return check(read)
         except Exception as error:  # an application's own field may raise anything; the other values go on
             return Unreadable(value, str(error) or repr(error))
+        return read if not types or type(read) in types else Unreadable(value, f"{_shown(read)} is not {name}")
 
     return read
 
 
-def _checked(check: Callable[[Any], Any]) -> Converter:
+def _checked(types: Collection[type], name: str) -> Converter:
     def read(value: Any, expression: Any, connection: Any) -> Any:
-        if value is None or type(value) is Unreadable:
+        if type(value) in types or value is None or not types or type(value) is Unreadable:
             return value
-        try:
-            return check(value)
-        except ValueError as error:
-            return Unreadable(value, str(error))
+        return Unreadable(value, f"{_shown(value)} is not {name}")
 
     return read
-
-
-def _as_it_is(value: Any) -> Any:
-    return value
 
 
 def _sqlite_readers(field: Any) -> list[Converter]:
@@ -437,12 +427,15 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _extended(pairs: list[tuple[str, Any]]) -> Any:
-    made = _object(pairs)
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        return _object(pairs)  # raises
+    if not pairs or pairs[0][0][:1] != "$":
+        return made
     value = from_extended_json(made)
     if value is made:
-        if made and next(iter(made))[:1] == "$":
-            raise ValueError(f"the key {_shown(next(iter(made)))} begins with '$', which stands for no value here")
-    elif isinstance(value, float):
+        raise ValueError(f"the key {_shown(pairs[0][0])} begins with '$', which stands for no value here")
+    if isinstance(value, float):
         if isinstance(text := made.get("$numberDouble"), str) and text not in ("Infinity", "-Infinity", "NaN"):
             _number(text)
     elif isinstance(value, datetime.datetime) and value.microsecond % 1000:
@@ -460,23 +453,25 @@ _JSON_WITH_ZERO = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, 
 
 def read_document(text: Any) -> Any:
     """What a DocumentField's column holds. Raises ValueError and the like for what is not kept exactly."""
-    return _decode(text, _DOCUMENT_WITH_ZERO if "-0" in text else _DOCUMENT)
+    return _decode(text, _DOCUMENT, _DOCUMENT_WITH_ZERO)
 
 
 def read_json(text: Any) -> Any:
     """What a JSONField's column holds. Raises ValueError for what Python would alter."""
-    return _decode(text, _JSON_WITH_ZERO if "-0" in text else _JSON)
+    return _decode(text, _JSON, _JSON_WITH_ZERO)
 
 
-def _decode(text: Any, decoder: json.JSONDecoder) -> Any:
-    if not isinstance(text, str):
-        raise ValueError(f"{_shown(text)} is not text")
+def _decode(text: Any, decoder: json.JSONDecoder, slow: json.JSONDecoder) -> Any:
     try:
-        return decoder.decode(text)
+        return (slow if "-0" in text else decoder).decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"{_shown(text)} is not JSON: {error}") from None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
+    except TypeError:
+        if isinstance(text, str):
+            raise
+        raise ValueError(f"{_shown(text)} is not text") from None
 
 
 # --- 3. the type ------------------------------------------------------------------------------------------------------
@@ -502,18 +497,8 @@ _TYPES: dict[type[models.Field], tuple[tuple[type, ...], str]] = {
 }
 
 
-def _type_check(field: Any) -> Callable[[Any], Any]:
-    """Raises ValueError for a value that is not of the field's own type; a field that converts by itself knows best."""
+def _types_of(field: Any) -> tuple[Collection[type], str]:
+    """The Python types of a field's values; none for one that converts by itself, and so knows best."""
     if hasattr(field, "from_db_value"):
-        return _as_it_is
-    found = next((_TYPES[kind] for kind in type(field).__mro__ if kind in _TYPES), None)
-    if found is None:
-        return _as_it_is
-    types, name = found
-
-    def check(value: Any) -> Any:
-        if type(value) not in types:
-            raise ValueError(f"{_shown(value)} is not {name}")
-        return value
-
-    return check
+        return (), ""
+    return next((_TYPES[kind] for kind in type(field).__mro__ if kind in _TYPES), ((), ""))

@@ -24,7 +24,7 @@ from sync.capture import Claimed, chunks
 from sync.claims import claim
 from sync.delivery import Remove, deliver_changes, release_quietly, remove_changes
 from sync.fields import new_object_id
-from sync.heartbeat import RELAY, RelayHeart
+from sync.heartbeat import RELAY, Kind, RelayHeart
 from sync.models import Change
 from sync.mongo import Unavailable
 from sync.recovering import forget_connection
@@ -71,7 +71,7 @@ class Relay:
         using: str = DEFAULT_DB_ALIAS,
         stop: Stop | None = None,
         writer: Writer = writes,
-        kind: str = RELAY,
+        kind: Kind = RELAY,
     ) -> None:
         self.lane = lane
         self.writer = writer

@@ -14,8 +14,7 @@ from pymongo.errors import PyMongoError
 
 from sync import figures
 from sync.failures import Failures, failures
-from sync.figures import Verified, WorkerStatus
-from sync.heartbeat import INLINE
+from sync.figures import Unfinished, Verified, WorkerStatus
 from sync.mongo import BREAKER, collection, database, reason
 from sync.registry import KAFKA, Target, all_rows, all_targets, label
 from sync.stats import WINDOW, quantile, total
@@ -28,13 +27,13 @@ STALLED = 10.0  # seconds after which a pending change without a relay to take i
 WORDS = {
     "waiting": gettext_noop("Changes are kept in MySQL until MongoDB serves again."),
     "stalled": gettext_noop(
-        "Changes are pending and nobody delivers them. Run: manage.py sync relay (for Kafka: sync publish)"
+        "Changes are pending and no relay delivers them. Start one: manage.py sync relay (for Kafka: sync publish)."
     ),
-    "failing": gettext_noop("Some rows cannot be delivered. When the reason is mended, run: manage.py sync retry"),
-    "differing": gettext_noop("Verify has found documents that differ. To mend them: manage.py sync verify --repair"),
-    "behind": gettext_noop("Changes are on their way. If their number does not fall, run another relay."),
-    "paused": gettext_noop("Changes wait because delivery is paused. To go on, run: manage.py sync resume"),
-    "equal": gettext_noop("Everything that is committed in MySQL is in MongoDB."),
+    "failing": gettext_noop("Some changes failed. Fix the cause, then retry them: manage.py sync retry."),
+    "differing": gettext_noop("Verify found documents that differ. Repair them: manage.py sync verify --repair."),
+    "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
+    "paused": gettext_noop("Changes wait because delivery is paused. Resume it: manage.py sync resume."),
+    "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
 }
 
 
@@ -63,10 +62,12 @@ class ModelStatus:
     oldest_pending_age: float | None  # None: nothing is pending
     oldest_in_hand_age: float | None
     backfill: int  # ranges of rows that a backfill has still to deliver
+    oldest_backfill_age: float | None  # since when a range was due and is not taken; None: all wait, or one is taken
     paused: bool
     failures: list[Failures]
     differences: int  # keys that were found different and not yet found equal
     verified: Verified | None  # None: never
+    unfinished: Unfinished | None  # a run after that
     last_delivery: datetime.datetime | None
 
     @property
@@ -74,6 +75,11 @@ class ModelStatus:
         """Seconds for which the oldest change has waited for somebody to deliver it."""
         # What is in hand counts by its age alone: a relay that is frozen holds it, and does nothing.
         return max(0.0 if self.paused else self.oldest_pending_age or 0.0, self.oldest_in_hand_age or 0.0)
+
+    @property
+    def waits(self) -> float:
+        """The same, of changes and of the ranges of a backfill."""
+        return max(self.age, 0.0 if self.paused else self.oldest_backfill_age or 0.0)
 
 
 @dataclasses.dataclass
@@ -106,10 +112,10 @@ class Status:
         at_work = [model for model in self.models if not model.paused]
         oldest = max((model.age for model in self.models), default=0.0)
         # It may answer us, and refuse what a relay wants of it.
-        refused = any(worker.alive and worker.note.startswith("MongoDB") for worker in self._delivering)
+        refused = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
         if self.mongodb_error or (refused and self.pending):
             return "waiting"
-        if any(model.age > STALLED and not self._relays(model.lane) for model in self.models):
+        if any(model.waits > STALLED and not self.delivering(model.lane) for model in self.models):
             return "stalled"
         if any(model.failed for model in self.models):
             return "failing"
@@ -123,15 +129,21 @@ class Status:
 
     @property
     def relays(self) -> int:
-        """How many relays are alive."""
-        return self._relays("")
+        """How many relays deliver to MONGODB_URI's server."""
+        return self.delivering("")
 
-    def _relays(self, lane: str) -> int:
-        return sum(worker.alive for worker in self._delivering if worker.lane == lane)
+    def delivering(self, lane: str) -> int:
+        """How many workers take the changes of this lane: a relay, or a publisher for Kafka, that is not stuck."""
+        return sum(worker.delivers for worker in self.workers if worker.lane == lane)
+
+    def stuck(self, lane: str) -> int:
+        """How many would, and have not finished a batch for long."""
+        return sum(worker.stuck for worker in self.workers if worker.lane == lane)
 
     @property
-    def _delivering(self) -> list[WorkerStatus]:
-        return [worker for worker in self.workers if worker.kind != INLINE]
+    def lanes(self) -> list[str]:
+        """The servers that there are models or changes for; "" first, which is MONGODB_URI's."""
+        return sorted({"", *(model.lane for model in self.models)})
 
     @property
     def pending(self) -> int:
@@ -170,6 +182,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
     documents, errors = _documents(count=counts is None)
     changes, reasons, states = figures.changes(using), failures(using), figures.states(using)
     verified, differences = figures.verified(using), figures.differences(using)
+    unfinished = figures.unfinished(using)
     targets = {target.label: target for target in all_targets()}
     if counts is None:
         models_here = {label(target.model): target.model for target in targets.values()}
@@ -190,6 +203,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
                 failures=reasons.get(name, []),
                 differences=differences.get(name, 0),
                 verified=verified.get(name),
+                unfinished=unfinished.get(name),
                 **changes.get(name, figures.NO_CHANGES),
             )
         )

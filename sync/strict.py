@@ -284,16 +284,17 @@ def _same_number(text: str, value: Any) -> bool:
 
 def _same_extended(node: _Pairs, value: Any) -> bool:
     try:
-        meant = json_util.object_hook(_plain(node), CANONICAL)
+        meant = _meant(node)
         ours, theirs = (bson.encode({"": each}, codec_options=CODEC_OPTIONS) for each in (meant, value))
     except Exception:  # the library raises all kinds of errors for what stands for nothing
         return False
     return ours == theirs and not isinstance(meant, dict)
 
 
-def _plain(node: Any) -> Any:
+def _meant(node: Any) -> Any:
+    """The value that a parsed text stands for, by BSON's library: from the inside out, as that reads JSON."""
     if isinstance(node, _Pairs):
-        return {name: _plain(item) for name, item in node}
+        return json_util.object_hook({name: _meant(item) for name, item in node}, CANONICAL)
     if isinstance(node, _Number):
         return int(node) if node.lstrip("-").isdigit() else float(node)
-    return [_plain(item) for item in node] if isinstance(node, list) else node
+    return [_meant(item) for item in node] if isinstance(node, list) else node

@@ -1,6 +1,12 @@
 """Figures in words, for a terminal and for a page."""
 
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """Such as "1 change" and "1,200 changes"."""
+    return f"{number:,} {ngettext(one, many, number)}"
 
 
 def duration(seconds: float | None) -> str:
@@ -17,4 +23,4 @@ def duration(seconds: float | None) -> str:
         return _("%(number)s min") % {"number": f"{seconds / 60:.0f}"}
     if seconds < 2 * 86400:
         return _("%(number)s h") % {"number": f"{seconds / 3600:.0f}"}
-    return _("%(number)s days") % {"number": f"{seconds / 86400:.0f}"}
+    return counted(round(seconds / 86400), "day", "days")

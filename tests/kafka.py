@@ -2,12 +2,29 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient, ConfigResource, NewPartitions, NewTopic, ResourceType
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    Message,
+    Producer,
+    TopicPartition,
+)
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewPartitions,
+    NewTopic,
+    OffsetSpec,
+    ResourceType,
+)
 
 from tests.servers import ROOT, SERVERS, Server, free_port
 
@@ -18,12 +35,16 @@ import kafka_broker  # script/ is a folder of commands, not a package
 class Kafka(Server):
     """One broker. It is read and written here with clients of the test's own."""
 
+    listeners: Sequence[kafka_broker.Listener] = ()
+    cluster = kafka_broker.CLUSTER
+
     def start(self) -> None:
         if not hasattr(self, "controller"):
             self.controller = free_port()
         self.process = kafka_broker.start(
-            kafka_broker.jars(ROOT / "var" / "kafka"), self.folder, self.port, self.controller
-        )
+            kafka_broker.jars(ROOT / "var" / "kafka"), self.folder, self.port, self.controller,
+            listeners=self.listeners, cluster=self.cluster,
+        )  # fmt: skip
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -65,6 +86,49 @@ class Kafka(Server):
         """A topic as somebody else makes it."""
         admin = AdminClient(self._client)  # lives until it is done
         for done in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
+            done.result(20)
+
+    def drop(self, topic: str) -> None:
+        """Deletes a topic; it is gone when this returns."""
+        admin = AdminClient(self._client)
+        for done in admin.delete_topics([topic]).values():
+            done.result(20)
+        while self.partitions(topic):
+            time.sleep(0.05)
+
+    def configure(self, topic: str, name: str, value: str) -> None:
+        """Sets one of the topic's settings."""
+        admin = AdminClient(self._client)
+        entry = ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        asked = admin.incremental_alter_configs(
+            [ConfigResource(ResourceType.TOPIC, topic, incremental_configs=[entry])]
+        )
+        for done in asked.values():
+            done.result(20)
+
+    def remove_before(self, topic: str, offset: int, partition: int = 0) -> None:
+        """Removes the oldest messages of a partition, as retention or kafka-delete-records does."""
+        admin = AdminClient(self._client)
+        for done in admin.delete_records([TopicPartition(topic, partition, offset)]).values():
+            done.result(20)
+
+    def end(self, topic: str, partition: int = 0) -> int:
+        """The offset after the last message."""
+        admin = AdminClient(self._client)
+        [done] = admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()}).values()
+        return done.result(20).offset
+
+    def forget(self, group: str) -> None:
+        """Removes a group without members, as Kafka does when its offsets have expired."""
+        admin = AdminClient(self._client)
+        for done in admin.delete_consumer_groups([group]).values():
+            done.result(20)
+
+    def reset(self, group: str, topic: str, offset: int, partition: int = 0) -> None:
+        """Sets a group's offset, as kafka-consumer-groups --reset-offsets does."""
+        admin = AdminClient(self._client)
+        asked = [ConsumerGroupTopicPartitions(group, [TopicPartition(topic, partition, offset)])]
+        for done in admin.alter_consumer_group_offsets(asked).values():
             done.result(20)
 
     def send(self, topic: str, *messages: tuple[Any, Any], partition: int = 0) -> None:

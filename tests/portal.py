@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from urllib.request import urlopen
 
 from django.db import connection
@@ -28,8 +29,8 @@ def environment() -> dict[str, str]:
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Its address, while it runs."""
+def serving(log: Path | None = None, **variables: str) -> Iterator[str]:
+    """Its address, while it runs. log: where its stderr goes. variables: changes of its environment."""
     number = free_port()
     python = [sys.executable, "-m"]
     collect = [sys.executable, "manage.py", "collectstatic", "--noinput", "--verbosity=0"]
@@ -37,7 +38,7 @@ def serving() -> Iterator[str]:
     server = subprocess.Popen(
         [*python, "gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{number}", "--threads", "4",
          "--log-level", "warning", "analytics_site.wsgi"],
-        cwd=ROOT, env=environment(), start_new_session=True,
+        cwd=ROOT, env=environment() | variables, start_new_session=True, stderr=log.open("wb") if log else None,
     )  # fmt: skip
     try:
         for _ in range(300):

@@ -35,7 +35,7 @@ def test_the_old_ones_are_removed_and_that_is_kept() -> None:
 
 
 def test_a_dry_run_only_counts() -> None:
-    assert prune(days=30, dry_run=True) == "4 entries are older than 30 days.\n"
+    assert prune(days=30, dry_run=True) == "4 entries older than 30 days are to be removed.\n"
     assert Entry.objects.count() == 6
 
 

@@ -139,5 +139,5 @@ def test_it_loads_all_and_says_so_when_mongodb_is_down(tmp_path, mongod, capsys)
     write(tmp_path / "accounts.json", to_line(account()))
     mongod.kill()
     assert run(tmp_path) == (0, "")
-    assert "1 changes wait for the relay" in capsys.readouterr().out
+    assert "1 change waits for the relay" in capsys.readouterr().out
     assert Account.objects.count() == 1

@@ -15,12 +15,12 @@ from typing import Any
 import pymysql
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, transaction
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, transaction
 
 from sync import backfill, mysql
 from sync.binlog import sweep
 from sync.binlog.keys import Key
-from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction
+from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
 from sync.binlog.position import Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
@@ -44,6 +44,10 @@ KEEP = 10.0  # seconds after which a position is saved although nothing was to b
 SWEEP = 1.0  # seconds between two looks for sweeps
 WATCH = 60.0  # seconds between two looks whether the position is in danger
 LONGEST_PAUSE = 30.0
+NO_SUCH_TABLE = 1146  # error number
+SILENT = 3  # heartbeats in a row that do not come from the log's end
+OFFSETS = 2**32  # a heartbeat's offset has four bytes
+CREATED = "/"  # between a server's identity and the time when its log's file was begun
 PREPARED = 10_000  # keys of a prepared XA transaction that are kept; beyond, its models are backfilled instead
 
 
@@ -59,6 +63,7 @@ class Follower:
         self.stop = Stop()
         self.trouble = ""
         self.danger = ""
+        self.waiting = ""
         self.recorded = 0  # changes, since it started
         self.lag = 0.0  # seconds from a transaction's commit until it is recorded; 0 when all is read
         self.place = ""
@@ -72,7 +77,12 @@ class Follower:
 
     def _note(self) -> str:
         lag = f"{self.lag:.0f} s behind" if self.lag >= 1 else "up to date"
-        return self.trouble or self.danger or f"{self.place or 'starting'}, {lag}, {self.recorded:,} recorded"
+        return (
+            self.trouble
+            or self.danger
+            or self.waiting
+            or f"{self.place or 'starting'}, {lag}, {self.recorded:,} recorded"
+        )
 
     def _run(self) -> None:
         pause, has_begun = 0.0, False
@@ -90,12 +100,12 @@ class Follower:
                 self._say(f"The binary log cannot be read on from here: {gap}")
                 try:
                     self._bridge()
-                except (OperationalError, InterfaceError) as error:
-                    self._say(mysql.reason(OperationalError(*error.args)))
-            except (OperationalError, InterfaceError, pymysql.MySQLError) as error:
+                except (OperationalError, InterfaceError, pymysql.MySQLError, Gap) as error:
+                    self._say(_reason(error))
+            except (OperationalError, InterfaceError, ProgrammingError, pymysql.MySQLError) as error:
                 if not has_begun:
-                    raise ImproperlyConfigured(mysql.reason(OperationalError(*error.args))) from error
-                self._say(mysql.reason(OperationalError(*error.args)))
+                    raise ImproperlyConfigured(_reason(error)) from error
+                self._say(_reason(error))
             finally:
                 forget_connection(self.using)
             pause = min(max(2 * pause, 0.5), LONGEST_PAUSE) if read == self.recorded else 0.5
@@ -116,10 +126,11 @@ class Follower:
         position = server.position()
         tables = mirrored_tables()
         BinlogPosition.objects.using(self.using).filter(name=NAME).update(
-            server=server.identity, file=position.file, offset=position.offset, gtids=position.gtids, part=[],
-            prepared={}, unplanned={table.label: True for table in tables.values()}, saved_at=DatabaseNow(),
+            server=_log_identity(server, file_created(server, position.file)), file=position.file,
+            offset=position.offset, gtids=position.gtids, part=[], prepared={},
+            unplanned={table.label: True for table in tables.values()}, saved_at=DatabaseNow(),
         )  # fmt: skip
-        logger.warning("Everything is backfilled, and followed from %s on.", position)
+        logger.warning("Backfilling everything, and following the log from %s on.", position)
 
 
 class _Session:
@@ -136,8 +147,10 @@ class _Session:
         self.labels = sorted(table.label for table in self.tables.values())
         self.keys: dict[Key, None] = {}
         self.rewritten: set[str] = set()
+        self.looking: set[str] = set()  # models whose backfill was planned because they were rewritten
         self.has_moved = self.is_dirty = False
-        self.flushed_at = self.next_keep = self.next_sweep = self.next_watch = 0.0
+        self.silent = self.created = 0
+        self.flushed_at = self.next_keep = self.next_plan = self.next_sweep = self.next_watch = 0.0
         self.reader: _ReaderThread | None = None
 
     def __enter__(self) -> _Session:
@@ -158,19 +171,35 @@ class _Session:
         row = BinlogPosition.objects.using(self.using).filter(name=NAME).first()
         if row is None:
             end = self.server.position()
-            row = BinlogPosition(
-                name=NAME, server=self.server.identity, file=end.file, offset=end.offset, gtids=end.gtids
-            )
+            row = BinlogPosition(name=NAME, file=end.file, offset=end.offset, gtids=end.gtids)
+            row.server = _log_identity(self.server, file_created(self.server, end.file))
             logger.info("Following from the end of the log, %s; what is there already is backfilled.", end)
         for label in self.labels:
             if label not in row.followed:
-                row.unplanned.setdefault(label, False)
+                row.unplanned[label] = True
         row.followed = self.labels
         # Committed before anything is planned: then all that comes before it in the log can be seen.
         self._save(row)
-        if not row.gtids and not self.server.is_mariadb and row.server != self.server.identity:
-            raise Gap("this is another server than the one whose log was read, and there are no GTIDs to go by")
+        self._recognise(row)
         return row
+
+    def _recognise(self, row: BinlogPosition) -> None:
+        """Raises Gap where the server's log is not the one that was read up to our position.
+
+        By GTIDs a log may go on at another server. But GTIDs and the names of files begin anew when a log is reset,
+        and then they may be those of other transactions: a file is the same if it was also begun at the same time.
+        """
+        server, _, created = row.server.partition(CREATED)
+        if server == self.server.identity:
+            found = file_created(self.server, row.file)
+            if created and found != int(created):
+                raise Gap(f"the log was reset, or is another server's: {row.file} is not the file that was read")
+            if self.server.size(row.file) < row.offset:
+                raise Gap(f"{row.file} ends before what was read of it")
+        elif not row.gtids and not self.server.is_mariadb:
+            raise Gap("this is another server than the one whose log was read, and there are no GTIDs to go by")
+        if self.server.lacks(row.gtids):
+            raise Gap("this server has not seen all transactions that were read")
 
     def _save(self, row: BinlogPosition) -> None:
         row.saved_at = DatabaseNow()  # type: ignore[assignment]
@@ -196,7 +225,9 @@ class _Session:
         if item is None:
             self.follower.lag = 0.0
             self._flush()
+            self._check_the_end()
             return
+        self.silent = 0
         if item.prepared:
             self._prepare(item)
         elif item.keys.is_large or self.row.part:
@@ -205,15 +236,30 @@ class _Session:
             self.keys.update(dict.fromkeys(item.keys.after(None)))
         if item.finished:
             self._finish_prepared(item)
-        self.rewritten |= item.rewritten
+        if not item.prepared:
+            self.rewritten |= item.rewritten
         self._advance(item)
         if len(self.keys) >= CHUNK or time.monotonic() > self.flushed_at + GATHER:
             self._flush()
+
+    def _check_the_end(self) -> None:
+        """The server says that there is nothing new: its log ends there. A log that was reset does not.
+
+        After a reset MariaDB goes on to say so of the file that it has removed. Raises OperationalError then, so that
+        we connect again and look whose log this is.
+        """
+        file, offset = self.reader.log.idle_at  # type: ignore[union-attr]
+        end = self.server.end()
+        self.silent = self.silent + 1 if (file, offset) != (end[0], end[1] % OFFSETS) else 0
+        if self.silent >= SILENT:
+            raise OperationalError(2013, f"The server sends nothing after {file}:{offset}, and its log ends at {end}")
 
     def _advance(self, item: Transaction) -> None:
         if item.gtid:
             self.gtids.add(item.gtid)
         self.row.file, self.row.offset = item.file, item.offset
+        if item.created != self.created:
+            self.created, self.row.server = item.created, _log_identity(self.server, item.created)
         self.row.event_at = datetime.datetime.fromtimestamp(item.at, datetime.UTC)
         self.follower.lag = max(time.time() - item.at, 0.0)
         self.has_moved = True
@@ -231,17 +277,18 @@ class _Session:
     def _prepare(self, item: Transaction) -> None:
         """An XA transaction's rows cannot be seen before it is committed, which may be long after."""
         keys = list(itertools.islice(item.keys.after(None), PREPARED + 1))
-        if keys:
+        rewritten = sorted(item.rewritten)
+        if len(keys) > PREPARED:
             # Too many to be kept: any model may be rewritten, then.
-            labels = self.labels if len(keys) > PREPARED else []
-            self.row.prepared[item.prepared] = {"keys": [] if labels else keys, "rewritten": labels}
-            self.is_dirty = True
+            keys, rewritten = [], self.labels
+        # One without keys is kept as well: whatever is committed and was not seen may have written anything.
+        self.row.prepared[item.prepared] = {"keys": keys, "rewritten": rewritten}
+        self.is_dirty |= bool(keys or rewritten)
 
     def _finish_prepared(self, item: Transaction) -> None:
-        held = self.row.prepared.pop(item.finished, None)
-        if held is not None:
-            self.is_dirty = True
-        if held is not None and item.committed:
+        held = self.row.prepared.pop(item.finished, {"keys": [], "rewritten": self.labels})
+        self.is_dirty |= bool(held["keys"] or held["rewritten"])
+        if item.committed:
             self.keys.update(dict.fromkeys((label, key) for label, key in held["keys"]))
             self.rewritten.update(held["rewritten"])
 
@@ -249,15 +296,17 @@ class _Session:
         """Records what was gathered, and the position with it; the position alone now and then."""
         now = time.monotonic()
         if self.rewritten:
+            if new := self.rewritten - self.row.unplanned.keys():
+                logger.warning("Statements may have changed rows of %s: backfilling.", ", ".join(sorted(new)))
             self.row.unplanned |= dict.fromkeys(self.rewritten, True)
-            logger.warning("A statement has rewritten %s: backfilling.", ", ".join(sorted(self.rewritten)))
         if self.keys or self.rewritten or self.is_dirty or (self.has_moved and now > self.next_keep):
             self._record(list(self.keys))
             self.keys.clear()
-            self.rewritten.clear()
             self.has_moved = self.is_dirty = False
             self.next_keep = now + KEEP
             self._plan()
+            self.looking |= self.rewritten
+            self.rewritten.clear()
             self.flushed_at = time.monotonic()
 
     def _record(self, keys: list[Key]) -> None:
@@ -274,20 +323,41 @@ class _Session:
         self.follower.place = str(self.row)
 
     def _plan(self) -> None:
-        """Plans what a gap, a new model or a rewritten one needs."""
-        if not self.row.unplanned:
+        """Plans what a gap, a new model or a rewritten one needs: a backfill, and a look for documents without rows."""
+        now = time.monotonic()
+        if not self.row.unplanned or now < self.next_plan:
             return
+        missing = set()
         with transaction.atomic(self.using):
-            for label, has_lost_rows in self.row.unplanned.items():
-                with suppress(LookupError):  # the model is gone
-                    for target in targets(apps.get_model(label)):  # type: ignore[arg-type]
-                        backfill.plan(target, self.using)
-                        if has_lost_rows and target.lane != KAFKA:  # whose messages nobody can look through
-                            sweep.plan(target.label, self.using)
-            self.row.unplanned = {}
+            for label in list(self.row.unplanned):
+                if label in self.looking and backfill.left(self.using, _target_labels(label)):
+                    continue  # one look after the other, or many in a row would never come to the last rows
+                try:
+                    with transaction.atomic(self.using):
+                        self._plan_model(label)
+                except ProgrammingError as error:
+                    if error.args[0] != NO_SUCH_TABLE:
+                        raise
+                    missing.add(label)
+                else:
+                    del self.row.unplanned[label]
             self._save(self.row)
+        if self.row.unplanned:
+            self.next_plan = now + SWEEP
+        waiting = f"backfilled as soon as their tables exist: {', '.join(sorted(missing))}" if missing else ""
+        if waiting and waiting != self.follower.waiting:
+            logger.warning("Models to be %s.", waiting)
+        self.follower.waiting = waiting
+
+    def _plan_model(self, label: str) -> None:
+        with suppress(LookupError):  # the model is gone
+            for target in targets(apps.get_model(label)):  # type: ignore[arg-type]
+                backfill.plan(target, self.using)
+                if target.lane != KAFKA:  # whose messages nobody can look through
+                    sweep.plan(target.label, self.using)
 
     def _look_around(self) -> None:
+        self._plan()
         now = time.monotonic()
         if now > self.next_sweep:
             self.next_sweep = now + SWEEP
@@ -341,3 +411,20 @@ class _ReaderThread(threading.Thread):
     def finish(self) -> None:
         self.is_finished.set()
         self.join(2 * HEARTBEAT)
+
+
+def _reason(error: Exception) -> str:
+    """One line, also of PyMySQL's errors, which have the same numbers as Django's driver's."""
+    return str(error) if isinstance(error, Gap) else mysql.reason(OperationalError(*error.args))
+
+
+def _target_labels(label: str) -> list[str]:
+    try:
+        return [target.label for target in targets(apps.get_model(label))]  # type: ignore[arg-type]
+    except LookupError:
+        return [label]
+
+
+def _log_identity(server: Server, created: int) -> str:
+    """Tells one server's log file from every other of the same name."""
+    return f"{server.identity}{CREATED}{created}"

@@ -5,50 +5,68 @@ from __future__ import annotations
 import logging
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 import pymysql
+from pymysql.charset import charset_by_id
 from pymysqlreplication import BinLogStreamReader
 from pymysqlreplication.constants import BINLOG
 from pymysqlreplication.event import (
+    BeginLoadQueryEvent,
+    BinLogEvent,
+    ExecuteLoadQueryEvent,
+    FormatDescriptionEvent,
     GtidEvent,
     HeartbeatLogEvent,
+    IntvarEvent,
+    MariadbAnnotateRowsEvent,
+    MariadbBinLogCheckPointEvent,
     MariadbGtidEvent,
-    NotImplementedEvent,
+    MariadbGtidListEvent,
+    MariadbStartEncryptionEvent,
+    PreviousGtidsEvent,
     QueryEvent,
+    RandEvent,
     RotateEvent,
+    RowsQueryLogEvent,
+    StopEvent,
+    UserVarEvent,
     XAPrepareEvent,
     XidEvent,
 )
-from pymysqlreplication.row_event import (
-    DeleteRowsEvent,
-    PartialUpdateRowsEvent,
-    RowsEvent,
-    UpdateRowsEvent,
-    WriteRowsEvent,
-)
+from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEvent
 
 from sync.binlog import rows
 from sync.binlog.keys import Unrecorded
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
-from sync.binlog.tables import Statements, Table
+from sync.binlog.statements import Statement, Statements
+from sync.binlog.tables import Table
 from sync.models import BinlogPosition, Change
 
 logger = logging.getLogger(__name__)
 
-EVENTS = [
-    DeleteRowsEvent, GtidEvent, HeartbeatLogEvent, MariadbGtidEvent, NotImplementedEvent,
-    PartialUpdateRowsEvent, QueryEvent, RotateEvent, UpdateRowsEvent, WriteRowsEvent, XAPrepareEvent, XidEvent,
-]  # fmt: skip
+# Events that carry no rows, and are passed over. Each other one is read, and one that we do not know is a gap.
+WITHOUT_ROWS = {
+    BeginLoadQueryEvent,  # the file of LOAD DATA; ExecuteLoadQueryEvent says that it was loaded
+    IntvarEvent, RandEvent, UserVarEvent,  # values for the statement that follows
+    MariadbAnnotateRowsEvent, RowsQueryLogEvent,  # the statement whose rows follow
+    MariadbBinLogCheckPointEvent, MariadbGtidListEvent, MariadbStartEncryptionEvent, PreviousGtidsEvent, StopEvent,
+    TableMapEvent,  # the library's: it reads rows by it
+}  # fmt: skip
+# The same, of types that the library does not parse.
+TYPES_WITHOUT_ROWS = {
+    BINLOG.ANONYMOUS_GTID_LOG_EVENT,
+    0x24, 0x25,  # group replication: transaction context, view change
+    0x29,  # a heartbeat's second version
+}  # fmt: skip
 HEARTBEAT = 1.0  # seconds of silence after which the server says that there is nothing new
 UNREADABLE = 1236  # error number: the server cannot send what we ask for
-WITHOUT_ROWS = {BINLOG.ANONYMOUS_GTID_LOG_EVENT, 0x24, 0x25}  # also group replication's bookkeeping
 TAGGED_GTID = 0x2A
 INCIDENT = BINLOG.INCIDENT_EVENT
-IGNORABLE = 0x80  # a flag: who does not know the event may pass over it
+IGNORABLE = 0x80  # a flag: a replica that does not know the event may pass over it, and has the same rows
 STANDALONE = 0x01  # a flag of MariaDB's GTIDs: one statement, and no COMMIT
 LATE_CHANGES = 200  # events of sync_change that are kept until the transaction ends
 
@@ -69,6 +87,7 @@ class Transaction:
     finished: the XA transaction of this name is over; committed: and its changes count.
     gtid: its own; "" where the server has none.
     file, offset: where the next transaction begins.
+    created: when this file was begun, in seconds since 1970.
     at: when it was committed, in seconds since 1970 by the server's clock.
     """
 
@@ -80,6 +99,7 @@ class Transaction:
     gtid: str = ""
     file: str = ""
     offset: int = 0
+    created: int = 0
     at: int = 0
 
 
@@ -93,14 +113,17 @@ class LogReader:
     def __init__(self, server: Server, start: Position, tables: dict[str, Table]) -> None:
         # Made here, because reading has a thread of its own, and Django's connection is another's.
         self.denied = server.denied()
-        self.tables = tables
-        self.labels = {name.lower(): table.label for name, table in tables.items()}
-        self.statements = Statements(server.database, tables)
+        self.tables = {name.lower(): table for name, table in tables.items()}
+        self.labels = {name: table.label for name, table in self.tables.items()}
+        # Whatever is done to the changes that are not delivered yet may have lost those of any model.
+        self.statements = Statements(server.database, [*tables, CHANGES])
         self.file = start.file
+        self.created = 0  # when the file was begun, in seconds since 1970: no other file of this name has the same
+        self.idle_at = ("", 0)  # file, offset: where the server has last said that there is nothing new
         self.connections = 0
         self.stream = BinLogStreamReader(
             connection_settings=server.read_as_replica(),
-            server_id=secrets.randbelow(2**31) + 2**31,  # unlike every other replica's: the server drops the elder
+            server_id=_server_id(),
             pymysql_wrapper=self._connect,
             is_mariadb=server.is_mariadb,
             auto_position=start.gtids if start.gtids or server.is_mariadb else None,
@@ -108,10 +131,10 @@ class LogReader:
             log_pos=start.offset,
             resume_stream=True,
             blocking=True,
-            only_events=EVENTS,
+            only_events=_known_events() - WITHOUT_ROWS,
             filter_non_implemented_events=False,
-            only_schemas=[server.database],
-            only_tables=[*tables, CHANGES, POSITIONS],
+            only_schemas=_Names([server.database]),
+            only_tables=_Names([*tables, CHANGES, POSITIONS]),
             slave_heartbeat=HEARTBEAT,
             enable_logging=False,
         )
@@ -122,9 +145,7 @@ class LogReader:
         self.connections += 1
         if self.connections > 2:  # the log's, and one to ask about tables
             raise pymysql.OperationalError(2013, "The server has closed the connection")
-        if "db" in settings:
-            settings["database"] = settings.pop("db")
-        return pymysql.connect(**settings)
+        return _connect(**settings)
 
     def close(self) -> None:
         self.stream.close()
@@ -133,10 +154,12 @@ class LogReader:
         while True:
             event = self._next()
             if isinstance(event, HeartbeatLogEvent):
+                self.idle_at = event.ident, event.packet.log_pos
                 yield None
             elif self._take(event):
                 transaction = self.transaction
                 transaction.at, transaction.offset, transaction.file = event.timestamp, event.packet.log_pos, self.file
+                transaction.created = self.created
                 self._decide_late()
                 self._begin()
                 yield transaction
@@ -145,16 +168,11 @@ class LogReader:
         try:
             event = self.stream.fetchone()
         except pymysql.MySQLError as error:
-            number, text = (*error.args, "")[:2]
-            if number in DENIED:
+            if error.args[:1] and error.args[0] in DENIED:
                 raise self.denied from error
-            if number == UNREADABLE and "same server" not in str(text):
-                raise Gap(str(text)) from error
-            raise
-        except (OSError, ValueError) as error:
-            if isinstance(error, OSError):
-                raise pymysql.OperationalError(2013, str(error)) from error
-            raise Gap(f"an event cannot be read: {error!r}") from error
+            raise _gap(error) from error
+        except OSError as error:
+            raise pymysql.OperationalError(2013, str(error)) from error
         except Exception as error:
             raise Gap(f"an event cannot be read: {error!r}") from error
         if event is None:
@@ -188,17 +206,22 @@ class LogReader:
             # The library keeps tables by number across files, but a restarted server numbers them anew.
             self.stream.table_map.clear()
             self.file = event.next_binlog
-        elif isinstance(event, NotImplementedEvent):
+        elif isinstance(event, FormatDescriptionEvent):
+            self.created = event.timestamp
+        elif isinstance(event, ExecuteLoadQueryEvent):
+            self.transaction.rewritten.update(self.labels.values())
+            return not self.is_open
+        else:
             self._unknown(event)
         return False
 
-    def _unknown(self, event: NotImplementedEvent) -> None:
+    def _unknown(self, event: BinLogEvent) -> None:
         if event.event_type == INCIDENT:
             raise Gap("the server says that its log lacks something (an incident event)")
         if event.event_type == TAGGED_GTID and isinstance(self.stream.auto_position, str):
             raise Gap("it holds tagged GTIDs, which cannot be followed by GTID")
-        if event.event_type not in {*WITHOUT_ROWS, TAGGED_GTID} and not event.packet.flags & IGNORABLE:
-            raise Gap(f"an event of type {event.event_type} cannot be read (compressed?)")
+        if event.event_type not in {*TYPES_WITHOUT_ROWS, TAGGED_GTID} and not event.packet.flags & IGNORABLE:
+            raise Gap(f"it holds an event of type {event.event_type}, which is not known (perhaps a compressed one)")
 
     def _statement(self, event: QueryEvent) -> bool:
         statement = event.query.lstrip()
@@ -212,9 +235,19 @@ class LogReader:
             self.transaction.committed = word.startswith("XA COMMIT")
             self.transaction.finished = re.sub(r"^XA \w+\s*", "", statement, flags=re.IGNORECASE).split(" ")[0]
             return True
-        schema = event.schema.decode(errors="replace")
-        self.transaction.rewritten |= {self.labels[name] for name in self.statements.rewritten(schema, statement)}
+        names = self.statements.rewritten(self._logged(event))
+        self.transaction.rewritten.update(
+            self.labels.values() if CHANGES in names else (self.labels[name] for name in names)
+        )
         return not self.is_open
+
+    def _logged(self, event: QueryEvent) -> Statement:
+        # MySQL leaves the list out where it is too long. MariaDB has none.
+        unlisted = [] if self.stream.is_mariadb else [self.statements.database]
+        updated = [_text(name) for name in getattr(event, "mts_accessed_db_names", unlisted)]
+        is_utf8 = _is_utf8(getattr(event, "character_set_client", None))
+        schema = _text(event.schema)
+        return Statement(event.query, schema, getattr(event, "sql_mode", 0), is_utf8, frozenset(updated))
 
     def _rows(self, event: RowsEvent) -> None:
         if event.table == POSITIONS:
@@ -228,7 +261,7 @@ class LogReader:
                 self._recorded()
 
     def _written(self, event: RowsEvent) -> None:
-        table = self.tables[event.table]
+        table = self.tables[event.table.lower()]
         try:
             self.transaction.keys.wrote(rows.keys(event, table))
         except Exception as error:
@@ -252,3 +285,72 @@ class LogReader:
             except Exception as error:  # recording once more does no harm
                 logger.warning("Changes cannot be read from the log: %r", error)
         self.late.clear()
+
+
+def file_created(server: Server, file: str) -> int:
+    """When the server began this file of its log, in seconds since 1970. Raises Gap where it has no such file."""
+    stream = BinLogStreamReader(
+        connection_settings=server.read_as_replica(),
+        server_id=_server_id(),
+        pymysql_wrapper=_connect,
+        log_file=file,
+        log_pos=4,
+        resume_stream=True,
+        only_events=[FormatDescriptionEvent],
+        enable_logging=False,
+    )
+    try:
+        return stream.fetchone().timestamp
+    except pymysql.MySQLError as error:
+        if error.args[:1] and error.args[0] in DENIED:
+            raise server.denied() from error
+        raise _gap(error) from error
+    finally:
+        stream.close()
+
+
+def _gap(error: pymysql.MySQLError) -> Exception:
+    """What to raise for an error of the server's: itself, where it is not that the log lacks what we ask for."""
+    number, text = (*error.args, "", "")[:2]
+    return Gap(str(text)) if number == UNREADABLE and "same server" not in str(text) else error
+
+
+class _Names(frozenset[str]):
+    """Names of tables or databases. A server with lower_case_table_names has other capitals in its log than we."""
+
+    def __new__(cls, names: Iterable[str]) -> _Names:
+        return super().__new__(cls, map(str.lower, names))
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(str(name).lower())
+
+
+def _connect(**settings: Any) -> Any:
+    if "db" in settings:
+        settings["database"] = settings.pop("db")
+    return pymysql.connect(**settings)
+
+
+def _server_id() -> int:
+    """Unlike every other replica's: of two with the same the server drops the elder."""
+    return secrets.randbelow(2**31) + 2**31
+
+
+def _known_events(of: type[BinLogEvent] = BinLogEvent) -> set[type[BinLogEvent]]:
+    """All classes of events that the library parses."""
+    found = {of}
+    for one in of.__subclasses__():
+        found |= _known_events(one)
+    return found
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
+
+
+def _is_utf8(collation: int | None) -> bool:
+    """Whether a client whose collation has this number writes UTF-8, or what is the same in ASCII."""
+    try:
+        return collation is None or charset_by_id(collation).name.startswith(("utf8", "ascii"))
+    except KeyError:
+        return False

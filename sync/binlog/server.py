@@ -56,7 +56,8 @@ class Server:
             if value.upper() not in (wanted, {"ON": "1", "OFF": "0"}.get(wanted)):
                 raise ImproperlyConfigured(f"The server has {name}={value}: {self._mend(name, wanted)}")
         _, _, only, ignored = self._log_status()[:4]
-        if (only and self.database not in only.split(",")) or self.database in ignored.split(","):
+        database = self.database.lower()
+        if (only and database not in only.lower().split(",")) or database in ignored.lower().split(","):
             raise ImproperlyConfigured(
                 f"The server leaves {self.database} out of its binary log: take binlog_do_db and binlog_ignore_db "
                 "out of its configuration and restart it."
@@ -94,7 +95,7 @@ class Server:
 
     @property
     def identity(self) -> str:
-        """Tells one server's log files from another's."""
+        """Tells one server from another. On MariaDB servers may share it: see `file_created`."""
         variable = "server_id" if self.is_mariadb else "server_uuid"
         return str(self._variables(variable)[variable])
 
@@ -107,14 +108,35 @@ class Server:
             gtids = gtids.replace("\n", "")
             if any(len(one.split(":")) > 1 and one.split(":")[1][:1].isalpha() for one in gtids.split(",")):
                 gtids = ""  # tagged GTIDs, which the library cannot read: by file and offset then
-        file, offset = self._log_status()[:2]
-        return Position(file, offset, gtids)
+        return Position(*self.end(), gtids)
 
     def gtids(self, text: str) -> Gtids:
         """An empty `text` means on MySQL that positions are told by file and offset."""
         if self.is_mariadb:
             return MariaDBGtids(text)
         return MySQLGtids(text) if text else NoGtids()
+
+    def lacks(self, gtids: str) -> bool:
+        """Whether it has not seen all of these transactions, so that its log cannot go on where they end."""
+        if not gtids:
+            return False
+        if not self.is_mariadb:
+            return self.rows("SELECT GTID_SUBSET(%s, @@GLOBAL.gtid_executed)", gtids) != [(1,)]
+        [seen] = self.rows("SELECT @@GLOBAL.gtid_binlog_state, @@GLOBAL.gtid_slave_pos")
+        last: dict[str, int] = {}
+        for gtid in ",".join(seen).split(","):
+            domain, _, number = gtid.partition("-")
+            last[domain] = max(last.get(domain, 0), int(number.rpartition("-")[2] or 0))
+        return any(int(gtid.split("-")[2]) > last.get(gtid.split("-")[0], 0) for gtid in gtids.split(","))
+
+    def end(self) -> tuple[str, int]:
+        """File and offset of the log's end."""
+        file, offset = self._log_status()[:2]
+        return str(file), int(offset)
+
+    def size(self, file: str) -> int:
+        """Bytes of a file of the log; 0 where there is none."""
+        return next((int(row[1]) for row in self._privileged("SHOW BINARY LOGS") if row[0] == file), 0)
 
     def danger(self, file: str, lag: float) -> str:
         """Why our position may soon be purged; empty when it is not in danger. lag: seconds."""

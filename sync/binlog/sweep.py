@@ -13,7 +13,7 @@ from typing import Any
 
 import pymongo
 from bson import json_util
-from django.db import transaction
+from django.db import ProgrammingError, transaction
 from pymongo.errors import PyMongoError
 
 from sync import conf
@@ -26,6 +26,7 @@ from sync.registry import Target, all_rows, find_target
 from sync.sides import TEXT
 
 CHUNK = 1000  # documents looked at in one step
+RETRY = 2.0  # seconds until a missing table is looked for again
 
 
 def plan(label: str, using: str) -> None:
@@ -51,14 +52,19 @@ def work(using: str) -> bool:
         with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that is no key of the model
             keys[codec(model._meta.pk).from_bson(_id)] = _id  # type: ignore[union-attr]
     # After the documents: a row that has come meanwhile is delivered by its own change.
-    rows = set(all_rows(model, using).filter(pk__in=list(keys)).values_list("pk", flat=True))
+    try:
+        rows = set(all_rows(model, using).filter(pk__in=list(keys)).values_list("pk", flat=True))
+    except ProgrammingError:  # the table does not exist just now, which says nothing of its documents
+        Sweep.objects.using(using).filter(pk=sweep.pk).update(due_at=DatabaseNow() + timedelta(seconds=RETRY))
+        return True
     with transaction.atomic(using):
         record(model, [key for key in keys if key not in rows], using, inline=False, to=[target])
         if len(ids) < CHUNK:
             sweep.delete()
         else:
-            sweep.after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
-            sweep.save(update_fields=["after"])
+            # Another process may have taken the same look, and ended it.
+            after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
+            Sweep.objects.using(using).filter(pk=sweep.pk).update(after=after)
     return True
 
 

@@ -3,37 +3,62 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
-from sync import mysql
+from sync import conf, mysql
 from sync.heartbeat import CONSUMER, RelayHeart
-from sync.kafka.client import Trouble, refused, settings
+from sync.kafka.client import TopicMissing, Topics, Trouble, refused, settings
 from sync.kafka.dead import DeadLetters
-from sync.kafka.replica import Bury, Moved, Place, Span, offset_of, place_of
+from sync.kafka.position import Log, Loss, Moved, Place, Position, Span, offset_of, place_of, starts
 from sync.mongo import Unavailable
 from sync.recovering import forget_connection
 from sync.relay import LONGEST_PAUSE
 from sync.stopping import Stop
+from sync.wording import counted
 
 logger = logging.getLogger(__name__)
 
 
-class Gap(Exception):
-    """Messages were removed before they were read. Says so in one line, and what to do."""
+WATCH = 5.0  # seconds between two looks whether topics and cluster are still those that were read
+NOTE = 60.0  # seconds between two notes that all was read
+MARK = "sync"  # the metadata of offsets that we commit: what has none was committed by somebody else
+LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
+
+Bury = Callable[[Message, str], None]
 
 
 class Sink(Protocol):
-    """Where messages go."""
+    """Where messages go, and where it is kept up to which they are there."""
 
-    def place(self, consumer: Consumer, places: Sequence[Place], rewound: Sequence[Place]) -> list[TopicPartition]:
-        """Where to go on reading in each partition."""
+    def kept(self, logs: Mapping[Place, Log]) -> dict[Place, Position]:
+        """The positions in these partitions, as far as there are any."""
+
+    def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
+        """Keeps these positions, and answers what was lost; what there is to tell of that, a line each.
+
+        Raises Gap, and keeps nothing, where it has no answer.
+        """
 
     def apply(self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Bury) -> None:
-        """Takes a batch; whatever it cannot take is buried."""
+        """Takes a batch; whatever it cannot take is buried. Raises Moved when a span does not begin at what is kept."""
+
+    def read_all(self, places: Collection[Place]) -> None:
+        """Keeps that all there is in these partitions has been read by now."""
+
+    def work(self) -> bool:
+        """Does a piece of what has to be done besides; whether there may be more."""
+
+    def knows(self, topic: str) -> bool:
+        """Whether a topic of this name was read before."""
+
+    def left(self) -> list[str]:
+        """What is not as it should be after all was read, a line each."""
 
 
 class ConsumerHeart(RelayHeart):
@@ -82,12 +107,18 @@ class Member:
         self.joined = self.placed = False
         self.assigned: list[Place] = []
         self.rewound: set[Place] = set()
+        self.missing: set[str] = set()  # topics that do not exist
+        self.identities: dict[str, tuple[str, str]] = {}
+        self.next_watch = self.next_note = 0.0
+        self.doubt = ""  # what Kafka has said of a position
         self.positions: dict[Place, int] = {}
-        self.ended: set[Place] = set()  # partitions that are read to their end
+        self.ended: set[Place] = set()  # partitions that are read to their end,
+        self.ends: dict[Place, int] = {}  # and where that was, until it is kept
         ours = {
             "group_id": group, "enable_auto_commit": False, "auto_offset_reset": "error", "enable_partition_eof": True,
             "isolation_level": "read_committed", "group_protocol": "classic", "partition_assignment_strategy": "range",
         }  # fmt: skip
+        self.cluster = Topics()
         try:
             self.consumer = Consumer(settings(self.kafka, **ours))
         except KafkaException as error:
@@ -95,7 +126,7 @@ class Member:
 
     def run(self) -> None:
         """Reads until `stop` is set. Raises Gap, and with `once` Unavailable too."""
-        with self.heart.beating(lambda: self.trouble or f"{self.heart.lag:,} messages behind"):
+        with self.heart.beating(lambda: self.trouble or f"{counted(self.heart.lag, 'message', 'messages')} behind"):
             self.consumer.subscribe(
                 list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
@@ -117,18 +148,29 @@ class Member:
                     raise
                 self.placed = False
                 pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
-                self._say(mysql.reason(error))
+                self._say(mysql.reason(error), is_lost=isinstance(error, TopicMissing))
                 forget_connection(DEFAULT_DB_ALIAS)
             self.heart.at_work(False)
             if pause:
                 self.stop.wait(pause)
+        with suppress(Unavailable, OperationalError, InterfaceError):
+            self._keep_that_all_is_read()
+
+    def _keep_that_all_is_read(self) -> None:
+        self.next_note = time.monotonic() + NOTE
+        if self.placed and (read := self.ended.intersection(self.assigned)):
+            self.sink.read_all(read)
 
     def _is_done(self) -> bool:
-        return self.once and self.joined and self.placed and self.ended >= set(self.assigned)
+        if not self.once:
+            return False
+        if self.missing >= set(self.topics):
+            raise Unavailable(f"No such topic: {', '.join(self.topics)}")
+        return self.joined and self.placed and self.ended >= set(self.assigned) and not self.sink.work()
 
-    def _say(self, trouble: str) -> None:
+    def _say(self, trouble: str, *, is_lost: bool = False) -> None:
         if trouble and trouble != self.trouble:
-            logger.error("%s. Nothing is lost; trying again until it is back.", trouble)
+            logger.error("%s. %s until it is back.", trouble, "Waiting" if is_lost else "Nothing is lost; trying again")
         elif self.trouble and not trouble:
             logger.info("Consuming again.")
         self.trouble = trouble
@@ -137,6 +179,7 @@ class Member:
         # Nothing is read before it is known where to go on, which takes servers that may be away.
         self.assigned = [(one.topic, one.partition) for one in partitions]
         self.joined, self.placed = True, False
+        self.missing -= {topic for topic, _ in self.assigned}
         consumer.assign([])
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -144,17 +187,57 @@ class Member:
         consumer.unassign()
 
     def _place(self) -> None:
-        self.positions, self.ended = {}, set()
+        """Finds out where to go on in each partition, and whether what comes there is what is to come."""
         self.consumer.assign([])
+        # Without partitions there are no messages to read, but there may be news of the group.
+        if (notice := self.consumer.poll(0)) is not None:
+            self._is_notice(notice)
+        self.positions, self.ended, self.ends = {}, set(), {}
+        doubt, self.doubt = self.doubt, ""
         if self.assigned:
-            again = [place for place in self.assigned if self.from_beginning and place not in self.rewound]
-            found = self.sink.place(self.consumer, self.assigned, again)
-            self.consumer.assign(found)
-            self.rewound.update(again)
-            self.positions = {(one.topic, one.partition): max(one.offset, 0) for one in found}
+            logs = self.cluster.logs(self.assigned)
+            kept = self.sink.kept(logs)
+            again = {place for place in self.assigned if self.from_beginning and place not in self.rewound}
+            new, lost = starts(logs, kept, again)
+            if doubt and not lost:
+                raise Unavailable(doubt)
+            self._compare_with_group(kept)
+            for line in self.sink.start(new, lost) if new else []:
+                logger.error("%s", line)
+            self.rewound |= again
+            self.positions = {place: position.offset for place, position in {**kept, **new}.items() if place in logs}
+            self.consumer.assign([TopicPartition(*place, offset) for place, offset in self.positions.items()])
+            self.identities = {topic: (log.cluster, log.topic_id) for (topic, _), log in logs.items()}
         self.placed = True
+        self.next_watch = time.monotonic() + WATCH
+
+    def _compare_with_group(self, kept: Mapping[Place, Position]) -> None:
+        """Tells who has set the group's offsets in Kafka that they do not count."""
+        try:
+            found = self.consumer.committed([TopicPartition(*place) for place in kept], timeout=conf.TIMEOUT)
+        except KafkaException as error:
+            raise self.kafka.unavailable(error) from error
+        for one in found:
+            position = kept[one.topic, one.partition].offset
+            if one.offset >= 0 and one.metadata != MARK and one.offset != position:
+                logger.warning(
+                    "The group's offset of %s/%d was set to %d in Kafka. This has no effect: the consumer goes on at "
+                    "its own position, %d. To read all messages again, start it with --from-beginning.",
+                    one.topic, one.partition, one.offset, position,
+                )  # fmt: skip
+
+    def _watch(self) -> None:
+        """Looks whether a topic was created again, or another cluster has taken the address. Raises Unavailable."""
+        if self.assigned and time.monotonic() > self.next_watch:
+            self.next_watch = time.monotonic() + WATCH
+            if self.cluster.identities(self.identities) != self.identities:
+                self.placed = False
+            elif time.monotonic() > self.next_note:
+                self._keep_that_all_is_read()
 
     def _step(self) -> None:
+        if self.placed:
+            self._watch()
         if not self.placed:
             self._place()
         self.heart.at_work(True)
@@ -169,38 +252,59 @@ class Member:
         if not self.placed:  # partitions came or went meanwhile, and what was read may not be ours any more
             return
         good = [message for message in messages if not self._is_notice(message)]
-        if good:
-            self._apply(good)
+        spans = self._spans(good)
+        if spans:
+            self._apply(good, spans)
             self._say("")
         elif self.kafka.is_away or self.trouble:
             self._ask()
+        self.sink.work()
         self.heart.lag = self._lag()
 
     def _is_notice(self, message: Message) -> bool:
-        """Whether it is not a message but says something of its partition. Raises Unavailable, and Gap."""
+        """Whether it is not a message but says something of its partition. Raises Unavailable."""
         error, place = message.error(), place_of(message)
         if error is None:
             self.ended.discard(place)
             return False
         if error.code() == KafkaError._PARTITION_EOF:
             self.ended.add(place)
-            return True
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            raise Gap(
-                f"{place[0]}/{place[1]} has nothing at offset {self.positions.get(place, 0)}: messages were removed "
-                "before they were read. Read what there is with --from-beginning, then publish all rows: sync backfill."
-            )
-        if error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART and not self.once:
-            logger.warning("There is no topic %s yet; it is read as soon as there is.", place[0])
-            return True
-        raise self.kafka.unavailable(error)
+            self.ends[place] = offset_of(message)
+        elif error.code() in LOST:
+            self.doubt, self.placed = f"Kafka does not serve: {place[0]}/{place[1]}: {error.str()}", False
+        elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            if place[0] not in self.missing:
+                logger.warning("There is no topic %s. It is read as soon as there is.", place[0])
+            self.missing.add(place[0])
+        else:
+            raise self.kafka.unavailable(error)
+        return True
 
-    def _apply(self, messages: list[Message]) -> None:
-        """Gives one batch to the sink, what cannot be taken to the dead letters, and then moves on."""
+    def left(self) -> list[str]:
+        """What is not as it should be after all was read, a line each. Raises Unavailable."""
+        absent = set(self.topics) - self.cluster.partitions(self.topics).keys()
+        missing = [
+            f"The topic {topic} was read before and is missing: it was deleted or renamed."
+            for topic in sorted(absent)
+            if self.sink.knows(topic)
+        ]
+        return missing + self.sink.left()
+
+    def _spans(self, messages: list[Message]) -> dict[Place, Span]:
+        """What was read of each partition. At its end that includes what transactions have left behind the messages: it
+        is nothing that could be lost."""
         spans: dict[Place, Span] = {}
         for message in messages:
             place = place_of(message)
             spans[place] = (self.positions[place], offset_of(message) + 1)
+        for place, end in self.ends.items():
+            if place in self.ended and end > max(self.positions[place], spans.get(place, (0, 0))[1]):
+                spans[place] = (self.positions[place], end)
+        self.ends.clear()
+        return spans
+
+    def _apply(self, messages: list[Message], spans: dict[Place, Span]) -> None:
+        """Gives one batch to the sink, what cannot be taken to the dead letters, and then moves on."""
         buried: list[Message] = []
 
         def bury(message: Message, why: str) -> None:
@@ -210,7 +314,7 @@ class Member:
 
         self.sink.apply(messages, spans, bury)
         self.positions |= {place: after for place, (_, after) in spans.items()}
-        self.consumer.commit(offsets=[TopicPartition(*place, after) for place, (_, after) in spans.items()])
+        self.consumer.commit(offsets=[TopicPartition(*place, after, MARK) for place, (_, after) in spans.items()])
         self.applied += len(messages) - len(buried)
         self.buried += len(buried)
         self.heart.count(len(messages), [])
@@ -222,7 +326,8 @@ class Member:
         except KafkaException as error:
             raise self.kafka.unavailable(error) from error
         self.kafka.is_away = False
-        self._say("")
+        if not self.missing:
+            self._say("")
 
     def _lag(self) -> int:
         lag = 0

@@ -8,7 +8,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from sync import conf
-from sync.kafka.client import DAYS, NO_TIME, Topics, Trouble, settings
+from sync.kafka.client import DAYS, NO_TIME, Topics, Trouble, refused, settings
 from sync.mongo import Unavailable
 
 logger = logging.getLogger(__name__)
@@ -31,7 +31,10 @@ class DeadLetters:
         source = str(message.topic())
         logger.warning("%s/%d, offset %d, is put aside: %s", source, message.partition(), message.offset(), why)
         if self.producer is None:
-            self.producer = Producer(settings(self.trouble, enable_idempotence=True))
+            try:
+                self.producer = Producer(settings(self.trouble, enable_idempotence=True))
+            except KafkaException as error:
+                raise refused(error) from error
         if source not in self.made:
             Topics().make([source + SUFFIX], 1, KEPT)
             self.made.add(source)
@@ -60,6 +63,6 @@ class DeadLetters:
         left, errors = self.producer.flush(conf.TIMEOUT), self.errors
         self.errors = []
         if errors:
-            raise self.trouble.unavailable(errors[0])
+            raise self.trouble.unavailable(errors[0], self.producer)
         if left:
-            raise self.trouble.unavailable(NO_TIME)
+            raise self.trouble.unavailable(NO_TIME, self.producer)

@@ -8,7 +8,6 @@
 
 from __future__ import annotations
 
-import json
 import zlib
 from typing import Any
 
@@ -74,11 +73,3 @@ def to_bson(document: dict[str, Any]) -> RawBSONDocument:
         return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS))
     except (bson.errors.BSONError, OverflowError, ValueError, TypeError) as error:
         raise Poison(f"the value is no BSON document: {error}") from error
-
-
-def plain_json(data: bytes | None) -> Any:
-    """What is in a message of somebody else's; None where there is nothing. Raises Poison."""
-    try:
-        return None if data is None else json.loads(data)
-    except (ValueError, RecursionError) as error:
-        raise Poison(f"not JSON: {error}") from error

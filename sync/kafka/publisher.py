@@ -18,6 +18,7 @@ Everything may be published twice.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, NamedTuple
@@ -30,10 +31,14 @@ from sync.kafka.client import Topics, Trouble, refused, settings, topic
 from sync.kafka.messages import encode, partition_of
 from sync.mongo import Unavailable
 from sync.registry import Target, published
+from sync.wording import counted
 from sync.writes import Fenced, Outcome, State, explain, halving, read_rows, to_pk
+
+logger = logging.getLogger(__name__)
 
 # What a broker says of one message and not of its own state.
 OF_THE_MESSAGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD}
+NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
 
 
@@ -67,6 +72,8 @@ class Publisher:
 
     def connect(self) -> None:
         """Takes the place of whoever published before. Raises as `deliver` does."""
+        if self.unfinished and not _have_topics():
+            self._give_up()  # it waits for a topic that was deleted
         if self.producer is None:
             _make_topics()
             ours = {
@@ -89,7 +96,10 @@ class Publisher:
             if error:
                 errors.append(error)
 
-        self.connect()
+        try:
+            self.connect()
+        except ImproperlyConfigured as error:  # no row's fault; the next round says it
+            raise Unavailable(str(error)) from error
         assert self.producer is not None
         producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
         try:
@@ -112,8 +122,11 @@ class Publisher:
             if error.args[0].code() in OF_THE_MESSAGE:  # one of these rows: halving finds it
                 self._give_up()  # after such an error librdkafka may wait for a message in vain, and not abort
                 raise ValueError(f"Kafka: {error.args[0].str()}") from error
+            if error.args[0].code() in NO_TOPIC:
+                self._give_up()  # the next one makes it
+                raise self.trouble.unavailable(error) from error
             self._finish(producer.abort_transaction)  # says so when the reason is that we are fenced
-            raise self.trouble.unavailable(error) from error
+            raise self.trouble.unavailable(error, self.producer) from error
         except BaseException:
             self._finish(producer.abort_transaction)
             raise
@@ -147,7 +160,7 @@ class Publisher:
 
     def _finish(self, call: Callable[[float], Any]) -> None:
         """Begins, ends or aborts a transaction. What does not answer in time is repeated the next time."""
-        self.unfinished = call
+        self.unfinished, producer = call, self.producer
         try:
             call(conf.TIMEOUT)
         except KafkaException as error:
@@ -157,11 +170,11 @@ class Publisher:
                     "Another publisher has taken over, or this one stood still for too long: Kafka takes nothing from "
                     "it any more. Nothing is lost. Start it again when it shall be the one that publishes."
                 ) from error
-            if failure.txn_requires_abort() and self.producer is not None and call != self.producer.abort_transaction:
-                self._finish(self.producer.abort_transaction)
-            elif not failure.retriable() or (self.producer is not None and call == self.producer.abort_transaction):
+            if failure.txn_requires_abort() and producer is not None and call != producer.abort_transaction:
+                self._finish(producer.abort_transaction)
+            elif not failure.retriable() or (producer is not None and call == producer.abort_transaction):
                 self._give_up()
-            raise self.trouble.unavailable(failure) from error
+            raise self.trouble.unavailable(failure, producer) from error
         self.unfinished = None
 
     def _give_up(self) -> None:
@@ -171,12 +184,23 @@ class Publisher:
         self.producer = self.unfinished = None
 
 
+def _have_topics() -> bool:
+    names = {topic(target) for target in published()}
+    return Topics().partitions(names).keys() >= names
+
+
 def _make_topics() -> None:
-    topics, names = Topics(), [topic(target) for target in published()]
-    topics.make(names, conf.KAFKA_PARTITIONS)
+    topics, by_name = Topics(), {topic(target): target for target in published()}
+    names = list(by_name)
+    for name in topics.make(names, conf.KAFKA_PARTITIONS):
+        logger.warning(
+            "The topic %s did not exist, or was deleted, and is created. Rows that do not change are not in it: to "
+            "publish them, run: manage.py sync backfill %s", name, by_name[name].model._meta.model_name,
+        )  # fmt: skip
     for name, partitions in topics.partitions(names).items():
         if partitions < conf.KAFKA_PARTITIONS:
+            there = counted(partitions, "partition", "partitions")
             raise ImproperlyConfigured(
-                f"The topic {name} has {partitions} partitions, SYNC_KAFKA_PARTITIONS says {conf.KAFKA_PARTITIONS}. "
+                f"The topic {name} has {there}, SYNC_KAFKA_PARTITIONS says {conf.KAFKA_PARTITIONS}. "
                 "A key must not move to another partition: set what the topic was made with, or name another topic."
             )

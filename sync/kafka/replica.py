@@ -14,43 +14,29 @@ wins: the key's old topic is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pymongo
 from bson import Int64
-from confluent_kafka import OFFSET_BEGINNING, Consumer, Message, TopicPartition
+from confluent_kafka import Message
 from pymongo.client_session import ClientSession
+from pymongo.collection import Collection as MongoCollection
 from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
-from sync.kafka.client import Topics
 from sync.kafka.messages import Poison, decode, key_to_id, to_bson
+from sync.kafka.position import Gap, Log, Loss, Moved, Place, Position, Span, offset_of, place_of
 from sync.models import MirroredModel
 from sync.mongo import Unavailable, client, database, reason
 from sync.mongo_errors import SERVERS_FAULT
 
 POSITIONS = "sync_positions"  # the collection that they are kept in, in the replicas' database
-
-Place = tuple[str, int]  # topic and partition
-Span = tuple[int, int]  # the position that a batch begins at, and the one after it
-Bury = Callable[[Message, str], None]
-
-
-def place_of(message: Message) -> Place:
-    """The partition that a message was read from."""
-    return str(message.topic()), message.partition() or 0
-
-
-def offset_of(message: Message) -> int:
-    """Where it stands there."""
-    return message.offset() or 0
-
-
-class Moved(Exception):
-    """Somebody else has applied what we were about to."""
 
 
 class Replica:
@@ -62,32 +48,96 @@ class Replica:
     def __init__(self, routes: Mapping[str, tuple[type[MirroredModel], str]], lane: str = "") -> None:
         self.routes = routes
         self.lane = lane
-        self.topics = Topics()
-        self.ids: dict[str, str] = {}
+        self.ids: dict[str, str] = {}  # by topic its id
+        self.renewed: set[str] = set()  # topics that were created again, and are read from their start
 
-    def place(self, consumer: Consumer, places: Sequence[Place], rewound: Sequence[Place]) -> list[TopicPartition]:
-        """Where to go on reading in each of these partitions; from the beginning in the `rewound`. Raises Unavailable.
+    def kept(self, logs: Mapping[Place, Log]) -> dict[Place, Position]:
+        """The positions that are kept beside the documents. Raises Unavailable.
 
-        A position of 0 is the beginning, wherever that is now.
+        Those of a former topic of the name, or of another cluster's, are kept until they are replaced.
         """
-        self.ids = self.topics.ids({topic for topic, _ in places})
-        try:
-            with pymongo.timeout(conf.TIMEOUT):
-                positions = database(self.lane)[POSITIONS]
-                for topic, partition in places:
-                    update: dict[str, Any] = {"$setOnInsert": {"topic": topic, "offset": Int64(0)}}
-                    if (topic, partition) in rewound:
-                        update = {"$set": {"topic": topic, "offset": Int64(0)}}
-                    positions.update_one({"_id": self._position(topic, partition)}, update, upsert=True)
-                wanted = [self._position(*place) for place in places]
-                majority = positions.with_options(read_concern=ReadConcern("majority"))
-                found = {one["_id"]: one["offset"] for one in majority.find({"_id": {"$in": wanted}})}
-        except PyMongoError as error:
-            raise Unavailable(reason(error)) from error
+        self.ids = {topic: log.topic_id for (topic, _), log in logs.items()}
+        found: dict[Place, Position] = {}
+        with self._reachable():
+            majority = self._positions().with_options(read_concern=ReadConcern("majority"))
+            for topic, topic_id in self.ids.items():
+                for one in majority.find(self._of(topic)):
+                    # An id may have slashes of its own.
+                    own = str(one["_id"]).removeprefix(f"{self.routes[topic][1]}/")
+                    kept_id, _, partition = own.rpartition("/")
+                    place = (topic, int(partition))
+                    if place in logs and (place not in found or kept_id == topic_id):
+                        found[place] = Position(one.get("cluster", ""), kept_id, one["offset"], one.get("read_at"))
+        return found
+
+    def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
+        """Keeps these positions instead of those of the same partitions. Raises Unavailable, and Gap."""
+        for (topic, _), loss in lost.items():
+            if not loss.is_new_topic:
+                raise Gap(f"{loss.what}. {self._answer(topic)}")
+
+        def in_transaction(session: ClientSession) -> None:
+            for (topic, partition), position in positions.items():
+                own = re.escape(f"/{partition}") + "$"
+                self._positions().delete_many({"$and": [self._of(topic), {"_id": {"$regex": own}}]}, session=session)
+                self._positions().insert_one(
+                    {
+                        "_id": self._position(topic, partition), "topic": topic, "cluster": position.cluster,
+                        "offset": Int64(position.offset), "read_at": position.read_at,
+                    }, session=session,
+                )  # fmt: skip
+
+        self._transact(in_transaction)
+        self.renewed |= {topic for topic, _ in lost}
         return [
-            TopicPartition(topic, partition, found[self._position(topic, partition)] or OFFSET_BEGINNING)
-            for topic, partition in places
+            f"{what}. It is read from its start. {self._answer(topic)}"
+            for topic, what in dict.fromkeys((topic, loss.what) for (topic, _), loss in lost.items())
         ]
+
+    def _answer(self, topic: str) -> str:
+        """How a replica comes to have all there is in the table, and nothing else."""
+        model, collection = self.routes[topic]
+        name = f"{self.lane}:{collection}" if self.lane else collection
+        return (
+            f"To be sure that no document of a deleted row stays, drop the collection {collection}. Then run: "
+            f"manage.py sync consume {model._meta.model_name} --to {name} --from-beginning, and: "
+            f"manage.py sync backfill {model._meta.model_name}"
+        )
+
+    def read_all(self, places: Collection[Place]) -> None:
+        """Keeps that all there is in these partitions has been read by now. Raises Unavailable."""
+        with self._reachable():
+            wanted = {"_id": {"$in": [self._position(*place) for place in places]}}
+            self._positions().update_many(wanted, {"$set": {"read_at": datetime.now(UTC)}})
+
+    def work(self) -> bool:
+        """There is nothing besides."""
+        return False
+
+    def left(self) -> list[str]:
+        """Documents that a topic which was created again does not have. Raises Unavailable."""
+        lines = []
+        for topic in self.renewed:
+            wanted = {"_sync.p": {"$exists": True, "$not": re.compile(f"^{re.escape(self.ids[topic])}/")}}
+            collection = self.routes[topic][1]
+            with self._reachable():
+                count = database(self.lane)[collection].count_documents(wanted)
+            if count:
+                documents = "1 document" if count == 1 else f"{count:,} documents"
+                lines.append(f"{collection} has {documents} that {topic} does not have. {self._answer(topic)}")
+        return lines
+
+    def knows(self, topic: str) -> bool:
+        """Whether a topic of this name was read before. Raises Unavailable."""
+        with self._reachable():
+            return self._positions().find_one(self._of(topic)) is not None
+
+    def _positions(self) -> MongoCollection[dict[str, Any]]:
+        return database(self.lane)[POSITIONS]
+
+    def _of(self, topic: str) -> dict[str, Any]:
+        """Finds the positions of all topics that have, or had, this name."""
+        return {"topic": topic, "_id": {"$regex": f"^{re.escape(self.routes[topic][1])}/"}}
 
     def _position(self, topic: str, partition: int) -> str:
         return f"{self.routes[topic][1]}/{self._partition(topic, partition)}"
@@ -95,7 +145,9 @@ class Replica:
     def _partition(self, topic: str, partition: int) -> str:
         return f"{self.ids[topic]}/{partition}"
 
-    def apply(self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Bury) -> None:
+    def apply(
+        self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Callable[[Message, str], None]
+    ) -> None:
         """Writes a batch. bury: puts aside a message that cannot be written, with the reason.
 
         Raises Unavailable, and Moved when any of the positions is not the one that its span begins at.
@@ -156,11 +208,18 @@ class Replica:
                         raise
                     raise _Refused(keys[problems[0]["index"]], problems[0]["errmsg"]) from error
 
+        self._transact(in_transaction)
+
+    def _transact(self, work: Callable[[ClientSession], None]) -> None:
+        with self._reachable(), client(self.lane).start_session() as session:
+            session.with_transaction(work, read_concern=ReadConcern("local"), write_concern=WriteConcern("majority"))
+
+    @contextmanager
+    def _reachable(self) -> Iterator[None]:
+        """MongoDB's errors as Unavailable."""
         try:
-            with pymongo.timeout(conf.TIMEOUT), client(self.lane).start_session() as session:
-                session.with_transaction(
-                    in_transaction, read_concern=ReadConcern("local"), write_concern=WriteConcern("majority")
-                )
+            with pymongo.timeout(conf.TIMEOUT):
+                yield
         except PyMongoError as error:
             # Among others when a member was killed in mid-transaction, which MongoDB gives up after a minute.
             raise Unavailable(reason(error)) from error

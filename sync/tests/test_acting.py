@@ -49,7 +49,7 @@ def said(response: Any) -> list[str]:
 def test_the_selected_are_tried_again_and_delivered(operator: Client, mongo: Database) -> None:
     one, two = park(1), park(2)
     response = order(operator, act="retry", which="selected", change=[one.pk])
-    assert said(response) == ["1 change will be tried again now."]
+    assert said(response) == ["1 change will be retried now."]
     assert not Change.objects.get(pk=one.pk).failed
     assert Change.objects.get(pk=two.pk).failed
     Relay().drain()
@@ -65,12 +65,13 @@ def test_it_says_how_many_were_not(operator: Client, mongo: Database) -> None:
     waiting = park(2, failed=False, due_at="2100-01-01T00:00Z")
     response = order(operator, act="retry", which="selected", change=[held.pk, waiting.pk, "gone"])
     assert said(response) == [
-        "1 change will be tried again now.",
-        "2 were not: they are gone, being delivered, or not parked.",
+        "1 change will be retried now.",
+        "1 skipped: in flight.",
+        "1 skipped: already delivered or not failed.",
     ]
     assert Change.objects.get(pk=held.pk).claim == "somebody"
     response = order(operator, act="discard", which="selected", sure="on", change=[held.pk, waiting.pk])
-    assert said(response)[-1] == "2 were not: they are gone, being delivered, or not parked."
+    assert said(response)[-2:] == ["1 skipped: in flight.", "1 skipped: already delivered or not failed."]
     assert Change.objects.count() == 2
 
 
@@ -85,7 +86,7 @@ def test_all_takes_a_confirmation_and_only_those_that_were_searched(operator: Cl
     Change.objects.exclude(pk=other.pk).order_by("pk").first().delete()  # somebody else was faster
     response = order(operator, act="retry", which="all", reason="refused by MongoDB", expected=3, sure="on")
     assert said(response) == [
-        "2 changes will be tried again now.", "1 was not: it is gone, being delivered, or not parked.",
+        "2 changes will be retried now.", "1 skipped: already delivered or not failed.",
     ]  # fmt: skip
     assert [change.pk for change in Change.objects.filter(failed=True)] == [other.pk]
     assert response["Location"] == "/sync/changes/?reason=refused+by+MongoDB"
@@ -97,7 +98,7 @@ def test_discarding_takes_a_confirmation_and_leaves_rows_and_documents(operator:
     assert "Discard 1 change?" in response.content.decode()
     assert Change.objects.count() == 2
     response = order(operator, act="discard", which="selected", change=[one.pk], sure="on")
-    assert said(response) == ["1 change is discarded."]
+    assert said(response) == ["1 change was discarded."]
     assert list(Change.objects.values_list("pk", flat=True)) == [two.pk]
     assert Account.objects.count() == 2
     assert Entry.objects.get().act == "discard"

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import bson
 import pytest
-from bson import Binary, Decimal128, Int64
+from bson import Binary, Code, Decimal128, Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import connection, transaction
 from pymongo.database import Database
@@ -152,6 +152,13 @@ CASES = [
     Case("document", "'null'", None),
     Case("document", "'{\"$numberLong\": \"5\"}'", Int64(5)),
     Case("document", "'{\"z\": 1, \"a\": {\"$numberDecimal\": \"1.10\"}}'", {"z": 1, "a": Decimal128("1.10")}),
+    Case("document", "'[{\"at\": {\"$date\": {\"$numberLong\": \"1700000000000\"}}}]'",
+         [{"at": moment(2023, 11, 14, 22, 13, 20)}]),
+    Case("document", "'[{\"$oid\": \"5ca4bbc7a2dd94ee5816238c\"}]'", [ObjectId("5ca4bbc7a2dd94ee5816238c")]),
+    Case("document", "'{\"$date\": \"2024-01-01T00:00:00.123Z\"}'", moment(2024, 1, 1, 0, 0, 0, 123000)),
+    Case("document", "'{\"$binary\": {\"base64\": \"AAEC\", \"subType\": \"80\"}}'", Binary(b"\0\1\2", 128)),
+    Case("document", "'{\"$code\": \"f()\", \"$scope\": {\"x\": {\"$numberLong\": \"1\"}}}'",
+         Code("f()", {"x": Int64(1)})),
     Case("document", "'{\"$numberDecimal\": \"12345678901234567890123456789012345\"}'", refused="document: "),
     Case("document", "'{\"$numberDouble\": \"1.00000000000000000001\"}'", refused="does not fit a double exactly"),
     Case("document", "'{\"$date\": \"2024-01-01T00:00:00.123456Z\"}'", refused="microseconds"),

@@ -126,7 +126,7 @@ def test_saves_go_on_and_the_breaker_keeps_it_to_one_line(
         make(number).save()
     loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert len(loud) == 1, loud
-    assert loud[0] == f"{words}. 1 change is left to the relay."
+    assert loud[0] == f"{words}; 1 change is left to the relay"
     assert list(Change.objects.values_list("attempts", "failed", "claim").distinct()) == [(0, False, "")]
     use(settings, guarded.uri("analytics_test", "writer"))
     Relay().drain()

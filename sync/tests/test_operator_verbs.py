@@ -58,7 +58,7 @@ def test_a_paused_model_is_not_delivered_until_it_is_resumed(account: Account, m
 
 def test_retry_makes_failed_changes_due(account: Account, mongo: Database) -> None:
     fail(account)
-    assert sync("retry") == (0, "1 will be delivered again.\n")
+    assert sync("retry") == (0, "1 change will be retried now.\n")
     Relay().drain()
     assert not Change.objects.exists()
 
@@ -66,8 +66,8 @@ def test_retry_makes_failed_changes_due(account: Account, mongo: Database) -> No
 def test_retry_leaves_alone_what_waits_unless_asked(account: Account) -> None:
     fail(account)
     Change.objects.update(failed=False, due_at="2999-01-01T00:00Z")
-    assert sync("retry", "account")[1] == "0 will be delivered again.\n"
-    assert sync("retry", "account", "--all")[1] == "1 will be delivered again.\n"
+    assert sync("retry", "account")[1] == "0 changes will be retried now.\n"
+    assert sync("retry", "account", "--all")[1] == "1 change will be retried now.\n"
 
 
 def test_retry_delivers_named_rows_again(account: Account, mongo: Database) -> None:
@@ -83,7 +83,7 @@ def test_retry_delivers_named_rows_again(account: Account, mongo: Database) -> N
 def test_discard_forgets_failed_changes_only_when_told_to(account: Account, monkeypatch: Any) -> None:
     fail(account)
     monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert sync("discard", "account") == (1, "Nothing is forgotten.\n")
+    assert sync("discard", "account") == (1, "Nothing is discarded.\n")
     assert Change.objects.exists()
     assert sync("discard", "account", "--yes")[0] == 0
     assert not Change.objects.exists()

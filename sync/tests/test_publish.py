@@ -133,7 +133,7 @@ def test_a_row_that_only_the_broker_refuses_is_found_among_the_others(kafka: Kaf
 def test_the_command_says_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
     story()
     call_command("sync", "publish", "--once")
-    assert capsys.readouterr().out == "1 keys published, 0 refused.\n"
+    assert capsys.readouterr().out == "1 key published, 0 refused.\n"
 
 
 def test_without_kafka_it_says_so_and_keeps_the_changes(settings: Any) -> None:

@@ -5,12 +5,14 @@ import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 from pymongo.database import Database
 
+from sync.clock import DatabaseNow
 from sync.heartbeat import INLINE_HEART, RelayHeart
 from sync.models import Change, Difference, ModelState, Verification
 from sync.tests.hurry import confirm
@@ -39,24 +41,29 @@ def run(*options: str) -> tuple[int, str]:
 def test_it_prints_a_table_and_exits_with_0_when_all_is_equal(mongo: Database) -> None:
     make(1).save()
     code, said = run()
-    assert code == 1
-    assert said.startswith("equal, but for 1 changes of the last moments")
+    assert code == 0
+    assert said.startswith("In sync. 1 change in flight.")
     confirm()
     code, said = run()
     assert code == 0
-    assert said.startswith("equal: Everything that is committed in MySQL is in MongoDB.")
+    assert said.startswith("In sync. Everything committed in MySQL is in MongoDB.")
     assert "finance.account" in said
     assert "inline" in said
     assert "relay: none alive; start one: manage.py sync relay" in said
     assert "p50 unknown" not in said
 
 
-def test_it_exits_with_1_while_something_is_pending(mongo: Database, settings: Any) -> None:
+def test_it_exits_with_0_while_changes_are_in_flight_and_with_1_when_they_are_late(
+    mongo: Database, settings: Any
+) -> None:
     settings.SYNC_INLINE = False
     make(1).save()
+    make(2).save()
     code, said = run()
-    assert code == 1
-    assert said.startswith("equal, but for 1 changes of the last moments")
+    assert code == 0
+    assert said.startswith("In sync. 2 changes in flight.")
+    Change.objects.update(recorded_at=DatabaseNow() - timedelta(seconds=30))
+    assert run()[0] == 1
     assert "p50 unknown" in said
 
 
@@ -64,7 +71,7 @@ def test_it_says_what_to_run_when_no_relay_is_alive(mongo: Database) -> None:
     leave_pending(30)
     code, said = run()
     assert code == 1
-    assert said.startswith("stalled: Changes are pending and nobody delivers them. Run: manage.py sync relay (")
+    assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
     RelayHeart("default").write()
     assert run()[1].startswith("behind")
     assert "relay: 1 alive" in run()[1]
@@ -80,7 +87,7 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
     _, said = run()
     for line in (
         "finance.account: paused; to go on: manage.py sync resume finance.account",
-        "finance.account: 1 ranges of a backfill are left",
+        "finance.account: 1 range of a backfill left",
         "finance.account: refused by MongoDB: 1 failed, 0 tried again",
         "1,200 rows compared, 3 different",
     ):

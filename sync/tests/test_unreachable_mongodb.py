@@ -81,7 +81,7 @@ def out_of_reach(settings: Any, caplog: Any, uri: str) -> str:
     caplog.set_level(logging.WARNING, "sync")
     save_in_time(1)
     (warning,) = [record.getMessage() for record in caplog.records]
-    assert warning.endswith(". 1 change is left to the relay.")
+    assert warning.endswith("; 1 change is left to the relay")
     nothing_is_blamed_on_a_row()
     hurry()
     with pytest.raises(Unavailable) as error:
@@ -456,7 +456,7 @@ def test_every_command_says_the_same_line_and_exits_with_2(
         call_command("sync", *command)
     assert error.value.returncode == 2
     said = f"in MONGODB_URI, the file {tmp_path}/missing.pem (tlsCAFile) cannot be read: No such file or directory"
-    assert str(error.value) == f"MongoDB cannot be reached: {said}"
+    assert str(error.value).splitlines()[0] == f"MongoDB cannot be reached: {said}"
     with pytest.raises(SystemExit) as end:
         call_command("sync", "status")
     assert end.value.code == 2

@@ -18,6 +18,7 @@ from sync import backfill
 from sync.progress import progress_bar
 from sync.registry import KAFKA, chosen_targets
 from sync.verbs.relay import positive
+from sync.wording import counted
 from sync.writes import State
 
 SUMMARY = "deliver every row"
@@ -34,7 +35,8 @@ def run(options: dict[str, Any], out: Any) -> int:
     targets = chosen_targets(options["models"])
     if not options["resume"]:
         for target in targets:
-            out.write(f"{target.label}: {backfill.plan(target, rate=options['rate']):,} rows to deliver")
+            rows = backfill.plan(target, rate=options["rate"])
+            out.write(f"{target.label}: {counted(rows, 'row', 'rows')} to deliver")
     if options["plan_only"]:
         return 0
     counts = dict.fromkeys(State, 0)
@@ -42,7 +44,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     for lane in {target.lane: None for target in mine}:
         _deliver(lane, [target.label for target in mine if target.lane == lane], counts)
     left = counts[State.LOST] + counts[State.REFUSED]
-    out.write(f"{counts[State.DELIVERED]:,} rows delivered here, {left:,} left to the relay")
+    out.write(f"{counted(counts[State.DELIVERED], 'row', 'rows')} delivered here, {left:,} left to the relay")
     return 1 if left else 0
 
 

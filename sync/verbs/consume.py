@@ -5,13 +5,17 @@ share the partitions. What cannot be applied goes to the topic's name with `.dea
 With --format debezium it reads the topics of Debezium's MySQL connector (PREFIX.database.table) instead. Of each event
 the key is recorded as changed, and the relay delivers the row: to MongoDB, and wherever else the mirror says.
 
+Positions are kept beside the data, with the ids of topic and cluster. When messages were removed before they were
+read, a topic was created again or another cluster answers, one line says what was lost and what to run; with
+--format debezium a backfill of the model is planned, too.
+
   manage.py sync consume story --to stories_1          one replica; the same with stories_2 is another
   manage.py sync consume story --to eu:stories         in a database of SYNC_TARGETS
   manage.py sync consume story --to stories_1 --from-beginning     what was lost in the collection comes back
   manage.py sync consume --format debezium --prefix dbserver1      what other programs write, is captured
 
-Exit status 0: stopped, or with --once all that there was is applied; 1: some messages were put aside (--once), or were
-removed before they were read; 2: wrong use, or a server is out of reach.
+Exit status 0: stopped, or with --once all that there was is applied; 1: some messages became dead letters or were lost
+(--once), or a replica cannot go on behind lost ones; 2: wrong use, or a server is out of reach.
 """
 
 import argparse
@@ -25,6 +29,7 @@ from sync import conf
 from sync.registry import KAFKA, Target, all_targets, chosen_targets
 from sync.stopping import Stop, stop_on_signals
 from sync.verbs.relay import positive
+from sync.wording import counted
 
 SUMMARY = "write into MongoDB what was published, until stopped"
 MIRROR, DEBEZIUM = "mirror", "debezium"
@@ -41,7 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    from sync.kafka.consumer import Gap, Member
+    from sync.kafka.consumer import Member
+    from sync.kafka.position import Gap
 
     topics, group, sink, lane = (_debezium if options["format"] == DEBEZIUM else _mirror)(options)
     stop = Stop()
@@ -56,9 +62,13 @@ def run(options: dict[str, Any], out: Any) -> int:
         member.run()
     except Gap as error:
         raise CommandError(str(error), returncode=1) from error
-    if options["once"]:
-        out.write(f"{member.applied} messages applied, {member.buried} put aside.")
-    return 1 if options["once"] and member.buried else 0
+    if not options["once"]:
+        return 0
+    left = member.left()
+    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.buried} put aside.")
+    for line in left:
+        out.write(line)
+    return 1 if member.buried or left else 0
 
 
 def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
@@ -97,4 +107,4 @@ def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
     database = connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]
     routes = {f"{options['prefix']}.{database}.{model._meta.db_table}": model for model in models}
     group = f"{conf.KAFKA_PREFIX}.{DEBEZIUM}.{options['prefix']}"
-    return list(routes), group, Changes(routes), f"{KAFKA}:{DEBEZIUM}"
+    return list(routes), group, Changes(routes, group), f"{KAFKA}:{DEBEZIUM}"

@@ -25,6 +25,7 @@ from sync.feed import NotFollowed, in_words
 from sync.following import LeaseLost
 from sync.mongo import Unavailable, reason
 from sync.stopping import stop_on_signals
+from sync.wording import counted
 
 SUMMARY = "copy MongoDB collections to another place, and keep the copy equal"
 EPILOG = """\
@@ -125,7 +126,7 @@ def _verify(copier: Copier, out: Any) -> int:
     status = 0
     for result in copier.verify():
         count = len(result.different)
-        out.write(f"{result.source}: {result.compared:,} documents compared, {count:,} different")
+        out.write(f"{result.source}: {counted(result.compared, 'document', 'documents')} compared, {count:,} different")
         for what in result.shape:
             out.write(f"  {what}")
         for kind, key in result.different[:SHOWN]:

@@ -1,5 +1,7 @@
-"""Forgets changes that are parked as failed, without delivering them. Their documents stay as they are, and `sync
-verify` goes on naming them until the rows are saved again or repaired. Prefer `sync retry` once the cause is mended.
+"""Forgets changes that failed, without delivering them. Their documents stay as they are, and `sync verify` goes on
+naming them until the rows are saved again or repaired. Prefer `sync retry` once the cause is fixed.
+
+Exit status 0: done; 1: you did not confirm, or some that you named were skipped: they are in flight or have not failed.
 """
 
 import argparse
@@ -7,8 +9,9 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from sync.models import Change
-from sync.registry import chosen_targets
+from sync.actions import DISCARD, discard, told
+from sync.verbs.retry import changes_of
+from sync.wording import counted
 
 SUMMARY = "forget failed changes"
 
@@ -20,18 +23,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    labels = [target.label for target in chosen_targets([options["model"]])]
-    failed = Change.objects.filter(model__in=labels, failed=True)
-    if options["keys"]:
-        failed = failed.filter(key__in=options["keys"])
-    count = failed.count()
-    question = f"Forget {count:,} failed changes of {', '.join(labels)}? [y/N] "
-    if count and not options["yes"] and not _confirmed(question):
-        out.write("Nothing is forgotten.")
+    changes = changes_of(options["model"])
+    changes = changes.filter(key__in=options["keys"]) if options["keys"] else changes.filter(failed=True)
+    expected, failed = changes.count(), changes.filter(failed=True).count()
+    question = f"Discard {counted(failed, 'failed change', 'failed changes')} of {options['model']}? [y/N] "
+    if failed and not options["yes"] and not _confirmed(question):
+        out.write("Nothing is discarded.")
         return 1
-    failed.delete()
-    out.write(f"{count:,} forgotten.")
-    return 0
+    outcome = discard(changes)
+    outcome = outcome._replace(skipped=max(expected - outcome.done - outcome.in_flight, 0))
+    out.write("\n".join(told(DISCARD, outcome)))
+    return 0 if outcome.is_complete else 1
 
 
 def _confirmed(question: str) -> bool:

@@ -10,7 +10,6 @@ were refused; 2: wrong use, or a server is out of reach.
 """
 
 import logging
-from contextlib import suppress
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -22,7 +21,10 @@ from sync.registry import KAFKA, published
 from sync.relay import Relay, require_read_committed
 from sync.stopping import Stop, stop_on_signals
 from sync.verbs import relay
+from sync.wording import counted
 from sync.writes import Fenced, State
+
+logger = logging.getLogger(__name__)
 
 SUMMARY = "publish changes to Kafka, until stopped"
 
@@ -45,9 +47,11 @@ def run(options: dict[str, Any], out: Any) -> int:
             writer.connect()
             return _once(publisher, out)
         stop_on_signals(stop)
-        with suppress(Unavailable):  # the relay says so, with its first change
+        try:
             writer.connect()
-        logging.getLogger("sync").info("The publisher is at work, %d changes at a time.", publisher.batch)
+            logger.info("The publisher is at work, %s at a time.", counted(publisher.batch, "change", "changes"))
+        except Unavailable as error:
+            logger.error("%s. Nothing is lost; trying again with the first change.", error)
         publisher.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
@@ -56,5 +60,5 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _once(publisher: Relay, out: Any) -> int:
     counts = publisher.drain()
-    out.write(f"{counts[State.DELIVERED]} keys published, {counts[State.REFUSED]} refused.")
+    out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REFUSED]} refused.")
     return 1 if counts[State.REFUSED] else 0

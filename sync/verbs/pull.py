@@ -24,6 +24,7 @@ from sync.puller import Busy, Puller
 from sync.registry import label
 from sync.relay import require_read_committed
 from sync.stopping import stop_on_signals
+from sync.wording import counted
 
 SUMMARY = "keep tables equal to MongoDB collections, where MongoDB is the main database"
 EPILOG = """\
@@ -88,7 +89,8 @@ def _tell_parked(models: list[type[PulledModel]], out: Any) -> int:
         parked = ParkedDocument.objects.filter(model=label(model)).order_by("parked_at")
         if count := parked.count():
             status = 1
-            out.write(f"{label(model)}: {count:,} documents are parked, because the model cannot hold them:")
+            are_parked = counted(count, "document is parked", "documents are parked")
+            out.write(f"{label(model)}: {are_parked}, because the model cannot hold {'it' if count == 1 else 'them'}:")
             for document in parked[:SHOWN]:
                 out.write(f"  {document.key}: {document.reason}")
             if count > SHOWN:

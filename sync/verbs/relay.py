@@ -17,6 +17,7 @@ from sync.mongo import Unavailable
 from sync.registry import lanes
 from sync.relay import INTERVAL, Relay, adopt_orphans, require_read_committed, run_all
 from sync.stopping import Stop, stop_on_signals
+from sync.wording import counted
 from sync.writes import State
 
 SUMMARY = "deliver what is pending, until stopped"
@@ -62,7 +63,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     if options["once"]:
         return _once(relays[: len(lanes())], out)
     stop_on_signals(stop)
-    logging.getLogger("sync").info("The relay is at work, %d changes at a time.", relays[0].batch)
+    logging.getLogger("sync").info("The relay is at work, %s at a time.", counted(relays[0].batch, "change", "changes"))
     with beside(
         stop,
         Chore("errands", errands.LOOK, lambda: errands.work(stop)),
@@ -84,7 +85,7 @@ def _once(relays: list[Relay], out: Any) -> int:
         else:
             written += counts[State.DELIVERED] + counts[State.GONE]
             refused += counts[State.REFUSED]
-    out.write(f"{written} keys delivered, {refused} refused.")
+    out.write(f"{counted(written, 'key', 'keys')} delivered, {refused} refused.")
     if away:
         raise away[0]
     return 1 if refused else 0

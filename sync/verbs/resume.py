@@ -3,8 +3,8 @@
 import argparse
 from typing import Any
 
+from sync.actions import set_paused
 from sync.registry import chosen_targets
-from sync.verbs.pause import set_paused
 
 SUMMARY = "go on delivering a paused model"
 
@@ -15,6 +15,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: dict[str, Any], out: Any) -> int:
     labels = [target.label for target in chosen_targets(options["models"])]
-    set_paused(labels, paused=False)
-    out.write(f"Delivering again: {', '.join(labels)}.")
+    out.write("\n".join(set_paused(labels, paused=False)))
     return 0

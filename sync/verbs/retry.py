@@ -1,19 +1,19 @@
-"""Lets changes be delivered again now: those parked as failed (the default), or with --all also those that wait for
-their next try. With keys, these rows are delivered again, whether or not anything is pending for them.
+"""Lets changes be delivered again now: those that failed (the default), or with --all also those that wait for their
+next try. With keys, these rows are delivered again, whether or not anything is pending for them.
 
-The relay delivers them; this command does not wait. Exit status 0: done, also when there was nothing to retry.
+The relay delivers them; this command does not wait. Changes in flight stay with the worker that delivers them: they are
+skipped and counted. Exit status 0: done, also when there was nothing to retry.
 """
 
 import argparse
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.db import DEFAULT_DB_ALIAS, transaction
 
-from sync.capture import record
-from sync.clock import DatabaseNow
-from sync.models import Change
-from sync.registry import Target, chosen_targets
+from sync.actions import RETRY, Outcome, deliver_again, retry, told
+from sync.inspecting import find_key
+from sync.models import Change, ChangeQuerySet
+from sync.registry import chosen_targets
 
 SUMMARY = "deliver failed changes, or rows of your choice, again"
 
@@ -22,38 +22,38 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", nargs="?", metavar="MODEL", help="such as account; default: all")
     parser.add_argument("keys", nargs="*", metavar="KEY", help="only these rows")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--failed", action="store_true", help="those parked as failed (the default)")
+    which.add_argument("--failed", action="store_true", help="those that failed for good (the default)")
     which.add_argument("--all", action="store_true", help="also those waiting for their next try")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    targets = chosen_targets([options["model"]] if options["model"] else [])
-    if options["keys"]:
-        count = retry_keys(targets, options["keys"])
-    else:
-        count = retry([target.label for target in targets], waiting=options["all"])
-    out.write(f"{count:,} will be delivered again.")
+    outcome = _deliver_again(options) if options["keys"] else retry(_chosen(options))
+    out.write("\n".join(told(RETRY, outcome)))
     return 0
 
 
-def retry(labels: list[str], *, waiting: bool = False, using: str = DEFAULT_DB_ALIAS) -> int:
-    """Makes failed changes due now, and with `waiting` those that failed before and wait; how many."""
-    changes = Change.objects.using(using).filter(model__in=labels)
-    changes = changes.exclude(error="", failed=False) if waiting else changes.filter(failed=True)
-    return changes.update(failed=False, attempts=0, claim="", due_at=DatabaseNow())
+def _chosen(options: dict[str, Any]) -> ChangeQuerySet:
+    changes = changes_of(options["model"])
+    return changes.exclude(error="", failed=False) if options["all"] else changes.filter(failed=True)
 
 
-def retry_keys(targets: list[Target], keys: list[str], using: str = DEFAULT_DB_ALIAS) -> int:
-    """Records these rows of one model as changed; how many. Raises CommandError for what cannot be a key."""
-    model = targets[0].model
-    to_pk: Any = model._meta.pk
-    for key in keys:
-        try:
-            to_pk.run_validators(to_pk.to_python(key))
-        except Exception as error:
-            raise CommandError(f"{key} is no key of {model._meta.label_lower}: {error}", returncode=2) from error
-    with transaction.atomic(using):
-        labels = [target.label for target in targets]
-        Change.objects.using(using).filter(model__in=labels, key__in=keys, failed=True).delete()
-        record(model, [str(to_pk.to_python(key)) for key in keys], using, inline=False, to=targets)
-    return len(keys)
+def _deliver_again(options: dict[str, Any]) -> Outcome:
+    targets = chosen_targets([options["model"]])
+    try:
+        keys = [find_key(targets[0].model, key) for key in options["keys"]]
+    except ValueError as error:
+        raise CommandError(str(error), returncode=2) from error
+    return deliver_again(targets, keys, inline=False)
+
+
+def changes_of(name: str | None) -> ChangeQuerySet:
+    """The changes of what a command line names, also of a target that is gone; of everything without a name.
+
+    Raises CommandError for a name that is none.
+    """
+    changes: ChangeQuerySet = Change.objects.all()
+    if not name:
+        return changes
+    if (gone := changes.filter(model=name)).exists():
+        return gone
+    return changes.filter(model__in=[target.label for target in chosen_targets([name])])

@@ -1,21 +1,25 @@
 """Says what is on both sides, what is still to be delivered, how late it arrives, what failed and who delivers.
 
-Exit status 0: nothing is on its way, failed or different; 1: something is; 2: a server is out of reach.
+Exit status 0: both databases are in sync, but for changes in flight, which are younger than a few seconds; 1: changes
+are late, failed, paused or not delivered by anyone, or documents differ; 2: a server is out of reach.
+
+--json prints what docs/schemas/status.schema.json describes.
 """
 
 import argparse
 import datetime
-import json
 from typing import Any
 
-from django.core.serializers.json import DjangoJSONEncoder
 from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sync.figures import Unfinished
+from sync.output import dumps
+from sync.registry import KAFKA
 from sync.status import WORDS, ModelStatus, Status, status
-from sync.wording import duration
+from sync.wording import counted, duration
 
 SUMMARY = "both sides' counts, lag, what is pending or failed, and who delivers"
 
@@ -27,12 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: dict[str, Any], out: Any) -> int:
     now = status()
     if options["json"]:
-        out.write(json.dumps(now.as_dict(), cls=DjangoJSONEncoder, indent=2))
+        out.write(dumps(now.as_dict()))
     else:
         _print(now, out)
     if not now.mongodb_up:
         return 2
-    return 0 if now.word == "equal" and not now.on_their_way else 1
+    return 0 if now.word == "equal" else 1
 
 
 def _print(now: Status, out: Any) -> None:
@@ -48,8 +52,9 @@ def _print(now: Status, out: Any) -> None:
 def _headline(now: Status) -> str:
     if not now.mongodb_up:
         return f"{now.word}: {now.mongodb_error}. {WORDS[now.word]}"
-    if now.word == "equal" and now.on_their_way:
-        return f"equal, but for {now.on_their_way:,} changes of the last moments, which are on their way"
+    if now.word == "equal":
+        in_flight = counted(now.on_their_way, "change", "changes")
+        return f"In sync. {f'{in_flight} in flight.' if now.on_their_way else WORDS[now.word]}"
     return f"{now.word}: {WORDS[now.word]}"
 
 
@@ -105,26 +110,43 @@ def _workers(now: Status) -> Table:
     return table
 
 
+def _deliverers(now: Status, lane: str) -> str:
+    kind, verb = ("publisher", "publish") if lane == KAFKA else ("relay", "relay")
+    name = f"{kind} for {lane}" if lane not in ("", KAFKA) else kind
+    if alive := now.delivering(lane):
+        return f"{name}: {alive} alive"
+    stuck = now.stuck(lane)
+    return f"{name}: none alive{f', {stuck} stuck' if stuck else ''}; start one: manage.py sync {verb}"
+
+
 def _details(now: Status) -> list[str]:
     """What is said in a line of its own, most of it only when there is something to say."""
     lag = now.lag
     lines = [
         f"lag, last {duration(lag.window)}: p50 {duration(lag.p50)}, p95 {duration(lag.p95)}, p99 {duration(lag.p99)}, "
-        f"of {lag.delivered:,} keys",
+        f"of {counted(lag.delivered, 'key', 'keys')}",
         f"rate: {'unknown' if now.rate is None else f'{now.rate:,.0f} keys/s'}",
-        f"relay: {f'{now.relays} alive' if now.relays else 'none alive; start one: manage.py sync relay'}",
+        *(_deliverers(now, lane) for lane in now.lanes),
     ]
     for model in now.models:
         if model.paused:
             lines.append(f"{model.model}: paused; to go on: manage.py sync resume {model.model}")
         if model.backfill:
-            lines.append(f"{model.model}: {model.backfill:,} ranges of a backfill are left")
+            lines.append(f"{model.model}: {counted(model.backfill, 'range', 'ranges')} of a backfill left")
         lines += [
             f"{model.model}: {failure.reason}: {failure.failed:,} failed, {failure.retrying:,} tried again"
             for failure in model.failures
         ]
         if model.verified:
             run, moment = model.verified, _moment(model.verified.finished_at)
-            found = f"{run.compared:,} rows compared, {run.found:,} different"
+            found = f"{counted(run.compared, 'row', 'rows')} compared, {run.found:,} different"
             lines.append(f"{model.model}: verified ({run.mode}) {moment}: {found}")
+        if model.unfinished:
+            lines.append(f"{model.model}: {_unfinished(model.unfinished)}")
     return lines
+
+
+def _unfinished(run: Unfinished) -> str:
+    why = run.error or "it is still running, or it was killed"
+    rows = counted(run.compared, "row", "rows")
+    return f"the verify ({run.mode}) of {_moment(run.started_at)} is not finished, {rows} compared: {why}"

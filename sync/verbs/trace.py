@@ -15,6 +15,7 @@ from sync.inspecting import Inspection, Side, Verdict, find_key, inspect
 from sync.models import Change
 from sync.mongo import Unavailable
 from sync.registry import chosen_targets
+from sync.wording import counted
 
 SUMMARY = "show one row, its document, and its changes"
 CLEAN = (Verdict.EQUAL, Verdict.GONE)
@@ -79,5 +80,7 @@ def _describe(change: Change) -> str:
     state = "failed" if change.failed else "settling" if change.settling else "pending"
     if change.claim:
         state += ", being delivered"
-    tries = f", {change.attempts} tries, due {change.due_at:%H:%M:%S}: {change.error}" if change.error else ""
+    tries = ""
+    if change.error:
+        tries = f", {counted(change.attempts, 'try', 'tries')}, due {change.due_at:%H:%M:%S}: {change.error}"
     return f"{change.model}: {state} since {change.recorded_at:%Y-%m-%d %H:%M:%S}{tries}"

@@ -13,14 +13,12 @@ reach.
 """
 
 import argparse
-import json
 import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
 
 from django.core.management.base import CommandError
-from django.core.serializers.json import DjangoJSONEncoder
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.utils import timezone
 from django.utils.timesince import timesince
@@ -28,12 +26,14 @@ from django.utils.timesince import timesince
 from sync.claims import paused_models
 from sync.models import Difference, Verification
 from sync.mongo import Unavailable
+from sync.output import dumps
 from sync.progress import progress_bar
 from sync.registry import KAFKA, Target, chosen_targets
 from sync.relay import require_read_committed
 from sync.repair import Mender
 from sync.sides import Sides
 from sync.verify import steps, verify
+from sync.wording import counted
 
 SUMMARY = "compare every row with its document, and repair"
 SHOWN = 20  # differences named on a terminal; --json names all
@@ -70,10 +70,11 @@ def run(options: dict[str, Any], out: Any) -> int:
         mender = Mender(sides, prune=options["prune"], dry_run=options["dry_run"], say=say)
         try:
             result = _verify(target, mender, options)
-        except (KeyboardInterrupt, Unavailable, OperationalError) as error:
+        except KeyboardInterrupt:
             sys.stderr.write(f"\nInterrupted. {_how_to_go_on(targets[number:], options)}\n")
-            if isinstance(error, KeyboardInterrupt):
-                return 1
+            return 1
+        except (Unavailable, OperationalError) as error:
+            error.add_note(_how_to_go_on(targets[number:], options))
             raise
         clean = clean and not (result.found or result.pending)
         if options["json"]:
@@ -81,7 +82,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         elif not options["quiet"] or result.found or result.pending or mender.repaired:
             _print(result, mender, options, out)
     if options["json"]:
-        out.write(json.dumps(results, cls=DjangoJSONEncoder, indent=2))
+        out.write(dumps(results))
     return 0 if clean else 1
 
 
@@ -122,7 +123,11 @@ def _how_to_go_on(targets: list[Target], options: dict[str, Any]) -> str:
 
 
 def _print(result: Verification, mender: Mender, options: dict[str, Any], out: Any) -> None:
-    counts = [f"{result.compared:,} rows compared", f"{result.found:,} different", f"{result.pending:,} pending"]
+    counts = [
+        f"{counted(result.compared, 'row', 'rows')} compared",
+        f"{result.found:,} different",
+        f"{result.pending:,} pending",
+    ]
     if options["repair"] and not options["dry_run"]:
         counts.append(f"{mender.repaired:,} repaired")
     out.write(f"{result.model}: {', '.join(counts)}")

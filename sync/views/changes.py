@@ -11,17 +11,18 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
-from django.utils.translation import gettext_lazy, ngettext
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from audit.log import Object, record
 from audit.models import Act
 from sync.access import OPERATE, VIEW_CONSOLE, allowed
-from sync.actions import DISCARD, RETRY, discard, retry
+from sync.actions import DISCARD, RETRY, Outcome, discard, retry, told
 from sync.failures import CLASSES, OTHER, troubled
 from sync.models import Change, ChangeQuerySet
 from sync.registry import all_targets
+from sync.wording import counted
 
 SHOWN = 100  # changes that can be chosen one by one
 KEPT = 100  # keys that the audit log names of one act
@@ -97,31 +98,25 @@ def order(request: HttpRequest) -> HttpResponse:
     if not wanted.cleaned_data["sure"] and (which == "all" or act == DISCARD):
         context = {"search": search, "act": act, "which": which, "keys": keys, "count": chosen.count()}
         return render(request, "sync/confirm_changes.html", context)
-    done = _act(request, act, chosen, expected or 0)
-    _tell(request, act, done, max((expected or 0) - done, 0))
+    _tell(request, act, _act(request, act, chosen, expected or 0))
     return redirect(search.address)
 
 
-def _act(request: HttpRequest, act: str, chosen: ChangeQuerySet, expected: int) -> int:
+def _act(request: HttpRequest, act: str, chosen: ChangeQuerySet, expected: int) -> Outcome:
     named = [f"{model} {key}" for model, key in chosen.values_list("model", "key")[:KEPT]]
-    done = (retry if act == RETRY else discard)(chosen)
-    after = {"changes": done, "of": expected, "keys": named}
-    record(request, ACTS[act], Object("sync.change", text=f"{done:,} changes"), after=after)
-    return done
+    outcome = (retry if act == RETRY else discard)(chosen)
+    after = {"changes": outcome.done, "of": expected, "keys": named}
+    text = counted(outcome.done, "change", "changes")
+    record(request, ACTS[act], Object("sync.change", text=text), after=after)
+    return outcome._replace(skipped=max(expected - outcome.done - outcome.in_flight, 0))
 
 
-def _tell(request: HttpRequest, act: str, done: int, left: int) -> None:
-    if act == RETRY:
-        text = ngettext("%d change will be tried again now.", "%d changes will be tried again now.", done)
-    else:
-        text = ngettext("%d change is discarded.", "%d changes are discarded.", done)
-    messages.success(request, text % done) if done else None
-    if left:
-        text = ngettext(
-            "%d was not: it is gone, being delivered, or not parked.",
-            "%d were not: they are gone, being delivered, or not parked.",
-            left,
-        )
-        messages.warning(request, text % left)
-    if not done and not left:
+def _tell(request: HttpRequest, act: str, outcome: Outcome) -> None:
+    if not outcome.done and outcome.is_complete:
         messages.info(request, _("There was nothing to do."))
+        return
+    done, *skipped = told(act, outcome)
+    if outcome.done:
+        messages.success(request, done)
+    for sentence in skipped:
+        messages.warning(request, sentence)

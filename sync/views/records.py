@@ -17,7 +17,7 @@ from audit.log import Object
 from audit.log import record as log
 from audit.models import Act
 from sync.access import OPERATE, VIEW_RECORD, allowed
-from sync.capture import record
+from sync.actions import RETRY, deliver_again, told
 from sync.inspecting import find_key, find_model, inspect
 from sync.models import Change, MirroredModel
 from sync.registry import label as label_of
@@ -61,9 +61,10 @@ def _deliver_now(request: HttpRequest, model: type[MirroredModel], key: str) -> 
     labels = [target.label for target in targets(model)]
     changes = Change.objects.filter(model__in=labels, key=key, until="")
     with transaction.atomic():
-        changes.filter(failed=True).delete()
-        record(model, [key])
+        outcome = deliver_again(targets(model), [key], inline=True)
         log(request, Act.DELIVER, Object(label_of(model), key))
+    if outcome.in_flight:
+        messages.info(request, told(RETRY, outcome)[-1])
     waiting = changes.undelivered().order_by("recorded_at").first()
     if waiting is None:
         messages.success(request, _("It is delivered."))

@@ -14,10 +14,10 @@ from audit.log import Object, record
 from audit.models import Act
 from sync import errands
 from sync.access import OPERATE, allowed
+from sync.actions import set_paused
 from sync.claims import paused_models
 from sync.models import Errand
 from sync.registry import KAFKA, Target, find_target
-from sync.verbs.pause import set_paused
 
 # Each act, as a heading asks for it, and what it does.
 ACTS = {
@@ -65,10 +65,9 @@ def target_or_404(label: str) -> Target:
 def _do(request: HttpRequest, target: Target, act: str) -> None:
     if act in ("pause", "resume"):
         was, paused = target.label in paused_models("default"), act == "pause"
-        set_paused([target.label], paused=paused)
+        [sentence] = set_paused([target.label], paused=paused)
         record(request, Act(act), _object(target), {"paused": was}, {"paused": paused})
-        text = _("Delivery of %s is paused.") if paused else _("%s is delivered again.")
-        messages.success(request, text % target.label)
+        messages.success(request, sentence)
         return
     prune = act == "repair" and "prune" in request.POST
     if act == "repair" and target.label in paused_models("default"):

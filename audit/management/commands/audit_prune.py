@@ -12,6 +12,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from audit.log import Object, record
 from audit.models import Act, Entry
@@ -46,7 +47,7 @@ class Command(BaseCommand):
     def _prune(self, days: int, dry_run: bool) -> None:
         old = Entry.objects.filter(at__lt=timezone.now() - timedelta(days=days))
         if dry_run:
-            self.stdout.write(f"{old.count():,} entries are older than {days:,} days.")
+            self.stdout.write(_entries(old.count(), days, "to be removed"))
             return
         count = 0
         while keys := list(old.values_list("pk", flat=True)[:CHUNK]):
@@ -55,4 +56,9 @@ class Command(BaseCommand):
                 count += len(keys)
         if count:
             record(None, Act.PRUNE, Object("audit.entry"), after={"entries": count, "older_than_days": days})
-        self.stdout.write(f"{count:,} entries older than {days:,} days are removed.")
+        self.stdout.write(_entries(count, days, "removed"))
+
+
+def _entries(number: int, days: int, doing: str) -> str:
+    text = ngettext("%s entry older than %s is %s.", "%s entries older than %s are %s.", number)
+    return text % (f"{number:,}", f"{days:,} {ngettext('day', 'days', days)}", doing)

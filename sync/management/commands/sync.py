@@ -37,8 +37,13 @@ class Command(BaseCommand):
         try:
             status = VERBS[options["verb"]].run(options, self.stdout)
         except (Unavailable, ImproperlyConfigured) as error:
-            raise CommandError(str(error), returncode=2) from error
+            raise CommandError(_with_notes(str(error), error), returncode=2) from error
         except (OperationalError, InterfaceError) as error:
-            raise CommandError(mysql.reason(error), returncode=2) from error
+            raise CommandError(_with_notes(mysql.reason(error), error), returncode=2) from error
         if status:
             sys.exit(status)
+
+
+def _with_notes(cause: str, error: Exception) -> str:
+    """The cause, and then what the verb has added: how to go on."""
+    return "\n".join([cause, *getattr(error, "__notes__", [])])

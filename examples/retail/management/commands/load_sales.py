@@ -14,6 +14,7 @@ from pymongo.errors import PyMongoError
 from examples.retail.making import sales
 from examples.retail.models import Sale
 from sync.mongo import database, reason
+from sync.wording import counted
 
 BATCH = 1000
 EPILOG = """\
@@ -53,4 +54,5 @@ class Command(BaseCommand):
                 written += result.upserted_count + result.modified_count
         except PyMongoError as error:
             raise CommandError(reason(error), returncode=2) from error
-        self.stdout.write(f"{written:,} sales written to {collection.full_name}. Now: manage.py sync pull sale --once")
+        number = counted(written, "sale", "sales")
+        self.stdout.write(f"{number} written to {collection.full_name}. Now: manage.py sync pull sale --once")

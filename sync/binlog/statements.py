@@ -1,0 +1,274 @@
+"""Which mirrored tables a logged statement may have changed without naming their rows.
+
+The log names the rows of ordinary writes; statements are what the server logs for everything else. A statement is
+harmless only when it is known to be. Any other is taken to have rewritten the mirrored tables that it mentions, or all
+of them where it cannot be understood: looking at a table too often costs time, and once too seldom loses a change.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import Any, NamedTuple
+
+from sqlglot.dialects.mysql import MySQL
+from sqlglot.errors import TokenError
+from sqlglot.tokens import TokenType
+
+# Bits of sql_mode that change how a statement is read.
+ANSI_QUOTES = 0x4
+NO_BACKSLASH_ESCAPES = 0x100000
+
+# A statement that begins with one of these changes no row that the log does not name.
+HARMLESS = {
+    ("START", "TRANSACTION"), ("COMMIT",), ("ROLLBACK",), ("SAVEPOINT",), ("RELEASE",), ("XA",), ("GRANT",),
+    ("REVOKE",), ("SET", "PASSWORD"), ("SET", "DEFAULT", "ROLE"), ("FLUSH",), ("OPTIMIZE",), ("ANALYZE", "TABLE"),
+    ("ANALYZE", "TABLES"), ("ANALYZE", "LOCAL"), ("ANALYZE", "NO_WRITE_TO_BINLOG"),
+}  # fmt: skip
+WHOLE = (["BEGIN"], ["BEGIN", "WORK"])  # and nothing after it: MariaDB has BEGIN NOT ATOMIC
+# What can be created, altered, dropped or renamed without a row of a table changing.
+HARMLESS_OBJECTS = {
+    "EVENT", "FUNCTION", "INDEX", "PACKAGE", "PROCEDURE", "ROLE", "SERVER", "TABLESPACE", "TRIGGER", "USER",
+}  # fmt: skip
+OBJECTS = HARMLESS_OBJECTS | {"DATABASE", "SCHEMA", "SEQUENCE", "TABLE", "TABLES", "VIEW"}
+# They come between the verb and the object. DEFINER = somebody is passed over, too.
+MODIFIERS = {
+    "AGGREGATE", "ALGORITHM", "DEFINER", "FULLTEXT", "IGNORE", "MERGE", "OFFLINE", "ONLINE", "OR", "REPLACE",
+    "SECURITY", "SPATIAL", "SQL", "TEMPORARY", "TEMPTABLE", "UNDEFINED", "UNIQUE", "VECTOR", "INVOKER", "=",
+}  # fmt: skip
+# The beginnings of what ALTER TABLE may do to a mirrored table without changing a row. Columns, keys of rows,
+# partitions, engines and names are not among them.
+HARMLESS_ALTERATIONS = {
+    ("ADD", "INDEX"), ("ADD", "KEY"), ("ADD", "UNIQUE"), ("ADD", "FULLTEXT"), ("ADD", "SPATIAL"), ("ADD", "CONSTRAINT"),
+    ("ADD", "FOREIGN"), ("ADD", "CHECK"), ("DROP", "INDEX"), ("DROP", "KEY"), ("DROP", "CONSTRAINT"),
+    ("DROP", "FOREIGN"), ("DROP", "CHECK"), ("RENAME", "INDEX"), ("RENAME", "KEY"), ("ALTER", "INDEX"),
+    ("DISABLE", "KEYS"), ("ENABLE", "KEYS"),
+}  # fmt: skip
+HARMLESS_OPTIONS = {"ALGORITHM", "AUTO_INCREMENT", "COMMENT", "LOCK"}  # alone in their clause
+# Anywhere in ALTER TABLE: duplicates may be removed, the key of a row may be another, rows may move.
+HARMFUL = {"IGNORE", "PRIMARY", "PARTITION", "PARTITIONING", "PARTITIONS"}
+# Writes, in a session that logs statements instead of rows. Triggers, foreign keys, views and routines may take them
+# to any table of the database.
+WRITES = {
+    "ANALYZE", "CALL", "DELETE", "DO", "EXECUTE", "HANDLER", "INSERT", "LOAD", "REPLACE", "SELECT", "TABLE", "UPDATE",
+    "VALUES", "WITH",
+}  # fmt: skip
+
+
+class Token(NamedTuple):
+    """A part of a statement.
+
+    word: in capitals; "" for what is quoted, and so no keyword.
+    name: in lower case, as tables are compared; "" for a string, which names nothing.
+    """
+
+    word: str
+    name: str
+
+
+class Statement(NamedTuple):
+    """A logged statement. schema: the database in use. updated: the databases that MySQL says it wrote to."""
+
+    text: str
+    schema: str
+    sql_mode: int = 0
+    is_utf8: bool = True
+    updated: frozenset[str] = frozenset()
+
+
+class Statements:
+    """Decides for the mirrored tables of one database."""
+
+    def __init__(self, database: str, tables: Iterable[str]) -> None:
+        self.database = database.lower()
+        self.tables = frozenset(name.lower() for name in tables)
+
+    def rewritten(self, statement: Statement) -> frozenset[str]:
+        """Names, in lower case, of the tables that it may have changed."""
+        if not statement.is_utf8 and not statement.text.isascii():
+            return self.tables  # a second byte of a character may look like a quote or a backslash
+        try:
+            readings = [_tokens(statement, True)]
+            if "/*!" in statement.text or "/*M!" in statement.text:
+                # What is executed depends on the server's version.
+                readings.append(_tokens(statement, False))
+        except TokenError:
+            return self.tables
+        if not any(readings):
+            return self.tables  # only a comment: it stands for something that was left out
+        return frozenset().union(*(self._decide(tokens, statement) for tokens in readings if tokens))
+
+    def _decide(self, tokens: list[Token], statement: Statement) -> frozenset[str]:
+        words = [token.word for token in tokens]
+        first = words[0]
+        if words in WHOLE or any(tuple(words[: len(begin)]) == begin for begin in HARMLESS):
+            return frozenset()
+        if words[:2] == ["SET", "STATEMENT"]:  # MariaDB: variables for one statement
+            at = _at_top(words, "FOR")
+            # Another sql_mode reads the statement otherwise.
+            is_clear = at + 1 < len(words) and "SQL_MODE" not in words[:at]
+            return self._decide(tokens[at + 1 :], statement) if is_clear else self.tables
+        if first in ("CREATE", "ALTER", "DROP", "RENAME"):
+            return self._definition(tokens, words, statement)
+        if first in ("TRUNCATE", "REPAIR"):
+            return self._mentioned(tokens, statement)
+        if first in WRITES and not self._concerns_us(tokens, statement):
+            return frozenset()
+        return self.tables
+
+    def _definition(self, tokens: list[Token], words: list[str], statement: Statement) -> frozenset[str]:
+        at = _object(words)
+        if at is None:
+            return self.tables
+        verb, modifiers, kind = words[0], words[1:at], words[at]
+        if kind in HARMLESS_OBJECTS:
+            return frozenset()
+        if kind in ("DATABASE", "SCHEMA"):
+            is_emptied = verb == "DROP" or "REPLACE" in modifiers
+            return self.tables if is_emptied and self._names_us(tokens) else frozenset()
+        if kind == "VIEW":
+            return self._mentioned(tokens[: _at_top(words, "AS")], statement)
+        if kind in ("TABLE", "SEQUENCE") and verb == "CREATE":
+            if "SELECT" in words:  # logged as rows, but for a session that logs statements
+                return self.tables
+            return self._mentioned(tokens[: _after_name(words, at)], statement)
+        if verb == "DROP" and "TEMPORARY" in modifiers:
+            return frozenset()
+        if verb == "ALTER" and not modifiers and _alters_no_row(words[_after_name(words, at) :]):
+            return frozenset()
+        return self._mentioned(tokens, statement)
+
+    def _names_us(self, tokens: list[Token]) -> bool:
+        return any(token.name == self.database for token in tokens)
+
+    def _concerns_us(self, tokens: list[Token], statement: Statement) -> bool:
+        """Whether it may reach our database. Who writes to another one, and does not name ours, writes there only."""
+        is_here = statement.schema.lower() == self.database
+        return is_here or self._names_us(tokens) or self.database in {name.lower() for name in statement.updated}
+
+    def _mentioned(self, tokens: list[Token], statement: Statement) -> frozenset[str]:
+        """Mirrored tables whose names occur in it, other than as another database's."""
+        is_here = statement.schema.lower() == self.database
+        found = set()
+        for at, token in enumerate(tokens):
+            if token.name not in self.tables:
+                continue
+            qualifier = _qualifier(tokens, at)
+            if qualifier == self.database or (not qualifier and is_here):
+                found.add(token.name)
+        return frozenset(found)
+
+
+def _qualifier(tokens: list[Token], at: int) -> str:
+    """The database before the dot; "" where there is none. `.name` is one of the database in use."""
+    if at < 2 or tokens[at - 1].word != ".":
+        return ""
+    before = tokens[at - 2]
+    is_name = not before.word or before.word[0].isalnum() or before.word[0] in "_$"
+    return before.name if is_name and before.word not in BEFORE_A_NAME else ""
+
+
+BEFORE_A_NAME = {"TABLE", "TABLES", "TRUNCATE", "EXISTS", "TO", "AS", "INTO", "LIKE", "RENAME"}
+
+
+def _object(words: list[str]) -> int | None:
+    """Where it says what is created, altered, dropped or renamed; None: it is nothing that we know."""
+    at = 1
+    while at < len(words) and words[at] in MODIFIERS:
+        if words[at : at + 2] == ["DEFINER", "="]:  # user, = 'user'@'host', = CURRENT_USER()
+            at += 3
+            at += 2 if words[at : at + 1] == ["@"] else 0
+            at += 2 if words[at : at + 2] == ["(", ")"] else 0
+        else:
+            at += 1
+    return at if at < len(words) and words[at] in OBJECTS else None
+
+
+def _after_name(words: list[str], at: int) -> int:
+    """The place behind the name of the table; at: the place of the word TABLE."""
+    at += 1
+    while words[at : at + 1] in (["IF"], ["NOT"], ["EXISTS"], ["."]):  # .name: of the database in use
+        at += 1
+    at += 1
+    return at + 2 if words[at : at + 1] == ["."] else at
+
+
+def _at_top(words: list[str], wanted: str) -> int:
+    """Where this word is, outside of all parentheses; behind the last when it is nowhere."""
+    depth = 0
+    for at, word in enumerate(words):
+        depth += (word == "(") - (word == ")")
+        if word == wanted and not depth:
+            return at
+    return len(words)
+
+
+def _alters_no_row(words: list[str]) -> bool:
+    """Whether each of the clauses of an ALTER TABLE is known to leave all rows as they are."""
+    if HARMFUL & set(words):
+        return False
+    return all(
+        tuple(clause[:2]) in HARMLESS_ALTERATIONS or (clause[:1] and clause[0] in HARMLESS_OPTIONS and len(clause) <= 3)
+        for clause in _clauses(words)
+    )
+
+
+def _clauses(words: list[str]) -> Iterator[list[str]]:
+    depth = 0
+    clause: list[str] = []
+    for word in words:
+        depth += (word == "(") - (word == ")")
+        if word == "," and not depth:
+            yield clause
+            clause = []
+        else:
+            clause.append(word)
+    yield clause
+
+
+def _tokens(statement: Statement, executes_comments: bool) -> list[Token]:
+    """Raises TokenError. executes_comments: what is in /*! */ and /*M! */ counts."""
+    ansi_quotes, no_backslash = statement.sql_mode & ANSI_QUOTES, statement.sql_mode & NO_BACKSLASH_ESCAPES
+    read = _tokenizer(bool(ansi_quotes), bool(no_backslash), executes_comments)
+    found = read(dialect="mysql").tokenize(statement.text)
+    tokens = []
+    skip = -1
+    for at, token in enumerate(found):
+        if at <= skip:
+            continue
+        is_next = at + 1 < len(found) and found[at + 1].start == token.end + 1
+        if token.token_type == EXECUTED:
+            skip = at + 1 if is_next and found[at + 1].text.isdigit() else at  # /*!50100
+        elif executes_comments and token.text == "*" and is_next and found[at + 1].text == "/":
+            skip = at + 1  # its end
+        else:
+            # What is in double quotes may be a name, whatever sql_mode is said to be.
+            is_text = token.token_type in TEXTS and statement.text[token.start] != '"'
+            is_quoted = is_text or token.token_type in (TokenType.IDENTIFIER, TokenType.STRING)
+            tokens.append(Token("" if is_quoted else token.text.upper(), "" if is_text else token.text.lower()))
+    if tokens and tokens[-1].word == ";":
+        tokens.pop()
+    return tokens
+
+
+EXECUTED = TokenType.HINT
+TEXTS = {TokenType.STRING, TokenType.NATIONAL_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING}
+
+
+@functools.cache
+def _tokenizer(ansi_quotes: bool, no_backslash_escapes: bool, executes_comments: bool) -> Any:
+    """sqlglot's tokenizer for MySQL, as sql_mode has it, and without its keywords: only the words' texts count."""
+    base = MySQL.Tokenizer
+    made: Any = type(
+        "Tokenizer",
+        (base,),
+        {
+            "QUOTES": ["'"] if ansi_quotes else ["'", '"'],
+            "IDENTIFIERS": ["`", '"'] if ansi_quotes else ["`"],
+            "STRING_ESCAPES": ["'", '"'] if no_backslash_escapes else ["'", '"', "\\"],
+            "KEYWORDS": {"/*!": EXECUTED, "/*M!": EXECUTED} if executes_comments else {},
+            "COMMANDS": set(),
+        },
+    )
+    del made._COMMENTS["{#"]  # Jinja's
+    return made

@@ -1,0 +1,212 @@
+"""Every error in production leaves its traceback in the log, under the number that the page and the header show."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.error import HTTPError
+from urllib.parse import quote
+from urllib.request import Request, urlopen
+
+import pytest
+
+from tests.portal import environment, serving
+from tests.servers import ROOT
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+LINE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} (DEBUG|INFO|WARNING|ERROR|CRITICAL) [\w.]+ ")
+
+
+class Response(NamedTuple):
+    status_code: int
+    headers: Mapping[str, str]
+    text: str
+
+
+class Portal:
+    """A portal whose addresses fail, and its log."""
+
+    def __init__(self, address: str, log: Path) -> None:
+        self.address = address
+        self.log = log
+
+    def get(self, path: str, **headers: str) -> Response:
+        request = Request(self.address + path, headers=headers)
+        try:
+            with urlopen(request, timeout=20) as answer:
+                return Response(answer.status, answer.headers, answer.read().decode())
+        except HTTPError as error:
+            with error:
+                return Response(error.code, error.headers, error.read().decode())
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Of a log of JSON."""
+        return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+    def about(self, request_id: str) -> list[dict[str, Any]]:
+        return [line for line in self.lines() if line.get("request_id") == request_id]
+
+
+def portal(tmp_path_factory: pytest.TempPathFactory, **variables: str) -> Iterator[Portal]:
+    log = tmp_path_factory.mktemp("log") / "stderr"
+    with serving(log, DJANGO_SETTINGS_MODULE="tests.exploding", **variables) as address:
+        yield Portal(address, log)
+
+
+@pytest.fixture(scope="module")
+def in_json(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Portal]:
+    yield from portal(tmp_path_factory, LOG_FORMAT="json", TRUSTED_PROXIES="1")
+
+
+@pytest.fixture(scope="module")
+def in_text(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> Iterator[Portal]:
+    yield from portal(tmp_path_factory)
+
+
+def test_the_log_has_the_traceback_under_the_number_of_the_page_and_the_header(in_json: Portal) -> None:
+    response = in_json.get("/explode")
+    number = response.headers["X-Request-ID"]
+    assert response.status_code == 500
+    assert f'<code class="text-break">{number}</code>' in response.text
+    [line] = in_json.about(number)
+    assert "Traceback" in line["exc_info"]
+    assert 'raise RuntimeError(f"boom' in line["exc_info"]
+    assert (line["level"], line["logger"], line["status_code"]) == ("ERROR", "django.request", 500)
+    assert TIME.fullmatch(line["timestamp"])
+    assert "a-local-variable" not in line["exc_info"].replace('"a-local-variable"', "")
+
+
+def test_each_request_has_a_number_of_its_own(in_json: Portal) -> None:
+    numbers = {in_json.get(path).headers["X-Request-ID"] for path in ("/healthz", "/healthz", "/explode", "/nowhere")}
+    assert len(numbers) == 4
+
+
+def test_a_trusted_proxys_number_is_taken_if_it_is_well_formed(in_json: Portal, in_text: Portal) -> None:
+    sent = "1-67891233-abcdef012345678912345678"
+    assert in_json.get("/explode", **{"X-Request-ID": sent}).headers["X-Request-ID"] == sent
+    assert in_json.about(sent)
+    for wrong in ("short", "x" * 200, "<script>alert(1)</script>", 'a"b;c d e f g', "\x1b[31mred-red-red", "é" * 9):
+        assert in_json.get("/healthz", **{"X-Request-ID": wrong}).headers.get("X-Request-ID", "") != wrong
+    assert in_text.get("/healthz", **{"X-Request-ID": sent}).headers["X-Request-ID"] != sent, "it trusts no proxy"
+
+
+def test_a_line_in_the_middle_of_a_stream_has_the_number(in_json: Portal) -> None:
+    response = in_json.get("/stream")
+    assert response.text == "onetwo"
+    assert [line["message"] for line in in_json.about(response.headers["X-Request-ID"])] == [
+        "in the middle of a stream"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("/thread", "The thread helper ended by an unexpected error"), ("/unraisable", "nobody hears it")],
+)
+def test_an_error_that_nothing_catches_reaches_the_log(in_json: Portal, path: str, says: str) -> None:
+    assert in_json.get(path).status_code == 200
+    assert any(says in line["message"] and "Traceback" in line["exc_info"] for line in in_json.lines())
+
+
+def test_djangos_own_lines_about_wrong_requests_are_kept(in_json: Portal) -> None:
+    number = in_json.get("/suspicious").headers["X-Request-ID"]
+    lines = {line["logger"]: line for line in in_json.about(number)}
+    assert "somebody tampers" in lines["django.security.SuspiciousOperation"]["message"]
+    number = in_json.get("/nowhere").headers["X-Request-ID"]
+    assert [line["message"] for line in in_json.about(number)] == ["Not Found: /nowhere"]
+    in_json.get("/", Host="evil.example.com")
+    assert any(line["logger"] == "django.security.DisallowedHost" for line in in_json.lines())
+
+
+def test_no_line_has_a_password_or_what_follows_a_question_mark(in_json: Portal, in_text: Portal) -> None:
+    for each in (in_json, in_text):
+        each.get("/explode?token=query-secret")
+        said = each.log.read_text()
+        assert "mysql://me:***@db/x" in said
+        assert "hush-hush-42" not in said.replace('mysql://me:hush-hush-42@db/x" + hidden', "")
+        assert "query-secret" not in said
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\n2026-01-01 00:00:00,000 ERROR django.request forged", '\r\n{"level": "forged"}', "\x1b[2J", "\x9b31m",
+     "\u2028forged", "\u202eforged", "\0", "\vforged"],
+    ids=ascii,
+)  # fmt: skip
+def test_what_a_visitor_sends_cannot_forge_a_line(in_json: Portal, in_text: Portal, text: str) -> None:
+    for each in (in_json, in_text):
+        each.get(f"/explode?text={quote(text)}")
+        each.get(f"/nowhere/{quote(text)}")
+        said = each.log.read_bytes().decode()
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", said)
+    assert all(isinstance(line, dict) and "forged" not in line["level"] for line in in_json.lines())
+    for line in in_text.log.read_text().splitlines():
+        assert line.startswith("  ") or LINE.match(line), line
+        assert not line.startswith("2026-01-01 00:00:00,000")
+
+
+def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=environment() | variables, capture_output=True, text=True,
+        check=False, timeout=60,
+    )  # fmt: skip
+
+
+CRASH = "import django; django.setup(); {}"
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [("1 / 0", "The program ended by an unexpected error: ZeroDivisionError"),
+     ("import threading; threading.Thread(target=lambda: 1 / 0, name='t').start()", "The thread t ended"),
+     ("X = type('X', (), {'__del__': lambda self: 1 / 0}); X()", "Exception ignored in"),
+     ("import logging; logging.getLogger('sync').info('hello')", "hello")],
+)  # fmt: skip
+def test_a_command_logs_as_the_web_server_does(code: str, says: str) -> None:
+    done = run("-c", CRASH.format(code), LOG_FORMAT="json")
+    lines = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [says in line["message"] for line in lines] == [True]
+    assert "1 / 0" not in code or "ZeroDivisionError" in lines[0]["exc_info"]
+
+
+def test_the_level_is_chosen() -> None:
+    code = "import logging; logging.getLogger('sync').warning('hello'); 1 / 0"
+    first, *rest = run("-c", CRASH.format(code), LOG_LEVEL="error").stderr.splitlines()
+    assert LINE.match(first)
+    assert "hello" not in first
+    assert all(line.startswith("  ") for line in rest)
+
+
+def test_gunicorns_own_lines_have_the_same_form(in_json: Portal, tmp_path: Path) -> None:
+    taken = in_json.address.rpartition("/")[2]
+    command = ["-m", "gunicorn", "--no-control-socket", "--bind", taken, "analytics_site.wsgi"]
+    process = subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env=environment() | {"LOG_FORMAT": "json"}, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        first = json.loads(process.stderr.readline())
+    finally:
+        process.kill()
+        process.communicate()
+    assert first["logger"] == "gunicorn.error"
+
+
+def test_the_page_needs_neither_template_nor_database(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+    from django.test import RequestFactory
+
+    from analytics_site import views
+
+    def fail(*args: Any) -> None:
+        raise RuntimeError("no template")
+
+    assert views.server_error(RequestFactory().get("/")).status_code == 500
+    monkeypatch.setattr(views, "render_to_string", fail)
+    response = views.server_error(RequestFactory().get("/"))
+    assert (response.status_code, b"Tell us this number" in response.content) == (500, True)

@@ -1,0 +1,22 @@
+"""No page says "1 trades", in a world where there is one of most things."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.plurals import wrong
+from tests.world import World
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("who", ["customer", "technical_worker", "senior_management", "superuser"])
+def test_no_page_counts_one_as_many(made: World, who: str) -> None:
+    looked = 0
+    for route, address in made.addresses().items():
+        answer: Any = made.clients[who].get(address)
+        if answer.status_code == 200 and not answer.streaming and "html" in answer["Content-Type"]:
+            assert wrong(answer.content.decode()) == [], route
+            looked += 1
+    assert looked > 5

@@ -1,0 +1,213 @@
+"""A wrong value of a variable is told in one line that names it, before anything runs, and never as a traceback."""
+
+from __future__ import annotations
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from analytics_site.environment import Environment, Misconfigured
+from tests.servers import ROOT, free_port
+
+README = (ROOT / "README.md").read_text()
+VARIABLES = re.findall(r"^\| `([A-Z_]+)` \| .+ \| .+ \|$", README, re.MULTILINE)
+OF_THE_SCRIPT = {"PORT", "MONGOD_PORT"}  # read by script/server, whose own test has them
+SECRET = "hush-hush-42"
+
+# Of each variable: values that are wrong.
+NOT_A_NUMBER = ["abc", "1.2.3", "0x10", "1e999", "-1", "9" * 400, "nan", "½"]
+NOT_A_TIME = [*NOT_A_NUMBER, "inf", "-inf", "0", "-0.5", "1,5", "10s"]
+NOT_WHOLE = [*NOT_A_NUMBER, "1.5", "inf"]
+NOT_A_BOOLEAN = ["flase", "2", "yes please", "None", "-1"]
+NOT_JSON = [
+    "{",
+    "[]",
+    "1",
+    '"text"',
+    "null",
+    '{"a": NaN}',
+    '{"a": {}}',
+    '{"a": [1]}',
+    '{"a": "1", "a": "2"}',
+    "{'a': 1}",
+]
+WRONG = {
+    "SECRET_KEY": [],  # anything will do, and none is told by another test
+    "DEBUG": NOT_A_BOOLEAN, "HTTPS": NOT_A_BOOLEAN, "SYNC_INLINE": NOT_A_BOOLEAN, "REQUIRE_STAFF_MFA": NOT_A_BOOLEAN,
+    "ALLOWED_HOSTS": ["https://portal.example.com", "a b", "portal.example.com/path", "a,https://b"],
+    "CSRF_TRUSTED_ORIGINS": ["portal.example.com", "https://a,b", "ftp://a", "https://a/path"],
+    "TRUSTED_PROXIES": NOT_WHOLE, "CONN_MAX_AGE": NOT_WHOLE,
+    "DATABASE_URL": ["nonsense", "mysq://a@b/c", "postgres://a@b/c", "mysql://a@b:port/c", "mysql://a@b:99999/c",
+                     "mysql://a@b/", "sqlite://relative.db", "mysql://[::1/c", "://"],
+    "MONGODB_URI": ["nonsense", "http://a/b", "mongodb://", "mongodb:/a/b", "mongodb://a b/c"],
+    "EXAMPLES": ["reatil", "retail;news", "news,nothing", "..", "news.models"],
+    "SYNC_INLINE_TIMEOUT": NOT_A_TIME, "SYNC_CONFIRM": NOT_A_TIME, "SYNC_TIMEOUT": NOT_A_TIME, "SYNC_LEASE": NOT_A_TIME,
+    "SYNC_SETTLE": NOT_A_TIME, "SYNC_BREAKER_RESET": [each for each in NOT_A_TIME if each != "0"],
+    "SYNC_INLINE_MAX_KEYS": [*NOT_WHOLE, "0"], "SYNC_BATCH": [*NOT_WHOLE, "0"], "SYNC_MAX_ATTEMPTS": [*NOT_WHOLE, "0"],
+    "SYNC_KAFKA_PARTITIONS": [*NOT_WHOLE, "0"],
+    "SYNC_TARGETS": [*NOT_JSON, '{"eu": 1}', '{"eu": "http://a/b"}'], "SYNC_KAFKA": NOT_JSON,
+    "SYNC_KAFKA_PREFIX": ["a b", "a/b", "ä", "x" * 300], "SYNC_METRICS_TOKEN": ["two\nlines"],
+    "AUDIT_DAYS": NOT_WHOLE, "SESSION_IDLE": [*NOT_WHOLE, "0"], "SESSION_LONGEST": [*NOT_WHOLE, "0"],
+    "CACHE_URL": ["nonsense", "redis", "filecache://", "rediscache://", "ftp://a"],
+    "VAR_DIR": ["/dev/null/var", "/proc/var"], "MEDIA_ROOT": ["/dev/null", "/dev/null/media"],
+    "EMAIL_URL": ["nonsense", "smtp://", "smtp+tls://a:port", "http://a"],
+    "DEFAULT_FROM_EMAIL": ["nobody", "a@b@c", "two\nlines@example.com"],
+    "LOG_FORMAT": ["xml", "text,json"], "LOG_LEVEL": ["LOUD", "10"],
+}  # fmt: skip
+
+
+def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
+    """The mistakes that the settings find."""
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    try:
+        runpy.run_path(str(ROOT / "analytics_site" / "settings.py"))
+    except Misconfigured as error:
+        return str(error).splitlines()
+    return []
+
+
+@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in OF_THE_SCRIPT])
+def test_every_wrong_value_is_told_in_one_line_that_names_the_variable(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert name == "SECRET_KEY" or WRONG[name]
+    for value in WRONG[name]:
+        [line] = read(monkeypatch, **{name: value})
+        assert line.startswith(f"{name} is "), line
+        assert ": it must be " in line
+        assert len(line) < 400
+        assert "not shown" in line or "***" in line or value.split("\n")[0][:40] in line, line
+
+
+def test_the_readmes_own_values_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    [block] = re.findall(r"```ini\n(.+?)```", README, re.DOTALL)
+    assert read(monkeypatch, **dict(line.split("=", 1) for line in block.splitlines())) == []
+
+
+@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in OF_THE_SCRIPT | {"SECRET_KEY"}])
+def test_an_empty_value_counts_as_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert read(monkeypatch, **{name: ""}) == []
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", f"mysq://me:{SECRET}@db/x"), ("DATABASE_URL", f"mysql:me:{SECRET}@db/x"),
+     ("DATABASE_URL", f"mysql://me:{SECRET}?x@db:port/x"), ("DATABASE_URL", f"mysql://me:a@{SECRET}@db:port/x"),
+     ("DATABASE_URL", f"mysql://me:{SECRET}"), ("MONGODB_URI", f"mongo://me:{SECRET}@a/b?replicaSet=rs0"),
+     ("MONGODB_URI", f"http://a/b?password={SECRET}"), ("EMAIL_URL", f"smpt://me%40example.com:{SECRET}@mail:587"),
+     ("CACHE_URL", f"reddis://:{SECRET}@cache:6379/1"), ("SYNC_TARGETS", f'{{"eu": "mongodb://me:{SECRET}@a/b"'),
+     ("SYNC_KAFKA", f'{{"sasl.password": "{SECRET}"'), ("SYNC_METRICS_TOKEN", f"{SECRET}\n"),
+     ("SECRET_KEY", f"{SECRET}\n")],
+)  # fmt: skip
+def test_no_line_has_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    [line] = read(monkeypatch, **{name: value})
+    assert line.startswith(name)
+    assert SECRET not in line
+
+
+def start(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=os.environ | variables, capture_output=True, text=True, check=False,
+        timeout=60,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("manage.py", "check"), ("manage.py", "sync", "status"), ("manage.py", "migrate"),
+     ("-m", "gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{free_port()}", "analytics_site.wsgi")],
+    ids=lambda command: " ".join(command[:3]),
+)  # fmt: skip
+def test_all_mistakes_are_told_together_with_exit_status_2_and_no_traceback(command: tuple[str, ...]) -> None:
+    done = start(*command, SYNC_BATCH="abc", SYNC_LEASE="-3", SESSION_IDLE="100", SESSION_LONGEST="50", SECRET_KEY="")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.splitlines() == [
+        "Set SECRET_KEY (script/bootstrap writes one into .env for a trial).",
+        "SYNC_LEASE is '-3': it must be a number from 0.001 to 86400.",
+        "SYNC_BATCH is 'abc': it must be a whole number from 1 to 100000.",
+        "SESSION_IDLE is '100': it must not be longer than SESSION_LONGEST, 50.",
+    ]
+
+
+def test_gunicorn_in_another_folder_ends_too(tmp_path: Path) -> None:
+    bind = f"127.0.0.1:{free_port()}"
+    command = ["-m", "gunicorn", "--no-control-socket", "--bind", bind, "--chdir", str(ROOT), "analytics_site.wsgi"]
+    done = start(*command, cwd=tmp_path, SYNC_BATCH="abc")
+    assert done.returncode != 0
+    assert "SYNC_BATCH is 'abc': it must be" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unknown_variable_of_the_mirror_is_a_warning() -> None:
+    done = start("manage.py", "check", SYNC_BATCHES="7", SYNC_ZZZ="1")
+    assert done.returncode == 0
+    said = re.findall(r"There is no variable .+", done.stderr)
+    assert said == [
+        "There is no variable SYNC_BATCHES, so its value has no effect. Did you mean SYNC_BATCH?",
+        "There is no variable SYNC_ZZZ, so its value has no effect.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [("A=1\nSYNC_BATCH: 7\n", 2), ("A = 1\n", 1), (f'SECRET_KEY="{SECRET}\n', 1), ("A=1\n\n# x\n  B=2\n", 4),
+     ("just text\n", 1), ("1A=2\n", 1), (f"SECRET_KEY='{SECRET}\n", 1)],
+    ids=ascii,
+)  # fmt: skip
+def test_a_line_of_the_file_that_is_none_is_told_by_its_number(tmp_path: Path, text: str, line: int) -> None:
+    file = tmp_path / ".env"
+    file.write_text(text)
+    assert Environment(file).mistakes == [f"{file}, line {line} is not NAME=value. Check its name, spaces and quotes."]
+
+
+def test_the_file_is_read_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / ".env"
+    file.write_text(
+        '\ufeffexport A=1\n\n# a comment\nB=\'two words\'\nC="a\\nb"\nD={"x": "y=z"}\nE=\nF=a#b\nG=\'{"x": 1}\'\n'
+        "H=from the file\nB=the last one wins\nI=$B\n"
+    )
+    monkeypatch.setenv("H", "from the environment")
+    found = Environment(file)
+    assert found.mistakes == []
+    assert {name: found.values[name] for name in "ABCDEFGHI"} == {
+        "A": "1", "B": "the last one wins", "C": "a\\nb", "D": '{"x": "y=z"}', "E": "", "F": "a#b", "G": '{"x": 1}',
+        "H": "from the environment", "I": "$B",
+    }  # fmt: skip
+
+
+def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "latin").write_bytes(b"A=\xe9\n")
+    assert Environment(tmp_path / "nowhere").mistakes == []
+    [folder] = Environment(tmp_path / "folder").mistakes
+    [latin] = Environment(tmp_path / "latin").mistakes
+    assert folder == f"{tmp_path}/folder cannot be read: Is a directory. Correct or remove it."
+    assert latin == f"{tmp_path}/latin cannot be read: it is not UTF-8 text. Correct or remove it."
+
+
+def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
+    """Of a copy of the portal, as the file lies beside manage.py."""
+    for path in ROOT.iterdir():
+        if path.name == "analytics_site":
+            shutil.copytree(path, tmp_path / path.name)
+        elif path.name == "manage.py":
+            shutil.copy(path, tmp_path)
+        elif path.is_dir() and not path.name.startswith("."):
+            (tmp_path / path.name).symlink_to(path)
+    (tmp_path / ".env").write_text("SYNC_BATCH=many\nSYNC LEASE=3\n")
+    done = start("manage.py", "check", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"{tmp_path}/.env, line 2 is not NAME=value. Check its name, spaces and quotes.",
+        "SYNC_BATCH is 'many': it must be a whole number from 1 to 100000.",
+    ]
