@@ -15,7 +15,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import environ
 import mongod
 from pymongo.errors import PyMongoError
 
@@ -66,12 +65,7 @@ def prepare() -> None:
     """Tables, and, in a trial that nobody can log in to yet, data to look at and people to log in as."""
     import django
 
-    from analytics_site.environment import Misconfigured
-
-    try:
-        django.setup()
-    except Misconfigured as error:
-        error.end_program()
+    django.setup()
     from django.conf import settings
     from django.core.management import call_command
     from django.db import OperationalError, connection
@@ -166,7 +160,18 @@ def stop_on(*signals: int) -> None:
 def main() -> int:
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
-    environ.Env.read_env(ROOT / ".env")
+    from analytics_site.environment import Environment, Misconfigured
+
+    try:
+        variables = Environment(ROOT / ".env")
+        variables.require_valid()
+        os.environ.update(variables.values)
+        return run()
+    except Misconfigured as error:
+        error.end_program()
+
+
+def run() -> int:
     os.environ["DJANGO_SETTINGS_MODULE"] = "analytics_site.settings"
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     stop_on(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)

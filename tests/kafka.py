@@ -118,6 +118,12 @@ class Kafka(Server):
         [done] = admin.list_offsets({TopicPartition(topic, partition): OffsetSpec.latest()}).values()
         return done.result(20).offset
 
+    def members(self, group: str) -> int:
+        """How many consumers the group has, as far as Kafka knows."""
+        admin = AdminClient(self._client)
+        [done] = admin.describe_consumer_groups([group]).values()
+        return len(done.result(20).members)
+
     def forget(self, group: str) -> None:
         """Removes a group without members, as Kafka does when its offsets have expired."""
         admin = AdminClient(self._client)

@@ -11,5 +11,7 @@ else:
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}
 # Pages name the browser files as they are in the tree: there is no collectstatic before a test.
 STORAGES = STORAGES | {"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}}
+# pytest has hooks of its own for errors that nothing catches.
+LOGGING_CONFIG = "logging.config.dictConfig"
 # The real one is slow on purpose.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -113,8 +113,8 @@ def test_no_command_has_one(
     assert "1 row compared" in said["sync", "verify", "account"]
     assert "1 entry older than 1 day is removed." in said["audit_prune", "--days", "1"]
     assert questions
+    assert all(said.values())
     for words, text in [*said.items(), ("question", " ".join(questions)), ("log", caplog.text)]:
-        assert text, words
         assert wrong(text) == [], words
 
 

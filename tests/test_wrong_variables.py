@@ -115,6 +115,8 @@ def test_no_line_has_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyP
 
 
 def start(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A program of the portal's own, with its own settings and not the tests'."""
+    variables["DJANGO_SETTINGS_MODULE"] = "analytics_site.settings"
     return subprocess.run(
         [sys.executable, *command], cwd=cwd, env=os.environ | variables, capture_output=True, text=True, check=False,
         timeout=60,
@@ -211,3 +213,10 @@ def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
         f"{tmp_path}/.env, line 2 is not NAME=value. Check its name, spaces and quotes.",
         "SYNC_BATCH is 'many': it must be a whole number from 1 to 100000.",
     ]
+
+
+def test_the_demos_script_tells_them_too(tmp_path: Path) -> None:
+    variables = {"VAR_DIR": str(tmp_path / "var"), "PORT": str(free_port()), "SYNC_BATCH": "abc"}
+    done = start("script/serve.py", **variables)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == ["SYNC_BATCH is 'abc': it must be a whole number from 1 to 100000."]

@@ -29,7 +29,8 @@ class DeadLetters:
     def bury(self, message: Message, why: str) -> None:
         """Sends one. It is there when `flush` has returned. Raises Unavailable."""
         source = str(message.topic())
-        logger.warning("%s/%d, offset %d, is put aside: %s", source, message.partition(), message.offset(), why)
+        place = f"{source}/{message.partition()}, offset {message.offset()}"
+        logger.warning("%s, becomes a dead letter: %s", place, why)
         if self.producer is None:
             try:
                 self.producer = Producer(settings(self.trouble, enable_idempotence=True))

@@ -36,7 +36,6 @@ from sync.relay import LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 
-OF_A_ROW = {"c", "u", "d", "r"}  # created, updated, deleted, read by a snapshot
 TRUNCATE = "t"
 SWEEP = 1.0  # seconds between two looks for sweeps
 SHOWN = 60  # characters of a message in the reason why it is a dead letter

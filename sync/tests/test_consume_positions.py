@@ -217,6 +217,21 @@ def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_st
     assert told.count("was deleted and created again") == 1, told
 
 
+def test_a_consumer_that_is_killed_and_whose_offsets_expire_misses_nothing(kafka: Kafka, mongo: Database) -> None:
+    kafka.make(events_topic())
+    every = set(range(1, 2001))
+    send(kafka, *every)
+    with consumer(kafka, *DEBEZIUM, "--batch", "5"):
+        wait_until(lambda: Change.objects.filter(key=key(20)).exists(), "it reads")
+    recorded = take_recorded()
+    wait_until(lambda: not kafka.members(GROUP), "Kafka misses it")
+    kafka.forget(GROUP)
+    assert consume(*DEBEZIUM) == 0
+    again = take_recorded()
+    assert recorded | again == every
+    assert not recorded & again, "what was recorded and how far it was read are one transaction"
+
+
 def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(kafka: Kafka, mongo: Database) -> None:
     have_a_row()
     kafka.make(events_topic())

@@ -20,6 +20,7 @@ Exit status 0: stopped, or with --once all that there was is applied; 1: some me
 
 import argparse
 import logging
+import re
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -105,6 +106,7 @@ def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
         raise CommandError("--format debezium needs --prefix, and has the relays deliver: no --to.", returncode=2)
     models = list({target.model: None for target in chosen_targets(options["models"])})
     database = connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]
-    routes = {f"{options['prefix']}.{database}.{model._meta.db_table}": model for model in models}
+    names = [(f"{options['prefix']}.{database}.{model._meta.db_table}", model) for model in models]
+    routes = {re.sub(r"[^A-Za-z0-9._-]", "_", name): model for name, model in names}  # as Debezium does
     group = f"{conf.KAFKA_PREFIX}.{DEBEZIUM}.{options['prefix']}"
     return list(routes), group, Changes(routes, group), f"{KAFKA}:{DEBEZIUM}"
