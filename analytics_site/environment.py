@@ -25,6 +25,7 @@ from typing import Any, NoReturn, TypeVar
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from analytics_site.database_url import mysql_options
 from analytics_site.errors import SECRET
 
 T = TypeVar("T")
@@ -196,6 +197,11 @@ class Environment:
             config = _url(environ.Env.db_url_config, text)
             if config.get("ENGINE") not in ENGINES or not config["NAME"]:
                 raise ValueError
+            if config["ENGINE"].endswith("mysql"):
+                try:
+                    config["OPTIONS"] = mysql_options(text)
+                except ImproperlyConfigured as error:  # which names the option, and not the password
+                    self.mistakes.append(str(error))
             return config
 
         expected = "it must be mysql://user:password@host:port/name or sqlite:///path"

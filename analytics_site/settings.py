@@ -112,7 +112,7 @@ if _database["ENGINE"] == "django.db.backends.mysql":
         "isolation_level": "read committed",
         "connect_timeout": 5,
         "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'",
-    } | _database.get("OPTIONS", {})
+    } | _database["OPTIONS"]
 elif _database["ENGINE"] == "django.db.backends.sqlite3":
     # Several processes share the file (web, relay, commands): writers queue instead of failing half-way.
     _database["OPTIONS"] = {

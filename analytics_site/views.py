@@ -1,6 +1,7 @@
 """Pages of the site itself, of no app."""
 
 import logging
+import sys
 
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
@@ -8,6 +9,7 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from analytics_site.logs import REQUEST_ID
+from sync import mysql
 from sync.status import WORDS
 
 logger = logging.getLogger(__name__)
@@ -26,15 +28,21 @@ def help_page(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The page for an error that nobody expected, with the number that finds it in the log.
+    """The page for an error that nobody expected, with the number that finds it in the log; while the database is out
+    of reach or read-only, a page that says to try again.
 
     It asks nothing of the request and of the databases, as one of them may be what has failed.
     """
     request_id = REQUEST_ID.get()
+    error = sys.exc_info()[1]
+    is_outage = error is not None and mysql.is_outage(error)
     try:
-        page: str = render_to_string("500.html", {"request_id": request_id})
+        page: str = render_to_string("503.html" if is_outage else "500.html", {"request_id": request_id})
     except Exception:
         logger.exception("The page for errors cannot be made.")
         page = f"Something went wrong on our side. Tell us this number: {request_id}\n"
         return HttpResponseServerError(page, content_type="text/plain")
+    if error is not None and is_outage:
+        logger.error("%s", mysql.reason(error))  # the traceback is logged with the response
+        return HttpResponse(page, status=503, headers={"Retry-After": "60"})
     return HttpResponseServerError(page)

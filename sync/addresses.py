@@ -11,6 +11,7 @@ import pymongo
 from pymongo.errors import PyMongoError
 
 from sync import conf
+from sync.mongo import file_problem
 
 ADDRESS = re.compile(r"(?P<head>mongodb(?:\+srv)?://[^/?]+)(?:/(?P<path>[^?]*))?(?P<options>\?.*)?")
 SOCKET_TIMEOUT = 60.0  # seconds without an answer, after which a server counts as away
@@ -42,11 +43,14 @@ class Address:
         )
 
     def connect(self) -> pymongo.MongoClient[dict[str, Any]]:
-        """A client; it connects at its first use. Raises BadAddress."""
+        """A client; it connects, and looks its servers up in DNS, at its first use. Raises BadAddress."""
+        if problem := file_problem(self.uri):
+            raise BadAddress(f"{self} cannot be used: {problem}")
         try:
             return pymongo.MongoClient(
                 self.uri,
                 appname="sync copy",
+                connect=False,
                 connectTimeoutMS=5000,
                 serverSelectionTimeoutMS=int(conf.TIMEOUT * 1000),
                 socketTimeoutMS=int(SOCKET_TIMEOUT * 1000),

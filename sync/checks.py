@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,29 +12,32 @@ from django.conf import settings
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import DatabaseError, connections, models
 from django.utils.translation import ngettext
+from pymongo import MongoClient
 from pymongo.errors import PyMongoError
-from pymongo.uri_parser import parse_uri
 
-from sync import conf
+from sync import conf, mysql
 from sync.capture import MirroredQuerySet
 from sync.evolution import clashes, is_changed
 from sync.fields import DocumentField, ObjectIdField
 from sync.mapping import codec, mirrored_fields
 from sync.models import Mirror, MirroredModel, ModelState
+from sync.mongo import addresses, file_problem, setting, without_files
+from sync.mongo_errors import without_secrets
 from sync.registry import KAFKA, mirrored_models, published, targets
 
 DECIMAL128_DIGITS = 34
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003, E018: the addresses of MongoDB and Kafka, the times, the isolation level."""
+    """E001 to E003, E018, W001, W002: the servers' addresses and certificate files, the times, the isolation level."""
     errors: list[CheckMessage] = []
-    others = {f"SYNC_TARGETS[{alias!r}]": uri for alias, uri in conf.TARGETS.items()}
-    addresses = {"MONGODB_URI": settings.MONGODB_URI} | others
-    for name, uri in addresses.items():
-        if problem := _address_problem(uri):
+    for lane, address in addresses().items():
+        if problem := _address_problem(address):
             hint = "mongodb://host:27017/analytics?replicaSet=rs0"
-            errors.append(Error(f"{name} {problem}", hint=hint, id="sync.E001"))
+            errors.append(Error(f"{setting(lane)} {problem}", hint=hint, id="sync.E001"))
+        elif problem := file_problem(address):
+            hint = "Changes are kept in MySQL meanwhile, and delivered as soon as the file is there."
+            errors.append(Warning(f"MongoDB cannot be reached: in {setting(lane)}, {problem}.", hint, id="sync.W001"))
     if KAFKA in conf.TARGETS:
         errors.append(Error(f"{KAFKA!r} in SYNC_TARGETS is what is published, not a database.", id="sync.E001"))
     if published() and not conf.KAFKA.get("bootstrap.servers"):
@@ -59,6 +63,11 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             )
         )
     for alias, database in settings.DATABASES.items():
+        if problem := mysql.file_problem(database.get("OPTIONS", {})):
+            hint = "Until the file can be used, nothing can be read or saved."
+            errors.append(
+                Warning(f"There is no TLS connection to the database {alias!r}: {problem}.", hint, id="sync.W002")
+            )
         level = database.get("OPTIONS", {}).get("isolation_level", "read committed")
         if database["ENGINE"].endswith("mysql") and (level or "").lower() != "read committed":
             hint = "Set OPTIONS['isolation_level'] = 'read committed': a deliverer has to read what is committed now."
@@ -66,12 +75,24 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     return errors
 
 
-def _address_problem(uri: str) -> str:
+def _address_problem(address: str) -> str:
+    """What is wrong with an address in itself: neither DNS nor a server is asked, nor the files that it names."""
+    if not address:
+        return "names no database."
     try:
-        named = parse_uri(uri, validate=True, warn=False)["database"] if uri else None
-    except (PyMongoError, ValueError) as error:
-        return f"cannot be read: {error}"
-    return "" if named else "names no database."
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            client: MongoClient[Any] = MongoClient(without_files(address), connect=False)
+        # The driver leaves out an option that it does not know, or whose value it cannot read.
+        for warning in caught:
+            if warning.category is UserWarning and "compression" not in str(warning.message):
+                return f"cannot be read: {warning.message}"
+        client.get_default_database()
+    except (PyMongoError, ValueError, TypeError) as error:
+        if "No default database" in str(error):
+            return "names no database."
+        return f"cannot be read: {without_secrets(str(error))}"
+    return ""
 
 
 def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:

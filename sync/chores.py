@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from django.db import InterfaceError, OperationalError, connections
 
+from sync import mysql
 from sync.mongo import Unavailable
 from sync.stopping import Stop
 
@@ -48,7 +49,7 @@ def _repeat(chore: Chore, stop: Stop) -> None:
             except Exception as error:
                 if not failed:  # said once, and not at every try; an outage needs no traceback
                     trace = not isinstance(error, Unavailable | OperationalError | InterfaceError)
-                    logger.warning("%s: %s; trying again", chore.name, error, exc_info=trace)
+                    logger.warning("%s: %s; trying again", chore.name, mysql.reason(error), exc_info=trace)
                 failed = True
                 connections.close_all()
     finally:

@@ -28,6 +28,7 @@ from sync.feed import BATCH, RAW, Documents, Key, from_key, key_of, to_key
 from sync.fields import new_object_id
 from sync.following import LeaseLost, Position
 from sync.mongo import CODEC_OPTIONS
+from sync.mongo_errors import SERVERS_FAULT
 from sync.shape import info_of
 
 STATES = "_sync_copy"
@@ -239,6 +240,7 @@ def _lease_end() -> dict[str, Any]:
 
 
 def _reraise_if_away(error: BulkWriteError) -> None:
-    """Without an error of a single write, it is the server that could not."""
-    if not (error.details or {}).get("writeErrors"):
+    """Without an error of a single write, or with one that is no document's fault, it is the server that could not."""
+    problems = (error.details or {}).get("writeErrors") or [{"code": None}]
+    if any(problem["code"] in SERVERS_FAULT or problem["code"] is None for problem in problems):
         raise error

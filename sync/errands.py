@@ -14,7 +14,7 @@ from datetime import timedelta
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, OperationalError, transaction
 from django.db.models import Max, QuerySet
 
-from sync import backfill
+from sync import backfill, mysql
 from sync.clock import DatabaseNow
 from sync.fields import new_object_id
 from sync.models import Change, Errand
@@ -74,7 +74,7 @@ def work(stop: Stop | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
         hold.mine.update(claim="", due_at=DatabaseNow())  # if it is to go on, another process does it
     except (Unavailable, OperationalError) as error:
         due = DatabaseNow() + timedelta(seconds=DELAY)
-        hold.mine.update(claim="", due_at=due, note=str(error)[:255])
+        hold.mine.update(claim="", due_at=due, note=mysql.reason(error)[:255])
     except LookupError:
         _end(hold.mine, note="there is no such target any more")
     except Exception as error:

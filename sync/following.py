@@ -36,6 +36,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
+from sync import mysql
 from sync.feed import BATCH, GLANCE, WAIT, Documents, Ended, Feed, Key, NotFollowed, TokenLost
 from sync.mongo import reason
 from sync.recovering import forget_connection
@@ -212,7 +213,7 @@ def persist(follow: Callable[[], None], stop: Stop, say: Callable[[str], None]) 
         try:
             follow()
         except (PyMongoError, OperationalError, InterfaceError) as error:
-            say(reason(error) if isinstance(error, PyMongoError) else str(error))
+            say(reason(error) if isinstance(error, PyMongoError) else mysql.reason(error))
             forget_connection(DEFAULT_DB_ALIAS)
             lasted = time.monotonic() - began
             pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0

@@ -10,8 +10,10 @@ from collections.abc import Callable
 import pymongo
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.migrations.executor import MigrationExecutor
+from pymongo.errors import PyMongoError
 
-from sync.mongo import database
+from sync import mysql
+from sync.mongo import database, reason
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ class Probe:
         except Exception as error:
             self.word = AWAY
             if before != AWAY:
-                logger.warning("%s does not answer: %s", self.name, error)
+                logger.warning("%s", reason(error) if isinstance(error, PyMongoError) else mysql.reason(error))
         self.answered_at = time.monotonic()
 
 

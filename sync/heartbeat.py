@@ -22,6 +22,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
 from django.utils.translation import gettext_noop
 
+from sync import mysql
 from sync.clock import DatabaseNow
 from sync.fields import new_object_id
 from sync.registry import KAFKA
@@ -102,7 +103,7 @@ class Heart:
         try:
             self._write()
         except DatabaseError as error:
-            logger.warning("The heartbeat is not written: %s", error)
+            logger.warning("The heartbeat is not written: %s", mysql.reason(error))
 
     def _write(self) -> None:
         from sync.models import ModelState, Worker
@@ -145,7 +146,7 @@ class Heart:
         try:
             Worker.objects.using(self.using).filter(pk=self.id).delete()
         except DatabaseError as error:
-            logger.warning("The heartbeat is not removed, and will be swept: %s", error)
+            logger.warning("The heartbeat is not removed, and will be swept: %s", mysql.reason(error))
 
 
 class RelayHeart(Heart):

@@ -4,22 +4,31 @@ from __future__ import annotations
 
 import functools
 import os
-import re
+import socket
+import ssl
 import threading
 import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 import pymongo
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions, DatetimeConversion
 from django.conf import settings
+from pymongo import _csot, pool_shared
 from pymongo.collection import Collection
 from pymongo.database import Database
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
+from sync.mongo_errors import NO_DNS, NoClient, cause_of, without_secrets
+from sync.mongo_errors import Unavailable as Unavailable
+from sync.mongo_errors import reason as reason
 
 if TYPE_CHECKING:
     from sync.registry import Target
@@ -29,12 +38,14 @@ CODEC_OPTIONS: CodecOptions[dict[str, Any]] = CodecOptions(
     uuid_representation=UuidRepresentation.STANDARD,
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
-UNAUTHORIZED = 13
 CLOCK_AGE = 60.0  # seconds after which the server's clock is asked for again
+RETRY = 1.0  # seconds between two tries to make a client
 
-
-class Unavailable(Exception):
-    """MongoDB cannot serve now: away, without a primary, or refusing us. Says why in one line."""
+TLS_FILES = {
+    "tlsCAFile": "certificates of CAs in PEM",
+    "tlsCRLFile": "a revocation list in PEM",
+    "tlsCertificateKeyFile": "a certificate and its private key in PEM",
+}
 
 
 def uri(lane: str = "") -> str:
@@ -42,47 +53,177 @@ def uri(lane: str = "") -> str:
     return conf.TARGETS[lane] if lane else settings.MONGODB_URI
 
 
+def addresses() -> dict[str, str]:
+    """Every address in the settings, by lane."""
+    return {"": settings.MONGODB_URI} | conf.TARGETS
+
+
+def setting(lane: str) -> str:
+    """The setting that has a lane's address."""
+    return f"SYNC_TARGETS[{lane!r}]" if lane else "MONGODB_URI"
+
+
+@dataclass
+class Made:
+    """A client, its collections, and the state of the files that it has read."""
+
+    client: pymongo.MongoClient[dict[str, Any]]
+    files: dict[str, Any]
+    collections: dict[Target, Collection[dict[str, Any]]] = field(default_factory=dict)
+
+
+class Connector:
+    """This process's client of one server: made at its first use, and again as long as it could not be made.
+
+    Making it is not bounded, because a mongodb+srv:// address is looked up meanwhile, and DNS may not answer. So a
+    thread does it, and callers wait no longer than their `pymongo.timeout`. The driver reads certificates once; when
+    their files change, another client is made.
+    """
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.lock = threading.Lock()
+        self.made: Made | None = None
+        self.thread: threading.Thread | None = None
+        self.next_try = float("-inf")
+        self.problem = NO_DNS  # until there is an answer
+
+    def get(self) -> Made:
+        """Raises NoClient."""
+        made = self.made
+        if made is None or made.files != _states(made.files):
+            self._make()
+            made = self.made
+        if made is None:
+            raise NoClient(self.problem)
+        return made
+
+    def _make(self) -> None:
+        with self.lock:
+            if self.thread is None or not self.thread.is_alive():
+                if time.monotonic() < self.next_try:
+                    return
+                self.next_try = time.monotonic() + RETRY
+                self.thread = threading.Thread(target=self._connect, name="connect to MongoDB", daemon=True)
+                self.thread.start()
+            thread = self.thread
+        thread.join(max(_csot.clamp_remaining(conf.TIMEOUT), 0.0))
+
+    def _connect(self) -> None:
+        try:
+            address = uri(self.lane)
+            files = _states(tls_files(address).values())
+            timeout = int(conf.TIMEOUT * 1000)
+            client = connect(
+                address,
+                setting(self.lane),
+                appname="sync",
+                connectTimeoutMS=2000,
+                serverSelectionTimeoutMS=timeout,
+                socketTimeoutMS=timeout,
+            )
+        except PyMongoError as error:
+            self.problem = reason(error)  # a client with the certificates of before stays in use
+        else:
+            self.made = Made(client, files)
+
+
+def connect(address: str, name: str, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
+    """A client, which looks up a mongodb+srv:// address at once and connects in the background. Raises NoClient.
+
+    name: how messages call the address.
+    """
+    if problem := file_problem(address):
+        raise NoClient(f"MongoDB cannot be reached: in {name}, {problem}")
+    try:
+        return pymongo.MongoClient(address, **options)
+    except (PyMongoError, OSError, ValueError, TypeError) as error:
+        raise NoClient(
+            cause_of(str(error)) or f"MongoDB cannot be reached: {name} cannot be used ({without_secrets(str(error))})"
+        ) from error
+
+
+def tls_files(address: str) -> dict[str, str]:
+    """The certificate files that an address names, by option."""
+    options = {name.lower(): value for name, value in parse_qsl(address.partition("?")[2])}
+    return {name: options[name.lower()] for name in TLS_FILES if name.lower() in options}
+
+
+def without_files(address: str) -> str:
+    """The same address, without the options that name files."""
+    start, mark, options = address.partition("?")
+    names = {name.lower() for name in TLS_FILES}
+    kept = [option for option in options.split("&") if option.partition("=")[0].lower() not in names]
+    return start + mark + "&".join(kept)
+
+
+def file_problem(address: str) -> str:
+    """Which of the certificate files that an address names cannot be used, and why; empty when all can."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for option, path in tls_files(address).items():
+        try:
+            with open(path, "rb"):
+                pass
+            if option == "tlsCertificateKeyFile":
+                password = dict(parse_qsl(address.partition("?")[2])).get("tlsCertificateKeyFilePassword", "")
+                context.load_cert_chain(path, password=password)  # without one, OpenSSL would ask the terminal
+            else:
+                context.load_verify_locations(path)
+        except ssl.SSLError:
+            return f"the file {path} ({option}) does not hold {TLS_FILES[option]}"
+        except (OSError, ValueError) as error:
+            return (
+                f"the file {path} ({option}) cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+            )
+    return ""
+
+
+def _states(paths: Iterable[str]) -> dict[str, Any]:
+    """What changes when a file is written anew; None for a file that is missing."""
+    states: dict[str, Any] = {}
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError):
+            states[path] = None
+        else:
+            states[path] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return states
+
+
 @functools.cache
+def connector(lane: str = "") -> Connector:
+    """This process's connector to that server."""
+    return Connector(lane)
+
+
 def client(lane: str = "") -> pymongo.MongoClient[dict[str, Any]]:
-    """This process's client, made at its first use. It connects by itself and comes back after failures."""
-    return pymongo.MongoClient(
-        uri(lane),
-        appname="sync",
-        connectTimeoutMS=2000,
-        serverSelectionTimeoutMS=int(conf.TIMEOUT * 1000),
-        socketTimeoutMS=int(conf.TIMEOUT * 1000),
-    )
+    """This process's client. It connects by itself and comes back after failures. Raises NoClient, in bounded time."""
+    return connector(lane).get().client
 
 
 def database(lane: str = "") -> Database[dict[str, Any]]:
-    """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them."""
-    return client(lane).get_default_database(
+    """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them.
+
+    Raises NoClient, in bounded time.
+    """
+    return _database(client(lane))
+
+
+def _database(client: pymongo.MongoClient[dict[str, Any]]) -> Database[dict[str, Any]]:
+    return client.get_default_database(
         codec_options=CODEC_OPTIONS,
         write_concern=WriteConcern("majority"),
         read_preference=pymongo.ReadPreference.PRIMARY,
     )
 
 
-@functools.cache
 def collection(target: Target) -> Collection[dict[str, Any]]:
-    """The collection that a target names."""
-    return database(target.lane)[target.place]
-
-
-def reason(error: PyMongoError) -> str:
-    """Why MongoDB failed, in one line without topology dumps, and the same line as long as the cause is the same."""
-    text = str(error)
-    if "Authentication failed" in text:  # by itself, or as the cause why there is no connection
-        return "MongoDB refuses the login: wrong user, password or authSource"
-    if isinstance(error, OperationFailure) and error.code == UNAUTHORIZED:
-        return "MongoDB: " + re.sub(r" command { *(\w+).*", r" \1", text, flags=re.DOTALL)
-    if (error.timeout or isinstance(error, ConnectionFailure)) and not isinstance(error, OperationFailure):
-        first = text.split(",")[0].split("(")[0].strip()
-        return f"MongoDB does not answer: {first}"
-    if isinstance(error, BulkWriteError):
-        concern = (error.details or {}).get("writeConcernErrors") or [{}]
-        return f"MongoDB has not confirmed a write: {concern[0].get('errmsg', error)}"
-    return f"MongoDB: {text}".split(", full error")[0].splitlines()[0].rstrip(".")
+    """The collection that a target names. Raises NoClient, in bounded time."""
+    made = connector(target.lane).get()
+    if target not in made.collections:
+        made.collections[target] = _database(made.client)[target.place]
+    return made.collections[target]
 
 
 class ServerClock:
@@ -149,9 +290,41 @@ def clock(lane: str = "") -> ServerClock:
 BREAKER = Breaker()
 
 
+class BoundedLookups:
+    """The `socket` module for the driver's pools, where looking up a host name ends with `pymongo.timeout`.
+
+    All else that the driver does keeps to it. The resolver goes on for half a minute while DNS is silent, and a pool
+    that grows asks it in the thread that saves.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        seconds = _csot.remaining()
+        if seconds is None:
+            return socket.getaddrinfo(*args, **kwargs)
+        found: Future[Any] = Future()
+
+        def look_up() -> None:
+            try:
+                found.set_result(socket.getaddrinfo(*args, **kwargs))
+            except Exception as error:
+                found.set_exception(error)
+
+        threading.Thread(target=look_up, name="look up a host", daemon=True).start()
+        try:
+            return found.result(timeout=max(seconds, 0.0))
+        except TimeoutError as error:
+            raise TimeoutError("the host name lookup timed out") from error
+
+
+pool_shared.socket = BoundedLookups()  # type: ignore[assignment]
+
+
 def forget_clients() -> None:
     """The next use makes a new client: after a fork, which a client's sockets and threads do not survive."""
-    for cached in (client, collection, clock):
+    for cached in (connector, clock):
         cached.cache_clear()
 
 

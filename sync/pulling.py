@@ -19,7 +19,7 @@ from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery
 
-from sync import conf
+from sync import conf, mysql
 from sync.capture import chunks
 from sync.clock import DatabaseNow
 from sync.feed import BATCH, Documents, Key, from_key, in_words, to_key
@@ -305,17 +305,14 @@ class Rows:
             last = found[-1][0]
 
 
-# What MySQL and MariaDB call OperationalError although no row is to blame: the server is away, or will not have it now.
-# Too many connections, denied, shutdown, no such column, disk or table full, denied, lost, locked, deadlock, read-only.
-NOBODYS_FAULT = {1021, 1040, 1044, 1045, 1053, 1054, 1114, 1142, 1205, 1213, 1290, 1792, 1836, 1927}
-
-
 def _is_refusal(error: DatabaseError) -> bool:
     """Whether the database would take the other rows of the batch, without this one."""
     if isinstance(error, (DataError, IntegrityError)):
         return True
-    code = error.args[0] if error.args else None
-    return isinstance(error, OperationalError) and isinstance(code, int) and code < 2000 and code not in NOBODYS_FAULT
+    code = mysql.number(error)
+    if not isinstance(error, OperationalError) or code is None or code >= 2000:  # from there on the client's own
+        return False
+    return code not in mysql.OTHER_TABLES and not mysql.is_outage(error)
 
 
 def fingerprint(model: type[PulledModel]) -> str:

@@ -19,7 +19,7 @@ from django.db import (
     connections,
 )
 
-from sync import backfill, conf, writes
+from sync import backfill, conf, mysql, writes
 from sync.capture import Claimed, chunks
 from sync.claims import claim
 from sync.delivery import Remove, deliver_changes, release_quietly, remove_changes
@@ -96,7 +96,7 @@ class Relay:
                 self._say("")
             except (Unavailable, OperationalError, InterfaceError, ProgrammingError) as error:
                 pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
-                self._say(str(error))
+                self._say(mysql.reason(error))
                 forget_connection(self.using)
             self.heart.at_work(False)
             self.stop.wait(pause or self.interval)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
@@ -89,7 +90,6 @@ class Sides:
         self.codec: Any = codec(self.pk)
         self.all_rows = all_rows(model, using)
         self.changes = Change.objects.using(using).filter(model=self.label, failed=False)
-        self.collection = collection(target).with_options(codec_options=RAW)
         self.proof = Proof(model, using) if strict else None
         self.size = FIRST_CHUNK  # rows and documents in memory at once; follows how large they are
         # Whether keys have the same order in both databases. That of text depends on the collation.
@@ -98,6 +98,11 @@ class Sides:
             field = field.target_field
         self.object_ids = type(field) is ObjectIdField
         self.ordered = isinstance(field, (ObjectIdField, IntegerField)) and not hasattr(field, "to_bson")
+
+    @functools.cached_property
+    def collection(self) -> Any:
+        """The documents, as their bytes. Raises NoClient."""
+        return collection(self.target).with_options(codec_options=RAW)
 
     def slices(self, start: str = "") -> Iterator[Slice]:
         """Both sides in order of the key, from `start` on, in ranges that leave out nothing; for `ordered` models."""

@@ -21,6 +21,7 @@ from sync import conf
 from sync.capture import chunks
 from sync.mapping import MappingError, codec, document_of
 from sync.mongo import CODEC_OPTIONS, Unavailable, clock, collection, reason
+from sync.mongo_errors import SERVERS_FAULT, words
 from sync.reading import by_key
 from sync.registry import Target
 
@@ -89,8 +90,8 @@ def confirmed(target: Target, tokens: Mapping[str, str]) -> set[str]:
     """
     outcome = Outcome()
     ids = _ids(target.model, tokens, outcome)
-    documents = collection(target).with_options(read_concern=ReadConcern("majority"))
     try:
+        documents = collection(target).with_options(read_concern=ReadConcern("majority"))
         found = documents.find({"_id": {"$in": list(ids.values())}}, {"_sync.by": 1}, batch_size=len(ids) + 1)
         by = {document["_id"]: document["_sync"].get("by") for document in found if _is_ours(document)}
     except PyMongoError as error:
@@ -279,6 +280,9 @@ class Writes:
             if error.code in (TOO_DEEP, INVALID_BSON, TOO_LARGE):  # it could not even read the command
                 raise Refused(_why(error.code, str(error))) from error
             raise
+        for problem in errors:
+            if problem["code"] in SERVERS_FAULT:
+                raise Unavailable(words(problem["code"], problem["errmsg"]))
         for problem in errors:
             self._failed(target, self.keys[problem["index"]], problem)
         if replaced < len(self.replaced) or deleted < len(self.deleted):

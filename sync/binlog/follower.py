@@ -17,7 +17,7 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, transaction
 
-from sync import backfill
+from sync import backfill, mysql
 from sync.binlog import sweep
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
@@ -104,7 +104,7 @@ class Follower:
                     self._say(_reason(error))
             except (OperationalError, InterfaceError, ProgrammingError, pymysql.MySQLError) as error:
                 if not has_begun:
-                    raise ImproperlyConfigured(f"The database is out of reach: {_reason(error)}") from error
+                    raise ImproperlyConfigured(_reason(error)) from error
                 self._say(_reason(error))
             finally:
                 forget_connection(self.using)
@@ -414,7 +414,8 @@ class _ReaderThread(threading.Thread):
 
 
 def _reason(error: Exception) -> str:
-    return str(error.args[-1]) if error.args else repr(error)
+    """One line, also of PyMySQL's errors, which have the same numbers as Django's driver's."""
+    return str(error) if isinstance(error, Gap) else mysql.reason(OperationalError(*error.args))
 
 
 def _target_labels(label: str) -> list[str]:

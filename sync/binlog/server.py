@@ -8,6 +8,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections
 
+from sync import mysql
 from sync.binlog.position import Gtids, MariaDBGtids, MySQLGtids, NoGtids, Position
 
 DENIED = {1044, 1045, 1142, 1227}  # error numbers: a right is missing
@@ -150,8 +151,6 @@ class Server:
     def read_as_replica(self) -> dict[str, Any]:
         """The driver's connection settings: those of Django's connection."""
         settings = self.connection.get_connection_params()
-        tls = settings.get("ssl") or {}
-        mode = settings.get("ssl_mode", "PREFERRED")
         wanted: dict[str, Any] = {
             "host": settings.get("host", "localhost"),
             "port": settings.get("port", 3306),
@@ -161,11 +160,7 @@ class Server:
             "charset": "utf8mb4",
             "connect_timeout": 5,
             "read_timeout": 10,  # heartbeats come more often: silence is a dead connection
-            "ssl_disabled": mode == "DISABLED",
-            "ssl_ca": tls.get("ca"),
-            "ssl_cert": tls.get("cert"),
-            "ssl_key": tls.get("key"),
-            "ssl_verify_cert": mode in ("VERIFY_CA", "VERIFY_IDENTITY"),
-            "ssl_verify_identity": mode == "VERIFY_IDENTITY",
+            "ssl_disabled": settings.get("ssl_mode") == "DISABLED",
+            "ssl": mysql.tls_context(settings),
         }
         return {name: value for name, value in wanted.items() if value}

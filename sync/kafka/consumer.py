@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
-from sync import conf
+from sync import conf, mysql
 from sync.heartbeat import CONSUMER, RelayHeart
 from sync.kafka.client import TopicMissing, Topics, Trouble, refused, settings
 from sync.kafka.dead import DeadLetters
@@ -148,7 +148,7 @@ class Member:
                     raise
                 self.placed = False
                 pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
-                self._say(str(error), is_lost=isinstance(error, TopicMissing))
+                self._say(mysql.reason(error), is_lost=isinstance(error, TopicMissing))
                 forget_connection(DEFAULT_DB_ALIAS)
             self.heart.at_work(False)
             if pause:

@@ -34,6 +34,7 @@ from sync.kafka.messages import Poison, decode, key_to_id, to_bson
 from sync.kafka.position import Gap, Log, Loss, Moved, Place, Position, Span, offset_of, place_of
 from sync.models import MirroredModel
 from sync.mongo import Unavailable, client, database, reason
+from sync.mongo_errors import SERVERS_FAULT
 
 POSITIONS = "sync_positions"  # the collection that they are kept in, in the replicas' database
 
@@ -56,9 +57,9 @@ class Replica:
         Those of a former topic of the name, or of another cluster's, are kept until they are replaced.
         """
         self.ids = {topic: log.topic_id for (topic, _), log in logs.items()}
-        majority = self._positions().with_options(read_concern=ReadConcern("majority"))
         found: dict[Place, Position] = {}
         with self._reachable():
+            majority = self._positions().with_options(read_concern=ReadConcern("majority"))
             for topic, topic_id in self.ids.items():
                 for one in majority.find(self._of(topic)):
                     # An id may have slashes of its own.
@@ -203,6 +204,8 @@ class Replica:
                     problems = (error.details or {}).get("writeErrors")
                     if not problems or error.has_error_label("TransientTransactionError"):
                         raise
+                    if problems[0]["code"] in SERVERS_FAULT:
+                        raise
                     raise _Refused(keys[problems[0]["index"]], problems[0]["errmsg"]) from error
 
         self._transact(in_transaction)
@@ -219,7 +222,7 @@ class Replica:
                 yield
         except PyMongoError as error:
             # Among others when a member was killed in mid-transaction, which MongoDB gives up after a minute.
-            raise Unavailable(reason(error).split(", remaining")[0]) from error
+            raise Unavailable(reason(error)) from error
 
 
 class _Refused(Exception):

@@ -147,7 +147,7 @@ def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monke
     monkeypatch.setattr("sync.heartbeat.Heart._write", fail)
     make(1).save()
     assert mongo.accounts.count_documents({}) == 1
-    assert "The heartbeat is not written: the table is locked" in caplog.text
+    assert "The heartbeat is not written: The database failed: the table is locked" in caplog.text
     assert status().word == "equal"
 
 

@@ -76,8 +76,8 @@ MISTAKES = [
     ({"user": "writer", "password": "wrong"}, "MongoDB refuses the login: wrong user, password or authSource"),
     ({"user": "nobody"}, "MongoDB refuses the login: wrong user, password or authSource"),
     ({"user": "reader"}, "MongoDB: not authorized on analytics_test to execute update"),
-    ({"user": "writer", "replica_set": "other"}, 'MongoDB does not answer: No replica set members available for replica'
-     ' set name "other"'),
+    ({"user": "writer", "replica_set": "other"}, 'MongoDB has no replica set "other" there: check the hosts, and '
+     "replicaSet in the address"),
 ]  # fmt: skip
 
 

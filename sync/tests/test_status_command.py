@@ -123,6 +123,6 @@ def test_a_dead_mysql_is_said_in_one_line_with_exit_status_2() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 2
-    assert done.stderr.startswith("CommandError: The database is out of reach:")
+    assert done.stderr.startswith("CommandError: MySQL does not answer")
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr

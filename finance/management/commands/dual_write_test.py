@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from finance.models import Transaction
+from sync import mysql
 from sync.mongo import collection, reason
 from sync.registry import Target
 
@@ -48,7 +49,7 @@ class Command(BaseCommand):
                 f"{reason(error)}. Is MONGODB_URI right, and the server running?", returncode=2
             ) from error
         except OperationalError as error:
-            raise CommandError(f"The database is out of reach: {error.args[-1]}", returncode=2) from error
+            raise CommandError(mysql.reason(error), returncode=2) from error
         if not agreed:
             self.stderr.write("The databases do not agree: `manage.py sync status` says what is pending.")
             sys.exit(1)

@@ -19,6 +19,7 @@ from finance.delivering import deliver_now
 from finance.importing import MODELS, FileImport, NothingToImport, Plan, Rejects, plan
 from finance.reading import Piece
 from finance.upserting import CREATED, REJECTED, UNCHANGED, UPDATED
+from sync import mysql
 
 OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
 SHOWN = 10  # rejects named on the screen; all are in the rejects file
@@ -69,9 +70,7 @@ class Command(BaseCommand):
         except (NothingToImport, OSError) as error:
             raise CommandError(str(error), returncode=2) from error
         except DatabaseError as error:
-            reason = str(error.args[-1] if error.args else error)
-            message = f"The database is out of reach or not migrated (manage.py migrate): {reason}"
-            raise CommandError(message, returncode=2) from error
+            raise CommandError(mysql.reason(error), returncode=2) from error
         except KeyboardInterrupt:
             raise CommandError("Stopped. What is loaded stays; run it again to go on.", returncode=1) from None
         finally:

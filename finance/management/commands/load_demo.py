@@ -21,6 +21,7 @@ from finance.delivering import deliver_now
 from finance.demo import FIRST_DAY, Demo, day_of_earlier_run, demo_id
 from finance.models import Customer
 from finance.upserting import CREATED, UNCHANGED, UPDATED, upsert
+from sync import mysql
 from sync.models import MirroredModel
 
 BATCH = 200
@@ -65,9 +66,7 @@ class Command(BaseCommand):
             self._load(demo)
             self._link(demo)
         except DatabaseError as error:
-            reason = str(error.args[-1] if error.args else error)
-            message = f"The database is out of reach or not migrated (manage.py migrate): {reason}"
-            raise CommandError(message, returncode=2) from error
+            raise CommandError(mysql.reason(error), returncode=2) from error
         self.stdout.write(deliver_now())
 
     def _load(self, demo: Demo) -> None:

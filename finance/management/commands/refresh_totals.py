@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from pymongo.errors import PyMongoError
 
 from finance import rollup
-from sync import mongo
+from sync import mongo, mysql
 
 EPILOG = """\
 The dashboard does this by itself, in the background, when somebody looks at it and its figures are older than a
@@ -46,8 +46,6 @@ class Command(BaseCommand):
         except PyMongoError as error:
             raise CommandError(f"{mongo.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
         except DatabaseError as error:
-            reason = str(error.args[-1] if error.args else error)
-            message = f"The database is out of reach or not migrated (manage.py migrate): {reason}"
-            raise CommandError(message, returncode=2) from error
+            raise CommandError(mysql.reason(error), returncode=2) from error
         if left:
             raise CommandError("Something was left to another process.", returncode=1)

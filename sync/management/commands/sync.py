@@ -6,8 +6,9 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, OperationalError
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
+from sync import mysql
 from sync.mongo import Unavailable
 from sync.recovering import bound_statements
 from sync.verbs import VERBS
@@ -37,9 +38,8 @@ class Command(BaseCommand):
             status = VERBS[options["verb"]].run(options, self.stdout)
         except (Unavailable, ImproperlyConfigured) as error:
             raise CommandError(_with_notes(str(error), error), returncode=2) from error
-        except OperationalError as error:
-            text = _with_notes(f"The database is out of reach: {error.args[-1]}", error)
-            raise CommandError(text, returncode=2) from error
+        except (OperationalError, InterfaceError) as error:
+            raise CommandError(_with_notes(mysql.reason(error), error), returncode=2) from error
         if status:
             sys.exit(status)
 

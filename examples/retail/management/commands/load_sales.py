@@ -44,10 +44,10 @@ class Command(BaseCommand):
         except ImportError as error:
             message = "load_sales needs Faker: pip install -r requirements-demo.txt"
             raise CommandError(message, returncode=2) from error
-        collection = database()[Sale.source.collection]
         documents = sales(Faker("en_US"), count, seed)
         written = 0
         try:
+            collection = database()[Sale.source.collection]
             while batch := list(islice(documents, BATCH)):
                 replaces = [ReplaceOne({"_id": one["_id"]}, one, upsert=True) for one in batch]
                 result = collection.bulk_write(replaces, ordered=False)

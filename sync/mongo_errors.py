@@ -1,0 +1,164 @@
+"""Why MongoDB is out of reach, in one line that a person can act on, whatever the driver calls it."""
+
+from __future__ import annotations
+
+import re
+
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure, PyMongoError
+
+UNAUTHORIZED, DISK_FULL, ATLAS, WRITES_BLOCKED = 13, 14031, 8000, 371
+NOT_PRIMARY = {10107, 10058, 11602, 13435, 13436, 189}
+SHUTDOWN = {91, 11600}
+NO_TIME = {24, 46, 50, 89, 262}
+# What MongoDB may say of each document of a bulk although none of them is to blame.
+SERVERS_FAULT = {DISK_FULL, ATLAS, WRITES_BLOCKED, UNAUTHORIZED, 6, 7, 112, 9001} | NOT_PRIMARY | SHUTDOWN | NO_TIME
+
+NO_DNS = "MongoDB cannot be reached: DNS does not answer, so its servers are unknown; check DNS"
+# How the driver words what keeps it from a server, and the line for it: the cause, and what to check. The first pattern
+# found counts. {0} is what the pattern's group found, {host} the server.
+CAUSES = [
+    (r"No verified subject name", "MongoDB refuses the login: MONGODB-X509 needs tls=true and tlsCertificateKeyFile"),
+    (r"Authentication failed|bad auth", "MongoDB refuses the login: wrong user, password or authSource"),
+    (
+        r"mechanism '?([\w-]+)'? ?(?:which )?is not (?:enabled|supported)|nsupported.*mechanism:? '?([\w-]+)",
+        "MongoDB does not offer the login mechanism {0}: check authMechanism in its address",
+    ),
+    (r"certificate has expired", "MongoDB's certificate has expired ({host}): renew it, or the CA in tlsCAFile"),
+    (
+        r"certificate is not yet valid",
+        "MongoDB's certificate is not valid yet ({host}): check the clocks of both machines",
+    ),
+    (
+        r"mismatch, certificate is not valid for '(.*?)'",
+        "MongoDB's certificate is not for {0}: use a host name that it contains, or renew it",
+    ),
+    (
+        r"certificate verify failed: (.*?)(?: \(_ssl|$)",
+        "MongoDB's certificate is not trusted ({host}, {0}): check tlsCAFile in its address",
+    ),
+    (
+        r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)",
+        "MongoDB refuses this client's certificate ({host}, {0}): check tlsCertificateKeyFile in its address",
+    ),
+    (
+        r"(ALERT_PROTOCOL_VERSION|HANDSHAKE_FAILURE|UNSUPPORTED_PROTOCOL|\w+_TOO_SMALL|NO_\w*CIPHER\w*)",
+        "MongoDB and this client have no TLS version or cipher in common ({host}, {0})",
+    ),
+    (
+        r"WRONG_VERSION_NUMBER|RECORD_LAYER|PACKET_LENGTH|HTTP_REQUEST",
+        "MongoDB's address leads to a port without TLS ({host}): check the port, and tls in the address",
+    ),
+    (
+        r"\[SSL|SSL handshake failed",
+        "MongoDB ends the TLS handshake ({host}): the port may have no TLS, or require a client's certificate; "
+        "check the port, tls and tlsCertificateKeyFile",
+    ),
+    (
+        r"Name or service not known|nodename nor servname|No address associated|name resolution|getaddrinfo failed",
+        "MongoDB's host name cannot be resolved ({host}): check the address and DNS",
+    ),
+    (r"host name lookup timed out", "MongoDB's host name cannot be resolved ({host}): DNS does not answer; check DNS"),
+    (
+        r"DNS query name does not exist: (\S+?)\.?$|does not contain an answer to the question: (\S+?)\.? IN",
+        "MongoDB's address has no DNS record {0}: check the host name after mongodb+srv://",
+    ),
+    (
+        r"resolution lifetime expired|nameservers failed|resolv\.conf",
+        NO_DNS,
+    ),
+    (
+        r'for replica set name "(?!None")(.*?)"',
+        'MongoDB has no replica set "{0}" there: check the hosts, and replicaSet in the address',
+    ),
+    (
+        r"No primary|match selector",
+        "MongoDB has no primary now: an election is under way, or most of its members are unreachable",
+    ),
+    (r"requires at least .*?\((.*?)\)", "MongoDB is too old: this client needs {0} or newer"),
+    (r"reports wire version|only supports wire versions", "MongoDB is too new for this client: upgrade PyMongo"),
+    (
+        r"connection closed|Connection reset|Broken pipe",
+        "MongoDB does not answer: {host} closed the connection; it may be restarting, or require TLS (tls=true) or a "
+        "client's certificate, or a proxy in between has no server",
+    ),
+    (r"Connection refused", "MongoDB does not answer: {host} refuses connections; check that it runs there"),
+    (
+        r"(No route to host|Network is unreachable|Host is down)",
+        "MongoDB does not answer: {0} ({host}); check the network, firewalls and the address",
+    ),
+    (
+        r"response id|opcode|[Mm]essage length|OP_MSG|flagBits",
+        "MongoDB's address leads to another kind of server: check host, port and tls",
+    ),
+    (
+        r"found yet|No servers|No mongos|timed? ?out",
+        "MongoDB does not answer in time{at}: check that it runs, its address, and firewalls",
+    ),
+]
+
+
+class Unavailable(Exception):
+    """MongoDB cannot serve now: unreachable, without a primary, or refusing us. Says why in one line."""
+
+
+class NoClient(ConnectionFailure):
+    """This process has no client of a server: its address, or a file named there, cannot be used. Says why."""
+
+
+def reason(error: PyMongoError) -> str:
+    """Why MongoDB failed, in one line without topology dumps, and the same line as long as the cause is the same."""
+    if isinstance(error, NoClient):
+        return str(error)
+    text = without_secrets(re.split(r", full error|, Timeout: |, remaining timeout", str(error))[0])
+    if isinstance(error, BulkWriteError):
+        details = error.details or {}
+        for problem in details.get("writeErrors", []):
+            return words(problem["code"], problem["errmsg"])
+        concern = details.get("writeConcernErrors") or [{}]
+        return f"MongoDB has not confirmed a write: {concern[0].get('errmsg', error)}"
+    if isinstance(error, OperationFailure):
+        return words(error.code, text)
+    # What a server has said is also what the driver gives as the reason why it finds none.
+    if code := re.search(r"full error: {.*?'code': (\d+)", str(error), re.DOTALL):
+        return words(int(code[1]), text)
+    if cause := cause_of(text):
+        return cause
+    if error.timeout or isinstance(error, ConnectionFailure):
+        return f"MongoDB does not answer: {text.split('(')[0].strip()}"
+    return f"MongoDB: {text.splitlines()[0].rstrip('.')}"
+
+
+def without_secrets(text: str) -> str:
+    """The driver's message about an address, without user and password."""
+    return re.sub(r"[^\s\"'(]*@", "", text)
+
+
+def words(code: int | None, text: str) -> str:
+    """One line for what the server itself has said, by its error code."""
+    if code == UNAUTHORIZED:
+        right = re.sub(r" command {? *(\w+).*", r" \1", text, flags=re.DOTALL)
+        return f"MongoDB: {right}"
+    if code == DISK_FULL or "No space left" in text:
+        return "MongoDB's disk is full: free or add space there"
+    if code == WRITES_BLOCKED:
+        return "MongoDB takes no writes: an administrator has blocked them (setUserWriteBlockMode)"
+    if code in SHUTDOWN:
+        return "MongoDB is shutting down or restarting"
+    if code in NOT_PRIMARY:
+        return "MongoDB takes no writes there: the primary has changed, or there is none"
+    if code in NO_TIME:
+        return "MongoDB does not answer in time: check its load, and whether it has a primary"
+    if code == ATLAS:
+        return cause_of(text) or f"MongoDB Atlas refuses: {text.rstrip('.')}; check the cluster's quota and rights"
+    return cause_of(text) or f"MongoDB: {text.splitlines()[0].rstrip('.')}"
+
+
+def cause_of(text: str) -> str:
+    """The line of the first of CAUSES that is in `text`; empty when none is."""
+    host = re.search(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text)
+    where = next(filter(None, host.groups()), "") if host else ""
+    for pattern, line in CAUSES:
+        if found := re.search(pattern, text, re.MULTILINE):
+            group = next(filter(None, found.groups()), "")
+            return line.format(group, host=where or "unknown host", at=f" ({where})" if where else "")
+    return ""
