@@ -97,7 +97,7 @@ class MariaDB(Server):
              f"--socket={self.folder}/s", f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log",
              "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-metadata=FULL", "--server-id=1",
              "--innodb-lock-wait-timeout=20",
-             "--max-allowed-packet=64M", *self._options()],
+             "--max-allowed-packet=64M", *self._options(), *self._server_options()],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
         )  # fmt: skip
         self._wait()
@@ -113,6 +113,10 @@ class MariaDB(Server):
     def _options(self) -> list[str]:
         # A server that starts removes the temporary tables of all others in its tmpdir.
         return [f"--tmpdir={self.folder.parent}", *(["--user=root"] if os.getuid() == 0 else [])]
+
+    def _server_options(self) -> list[str]:
+        """Further options of the server itself, once its folder is made."""
+        return []
 
     def sql(self, statement: str) -> str:
         """Runs SQL as root, through MariaDB's own client."""
