@@ -62,23 +62,24 @@ def wait(using: str) -> None:
     if not (statements := _statements(connection)):
         return
     before, read, after = statements if len(statements) == 3 else ("", *statements, "")
-    with _cursor(connection) as cursor:
-        if before:
-            cursor.execute(before)
-        try:
-            cursor.execute(read)
-            cursor.fetchall()
-        except OperationalError as error:
-            if error.args[0] == LOCK_WAIT_TIMEOUT:
-                raise OperationalError(
-                    LOCK_WAIT_TIMEOUT,
-                    "This database node has not caught up with its cluster in time, so its rows may be old. Check why "
-                    "it lags (wsrep_local_recv_queue); the limit is Galera's repl.causal_read_timeout.",
-                ) from error
+    try:
+        with _cursor(connection) as cursor:
+            if before:
+                cursor.execute(before)
+            try:
+                cursor.execute(read)
+                cursor.fetchall()
+            finally:
+                if after:
+                    cursor.execute(after)
+    except OperationalError as error:
+        if error.args[0] != LOCK_WAIT_TIMEOUT:
             raise
-        finally:
-            if after and connection.connection is not None:
-                cursor.execute(after)
+        raise OperationalError(
+            LOCK_WAIT_TIMEOUT,
+            "This database node has not caught up with its cluster in time, so its rows may be old. Check why it lags "
+            "(wsrep_local_recv_queue); the limit is Galera's repl.causal_read_timeout.",
+        ) from error
 
 
 def _statements(connection: Any) -> tuple[str, ...]:

@@ -24,7 +24,9 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sync.tests.clusters", description=__doc__)
     parser.add_argument("--schedules", type=int, default=20, help="how many (default: %(default)s)")
     parser.add_argument("--seed", type=int, help="of the first; the others have the next numbers (default: at random)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long, and say where to go on")
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="stop after so long, and say where to go on"
+    )
     parser.add_argument("--without-cure", action="store_true", help="let deliveries read rows that may be old")
     parser.add_argument("--verbose", action="store_true", help="print every schedule and how long it took")
     options = parser.parse_args()

@@ -54,7 +54,7 @@ class Runner:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def tell(self, kind: str, node: int, **task: Any) -> str:
-        """Gives the process of this kind on a node something to do, and starts it before, if there is none; its slot."""
+        """Gives the process of this kind on a node, which is started at need, something to do; its slot."""
         slot = f"{kind} {node}"
         if slot not in self.alive:
             life = {
