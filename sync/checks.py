@@ -50,8 +50,8 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         errors.append(Error("SYNC_CONFIRM must be longer than SYNC_INLINE_TIMEOUT.", hint, id="sync.E002"))
     if conf.SETTLE - conf.LEASE <= conf.TIMEOUT:
         hint = (
-            "A delete is delivered again when every insert begun before it can land no more: it may begin a lease later "
-            "and take until the timeout. What is left over is how far the clocks of several mongos may differ."
+            "A delete is delivered again when every insert begun before it can land no more: it may begin a lease "
+            "later, and take until the timeout. What is left over is how far the clocks of several mongos may differ."
         )
         problem = "SYNC_SETTLE must be longer than SYNC_LEASE and SYNC_TIMEOUT together."
         errors.append(Error(problem, hint, id="sync.E002"))
