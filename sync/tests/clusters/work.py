@@ -60,7 +60,9 @@ class Worker(work.Worker):
             while not Path(go).exists():
                 time.sleep(0.002)
 
-        settings.SYNC_LEASE, settings.SYNC_CONFIRM, settings.SYNC_INLINE = LEASE, LEASE, True
+        settings.SYNC_LEASE = settings.SYNC_CONFIRM = LEASE
+        settings.SYNC_TIMEOUT = settings.SYNC_INLINE_TIMEOUT = LEASE / 2
+        settings.SYNC_INLINE = True
         if inline:
             with transaction.atomic():
                 transaction.on_commit(pause)
