@@ -23,7 +23,7 @@ from django.db import OperationalError, connections, router, transaction
 from sync import conf
 
 BELIEVED = 60.0  # seconds before a process asks again whether a server belongs to a cluster
-LOCK_WAIT_TIMEOUT = 1205  # also what Galera says when its node has not caught up in time
+NOT_IN_TIME = {1205, 3797}  # what a node of Galera (a lock's time-out), or of a group, says that has not caught up
 SPLIT_PROBES = 10  # reads at a worker's start that a proxy may send elsewhere
 
 # Read from a table: what names none, a replication group does not hold back.
@@ -73,12 +73,12 @@ def wait(using: str) -> None:
                 if after:
                     cursor.execute(after)
     except OperationalError as error:
-        if error.args[0] != LOCK_WAIT_TIMEOUT:
+        if error.args[0] not in NOT_IN_TIME:
             raise
         raise OperationalError(
-            LOCK_WAIT_TIMEOUT,
-            "This database node has not caught up with its cluster in time, so its rows may be old. Check why it lags "
-            "(wsrep_local_recv_queue); the limit is Galera's repl.causal_read_timeout.",
+            error.args[0],
+            "This database node has not caught up with its cluster in time, so its rows may be old. Check why it lags. "
+            "The limit is Galera's repl.causal_read_timeout, or SYNC_TIMEOUT in a replication group.",
         ) from error
 
 

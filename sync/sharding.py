@@ -14,6 +14,8 @@ from sync.registry import all_targets
 
 logger = logging.getLogger(__name__)
 
+NOT_ALLOWED = {UNAUTHORIZED, 8000}  # 8000 is Atlas's own
+
 
 @functools.cache
 def require_keys(lane: str) -> None:
@@ -22,15 +24,16 @@ def require_keys(lane: str) -> None:
     Elsewhere two shards could each hold a document with the same `_id`, and a write by `_id` could miss one.
     """
     names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
+    sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
     try:
         with pymongo.timeout(conf.TIMEOUT):
-            sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
-            found = list(client(lane).config.collections.find(sharded, {"key": 1}))
-    except OperationFailure as error:
-        if error.code != UNAUTHORIZED:
-            raise Unavailable(reason(error)) from error
-        _warn_of_mongos(lane)
-        return
+            try:
+                found = list(client(lane).config.collections.find(sharded, {"key": 1}))
+            except OperationFailure as error:
+                if error.code not in NOT_ALLOWED:
+                    raise
+                found = []
+                _warn_of_mongos(lane)
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
     for document in found:

@@ -116,3 +116,16 @@ def test_a_collection_sharded_by_its_id_is_delivered_to(
     save("f" * 24)
     Relay().drain()
     assert mongo.accounts.count_documents({}) == 1
+
+
+def test_a_user_who_may_not_read_shard_keys_delivers(
+    commands: list[Any], settings: Any, mongo: Database[dict[str, Any]]
+) -> None:
+    settings.SYNC_INLINE = False
+    save("9" * 24)
+    refused = {"configureFailPoint": "failCommand", "mode": {"times": 1}}
+    data = {"failCommands": ["find"], "errorCode": 13, "namespace": "config.collections"}
+    mongo.client.admin.command({**refused, "data": data})
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == 1
+    assert "hello" in [next(iter(command)) for command in commands]  # whether there is a mongos to warn of
