@@ -15,7 +15,7 @@ from typing import Any
 import pymongo
 from django.db import DEFAULT_DB_ALIAS, transaction
 
-from sync import claims, conf, writes
+from sync import causal, claims, conf, writes
 from sync.capture import Claimed, record
 from sync.clock import DatabaseNow
 from sync.fields import new_object_id
@@ -34,6 +34,7 @@ def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = Non
     rate: rows a second at most, whoever delivers them; None leaves it to the deliverers.
     """
     rows = 0
+    causal.wait(using)  # the ranges are of all rows that any node had before
     with transaction.atomic(using):
         Change.objects.using(using).filter(model=target.label).exclude(until="").delete()
         planned = []

@@ -52,9 +52,13 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if not conf.INLINE_TIMEOUT < conf.CONFIRM:
         hint = "A relay confirms what inline delivery has ended, one way or the other."
         errors.append(Error("SYNC_CONFIRM must be longer than SYNC_INLINE_TIMEOUT.", hint, id="sync.E002"))
-    if conf.SETTLE <= conf.LEASE:
-        hint = "A delete is delivered once more when every insert begun before it can land no more."
-        errors.append(Error("SYNC_SETTLE must be longer than SYNC_LEASE.", hint, id="sync.E002"))
+    if conf.SETTLE - conf.LEASE <= conf.TIMEOUT:
+        hint = (
+            "A delete is delivered again when every insert begun before it can land no more: it may begin a lease "
+            "later, and take until the timeout. What is left over is how far the clocks of several mongos may differ."
+        )
+        problem = "SYNC_SETTLE must be longer than SYNC_LEASE and SYNC_TIMEOUT together."
+        errors.append(Error(problem, hint, id="sync.E002"))
     if min(conf.INLINE_MAX_KEYS, conf.BATCH, conf.MAX_ATTEMPTS, conf.KAFKA_PARTITIONS) < 1:
         errors.append(
             Error(

@@ -12,7 +12,7 @@ DEFAULTS: dict[str, Any] = {
     "BREAKER_RESET": 5.0,  # after a failed inline delivery, none is tried for so long
     "TIMEOUT": 10.0,  # all MongoDB calls of one relay batch together
     "LEASE": 30.0,  # how long claimed changes are one deliverer's own; an insert later than this is refused
-    "SETTLE": 60.0,  # a delete is delivered once more after this; must be longer than the lease
+    "SETTLE": 60.0,  # a delete is delivered once more after this; must be longer than lease and timeout together
     "BATCH": 500,  # changes claimed at once
     "MAX_ATTEMPTS": 5,  # tries of a row that cannot be delivered before its changes are parked as failed
     "TARGETS": {},  # further MongoDB databases by alias, for mirrors with targets there

@@ -30,7 +30,7 @@ def begin(sides: Sides, mode: str, resume: bool) -> Verification:
         last.save(update_fields=["error"])
         return last
     run = runs.create(model=sides.label, mode=mode)
-    run.refresh_from_db()  # the database has set started_at
+    run.refresh_from_db(sides.using)  # the database has set started_at; no router is asked for a replica
     return run
 
 
@@ -40,7 +40,7 @@ def end(run: Verification) -> Verification:
         _known(run).filter(last_seen__lt=run.started_at).delete()
     run.finished_at = DatabaseNow()  # type: ignore[assignment]  # an expression
     run.save()
-    run.refresh_from_db()
+    run.refresh_from_db(run._state.db)
     runs = Verification.objects.using(run._state.db).filter(model=run.model, mode=run.mode)
     if too_old := runs.order_by("-id").values_list("id", flat=True)[RUNS_KEPT : RUNS_KEPT + 1].first():
         runs.filter(id__lte=too_old).delete()

@@ -27,6 +27,7 @@ from django.core.files import File
 from django.db import models
 from django.utils import timezone
 
+from sync import causal
 from sync.fields import DocumentField, ObjectIdField, to_extended_json
 from sync.mongo import CODEC_OPTIONS
 
@@ -268,7 +269,8 @@ def document_of(row: Any) -> dict[str, Any]:
         left_out = set() if has_own_mapping(type(row)) else set(row.mirror.exclude)
         if reasons := [f"{name}: {why}" for name, why in row.unreadable.items() if name not in left_out]:
             raise MappingError("; ".join(reasons))
-    document: dict[str, Any] = row.to_document()
+    with causal.pinned(row._state.db):
+        document: dict[str, Any] = row.to_document()
     return document
 
 

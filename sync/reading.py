@@ -32,6 +32,7 @@ from django.db.models.query import ModelIterable
 from django.db.models.sql import Query
 from django.db.models.sql.constants import CURSOR, MULTI
 
+from sync import causal
 from sync.fields import DocumentField, from_extended_json
 
 Converter = Callable[[Any, Any, Any], Any]  # (value, expression, connection), as Django's
@@ -242,10 +243,14 @@ _plan: Any = functools.lru_cache(_Plan)
 
 @contextmanager
 def exact_values(connection: Any) -> Iterator[None]:
-    """Lets the driver hand over values unaltered, for statements that are executed and fetched in this block."""
+    """Lets the driver hand over values unaltered, for statements that are executed and fetched in this block.
+
+    All rows of the mirror are read in such a block; so here a cluster's node is made to catch up first.
+    """
     # A connection that is tested and replaced inside of the block would convert as it always does.
     connection.close_if_health_check_failed()
     connection.ensure_connection()
+    causal.wait(connection.alias)
     driver = connection.connection
     if connection.vendor == "mysql":
         usual, driver.converter = driver.converter, {**driver.converter, **_DRIVER}

@@ -19,7 +19,7 @@ from django.db import (
     connections,
 )
 
-from sync import backfill, conf, mysql, writes
+from sync import backfill, causal, conf, mysql, writes
 from sync.capture import Claimed, chunks
 from sync.claims import claim
 from sync.delivery import Remove, deliver_changes, release_quietly, remove_changes
@@ -41,7 +41,7 @@ LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
 
 
 def require_read_committed(using: str) -> None:
-    """Raises ImproperlyConfigured under an isolation level that would show a relay old rows."""
+    """Raises ImproperlyConfigured under an isolation level, or behind a proxy, that would show a relay old rows."""
     connection: Any = connections[using]
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
@@ -53,6 +53,7 @@ def require_read_committed(using: str) -> None:
                 f"The mirror needs READ COMMITTED, this connection has {level}: "
                 "set OPTIONS['isolation_level'] = 'read committed' in DATABASES."
             )
+    causal.require_one_server(using)
 
 
 class Relay:

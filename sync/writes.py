@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from sync import conf
+from sync import conf, sharding
 from sync.capture import chunks
 from sync.mapping import MappingError, codec, document_of
 from sync.mongo import CODEC_OPTIONS, Unavailable, clock, collection, reason
@@ -111,7 +111,10 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
     and ProgrammingError when its tables are not the models' (in the middle of a deployment, say).
     Whatever else goes wrong is some row's own fault: the keys are halved until it is found, and that row is refused.
     """
-    return halving(lambda part: _deliver(target, part, using, token, majority), keys)
+    if majority:  # inline delivery leaves the question to the relay that confirms it
+        sharding.require_keys(target.lane)
+    with pymongo.timeout(conf.TIMEOUT):  # at most: a caller's own bound holds, too. It ends the writes on the server
+        return halving(lambda part: _deliver(target, part, using, token, majority), keys)
 
 
 def halving(act: Callable[[Collection[str]], Outcome], keys: Collection[str]) -> Outcome:
@@ -259,8 +262,9 @@ class Writes:
 
     def _confirm_gone(self, target: Target) -> None:
         """Makes sure that what was not there is not there for the majority either: a failover could bring it back."""
-        # A write that changes nothing still waits until the majority has all that was written before it.
-        collection(target).delete_one({"_id": next(iter(self.gone)), "_sync.v": NEVER})
+        # A write that changes nothing still waits until the majority has all that was written before it: on each
+        # shard that any of the keys belongs to, so all of them are named.
+        collection(target).delete_many({"_id": {"$in": list(self.gone)}, "_sync.v": NEVER})
         documents = collection(target).with_options(read_concern=ReadConcern("majority"))
         for document in documents.find({"_id": {"$in": list(self.gone)}}, {"_id": 1}, batch_size=len(self.gone) + 1):
             self.outcome.states[self.gone[document["_id"]]] = State.LOST

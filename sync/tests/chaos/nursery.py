@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import json
 import os
 import signal
@@ -101,9 +102,7 @@ class Child:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             os.dup2(tasks, 0)
             os.dup2(2, 1)
-            from sync.tests.chaos import work
-
-            worker = work.Worker(life)
+            worker = importlib.import_module(life.get("work", "sync.tests.chaos.work")).Worker(life)
             for line in sys.stdin:
                 worker.do(json.loads(line))
                 os.write(done, b".")

@@ -1,0 +1,161 @@
+"""Runs schedules on three nodes and a mongod, and compares all four when everything is at rest."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Any
+
+import pymongo
+
+from sync.tests.chaos import checker, journal
+from sync.tests.chaos.nursery import Nursery
+from sync.tests.chaos.schedule import PATIENCE, SETTINGS
+from sync.tests.clusters.schedule import Schedule
+from tests.galera import Galera
+from tests.servers import SERVERS
+
+DATABASE = "analytics_clusters"
+CHANGES, ROWS = f"{DATABASE}.sync_change", f"{DATABASE}.finance_account"
+OVERTAKEN = 0.3  # seconds for which a node goes on lagging when the delivery held there may go on
+NODES = range(3)
+
+
+class Runner:
+    """The servers, and a process in each slot: a writer and a relay for each node, and those of forced schedules."""
+
+    def __init__(self, causal: bool) -> None:
+        """causal: whether deliveries let their node catch up first."""
+        SERVERS.start()
+        self.causal = causal
+        self.log = SERVERS.folder / "processes.log"
+        environment = {name: str(value) for name, value in SETTINGS.items()} | {
+            "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
+            "VAR_DIR": str(SERVERS.folder / "var"), "CACHE_URL": "locmemcache://",
+        }  # fmt: skip
+        self.galera = Galera(SERVERS.folder)
+        self.nursery = Nursery(environment, self.log)
+        self.alive: dict[str, int] = {}
+        self.galera.start()
+        self.galera.nodes[0].rows(f"CREATE DATABASE {DATABASE} CHARACTER SET utf8mb4")
+        self.galera.settle()
+        self.tell("tables", 0)
+        self.wait("tables 0")
+        self.galera.settle()
+        self.client = pymongo.MongoClient(SERVERS.mongo.uri(DATABASE), tz_aware=True, w="majority")
+        self.documents = self.client[DATABASE]
+        self.history = checker.History(self.documents)
+
+    def stop(self) -> None:
+        self.nursery.stop()
+        self.galera.stop()
+        SERVERS.stop()
+
+    # --- processes ----------------------------------------------------------------------------------------------------
+
+    def tell(self, kind: str, node: int, **task: Any) -> str:
+        """Gives the process of this kind on a node, which is started at need, something to do; its slot."""
+        slot = f"{kind} {node}"
+        if slot not in self.alive:
+            life = {
+                "slot": kind, "database": DATABASE, "mysql_port": self.galera.nodes[node].port, "causal": self.causal,
+                "mongo": SERVERS.mongo.uri(DATABASE), "work": "sync.tests.clusters.work",
+            }  # fmt: skip
+            self.alive[slot] = self.nursery.spawn(life)
+        self.nursery.tell(self.alive[slot], {"slot": slot, **task})
+        return slot
+
+    def wait(self, slot: str) -> None:
+        """Until the process in `slot` has done what it was told. Raises RuntimeError."""
+        self._until(lambda: self.nursery.idle(self.alive[slot]), f"{slot} does not end")
+        if (status := self.nursery.ended(self.alive[slot])) is not None:
+            raise RuntimeError(f"{slot} ended by itself with status {status}:\n{self.tail()}")
+
+    def do(self, kind: str, node: int, **task: Any) -> None:
+        self.wait(self.tell(kind, node, **task))
+
+    def _until(self, done: Any, otherwise: str) -> None:
+        end = time.monotonic() + PATIENCE
+        while not done():
+            if time.monotonic() > end:
+                raise RuntimeError(f"{otherwise} within {PATIENCE:.0f} s:\n{self.tail()}")
+            time.sleep(0.005)
+
+    def tail(self) -> str:
+        """What the processes have said last."""
+        return "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-40:])
+
+    # --- schedules ----------------------------------------------------------------------------------------------------
+
+    def run(self, schedule: Schedule) -> dict[str, list[str]]:
+        """Runs one schedule; what is wrong at rest, by key."""
+        path = SERVERS.folder / f"journal-{schedule.seed}"
+        relays = [] if schedule.forced else self._start_relays()
+        if schedule.forced:
+            self._force(schedule)
+            relays = self._start_relays()
+        else:
+            self._load(schedule, str(path))
+        self._until(lambda: not self._rows(0, f"SELECT 1 FROM {CHANGES} LIMIT 1"), "not delivered")
+        for slot in relays:
+            self.nursery.signal(self.alive[slot], signal.SIGUSR1)
+        for slot in relays:
+            self.wait(slot)
+        self.galera.settle()
+        return self._compare(schedule, None if schedule.forced else journal.read(path))
+
+    def _start_relays(self) -> list[str]:
+        return [self.tell("relay", node, batch=(2, 5, 20)[node]) for node in NODES]
+
+    def _force(self, schedule: Schedule) -> None:
+        """A delivery is held; its node stops applying; another one changes the row, delivers it, and forgets it."""
+        slow, fast = schedule.nodes[:2]
+        [key] = schedule.keys
+        held, go = (SERVERS.folder / f"{word}-{schedule.seed}" for word in ("held", "go"))
+        inline = schedule.forced == "inline"
+        self.do("actor", slow, key=key, stamp=1, deliver=inline)
+        self.galera.settle()
+        slot = self.tell("held", slow, key=key, stamp=1, inline=inline, held=str(held), go=str(go))
+        self._until(held.exists, f"{slot} does not begin")
+        self.galera.settle()
+        with self.galera.nodes[slow].lagging():
+            self.do("actor", fast, key=key, stamp=2, deliver=True)
+            go.touch()
+            time.sleep(OVERTAKEN)
+        self.wait(slot)
+        if inline:  # its change is born with a long lease
+            self._rows(fast, f"UPDATE {CHANGES} SET due_at = '2000-01-01'")
+
+    def _load(self, schedule: Schedule, path: str) -> None:
+        writers = [
+            self.tell(
+                "writer", node, journal=path, seconds=schedule.seconds, total=schedule.seconds, keys=schedule.keys,
+                hot=schedule.hot, number=node + 1, seed=schedule.seed * 100 + node, inline=schedule.inline,
+                deletes=schedule.deletes,
+            )
+            for node in NODES
+        ]  # fmt: skip
+        for lag in schedule.lags:
+            time.sleep(lag.pause)
+            with self.galera.nodes[lag.node].lagging():
+                time.sleep(lag.seconds)
+        for slot in writers:
+            self.wait(slot)
+
+    # --- check --------------------------------------------------------------------------------------------------------
+
+    def _rows(self, node: int, statement: str) -> list[dict[str, Any]]:
+        return self.galera.nodes[node].rows(statement)
+
+    def _compare(self, schedule: Schedule, account: journal.Account | None) -> dict[str, list[str]]:
+        wrong: dict[str, list[str]] = {}
+        documents = checker.documents_of(self.documents)
+        for node in NODES:
+            rows = {row["_id"]: row for row in self._rows(node, f"SELECT * FROM {ROWS}")}
+            for key, why in checker.wrong_documents(rows, documents).items():
+                if key in schedule.keys:
+                    wrong.setdefault(key, []).append(f"{why}, by node {node}: {rows.get(key)} {documents.get(key)}")
+        for key, events in self.history.take().items():
+            if account and key in schedule.keys:
+                wrong.setdefault(key, []).extend(checker.wrong_history(key, events, account))
+        return {key: problems for key, problems in wrong.items() if problems}

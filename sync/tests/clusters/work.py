@@ -1,0 +1,74 @@
+"""What a process of a schedule does on its node: what those of the fault schedules do, and one that is held back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+
+from finance.models import Account
+from sync import causal
+from sync.claims import claim
+from sync.delivery import deliver_changes
+from sync.fields import new_object_id
+from sync.relay import Relay
+from sync.tests.chaos import work
+
+LEASE = 20.0  # seconds: nobody else takes what is held
+
+
+class Worker(work.Worker):
+    """As in the fault schedules; `life` also says whether reads are causal."""
+
+    def __init__(self, life: dict[str, Any]) -> None:
+        if not life["causal"]:
+            causal.wait = lambda using: None
+        super().__init__(life)
+
+    def do(self, task: dict[str, Any]) -> None:
+        match task["slot"].split()[0]:
+            case "actor":
+                self.act(**task)
+            case "held":
+                self.hold(**task)
+            case _:
+                super().do(task)
+
+    @staticmethod
+    def save(key: str, stamp: int) -> None:
+        values = {"account_id": stamp, "limit": stamp, "products": [str(stamp)]}
+        Account.objects.update_or_create(pk=key, defaults=values)
+
+    def act(self, key: str, stamp: int, deliver: bool, **_: Any) -> None:
+        """Saves a row; its change is delivered from here, or left."""
+        settings.SYNC_INLINE = False
+        self.save(key, stamp)
+        if deliver:
+            Relay(batch=5).drain()
+
+    def hold(self, key: str, stamp: int, inline: bool, held: str, go: str, **_: Any) -> None:
+        """Delivers the row's changes, and stands still on the way: after they are claimed, before anything is read.
+
+        inline: saves the row first, and is its inline delivery.
+        """
+
+        def pause() -> None:
+            Path(held).touch()
+            while not Path(go).exists():
+                time.sleep(0.002)
+
+        settings.SYNC_LEASE = settings.SYNC_CONFIRM = LEASE
+        settings.SYNC_TIMEOUT = settings.SYNC_INLINE_TIMEOUT = LEASE / 2
+        settings.SYNC_INLINE = True
+        if inline:
+            with transaction.atomic():
+                transaction.on_commit(pause)
+                self.save(key, stamp)
+            return
+        token = new_object_id()
+        changes = claim(5, token, "default")
+        pause()
+        deliver_changes(changes, token, "default")

@@ -1,0 +1,38 @@
+"""Schedules on three Galera nodes: with causal reads nothing is stale, and without them something is.
+
+docs/faults.md has the command for hundreds of them.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+from tests.galera import library
+
+pytestmark = pytest.mark.skipif(not library(), reason="Galera is not installed: apt-get install galera-4")
+
+
+def clusters(*options: str) -> subprocess.CompletedProcess[str]:
+    """A run in a process of its own, with servers of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "sync.tests.clusters", "--verbose", *options],
+        cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+
+
+def test_no_document_stays_stale_on_a_cluster() -> None:
+    seed = os.environ.get("SEED", str(4 * random.randrange(10**5)))  # begins with a forced one
+    result = clusters("--schedules", "6", "--seed", seed)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_without_causal_reads_a_document_stays_stale() -> None:
+    result = clusters("--schedules", "1", "--seed", "0", "--without-cure")
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert "the document is not the row's" in result.stdout

@@ -1,0 +1,131 @@
+"""What bounds a delivery on MongoDB's side: every write's time, every shard, and the shard key."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+import pytest
+from bson import ObjectId
+from pymongo import monitoring
+from pymongo.database import Database
+
+from finance.models import Account
+from sync import mongo as engine
+from sync import sharding, writes
+from sync.mongo import Unavailable
+from sync.registry import Target
+from sync.relay import Relay
+
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+WRITES = {"insert", "update", "delete", "findAndModify"}
+
+
+class Commands(monitoring.CommandListener):
+    """The commands that the engine's client sends."""
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    def started(self, event: monitoring.CommandStartedEvent) -> None:
+        self.seen.append(event.command)
+
+    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
+        """Not needed."""
+
+    def failed(self, event: monitoring.CommandFailedEvent) -> None:
+        """Not needed."""
+
+
+@pytest.fixture
+def commands(mongo: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    listener, make = Commands(), pymongo.MongoClient
+    monkeypatch.setattr(pymongo, "MongoClient", lambda *args, **more: make(*args, event_listeners=[listener], **more))
+    for cached in (engine.client, engine.collection, sharding.require_keys):
+        cached.cache_clear()
+    yield listener.seen
+    monkeypatch.undo()
+    for cached in (engine.client, engine.collection, sharding.require_keys):
+        cached.cache_clear()
+
+
+def save(key: str) -> Account:
+    return Account.objects.create(pk=key, account_id=1, limit=1, products=[])
+
+
+def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], settings: Any) -> None:
+    target, key = Target(Account), "a" * 24
+    account = save(key)  # inline
+    account.limit = 2
+    account.save()
+    settings.SYNC_INLINE = False
+    account.save()
+    Relay().drain()
+    writes.deliver(target, [key, "b" * 24], "default", "token")  # without any bound of the caller's
+    account.delete()
+    Relay().drain()
+    found = [command for command in commands if WRITES & set(command)]
+    assert {next(iter(command)) for command in found} == {"update", "delete"}
+    assert all(0 < command["maxTimeMS"] <= 2000 for command in found), found
+
+
+def test_what_is_gone_is_confirmed_by_every_shard(commands: list[Any]) -> None:
+    keys = ["c" * 24, "d" * 24]
+    writes.deliver(Target(Account), keys, "default", "token")
+    [command] = [command for command in commands if "delete" in command]
+    [delete] = command["deletes"]
+    assert delete["limit"] == 0  # all that match, wherever they are
+    assert delete["q"]["_id"] == {"$in": [ObjectId(key) for key in keys]}
+
+
+@pytest.fixture
+def shard_key(commands: list[Any]) -> Iterator[Any]:
+    """Says how MongoDB has sharded the accounts: in the place where mongos looks it up, too."""
+    config = engine.client().config.collections
+    name = f"{engine.database().name}.accounts"
+
+    def put(key: dict[str, Any], **more: Any) -> None:
+        config.replace_one({"_id": name}, {"_id": name, "key": key, **more}, upsert=True)
+
+    yield put
+    config.delete_one({"_id": name})
+
+
+@pytest.mark.parametrize("key", [{"account_id": 1}, {"account_id": "hashed"}, {"_id": 1, "limit": 1}])
+def test_nothing_is_delivered_to_a_collection_sharded_by_another_field(
+    key: dict[str, Any], shard_key: Any, settings: Any, mongo: Database[dict[str, Any]]
+) -> None:
+    settings.SYNC_INLINE = False
+    save("e" * 24)
+    shard_key(key)
+    with pytest.raises(Unavailable, match=r"is sharded by .*Shard it by _id, plain or hashed"):
+        Relay().drain()
+    assert mongo.accounts.count_documents({}) == 0
+    shard_key({"_id": "hashed"})
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == 1
+
+
+@pytest.mark.parametrize("key", [{"_id": 1}, {"_id": "hashed"}])
+def test_a_collection_sharded_by_its_id_is_delivered_to(
+    key: dict[str, Any], shard_key: Any, settings: Any, mongo: Database[dict[str, Any]]
+) -> None:
+    settings.SYNC_INLINE = False
+    shard_key(key)
+    save("f" * 24)
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == 1
+
+
+def test_a_user_who_may_not_read_shard_keys_delivers(
+    commands: list[Any], settings: Any, mongo: Database[dict[str, Any]]
+) -> None:
+    settings.SYNC_INLINE = False
+    save("9" * 24)
+    refused = {"configureFailPoint": "failCommand", "mode": {"times": 1}}
+    data = {"failCommands": ["find"], "errorCode": 13, "namespace": "config.collections"}
+    mongo.client.admin.command({**refused, "data": data})
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == 1
+    assert "hello" in [next(iter(command)) for command in commands]  # whether there is a mongos to warn of

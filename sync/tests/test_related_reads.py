@@ -1,0 +1,98 @@
+"""A relation that an application's own `to_document` follows is read where its row was read, whatever routers say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.db import connections
+from pymongo.database import Database
+
+from sync import verify
+from sync.kafka import messages
+from sync.mapping import document_of
+from sync.registry import Target, all_rows
+from sync.relay import Relay
+from sync.tests.zoo.models import Animal, Keeper, Tag
+
+pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
+REPLICA = "replica"
+
+
+class ReadsTheReplica:
+    """As applications with replicas have it."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str:
+        return REPLICA
+
+    def allow_relation(self, *args: Any, **hints: Any) -> bool:
+        return True
+
+
+@pytest.fixture
+def replica(settings: Any, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[None]:
+    """A replica that has nothing yet, which a router has everything read from; and a mapping that follows relations."""
+
+    def to_document(animal: Animal) -> dict[str, Any]:
+        tags = sorted(tag.name for tag in animal.tags.all())
+        patients = animal.keeper.patients.count()
+        return {**own(animal), "keeper": animal.keeper.name, "tags": tags, "patients": patients}
+
+    own = Animal.to_document
+    connections.settings[REPLICA] = {
+        **connections["default"].settings_dict,
+        "ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": {},
+    }  # fmt: skip
+    monkeypatch.setattr(Animal, "to_document", to_document)
+    settings.DATABASE_ROUTERS = [f"{__name__}.ReadsTheReplica"]
+    with django_db_blocker.unblock():
+        with connections[REPLICA].schema_editor() as editor:
+            for model in (Keeper, Tag, Animal):
+                editor.create_model(model)
+        yield
+        connections[REPLICA].close()
+    del connections[REPLICA]
+    del connections.settings[REPLICA]
+
+
+def animal() -> str:
+    keeper = Keeper.objects.create(name="Ada")
+    made = Animal.objects.create(name="Leo", keeper=keeper, vet=keeper)
+    made.tags.set([Tag.objects.create(name="big")])
+    return str(made.pk)
+
+
+def test_a_delivered_document_has_what_the_relations_have_now(
+    replica: None, settings: Any, mongo: Database[dict[str, Any]]
+) -> None:
+    settings.SYNC_INLINE = False
+    animal()
+    Relay().drain()
+    [document] = mongo.zoo_animals.find({})
+    assert (document["keeper"], document["tags"], document["patients"]) == ("Ada", ["big"], 1)
+
+
+def test_verify_reads_relations_there_too(replica: None, settings: Any, mongo: Database[dict[str, Any]]) -> None:
+    settings.SYNC_INLINE = False
+    animal()
+    Relay().drain()
+    run = verify.verify(Target(Animal))
+    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.differences
+
+
+def test_a_message_has_them_too(replica: None) -> None:
+    key = animal()
+    row = all_rows(Animal, "default").get(pk=key)
+    assert b"Ada" in messages.encode(row)
+
+
+def test_a_model_that_lives_elsewhere_is_read_there(replica: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = animal()
+    keeper = Keeper.objects.using("default").get()
+    with connections[REPLICA].cursor() as cursor:
+        cursor.execute("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'Elsewhere')", [keeper.pk])
+    elsewhere = lambda self, db, label, **hints: None if db == REPLICA else hints.get("model") is not Keeper  # noqa: E731
+    monkeypatch.setattr(ReadsTheReplica, "allow_migrate", elsewhere, raising=False)
+    monkeypatch.setattr(Animal, "to_document", lambda animal: {"keeper": animal.keeper.name})
+    assert document_of(all_rows(Animal, "default").get(pk=key)) == {"keeper": "Elsewhere"}

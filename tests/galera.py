@@ -1,0 +1,165 @@
+"""A real Galera cluster of three MariaDB nodes for the tests that need one, ended with the run.
+
+The nodes begin as copies of one folder, so that they need no tool for state transfer: each catches up from the first
+one's write-set cache. Debian's package `galera-4` has the library; without it these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import MySQLdb
+import pytest
+
+from tests.servers import SERVERS, MariaDB, free_port
+
+LIBRARIES = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
+CAUSAL_TIMEOUT = 2  # seconds that a read waits for its node to catch up, at most
+
+# Hands over the position only: the folders are copies of each other, and the rest comes from the write-set cache.
+STATE_TRANSFER = """#!/bin/sh
+while [ $# -gt 0 ]; do
+  case $1 in
+    --role) role=$2 ;; --address) address=$2 ;; --datadir) folder=${2%/} ;; --gtid) position=$2 ;;
+  esac
+  shift
+done
+if [ "$role" = donor ]; then
+  echo "$position" >"$address.new" && mv "$address.new" "$address" && echo "done $position"
+else
+  rm -f "$folder/position"
+  echo "ready $folder/position"
+  while [ ! -f "$folder/position" ]; do sleep 0.05; done
+  cat "$folder/position"
+fi
+"""
+
+
+def library() -> str:
+    """Galera's library; empty where it is not installed."""
+    return next((path for path in LIBRARIES if Path(path).exists()), "")
+
+
+class Node(MariaDB):
+    """One node. Its appliers can be stopped, so that it lags behind what the others commit for as long as it takes."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        super().__init__(folder / name)
+        self.name = name
+        self.group_port = free_port()
+        self.is_first = False
+        self.cluster: list[Node] = []
+
+    def _server_options(self) -> list[str]:
+        listen = f"base_port={self.group_port};gmcast.listen_addr=tcp://127.0.0.1:{self.group_port}"
+        members = ",".join(f"127.0.0.1:{node.group_port}" for node in self.cluster)
+        return [
+            "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M",
+            "--innodb-flush-log-at-trx-commit=0", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON",
+            f"--wsrep-provider={library()}", f"--wsrep-node-name={self.name}", "--wsrep-sst-method=copied",
+            f"--wsrep-node-address=127.0.0.1:{self.group_port}", f"--wsrep-cluster-address=gcomm://{members}",
+            f"--wsrep-provider-options={listen};ist.recv_addr=127.0.0.1:{free_port()};gcache.size=32M;"
+            f"repl.causal_read_timeout=PT{CAUSAL_TIMEOUT}S",
+            *(["--wsrep-new-cluster"] if self.is_first else []),
+        ]  # fmt: skip
+
+    def _wait(self) -> None:
+        super()._wait()
+        end = time.monotonic() + 60
+        while self.status("wsrep_ready") != "ON":
+            if time.monotonic() > end or self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} did not join:\n{(self.folder / 'log.err').read_text()[-2000:]}")
+            time.sleep(0.05)
+
+    def status(self, name: str) -> str:
+        return self.sql(f"SHOW STATUS LIKE '{name}'").split("\t")[-1].strip()
+
+    def shut_down(self) -> None:
+        self.process.terminate()
+        self.process.wait(30)
+
+    def rows(self, statement: str) -> list[dict[str, Any]]:
+        """Runs SQL through a bare connection."""
+        with self._connection() as connection, connection.cursor() as cursor:
+            cursor.execute(statement)
+            names = [column[0] for column in cursor.description or ()]
+            return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+    def _connection(self) -> Any:
+        return MySQLdb.connect(
+            host="127.0.0.1", port=self.port, user=self.USER, password=self.PASSWORD, charset="utf8mb4",
+            autocommit=True, read_timeout=20,
+        )  # fmt: skip
+
+    @contextmanager
+    def lagging(self) -> Iterator[None]:
+        """Meanwhile the node takes reads, and applies nothing that the others commit; nor does it commit.
+
+        The lock leaves the group's flow control, as for a backup: the others go on.
+        """
+        connection = MySQLdb.connect(unix_socket=f"{self.folder}/s", user="root", autocommit=True, read_timeout=20)
+        try:
+            connection.query("SET lock_wait_timeout = 1")
+            with suppress(MySQLdb.OperationalError):  # a busy node may refuse; then it does not lag
+                connection.query("FLUSH TABLES WITH READ LOCK")
+            yield
+        finally:
+            connection.close()
+
+
+class Galera:
+    """Three nodes in folders of their own below `folder`, and the portal's user on each."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.nodes = [Node(folder, f"galera{number}") for number in range(3)]
+
+    def start(self) -> None:
+        programs = self.folder / "programs"
+        programs.mkdir()
+        script = programs / "wsrep_sst_copied"
+        script.write_text(STATE_TRANSFER)
+        script.chmod(0o755)
+        os.environ["PATH"] = f"{programs}:{os.environ['PATH']}"
+        first, *others = self.nodes
+        for node in self.nodes:
+            node.cluster = self.nodes
+        first.is_first = True
+        first.start()
+        user, password = first.USER, first.PASSWORD
+        first.sql(f"CREATE USER {user}@localhost IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO {user}@localhost;")
+        first.shut_down()
+        for node in others:
+            shutil.copytree(first.folder, node.folder)
+        for node in self.nodes:
+            node.start()
+
+    def stop(self) -> None:
+        for node in self.nodes:
+            if hasattr(node, "process"):
+                node.stop()
+
+    def settle(self) -> None:
+        """Waits until every node has applied what all have committed."""
+        for node in self.nodes:
+            with suppress(MySQLdb.Error):
+                node.rows("SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")
+
+
+@pytest.fixture(scope="module")
+def galera() -> Iterator[Galera]:
+    """Three running nodes."""
+    if not library():
+        pytest.skip("Galera is not installed: apt-get install galera-4")
+    cluster = Galera(SERVERS.folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.stop()
