@@ -9,12 +9,13 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from sync import conf
-from sync.mongo import UNAUTHORIZED, Unavailable, client, database, reason
+from sync.mongo import Unavailable, client, database, reason
+from sync.mongo_errors import ATLAS, UNAUTHORIZED
 from sync.registry import all_targets
 
 logger = logging.getLogger(__name__)
 
-NOT_ALLOWED = {UNAUTHORIZED, 8000}  # 8000 is Atlas's own
+NOT_ALLOWED = {UNAUTHORIZED, ATLAS}
 
 
 @functools.cache
