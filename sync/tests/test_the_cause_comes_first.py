@@ -48,7 +48,7 @@ def test_verify_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatc
     with pytest.raises(CommandError) as error:
         call_command("sync", "verify", "account", stdout=io.StringIO())
     first, second = str(error.value).splitlines()
-    assert first.startswith("The database is out of reach: Lost connection")
+    assert first.startswith("MySQL ended the connection (Lost connection")
     assert second.startswith("To go on: ")
 
 
