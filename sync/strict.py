@@ -23,6 +23,7 @@ from bson import Binary, Decimal128, Int64, ObjectId, json_util
 from bson.json_util import JSONMode, JSONOptions
 from django.db import connections, models
 
+from sync import causal
 from sync.capture import chunks
 from sync.compare import FieldDifference
 from sync.fields import DocumentField
@@ -94,6 +95,7 @@ class Proof:
 
     def texts(self, keys: Collection[str]) -> dict[str, Texts]:
         """By key the columns' texts of these rows, as far as they exist. One query for 1,000 keys."""
+        causal.wait(self.connection.alias)
         found: dict[str, Texts] = {}
         name = self.connection.ops.quote_name
         columns = ", ".join([self._text_sql(self.pk.column), *(column.sql for column in self.columns)])

@@ -107,14 +107,14 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
     """Steps 2 to 4 for `keys`, any number that fits into memory.
 
     token: who writes, put down in `_sync.by`. majority: wait until no failover can undo the writes.
+    Callers bound it by pymongo.timeout, by which MongoDB ends the writes, too: none lands later than that.
     Raises Unavailable when MongoDB does not serve, OperationalError or InterfaceError when the database does not,
     and ProgrammingError when its tables are not the models' (in the middle of a deployment, say).
     Whatever else goes wrong is some row's own fault: the keys are halved until it is found, and that row is refused.
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
         sharding.require_keys(target.lane)
-    with pymongo.timeout(conf.TIMEOUT):  # at most: a caller's own bound holds, too. It ends the writes on the server
-        return halving(lambda part: _deliver(target, part, using, token, majority), keys)
+    return halving(lambda part: _deliver(target, part, using, token, majority), keys)
 
 
 def halving(act: Callable[[Collection[str]], Outcome], keys: Collection[str]) -> Outcome:

@@ -15,7 +15,7 @@ from django.db import OperationalError, connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import causal, reading, verify
+from sync import causal, reading, strict, verify
 from sync.models import Change, Difference, Verification
 from sync.registry import Target, all_rows
 from sync.tests.splitting import SplittingProxy
@@ -76,6 +76,7 @@ def lag(nodes: dict[str, Node], seconds: float) -> Iterator[None]:
 
 WAYS: dict[str, Callable[[Any], Any]] = {
     "by key": lambda rows: reading.by_key(Account, [KEY], SLOW)[KEY].limit,
+    "columns as text": lambda rows: int(strict.Proof(Account, SLOW).texts([KEY])[KEY]["limit"] or b""),
     "one": lambda rows: rows.filter(pk=KEY).first().limit,
     "many": lambda rows: rows.in_bulk([KEY])[KEY].limit,
     "values": lambda rows: rows.values_list("limit", flat=True)[0],

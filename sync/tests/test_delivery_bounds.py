@@ -12,11 +12,13 @@ from pymongo import monitoring
 from pymongo.database import Database
 
 from finance.models import Account
+from sync import backfill, sharding, verify, writes
 from sync import mongo as engine
-from sync import sharding, writes
 from sync.mongo import Unavailable
 from sync.registry import Target
 from sync.relay import Relay
+from sync.repair import Mender
+from sync.sides import Sides
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 WRITES = {"insert", "update", "delete", "findAndModify"}
@@ -62,7 +64,13 @@ def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], s
     settings.SYNC_INLINE = False
     account.save()
     Relay().drain()
-    writes.deliver(target, [key, "b" * 24], "default", "token")  # without any bound of the caller's
+    engine.collection(target).update_one({}, {"$set": {"limit": 0}})
+    commands.pop()  # that was ours
+    sides = Sides(target, "default")
+    assert verify.verify(target, mend=Mender(sides)).found == 0
+    backfill.plan(target)
+    while backfill.work():
+        pass
     account.delete()
     Relay().drain()
     found = [command for command in commands if WRITES & set(command)]
