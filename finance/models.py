@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy as _
 
 from finance import validators
 from sync.capture import MirroredManager, MirroredQuerySet
-from sync.fields import DocumentField, ObjectIdField
+from sync.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
 from sync.models import Mirror, MirroredModel
 from sync.wording import counted
 
@@ -22,10 +22,19 @@ EDIT_RECORDS = "finance.edit_records"
 
 
 class Record(MirroredModel):
-    """What the three have in common: `_id` as in MongoDB, and a place for fields that the model does not have."""
+    """What the three have in common: `_id` as in MongoDB, and a place for fields that the model does not have.
 
-    id = ObjectIdField(primary_key=True, db_column="_id", editable=False)
-    extra = DocumentField(default=dict, blank=True, editable=False, help_text=_("Fields that came with the document."))
+    What may be left out here may be left out by other programs too: each such column has a default in the database.
+    """
+
+    id = ObjectIdField(primary_key=True, db_column="_id", editable=False, db_default=NewObjectId())
+    extra = DocumentField(
+        default=dict,
+        db_default=TextDefault("{}"),
+        blank=True,
+        editable=False,
+        help_text=_("Fields that came with the document."),
+    )
 
     class Meta(MirroredModel.Meta):
         abstract = True
@@ -64,7 +73,7 @@ class Account(Record):
     account_id = models.IntegerField(_("account number"), db_index=True)
     limit = models.IntegerField(_("limit"), db_index=True)
     products = DocumentField(
-        _("products"), default=list, blank=True, validators=[validators.array_of_names],
+        _("products"), default=list, db_default=TextDefault("[]"), blank=True, validators=[validators.array_of_names],
         help_text=_("An array of names."),
     )  # fmt: skip
 
@@ -91,16 +100,16 @@ class Customer(Record):
 
     username = models.CharField(_("username"), max_length=150, db_index=True)
     name = models.CharField(_("name"), max_length=200, db_index=True)
-    address = models.TextField(_("address"), blank=True)
+    address = models.TextField(_("address"), blank=True, default="", db_default=TextDefault(""))
     birthdate = models.DateTimeField(_("birthdate"))
-    email = models.CharField(_("email"), max_length=254, blank=True, db_index=True)
+    email = models.CharField(_("email"), max_length=254, blank=True, default="", db_default="", db_index=True)
     active = models.BooleanField(_("active"), null=True, blank=True)
     accounts = DocumentField(
-        _("account numbers"), default=list, blank=True, validators=[validators.array_of_account_numbers],
-        help_text=_("An array of account numbers."),
+        _("account numbers"), default=list, db_default=TextDefault("[]"), blank=True,
+        validators=[validators.array_of_account_numbers], help_text=_("An array of account numbers."),
     )  # fmt: skip
     tier_and_details = DocumentField(
-        _("tiers"), default=dict, blank=True, validators=[validators.tiers],
+        _("tiers"), default=dict, db_default=TextDefault("{}"), blank=True, validators=[validators.tiers],
         help_text=_("Tiers by id: tier, benefits, active."),
     )  # fmt: skip
     user = models.OneToOneField(
@@ -128,7 +137,7 @@ class Transaction(Record):
     bucket_start_date = models.DateTimeField(_("from"), db_index=True)
     bucket_end_date = models.DateTimeField(_("until"), db_index=True)
     transactions = DocumentField(
-        _("list of trades"), default=list, blank=True, validators=[validators.trades],
+        _("list of trades"), default=list, db_default=TextDefault("[]"), blank=True, validators=[validators.trades],
         help_text=_("An array of trades: date, amount, transaction_code, symbol, price, total."),
     )  # fmt: skip
 
