@@ -6,19 +6,28 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from finance import validators
 from sync.capture import MirroredManager, MirroredQuerySet
 from sync.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
+from sync.mapping import INT32
 from sync.models import Mirror, MirroredModel
+from sync.reading import exact
 from sync.wording import counted
 
 VIEW_OWN = "finance.view_own"
 VIEW_ALL = "finance.view_all"
 VIEW_TOTALS = "finance.view_totals"
 EDIT_RECORDS = "finance.edit_records"
+
+
+class ExactManager(MirroredManager):
+    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync.reading."""
+
+    def get_queryset(self) -> Any:
+        return exact(super().get_queryset())
 
 
 class Record(MirroredModel):
@@ -40,7 +49,10 @@ class Record(MirroredModel):
         abstract = True
 
     def get_absolute_url(self) -> str:
-        return reverse(f"finance:{self._meta.model_name}_detail", args=[self.pk])
+        try:
+            return reverse(f"finance:{self._meta.model_name}_detail", args=[self.pk])
+        except NoReverseMatch:  # SQL has given it a key that is no ObjectId
+            return reverse(f"finance:{self._meta.model_name}_list")
 
 
 def customer_of(user: Any) -> Customer | None:
@@ -56,7 +68,7 @@ class OfAccounts(MirroredQuerySet):
         if user.has_perm(VIEW_ALL):
             return self.all()
         customer = customer_of(user)
-        return self.filter(account_id__in=customer.accounts) if customer else self.none()
+        return self.filter(account_id__in=customer.account_numbers) if customer else self.none()
 
 
 class CustomerQuerySet(MirroredQuerySet):
@@ -78,7 +90,7 @@ class Account(Record):
     )  # fmt: skip
 
     mirror = Mirror("accounts", extra="extra")
-    objects: ClassVar[Any] = MirroredManager.from_queryset(OfAccounts)()
+    objects: ClassVar[Any] = ExactManager.from_queryset(OfAccounts)()
 
     class Meta(Record.Meta):
         verbose_name = _("account")
@@ -93,6 +105,11 @@ class Account(Record):
 
     def __str__(self) -> str:
         return f"Account {self.account_id}"
+
+    @property
+    def product_names(self) -> list[Any]:
+        """The products, where they are a list as they should be."""
+        return self.products if isinstance(self.products, list) else []
 
 
 class Customer(Record):
@@ -119,7 +136,7 @@ class Customer(Record):
     )  # fmt: skip
 
     mirror = Mirror("customers", exclude=("user",), extra="extra")
-    objects: ClassVar[Any] = MirroredManager.from_queryset(CustomerQuerySet)()
+    objects: ClassVar[Any] = ExactManager.from_queryset(CustomerQuerySet)()
 
     class Meta(Record.Meta):
         verbose_name = _("customer")
@@ -127,6 +144,12 @@ class Customer(Record):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def account_numbers(self) -> list[int]:
+        """The account numbers that can be looked for, without whatever else SQL has put among them."""
+        listed = self.accounts if isinstance(self.accounts, list) else []
+        return [number for number in listed if isinstance(number, int) and not isinstance(number, bool) and number in INT32]
 
 
 class Transaction(Record):
@@ -142,7 +165,7 @@ class Transaction(Record):
     )  # fmt: skip
 
     mirror = Mirror("transactions", extra="extra")
-    objects: ClassVar[Any] = MirroredManager.from_queryset(OfAccounts)()
+    objects: ClassVar[Any] = ExactManager.from_queryset(OfAccounts)()
 
     class Meta(Record.Meta):
         verbose_name = _("transactions")
@@ -152,6 +175,11 @@ class Transaction(Record):
 
     def __str__(self) -> str:
         return f"Transactions of account {self.account_id}, {counted(self.transaction_count, 'trade', 'trades')}"
+
+
+class ExactFigures(models.Manager):
+    def get_queryset(self) -> Any:
+        return exact(super().get_queryset())
 
 
 class Figures(models.Model):
@@ -167,6 +195,8 @@ class Figures(models.Model):
     claim = models.CharField(max_length=24, blank=True, help_text="Who is computing them.")
     error = models.CharField(max_length=255, blank=True, help_text="Why the last try failed.")
     asked_at = models.DateTimeField(help_text="Those that nobody asks for any more are removed.")
+
+    objects: ClassVar[Any] = ExactFigures()
 
     class Meta:
         verbose_name = _("figures")

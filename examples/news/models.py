@@ -45,9 +45,12 @@ class Story(MirroredModel):
         return self.title
 
     @property
-    def submitted_at(self) -> datetime.datetime:
-        """The moment of its submission, in UTC."""
-        return datetime.datetime.fromtimestamp(self.submit_date, datetime.UTC)
+    def submitted_at(self) -> datetime.datetime | None:
+        """The moment of its submission, in UTC; None where the number is no such moment."""
+        try:
+            return datetime.datetime.fromtimestamp(self.submit_date, datetime.UTC)
+        except (TypeError, ValueError, OverflowError, OSError):
+            return None
 
     def to_document(self) -> dict[str, Any]:
         return {"id" if name == "story_id" else name: value for name, value in super().to_document().items()}

@@ -20,6 +20,7 @@ from finance.portfolio import holdings_chart, uses, value_chart
 from finance.tables import TradeTable
 from finance.tiers import tiers_of
 from finance.trades import Trade, newest_trades
+from finance.unreadable import counted, facts
 
 ACCOUNTS_SHOWN = 50
 TRADES_SHOWN = 10
@@ -33,8 +34,8 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
     customer = customer_of(request.user)
     if customer is None:
         return render(request, "finance/not_linked.html")
-    accounts = Account.objects.filter(account_id__in=customer.accounts).defer("extra").order_by("account_id", "pk")
-    trades, complete = newest_trades(customer.accounts)
+    accounts = Account.objects.filter(account_id__in=customer.account_numbers).defer("extra").order_by("account_id", "pk")
+    trades, complete, unread = newest_trades(customer.account_numbers)
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     table = TradeTable(found, sequence=("date", "account_id", "..."))
@@ -43,8 +44,10 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
     charts = [value_chart(trades), holdings_chart(trades, complete)]
     context = {
         "customer": customer,
+        "unreadable": facts(customer),
+        "unread": unread,
         "uses": uses(accounts[:ACCOUNTS_SHOWN], trades),
-        "more_accounts": max(len(set(customer.accounts)) - ACCOUNTS_SHOWN, 0),
+        "more_accounts": max(len(set(customer.account_numbers)) - ACCOUNTS_SHOWN, 0),
         "charts": [(chart, reverse("finance:customer_chart", args=[customer.pk, chart.key])) for chart in charts],
         "tiers": tiers_of(customer),
         "search": search,
@@ -62,14 +65,14 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
 def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
     """CSV of exactly the trades that the dashboard has with these filters."""
     customer = visible_or_404(request, Customer, pk)
-    trades, _complete = newest_trades(customer.accounts)
+    trades, _complete, unread = newest_trades(customer.account_numbers)
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     if not search.is_valid():
         problem = _("The search has an error, so that it is not clear what to export.")
         return refused(request, problem, reverse("finance:customer_dashboard"))
     columns = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
-    return csv_response("trades", columns, (_row(trade) for trade in found))
+    return csv_response("trades", columns, [*map(_row, found), *_note(unread)])
 
 
 @require_safe
@@ -77,14 +80,19 @@ def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
 def customer_chart(request: HttpRequest, pk: str, chart: str) -> HttpResponseBase:
     """CSV of the numbers of one chart."""
     customer = visible_or_404(request, Customer, pk)
-    trades, complete = newest_trades(customer.accounts)
+    trades, complete, unread = newest_trades(customer.account_numbers)
     if chart == "value":
         made = value_chart(trades)
     elif chart == "holdings":
         made = holdings_chart(trades, complete)
     else:
         raise Http404
-    return csv_response(chart, made.columns, made.rows)
+    return csv_response(chart, made.columns, [*made.rows, *_note(unread)])
+
+
+def _note(unread: int) -> list[list[str]]:
+    """The last line of a CSV that does not have everything."""
+    return [[counted(unread)]] if unread else []
 
 
 def _symbols(trades: list[Trade]) -> list[str]:
