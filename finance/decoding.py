@@ -62,7 +62,7 @@ def fingerprint(row: MirroredModel) -> bytes:
     """
     try:
         return bson.encode(row.to_document())
-    except (MappingError, BSONError, OverflowError, UnicodeError):
+    except (ValueError, TypeError, AttributeError, ArithmeticError, BSONError):
         return repr([row.__dict__.get(field.attname) for field in row._meta.concrete_fields]).encode("utf-8", "replace")
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from django.db.models import JSONField
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.text import Truncator
@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from finance.models import Record
-from sync.fields import DocumentField
+from sync.fields import DocumentField, to_extended_json
 from sync.reading import Unreadable
 
 SHOWN = 100  # characters of a stored text in a cell
@@ -42,9 +42,9 @@ def facts(record: Record) -> list[tuple[str, str, str]]:
 
 
 def stored_text(record: Record, name: str) -> str:
-    value = getattr(record, record._meta.get_field(name).attname)  # type: ignore[union-attr]
-    field: Any = record._meta.get_field(name)
-    return value if isinstance(value, str) or not isinstance(field, JSONField) else field.get_db_prep_value(value, None)
+    """What the column holds, as text."""
+    value = record.__dict__[record._meta.get_field(name).attname]  # type: ignore[union-attr]
+    return str(value) if isinstance(value, Unreadable) else json.dumps(to_extended_json(value))
 
 
 def cell(value: Any) -> SafeString:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
 from django.db import models
@@ -13,47 +12,16 @@ from django.utils.text import Truncator
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from sync.readable import SHOWN, ReadableForm, unreadable
 from sync.reading import exact
 
 NAMED = 5  # rows that a warning names
-SHOWN = 200  # characters of a stored text
-TEXT = (forms.Textarea, forms.TextInput)
-
-
-class ReadableForm(forms.ModelForm):
-    """A mixin for a form of rows that `exact` has read: what cannot be read is entered anew.
-
-    A field that takes text shows what is stored; any other begins empty and shows it beside. A row whose columns
-    outside of the form cannot be read is not saved here.
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name, why in unreadable(self.instance).items():
-            field = self.fields.get(name)
-            if field is not None:
-                stored = str(getattr(self.instance, name))
-                self.initial[name] = stored if isinstance(field.widget, TEXT) else None
-                field.help_text = _("Stored is “%(stored)s”, which cannot be read: %(why)s. Enter the right value.") % {
-                    "stored": Truncator(stored).chars(SHOWN), "why": why,
-                }  # fmt: skip
-
-    def clean(self) -> Any:
-        cleaned = super().clean()
-        elsewhere = {name: why for name, why in unreadable(self.instance).items() if name not in self.fields}
-        if elsewhere:
-            reasons = "; ".join(f"{name}: {why}" for name, why in elsewhere.items())
-            raise forms.ValidationError(
-                _("This row was not saved: a column that is not on this form cannot be read (%(reasons)s). "
-                  "Correct it with SQL, then save again."), params={"reasons": reasons},
-            )  # fmt: skip
-        return cleaned
 
 
 class ReadsExactly(admin.ModelAdmin):
     """A mixin for a ModelAdmin whose rows are read by `exact`: no row stops the page for the others."""
 
-    form: Any = type("ReadableForm", (ReadableForm,), {})
+    form: Any = ReadableForm
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return exact(super().get_queryset(request))
@@ -77,10 +45,9 @@ class ReadsExactly(admin.ModelAdmin):
         return response
 
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any) -> Any:
-        for name, why in unreadable(obj).items():
-            stored = Truncator(str(getattr(obj, name))).chars(SHOWN)
+        for name, (stored, why) in unreadable(obj).items():
             text = _("%(name)s cannot be read: %(why)s. Stored is “%(stored)s”.")
-            messages.warning(request, text % {"name": name, "why": why, "stored": stored})
+            messages.warning(request, text % {"name": name, "why": why, "stored": Truncator(stored).chars(SHOWN)})
         return super().render_change_form(request, context, *args, obj=obj, **kwargs)
 
 
@@ -91,8 +58,3 @@ class _ChangeList(ChangeList):
             for name in unreadable(row):
                 if isinstance(row._meta.get_field(name), models.BooleanField):
                     setattr(row, name, None)  # an icon stands for it, and there is none for anything else
-
-
-def unreadable(row: Any) -> dict[str, str]:
-    """By field name why a column of this row cannot be read."""
-    return dict(getattr(row, "unreadable", {}))

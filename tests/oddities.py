@@ -34,8 +34,8 @@ DOCUMENTS = [
           "price": "1" * 60, "total": "-0.0000000000000000000000000000000000000000000000001"}],
     ]),
 ]  # fmt: skip
-TEXTS = ["", "\u202e\u0000\u0007", "=1+1", "<script>alert(1)</script>", "\U0001f600", "\r\n", "{{ 7 * 7 }}"]
-NUMBERS = [0, -1, 2, 127, -(2**31), 2**31 - 1, "abc", 1.5, 2**63]  # some of them SQLite alone keeps
+TEXTS = ["", "\u202e\u0000\u0007", "=1+1", "<script>alert(1)</script>", "{{ 7 * 7 }}"]
+NUMBERS = [-1, 2, 2**31 - 1, "abc", 1.5]  # some of them SQLite alone keeps
 KEYS = ["", "not an id", "a/b?c#d", "AAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd", "=1+1", "é" * 24]
 
 
@@ -45,6 +45,8 @@ def values_of(field: models.Field[Any, Any]) -> list[Any]:
         return KEYS if isinstance(field, models.CharField) else []
     if isinstance(field, models.ForeignKey):
         return [999_999_999]
+    if field.name == "extra":
+        return DOCUMENTS[:4] + ["5", "[]"]
     if isinstance(field, (DocumentField, models.JSONField)):
         return DOCUMENTS
     if isinstance(field, models.DateTimeField):

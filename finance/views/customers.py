@@ -8,12 +8,13 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from audit.export import csv_response, refused
 from finance.access import records_visible, visible_or_404
+from finance.charts import Chart
 from finance.filters import TradeFilter
 from finance.models import VIEW_OWN, Account, Customer, customer_of
 from finance.portfolio import holdings_chart, uses, value_chart
@@ -48,7 +49,7 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
         "unread": unread,
         "uses": uses(accounts[:ACCOUNTS_SHOWN], trades),
         "more_accounts": max(len(set(customer.account_numbers)) - ACCOUNTS_SHOWN, 0),
-        "charts": [(chart, reverse("finance:customer_chart", args=[customer.pk, chart.key])) for chart in charts],
+        "charts": [(chart, _csv_of(customer, chart)) for chart in charts],
         "tiers": tiers_of(customer),
         "search": search,
         "searched": any(request.GET.get(name) for name in search.fields),
@@ -88,6 +89,14 @@ def customer_chart(request: HttpRequest, pk: str, chart: str) -> HttpResponseBas
     else:
         raise Http404
     return csv_response(chart, made.columns, [*made.rows, *_note(unread)])
+
+
+def _csv_of(customer: Customer, chart: Chart) -> str:
+    """The address of a chart's CSV; empty for a record whose key is no ObjectId, which has no pages of its own."""
+    try:
+        return reverse("finance:customer_chart", args=[customer.pk, chart.key])
+    except NoReverseMatch:
+        return ""
 
 
 def _note(unread: int) -> list[list[str]]:
