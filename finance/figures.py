@@ -121,13 +121,15 @@ TIERS_OF_CUSTOMER: list[dict[str, Any]] = [
     }}}},
 ]  # fmt: skip
 BY_NAMES: list[dict[str, Any]] = [
-    {"$project": {"names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": _array_or_empty("$transactions")}},
+    {"$project": {
+        "names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": _array_or_empty("$transactions"),
+    }},
     *TRADES,
     # By sets of names first: there are few of them, and a trade is looked at once.
     {"$group": {"_id": {"month": MONTH, "names": "$names"}, **SUMS}},
     {"$unwind": {"path": "$_id.names", "preserveNullAndEmptyArrays": True}},
     {"$group": {"_id": {"month": "$_id.month", "name": _text_or_none("$_id.names")}, **SUMS_AGAIN}},
-]
+]  # fmt: skip
 HELD: list[dict[str, Any]] = [
     {"$project": {"limit": 1, "products": _array_or_empty("$products")}},
     {"$unwind": "$products"},

@@ -149,7 +149,8 @@ class Customer(Record):
     def account_numbers(self) -> list[int]:
         """The account numbers that can be looked for, without whatever else SQL has put among them."""
         listed = self.accounts if isinstance(self.accounts, list) else []
-        return [number for number in listed if isinstance(number, int) and not isinstance(number, bool) and number in INT32]
+        numbers = [number for number in listed if isinstance(number, int) and not isinstance(number, bool)]
+        return [number for number in numbers if number in INT32]
 
 
 class Transaction(Record):
@@ -174,7 +175,9 @@ class Transaction(Record):
         indexes = [models.Index(fields=["account_id", "bucket_end_date"], name="finance_transaction_newest")]
 
     def __str__(self) -> str:
-        return f"Transactions of account {self.account_id}, {counted(self.transaction_count, 'trade', 'trades')}"
+        count = self.transaction_count
+        trades = counted(count, "trade", "trades") if isinstance(count, int) else f"{count} trades"
+        return f"Transactions of account {self.account_id}, {trades}"
 
 
 class ExactFigures(models.Manager):

@@ -107,7 +107,7 @@ def _comparable(model: type[Model], order: Order, values: tuple[Any, ...]) -> li
     That one the database takes from the row itself: no text for it is a value to every server.
     """
     *others, key = values
-    itself = QuerySet(model).filter(pk=_as_stored(key))
+    itself: Any = QuerySet(model).filter(pk=_as_stored(key))
     return [
         Subquery(itself.values(name)[:1]) if value is None or isinstance(value, Unreadable) else value
         for name, value in zip(order.fields, others, strict=False)

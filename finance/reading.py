@@ -1,7 +1,7 @@
 """Reads documents out of the files of mongoexport and mongodump one by one, whatever the size of the file.
 
-Both forms of mongoexport are read: one document after the other (each on a line, or spread over several), and one JSON array. Where
-one document ends is found without decoding it, so that a broken one costs itself only:
+Both forms of mongoexport are read: one document after the other (each on a line, or spread over several), and one
+JSON array. Where one document ends is found without decoding it, so that a broken one costs itself only:
 
 1. A line that is followed by a line beginning with `{`, or by the end, is a document.
 2. Else it goes on, until its braces are closed or a line begins with `{`: inner lines are indented.

@@ -158,4 +158,3 @@ def _kind_of_text(text: str) -> str:
         if separator in first:
             return name
     return "text without a JSON document"
-

@@ -62,7 +62,7 @@ def _date(trade: Trade) -> datetime.datetime:
 
 
 def _trade(account_id: int, item: dict[str, Any]) -> Trade:
-    read = {
+    read: dict[str, Any] = {
         "date": _of(datetime.datetime, item.get("date")),
         "symbol": _of(str, item.get("symbol")),
         "transaction_code": _of(str, item.get("transaction_code")),
@@ -71,7 +71,7 @@ def _trade(account_id: int, item: dict[str, Any]) -> Trade:
         "total": _number(item.get("total")),
     }
     unread = tuple(name for name, value in read.items() if value is None and item.get(name) is not None)
-    return Trade(account_id, *read.values(), unread)  # type: ignore[arg-type]
+    return Trade(account_id, code=read.pop("transaction_code"), **read, unread=unread)
 
 
 def _of(kind: type, value: Any) -> Any:

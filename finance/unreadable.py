@@ -30,7 +30,7 @@ def problems(record: Record) -> dict[str, str]:
     return found
 
 
-NAMES = {list: "array", dict: "object"}
+NAMES: dict[Any, str] = {list: "array", dict: "object"}
 
 
 def facts(record: Record) -> list[tuple[str, str, str]]:

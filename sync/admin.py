@@ -44,11 +44,12 @@ class ReadsExactly(admin.ModelAdmin):
             messages.warning(request, text % {"count": len(odd), "rows": named + more})
         return response
 
-    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, obj: Any = None, **kwargs: Any) -> Any:
+    def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
+        obj = context.get("original")
         for name, (stored, why) in unreadable(obj).items():
             text = _("%(name)s cannot be read: %(why)s. Stored is “%(stored)s”.")
             messages.warning(request, text % {"name": name, "why": why, "stored": Truncator(stored).chars(SHOWN)})
-        return super().render_change_form(request, context, *args, obj=obj, **kwargs)
+        return super().render_change_form(request, context, *args, **kwargs)
 
 
 class _ChangeList(ChangeList):

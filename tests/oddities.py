@@ -21,10 +21,12 @@ MOMENTS = ["0000-00-00 00:00:00", "2024-02-31 12:00:00", "2024-00-10 00:00:00", 
            "0001-01-01 00:00:00", "1000-01-01 00:00:00"]  # fmt: skip
 FAR = {"$date": {"$numberLong": "9223372036854775807"}}
 DOCUMENTS = [
-    "[broken", "", "null", "1e400", "NaN", "5", "-0", "true", '"text"', '{"a": 1, "a": 2}', '{"$oid": "zz"}', "[" * 3000,
+    "[broken", "", "null", "1e400", "NaN", "5", "-0", "true", '"text"', '{"a": 1, "a": 2}', '{"$oid": "zz"}',
+    "[" * 3000,
     *map(json.dumps, [
         {}, [], {"a": 1}, {"a": None}, [None, 1, "x", [2], {"b": {}}, {"$numberLong": "9"}, True, 2**31, -(2**63), 1.5],
-        FAR, [FAR], {"$numberDecimal": "NaN"}, [{"$numberDecimal": "1E+6000"}], ["\ud800"], ["\x00", "\u202e", "=1+1", "x" * 5000],
+        FAR, [FAR], {"$numberDecimal": "NaN"}, [{"$numberDecimal": "1E+6000"}], ["\ud800"],
+        ["\x00", "\u202e", "=1+1", "x" * 5000],
         {"t": {"tier": ["Gold"], "active": "yes", "benefits": 5}, "u": {"tier": None}, "v": 7, "w": {"tier": FAR}},
         [{"date": FAR, "amount": {"$numberLong": "9223372036854775807"}, "symbol": 5, "price": [], "total": {}}],
         [{"date": "today", "amount": 1e300, "transaction_code": [], "symbol": "x" * 3000, "price": "1E+999999"}],
@@ -46,7 +48,7 @@ def values_of(field: models.Field[Any, Any]) -> list[Any]:
     if isinstance(field, models.ForeignKey):
         return [999_999_999]
     if field.name == "extra":
-        return DOCUMENTS[:4] + ["5", "[]"]
+        return [*DOCUMENTS[:4], "5", "[]"]
     if isinstance(field, (DocumentField, models.JSONField)):
         return DOCUMENTS
     if isinstance(field, models.DateTimeField):
@@ -56,16 +58,15 @@ def values_of(field: models.Field[Any, Any]) -> list[Any]:
     return TEXTS
 
 
-def odd_rows(row: models.Model, key: Any = None) -> Iterator[dict[str, Any]]:
+def odd_rows(row: models.Model) -> Iterator[dict[Any, Any]]:
     """Columns of copies of this row, each with one odd value, and of one in which all are odd."""
-    names = [field.column for field in row._meta.concrete_fields]
-    good = {field.column: field.get_db_prep_save(getattr(row, field.attname), connection)
+    good: dict[Any, Any] = {field.column: field.get_db_prep_save(getattr(row, field.attname), connection)
             for field in row._meta.concrete_fields}  # fmt: skip
     unique = [field.column for field in row._meta.concrete_fields if field.unique and not field.primary_key]
     number = 0
     assert row._meta.pk is not None
 
-    def fresh() -> dict[str, Any]:
+    def fresh() -> dict[Any, Any]:
         nonlocal number
         number += 1
         made = good | dict.fromkeys(unique)
@@ -85,10 +86,9 @@ def odd_rows(row: models.Model, key: Any = None) -> Iterator[dict[str, Any]]:
             if values and not field.primary_key and not field.unique:
                 odd[field.column] = values[place % len(values)]
         yield odd
-    assert names
 
 
-def insert(table: str, columns: dict[str, Any]) -> bool:
+def insert(table: str, columns: dict[Any, Any]) -> bool:
     """Whether the database has taken the row."""
     name = connection.ops.quote_name
     sql = f"INSERT INTO {table} ({', '.join(map(name, columns))}) VALUES ({', '.join(['%s'] * len(columns))})"

@@ -53,7 +53,8 @@ def revenue(request: HttpRequest) -> HttpResponse:
 
 def sales_by_month() -> list[dict[str, Any]]:
     """Revenue and number of sales by year, month and store. A date that is none has no year or month, or 0."""
-    groups = Sale.objects.order_by().values("storeLocation", year=ExtractYear("saleDate"), month=ExtractMonth("saleDate"))
+    when = {"year": ExtractYear("saleDate"), "month": ExtractMonth("saleDate")}
+    groups = Sale.objects.order_by().values("storeLocation", **when)
     return list(groups.annotate(revenue=Sum("total"), sales=Count("pk")))
 
 

@@ -145,7 +145,8 @@ def test_the_newest_trades_come_from_all_buckets():
         bucket(
             number % 3, *(trade(f"s{number}", DAY + datetime.timedelta(days), "1") for days in (number, 99 - number))
         )
-    every = [trade for bucket in Transaction.objects.filter(account_id__in=[0, 1]) for trade in trades_of(bucket).trades]
+    buckets = Transaction.objects.filter(account_id__in=[0, 1])
+    every = [trade for bucket in buckets for trade in trades_of(bucket).trades]
     found, complete, _unread = newest_trades([0, 1])
     assert complete
     assert found == sorted(every, key=lambda trade: trade.date, reverse=True)

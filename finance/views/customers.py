@@ -35,8 +35,9 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
     customer = customer_of(request.user)
     if customer is None:
         return render(request, "finance/not_linked.html")
-    accounts = Account.objects.filter(account_id__in=customer.account_numbers).defer("extra").order_by("account_id", "pk")
-    trades, complete, unread = newest_trades(customer.account_numbers)
+    numbers = customer.account_numbers
+    accounts = Account.objects.filter(account_id__in=numbers).defer("extra").order_by("account_id", "pk")
+    trades, complete, unread = newest_trades(numbers)
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     table = TradeTable(found, sequence=("date", "account_id", "..."))
@@ -48,7 +49,7 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
         "unreadable": facts(customer),
         "unread": unread,
         "uses": uses(accounts[:ACCOUNTS_SHOWN], trades),
-        "more_accounts": max(len(set(customer.account_numbers)) - ACCOUNTS_SHOWN, 0),
+        "more_accounts": max(len(set(numbers)) - ACCOUNTS_SHOWN, 0),
         "charts": [(chart, _csv_of(customer, chart)) for chart in charts],
         "tiers": tiers_of(customer),
         "search": search,

@@ -46,7 +46,9 @@ can be read, or the database is out of reach
 
 
 class Command(BaseCommand):
-    help = "Loads accounts, customers and transactions from the files of mongoexport or mongodump into MySQL and MongoDB."
+    help = (
+        "Loads accounts, customers and transactions from the files of mongoexport or mongodump into MySQL and MongoDB."
+    )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}

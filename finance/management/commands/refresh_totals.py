@@ -21,7 +21,8 @@ a large import. One process at a time computes; what another one is at, is left 
   manage.py refresh_totals               totals, and top customers of the ranges that were asked for within a week
   manage.py refresh_totals --if-due      only what is not fresh any more; for a schedule
 
-exit status: 0 done; 1 something was left to another process, or a record could not be read; 2 wrong use, or a server is out of reach
+exit status: 0 done; 1 something was left to another process, or a record could not be read; 2 wrong use, or a server
+is out of reach
 """
 
 
