@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 from bson import Decimal128
 
+from finance.limits import is_amount
 from finance.models import Transaction
 
-LARGEST = Decimal("1E+60")  # of a price or total, here as in finance.figures
 MOST_BUCKETS = 100  # of one customer's, that a page adds up: some 10,000 trades
 
 
@@ -83,4 +83,4 @@ def _number(value: Any) -> Decimal | None:
         number = value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
     except (TypeError, ValueError, ArithmeticError):
         return None
-    return number if number.is_finite() and abs(number) < LARGEST else None
+    return number if is_amount(number) else None

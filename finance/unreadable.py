@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -13,7 +12,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from finance.models import Record
-from sync.fields import DocumentField, to_extended_json
+from sync.fields import DocumentField
+from sync.forms import DocumentFormField
 from sync.reading import Unreadable
 
 SHOWN = 100  # characters of a stored text in a cell
@@ -44,7 +44,7 @@ def facts(record: Record) -> list[tuple[str, str, str]]:
 def stored_text(record: Record, name: str) -> str:
     """What the column holds, as text."""
     value = record.__dict__[record._meta.get_field(name).attname]  # type: ignore[union-attr]
-    return str(value) if isinstance(value, Unreadable) else json.dumps(to_extended_json(value))
+    return str(value) if isinstance(value, Unreadable) else DocumentFormField().prepare_value(value)
 
 
 def cell(value: Any) -> SafeString:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
+from django.db.models import JSONField
 from django.forms.widgets import DateTimeBaseInput
 from django.utils.text import Truncator
 from django.utils.translation import gettext as _
@@ -25,10 +26,15 @@ class ReadableForm(forms.ModelForm):
         for name, (stored, why) in unreadable(self.instance).items():
             field = self.fields.get(name)
             if field is not None:
-                is_text = isinstance(field.widget, TEXT) and not isinstance(field.widget, DateTimeBaseInput)
-                self.initial[name] = stored if is_text else None
+                if not self._shows_text(name, field):
+                    self.initial[name] = None
                 text = _("Stored is “%(stored)s”, which cannot be read: %(why)s. Enter the right value.")
                 field.help_text = text % {"stored": Truncator(stored).chars(SHOWN), "why": why}
+
+    def _shows_text(self, name: str, field: forms.Field) -> bool:
+        """Whether the field shows a stored text as it is."""
+        is_text = isinstance(field.widget, TEXT) and not isinstance(field.widget, DateTimeBaseInput)
+        return is_text or isinstance(self.instance._meta.get_field(name), JSONField)
 
     def clean(self) -> Any:
         cleaned = super().clean()

@@ -152,7 +152,7 @@ def test_what_a_save_writes_is_not_read_back() -> None:
 
 
 def test_a_database_that_has_rows_is_upgraded(mongo: Database) -> None:
-    before = [("finance", "0003"), ("sync", "0001"), ("news", "0001")]
+    before = [("finance", "0003"), ("sync", "0003"), ("news", "0001")]
     account = Account.objects.create(account_id=1, limit=2, products=["Brokerage"], extra={"a": 1})
     try:
         for app, name in before:
