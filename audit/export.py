@@ -21,6 +21,16 @@ LINES_AT_ONCE = 500
 FORMULA = tuple("=+-@\t\r\n")  # what a spreadsheet computes, or takes for the end of a cell
 
 
+class _Encoder(DjangoJSONEncoder):
+    """Takes whatever a row holds: what JSON does not know is written as text."""
+
+    def default(self, o: Any) -> Any:
+        try:
+            return super().default(o)
+        except TypeError:
+            return str(o)
+
+
 class _Echo:
     """A file for csv.writer that hands every line back."""
 
@@ -71,7 +81,7 @@ def cell(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return value
     if isinstance(value, dict):
-        return json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
+        return json.dumps(value, cls=_Encoder, ensure_ascii=False)
     if isinstance(value, (list, tuple)):
         value = ", ".join(map(str, value))
     text = str(value)

@@ -4,10 +4,15 @@ An entry names people and objects by text and by key, not by reference: it outli
 add, change or delete one; `audit_prune` ends those that are old enough.
 """
 
+import json
+from typing import Any
+
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+
+UNREADABLE = "(cannot be read)"  # in the place of a field's name
 
 
 class Act(models.TextChoices):
@@ -28,6 +33,21 @@ class Act(models.TextChoices):
     PRUNE = "prune", _("Pruned")
 
 
+class LogDecoder(json.JSONDecoder):
+    """One entry that SQL has damaged does not stop the log: its text is shown as it is."""
+
+    def decode(self, s: str, *args: Any) -> Any:
+        try:
+            fields = super().decode(s, *args)
+            json.dumps(fields, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+        except (ValueError, RecursionError):
+            fields = None
+        return fields if isinstance(fields, dict) else {UNREADABLE: s}
+
+
+JSON: dict[str, Any] = {"encoder": DjangoJSONEncoder, "decoder": LogDecoder}
+
+
 class Entry(models.Model):
     """One act. Never changed; written in the transaction of what it tells of."""
 
@@ -38,8 +58,8 @@ class Entry(models.Model):
     model = models.CharField(_("kind of object"), max_length=200, blank=True, help_text=_("Such as finance.account."))
     key = models.CharField(_("key"), max_length=255, blank=True)
     text = models.CharField(_("object"), max_length=255, blank=True, help_text=_("As it was called."))
-    before = models.JSONField(_("before"), default=dict, encoder=DjangoJSONEncoder, help_text=_("What changed, only."))
-    after = models.JSONField(_("after"), default=dict, encoder=DjangoJSONEncoder, help_text=_("The same fields."))
+    before = models.JSONField(_("before"), default=dict, help_text=_("What changed, only."), **JSON)
+    after = models.JSONField(_("after"), default=dict, help_text=_("The same fields."), **JSON)
     address = models.GenericIPAddressField(_("address"), null=True)
 
     class Meta:

@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from audit.admin import Audited
 from finance.filters import INT32, begins_with
 from finance.models import Account, Customer, Record, Transaction
+from sync.admin import ReadsExactly
 from sync.fields import DocumentField
 from sync.forms import DocumentFormField
 
@@ -35,7 +36,7 @@ class FirstPages(Paginator):
         return rows.order_by()[:MOST].count()
 
 
-class RecordAdmin(Audited):
+class RecordAdmin(ReadsExactly, Audited):
     """`_id` and the fields that came with the document are shown, and stay as they are."""
 
     readonly_fields = ("id", "other_fields")

@@ -56,8 +56,14 @@ def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
 
 
 def fingerprint(row: MirroredModel) -> bytes:
-    """Equal for two rows exactly when their documents are: BSON tells int32 from int64, and keeps the order."""
-    return bson.encode(row.to_document())
+    """Equal for two rows exactly when their documents are: BSON tells int32 from int64, and keeps the order.
+
+    A row that no document can hold, because a column cannot be read, has one of its stored text.
+    """
+    try:
+        return bson.encode(row.to_document())
+    except (ValueError, TypeError, AttributeError, ArithmeticError, BSONError):
+        return repr([row.__dict__.get(field.attname) for field in row._meta.concrete_fields]).encode("utf-8", "replace")
 
 
 def _bson(document: dict[str, Any], name: str) -> bytes:

@@ -31,10 +31,20 @@ def _array_or_empty(value: str) -> dict[str, Any]:
     return {"$cond": [{"$isArray": value}, value, []]}
 
 
+def _all_are(kind: str, value: str) -> dict[str, Any]:
+    """Whether each element of an array is of this type."""
+    return {"$eq": [[], {"$filter": {"input": _array_or_empty(value), "cond": {"$ne": [{"$type": "$$this"}, kind]}}}]}
+
+
 # A single NaN would make every sum that it is in one; null is left out.
 VALUE: dict[str, Any] = {
     "$let": {
-        "vars": {"n": {"$convert": {"input": "$transactions.total", "to": "decimal", "onError": None, "onNull": None}}},
+        # A date or a bool would become a number, too.
+        "vars": {"n": {"$cond": [
+            {"$in": [{"$type": "$transactions.total"}, ["string", "int", "long", "double", "decimal"]]},
+            {"$convert": {"input": "$transactions.total", "to": "decimal", "onError": None, "onNull": None}},
+            None,
+        ]}},
         "in": {
             "$cond": [
                 {"$and": [{"$gt": ["$$n", Decimal128("-1E+60")]}, {"$lt": ["$$n", Decimal128("1E+60")]}]}, "$$n", None
@@ -62,9 +72,14 @@ SUMS: dict[str, Any] = {
 }
 SUMS_AGAIN: dict[str, Any] = {name: {"$sum": f"${name}"} for name in SUMS}
 
-BY_SYMBOL: list[dict[str, Any]] = [
-    {"$project": {"transactions": 1}},
+# The trades of a bucket, one by one. What is no trade is counted with its record, by UNREAD.
+TRADES: list[dict[str, Any]] = [
     {"$unwind": "$transactions"},
+    {"$match": {"$expr": {"$eq": [{"$type": "$transactions"}, "object"]}}},
+]
+BY_SYMBOL: list[dict[str, Any]] = [
+    {"$project": {"transactions": _array_or_empty("$transactions")}},
+    *TRADES,
     {
         "$group": {
             "_id": {
@@ -106,14 +121,17 @@ TIERS_OF_CUSTOMER: list[dict[str, Any]] = [
     }}}},
 ]  # fmt: skip
 BY_NAMES: list[dict[str, Any]] = [
-    {"$project": {"names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": 1}},
-    {"$unwind": "$transactions"},
+    {"$project": {
+        "names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": _array_or_empty("$transactions"),
+    }},
+    *TRADES,
     # By sets of names first: there are few of them, and a trade is looked at once.
     {"$group": {"_id": {"month": MONTH, "names": "$names"}, **SUMS}},
     {"$unwind": {"path": "$_id.names", "preserveNullAndEmptyArrays": True}},
     {"$group": {"_id": {"month": "$_id.month", "name": _text_or_none("$_id.names")}, **SUMS_AGAIN}},
-]
+]  # fmt: skip
 HELD: list[dict[str, Any]] = [
+    {"$project": {"limit": 1, "products": _array_or_empty("$products")}},
     {"$unwind": "$products"},
     {"$group": {"_id": "$products", "accounts": {"$sum": 1}, "limit": {"$sum": "$limit"}}},
 ]
@@ -124,13 +142,26 @@ TIERED: list[dict[str, Any]] = [
     {"$group": {"_id": "$name", "customers": {"$sum": 1}}},
 ]
 
+# Documents of which something is not in these figures, because it is not of the type that it should be.
+_number = {"$isNumber": "$account_id"}
+READABLE: dict[type[Account | Customer | Transaction], dict[str, Any]] = {
+    Account: {"$and": [_number, {"$isNumber": "$limit"}, {"$isArray": "$products"}, _all_are("string", "$products")]},
+    Customer: {"$and": [
+        {"$eq": [{"$type": "$name"}, "string"]}, {"$isArray": "$accounts"},
+        {"$eq": [{"$type": "$tier_and_details"}, "object"]},
+    ]},
+    Transaction: {"$and": [_number, {"$isArray": "$transactions"}, _all_are("object", "$transactions")]},
+}  # fmt: skip
+NAMED = 5  # of the documents that cannot be read
+
 
 def totals() -> dict[str, Any]:
     """Everything that does not depend on a range of time, as JSON data. Raises PyMongoError.
 
     customers, accounts, buckets: how many. symbols: lists [month, symbol, side, trades, pieces, value, unvalued];
     products and tiers: [month, name, trades, pieces, value, unvalued]; a month is "2016-01" or None, values are text.
-    held: products with accounts and limit; tiered: tiers with customers.
+    held: products with accounts and limit; tiered: tiers with customers. unread: by collection the number of
+    documents that could not be read in full, and the _id of the first of them.
     """
     with pymongo.timeout(LONGEST):
         _ensure_indexes()
@@ -143,6 +174,7 @@ def totals() -> dict[str, Any]:
             "tiers": _cells(TIERS_OF_CUSTOMER + BY_NAMES, "month", "name"),
             "held": _named(Account, HELD),
             "tiered": _named(Customer, TIERED),
+            "unread": {model.mirror.collection: _unread(model) for model in READABLE},
         }
 
 
@@ -157,27 +189,34 @@ def top_customers(start: datetime.datetime, end: datetime.datetime) -> list[list
             "account_id": 1,
             "transactions": {"$filter": {"input": _array_or_empty("$transactions"), "cond": during}},
         }},
-        {"$unwind": "$transactions"},
+        *TRADES,
         {"$group": {"_id": "$account_id", **SUMS}},
         {"$lookup": {
             "from": Customer.mirror.collection, "localField": "_id", "foreignField": "accounts",
             "pipeline": [{"$project": {"name": 1}}], "as": "customer",
         }},
         {"$unwind": "$customer"},
-        {"$group": {"_id": "$customer._id", "name": {"$first": "$customer.name"}, **SUMS_AGAIN}},
+        {"$group": {"_id": "$customer._id", "name": {"$first": _text_or_none("$customer.name")}, **SUMS_AGAIN}},
         {"$sort": {"value": -1, "_id": 1}},
         {"$limit": TOP},
     ]  # fmt: skip
     with pymongo.timeout(LONGEST):
         _ensure_indexes()
         return [
-            [str(row["_id"]), row["name"], row["trades"], row["pieces"], str(row["value"])]
+            [str(row["_id"]), row["name"] or str(row["_id"]), row["trades"], row["pieces"], str(row["value"])]
             for row in _collection(Transaction).aggregate(pipeline, allowDiskUse=True)
         ]
 
 
 def _collection(model: Any) -> Any:
     return mongo.collection(Target(model))
+
+
+def _unread(model: Any) -> dict[str, Any]:
+    odd = {"$expr": {"$not": [READABLE[model]]}}
+    collection = _collection(model)
+    first = [str(found["_id"]) for found in collection.find(odd, {"_id": 1}).sort("_id", 1).limit(NAMED)]
+    return {"count": collection.count_documents(odd) if len(first) == NAMED else len(first), "first": first}
 
 
 def _ensure_indexes() -> None:

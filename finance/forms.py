@@ -16,6 +16,7 @@ from audit.values import visible
 from finance.filters import INT32, midnight
 from finance.models import Account, Customer, Record, Transaction
 from finance.products import PRODUCTS
+from sync.readable import ReadableForm
 
 LARGEST = 2**31 - 1
 MOST_NUMBERS = 1000
@@ -42,7 +43,7 @@ class NumbersField(forms.CharField):
         return super().has_changed(self.prepare_value(initial), data)
 
 
-class RecordForm(EditForm):
+class RecordForm(EditForm, ReadableForm):
     """A record's fields, of one that is new or of one that is edited."""
 
     version_required = True

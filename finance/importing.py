@@ -14,17 +14,15 @@ from typing import TextIO
 from finance.decoding import Rejected, decode
 from finance.models import Account, Customer, Transaction
 from finance.reading import Piece, Reader
+from finance.recognising import Format, NothingToImport, recognise
 from finance.upserting import REJECTED, upsert
 from sync.models import MirroredModel
 
 MODELS: dict[str, type[MirroredModel]] = {"account": Account, "customer": Customer, "transaction": Transaction}
-JSON_FILE = re.compile(r"\.(json|jsonl|ndjson)(\.gz)?$", re.IGNORECASE)
+DATA_FILE = re.compile(r"(?<!\.metadata)\.(json|jsonl|ndjson|bson)(\.gz)?$", re.IGNORECASE)
+METADATA = re.compile(r"\.metadata\.json(\.gz)?$", re.IGNORECASE)
 MODEL_NAME = re.compile(rf"(?<![a-z])({'|'.join(MODELS)})s?(?![a-z])", re.IGNORECASE)
 BATCH_CHARACTERS = 4 << 20  # with room for escapes below the longest statement that MySQL takes: 16 MiB
-
-
-class NothingToImport(Exception):
-    """A path that cannot be imported; says why."""
 
 
 def model_of(path: Path) -> type[MirroredModel] | None:
@@ -35,10 +33,20 @@ def model_of(path: Path) -> type[MirroredModel] | None:
 
 @dataclass
 class Plan:
-    """What to import as what, and the files of folders that are left out because their names match no model."""
+    """What to import as what. skipped: files of folders, and why. refused: why a file cannot be read, each a text."""
 
     files: dict[Path, type[MirroredModel]] = field(default_factory=dict)
-    skipped: list[Path] = field(default_factory=list)
+    formats: dict[Path, Format] = field(default_factory=dict)
+    skipped: dict[Path, str] = field(default_factory=dict)
+    refused: list[str] = field(default_factory=list)
+
+    def add(self, path: Path, model: type[MirroredModel]) -> None:
+        try:
+            self.formats[path] = recognise(path)
+        except NothingToImport as error:
+            self.refused.append(str(error))
+        else:
+            self.files[path] = model
 
 
 def plan(paths: Iterable[Path], model: type[MirroredModel] | None) -> Plan:
@@ -48,23 +56,43 @@ def plan(paths: Iterable[Path], model: type[MirroredModel] | None) -> Plan:
         if path.is_dir():
             if model:
                 raise NothingToImport(f"--model goes with files, and {path} is a folder")
-            before = len(found.files)
-            for file in sorted(file for file in path.iterdir() if JSON_FILE.search(file.name)):
-                kind = model_of(file)
-                if kind:
-                    found.files[file] = kind
-                else:
-                    found.skipped.append(file)
-            if len(found.files) == before:
-                raise NothingToImport(f"{path} has no file for accounts, customers or transactions")
+            _add_folder(found, path)
         elif path.exists():
+            if METADATA.search(path.name):
+                raise NothingToImport(f"{path} describes a collection of mongodump. Import the .bson file beside it.")
             kind = model or model_of(path)
             if kind is None:
                 raise NothingToImport(f"{path.name} does not say which model it is for: name it with --model")
-            found.files[path] = kind
+            found.add(path, kind)
         else:
             raise NothingToImport(f"there is no {path}")
+    if found.refused and not found.files:
+        raise NothingToImport("\n".join(found.refused))
     return found
+
+
+def _add_folder(found: Plan, folder: Path) -> None:
+    """The files of a folder; where it has none, those of the one folder in it that does, as mongodump makes it."""
+    if not _files(folder):
+        inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and _files(path)]
+        if len(inner) > 1:
+            names = ", ".join(path.name for path in inner)
+            raise NothingToImport(f"{folder} has several folders of data ({names}): name one of them")
+        if not inner:
+            raise NothingToImport(f"{folder} has no file for accounts, customers or transactions")
+        folder = inner[0]
+    for path in sorted(path for path in folder.iterdir() if not path.is_dir() and not METADATA.search(path.name)):
+        kind = model_of(path)
+        if kind and DATA_FILE.search(path.name):
+            found.add(path, kind)
+        elif kind:
+            found.skipped[path] = "skipped, its name is not that of a JSON or BSON file"
+        elif DATA_FILE.search(path.name):
+            found.skipped[path] = "skipped, its name matches no model"
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if path.is_file() and DATA_FILE.search(path.name) and model_of(path)]
 
 
 class Rejects:
@@ -107,6 +135,7 @@ class FileImport:
     model: type[MirroredModel]
     batch: int
     rejects: Rejects
+    format: Format | None = None
     progress: Callable[[int], None] = lambda position: None
     rejected: Callable[[Piece, str], None] = lambda piece, reason: None
     counts: Counter[str] = field(default_factory=Counter)
@@ -115,7 +144,7 @@ class FileImport:
     def run(self) -> Counter[str]:
         """Loads the file; the number of rows by outcome. Raises OSError, and OperationalError without database."""
         seen: set[bytes] = set()
-        reader = Reader(self.path)
+        reader = Reader(self.path, self.format)
         characters = 0
         for piece in reader:
             try:

@@ -6,13 +6,15 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from finance import validators
 from sync.capture import MirroredManager, MirroredQuerySet
-from sync.fields import DocumentField, ObjectIdField
+from sync.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
+from sync.mapping import INT32
 from sync.models import Mirror, MirroredModel
+from sync.reading import exact
 from sync.wording import counted
 
 VIEW_OWN = "finance.view_own"
@@ -21,17 +23,36 @@ VIEW_TOTALS = "finance.view_totals"
 EDIT_RECORDS = "finance.edit_records"
 
 
-class Record(MirroredModel):
-    """What the three have in common: `_id` as in MongoDB, and a place for fields that the model does not have."""
+class ExactManager(MirroredManager):
+    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync.reading."""
 
-    id = ObjectIdField(primary_key=True, db_column="_id", editable=False)
-    extra = DocumentField(default=dict, blank=True, editable=False, help_text=_("Fields that came with the document."))
+    def get_queryset(self) -> Any:
+        return exact(super().get_queryset())
+
+
+class Record(MirroredModel):
+    """What the three have in common: `_id` as in MongoDB, and a place for fields that the model does not have.
+
+    What may be left out here may be left out by other programs too: each such column has a default in the database.
+    """
+
+    id = ObjectIdField(primary_key=True, db_column="_id", editable=False, db_default=NewObjectId())
+    extra = DocumentField(
+        default=dict,
+        db_default=TextDefault("{}"),
+        blank=True,
+        editable=False,
+        help_text=_("Fields that came with the document."),
+    )
 
     class Meta(MirroredModel.Meta):
         abstract = True
 
     def get_absolute_url(self) -> str:
-        return reverse(f"finance:{self._meta.model_name}_detail", args=[self.pk])
+        try:
+            return reverse(f"finance:{self._meta.model_name}_detail", args=[self.pk])
+        except NoReverseMatch:  # SQL has given it a key that is no ObjectId
+            return reverse(f"finance:{self._meta.model_name}_list")
 
 
 def customer_of(user: Any) -> Customer | None:
@@ -47,7 +68,7 @@ class OfAccounts(MirroredQuerySet):
         if user.has_perm(VIEW_ALL):
             return self.all()
         customer = customer_of(user)
-        return self.filter(account_id__in=customer.accounts) if customer else self.none()
+        return self.filter(account_id__in=customer.account_numbers) if customer else self.none()
 
 
 class CustomerQuerySet(MirroredQuerySet):
@@ -64,12 +85,12 @@ class Account(Record):
     account_id = models.IntegerField(_("account number"), db_index=True)
     limit = models.IntegerField(_("limit"), db_index=True)
     products = DocumentField(
-        _("products"), default=list, blank=True, validators=[validators.array_of_names],
+        _("products"), default=list, db_default=TextDefault("[]"), blank=True, validators=[validators.array_of_names],
         help_text=_("An array of names."),
     )  # fmt: skip
 
     mirror = Mirror("accounts", extra="extra")
-    objects: ClassVar[Any] = MirroredManager.from_queryset(OfAccounts)()
+    objects: ClassVar[Any] = ExactManager.from_queryset(OfAccounts)()
 
     class Meta(Record.Meta):
         verbose_name = _("account")
@@ -85,22 +106,27 @@ class Account(Record):
     def __str__(self) -> str:
         return f"Account {self.account_id}"
 
+    @property
+    def product_names(self) -> list[Any]:
+        """The products, where they are a list as they should be."""
+        return self.products if isinstance(self.products, list) else []
+
 
 class Customer(Record):
     """A customer, the numbers of their accounts, and their tiers with benefits, keyed by the tier's id."""
 
     username = models.CharField(_("username"), max_length=150, db_index=True)
     name = models.CharField(_("name"), max_length=200, db_index=True)
-    address = models.TextField(_("address"), blank=True)
+    address = models.TextField(_("address"), blank=True, default="", db_default=TextDefault(""))
     birthdate = models.DateTimeField(_("birthdate"))
-    email = models.CharField(_("email"), max_length=254, blank=True, db_index=True)
+    email = models.CharField(_("email"), max_length=254, blank=True, default="", db_default="", db_index=True)
     active = models.BooleanField(_("active"), null=True, blank=True)
     accounts = DocumentField(
-        _("account numbers"), default=list, blank=True, validators=[validators.array_of_account_numbers],
-        help_text=_("An array of account numbers."),
+        _("account numbers"), default=list, db_default=TextDefault("[]"), blank=True,
+        validators=[validators.array_of_account_numbers], help_text=_("An array of account numbers."),
     )  # fmt: skip
     tier_and_details = DocumentField(
-        _("tiers"), default=dict, blank=True, validators=[validators.tiers],
+        _("tiers"), default=dict, db_default=TextDefault("{}"), blank=True, validators=[validators.tiers],
         help_text=_("Tiers by id: tier, benefits, active."),
     )  # fmt: skip
     user = models.OneToOneField(
@@ -110,7 +136,7 @@ class Customer(Record):
     )  # fmt: skip
 
     mirror = Mirror("customers", exclude=("user",), extra="extra")
-    objects: ClassVar[Any] = MirroredManager.from_queryset(CustomerQuerySet)()
+    objects: ClassVar[Any] = ExactManager.from_queryset(CustomerQuerySet)()
 
     class Meta(Record.Meta):
         verbose_name = _("customer")
@@ -118,6 +144,13 @@ class Customer(Record):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def account_numbers(self) -> list[int]:
+        """The account numbers that can be looked for, without whatever else SQL has put among them."""
+        listed = self.accounts if isinstance(self.accounts, list) else []
+        numbers = [number for number in listed if isinstance(number, int) and not isinstance(number, bool)]
+        return [number for number in numbers if number in INT32]
 
 
 class Transaction(Record):
@@ -128,12 +161,12 @@ class Transaction(Record):
     bucket_start_date = models.DateTimeField(_("from"), db_index=True)
     bucket_end_date = models.DateTimeField(_("until"), db_index=True)
     transactions = DocumentField(
-        _("list of trades"), default=list, blank=True, validators=[validators.trades],
+        _("list of trades"), default=list, db_default=TextDefault("[]"), blank=True, validators=[validators.trades],
         help_text=_("An array of trades: date, amount, transaction_code, symbol, price, total."),
     )  # fmt: skip
 
     mirror = Mirror("transactions", extra="extra")
-    objects: ClassVar[Any] = MirroredManager.from_queryset(OfAccounts)()
+    objects: ClassVar[Any] = ExactManager.from_queryset(OfAccounts)()
 
     class Meta(Record.Meta):
         verbose_name = _("transactions")
@@ -142,7 +175,14 @@ class Transaction(Record):
         indexes = [models.Index(fields=["account_id", "bucket_end_date"], name="finance_transaction_newest")]
 
     def __str__(self) -> str:
-        return f"Transactions of account {self.account_id}, {counted(self.transaction_count, 'trade', 'trades')}"
+        count = self.transaction_count
+        trades = counted(count, "trade", "trades") if isinstance(count, int) else f"{count} trades"
+        return f"Transactions of account {self.account_id}, {trades}"
+
+
+class ExactFigures(models.Manager):
+    def get_queryset(self) -> Any:
+        return exact(super().get_queryset())
 
 
 class Figures(models.Model):
@@ -158,6 +198,8 @@ class Figures(models.Model):
     claim = models.CharField(max_length=24, blank=True, help_text="Who is computing them.")
     error = models.CharField(max_length=255, blank=True, help_text="Why the last try failed.")
     asked_at = models.DateTimeField(help_text="Those that nobody asks for any more are removed.")
+
+    objects: ClassVar[Any] = ExactFigures()
 
     class Meta:
         verbose_name = _("figures")

@@ -12,7 +12,9 @@ from typing import Any
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import Model, Q, QuerySet
+from django.db.models import CharField, Model, Q, QuerySet, Subquery, Value
+
+from sync.reading import Unreadable
 
 PAGE = 25
 LARGEST_PAGE = 100
@@ -86,7 +88,7 @@ def all_of(records: QuerySet, order: Order) -> Iterator[Any]:
         yield from _rows(records, keys)
         if len(keys) < CHUNK:
             return
-        rest = records.filter(order.beyond(list(keys[-1])))
+        rest = records.filter(order.beyond(_comparable(records.model, order, keys[-1])))
 
 
 def _keys(records: QuerySet, order: Order, count: int, *, backwards: bool = False) -> list[tuple[Any, ...]]:
@@ -95,12 +97,30 @@ def _keys(records: QuerySet, order: Order, count: int, *, backwards: bool = Fals
 
 
 def _rows(records: QuerySet, keys: list[tuple[Any, ...]]) -> list[Any]:
-    found = {row.pk: row for row in records.filter(pk__in=[key[-1] for key in keys])}
+    found = {row.pk: row for row in records.filter(pk__in=[_as_stored(key[-1]) for key in keys])}
     return [found[key[-1]] for key in keys if key[-1] in found]  # one may have gone meanwhile
 
 
+def _comparable(model: type[Model], order: Order, values: tuple[Any, ...]) -> list[Any]:
+    """What a row's sort values are compared with: themselves, but for one that cannot be read (None in a cursor).
+
+    That one the database takes from the row itself: no text for it is a value to every server.
+    """
+    *others, key = values
+    itself: Any = QuerySet(model).filter(pk=_as_stored(key))
+    return [
+        Subquery(itself.values(name)[:1]) if value is None or isinstance(value, Unreadable) else value
+        for name, value in zip(order.fields, others, strict=False)
+    ] + [_as_stored(key)]
+
+
+def _as_stored(key: Any) -> Any:
+    """A key to compare with, unaltered: an ObjectIdField would look for a key in capitals by small letters."""
+    return Value(key, output_field=CharField())
+
+
 def _field(model: type[Model], name: str) -> Any:
-    return model._meta.pk if name == "pk" else model._meta.get_field(name)
+    return model._meta.get_field(name)
 
 
 def _salt(model: type[Model], order: Order) -> str:
@@ -108,7 +128,10 @@ def _salt(model: type[Model], order: Order) -> str:
 
 
 def _cursor(model: type[Model], order: Order, values: tuple[Any, ...]) -> str:
-    texts = [value.isoformat() if hasattr(value, "isoformat") else str(value) for value in values]
+    texts = [
+        None if isinstance(value, Unreadable) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+        for value in values
+    ]
     return signing.dumps(texts, salt=_salt(model, order), compress=True)
 
 
@@ -117,6 +140,10 @@ def _read(model: type[Model], order: Order, cursor: str) -> list[Any] | None:
         return None
     try:
         texts = signing.loads(cursor, salt=_salt(model, order))
-        return [_field(model, name).to_python(text) for name, text in zip(order.fields, texts, strict=True)]
+        *values, key = [
+            text if text is None or name == "pk" else _field(model, name).to_python(text)
+            for name, text in zip(order.fields, texts, strict=True)
+        ]
+        return _comparable(model, order, (*values, key))
     except (signing.BadSignature, ValidationError, ValueError):
         return None

@@ -43,7 +43,7 @@ class Use:
 
     @property
     def percent(self) -> int | None:
-        if self.largest is None or not self.account.limit:
+        if self.largest is None or not self.account.limit or not isinstance(self.account.limit, int):
             return None
         return round(100 * self.largest / self.account.limit)
 

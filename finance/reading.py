@@ -1,25 +1,42 @@
-"""Reads documents out of mongoexport's files one by one, whatever the size of the file.
+"""Reads documents out of the files of mongoexport and mongodump one by one, whatever the size of the file.
 
-Both forms are read: one document after the other (each on a line, or spread over several), and one JSON array. Where
-one document ends is found without decoding it, so that a broken one costs itself only:
+Both forms of mongoexport are read: one document after the other (each on a line, or spread over several), and one
+JSON array. Where one document ends is found without decoding it, so that a broken one costs itself only:
 
 1. A line that is followed by a line beginning with `{`, or by the end, is a document.
 2. Else it goes on, until its braces are closed or a line begins with `{`: inner lines are indented.
 3. In an array a document ends where its braces are closed. When they never are, it ends before what looks like
    the beginning of the next: mongoexport writes `_id` first.
+
+mongodump's BSON is read document by document, as each one's length says. Each becomes the text that mongoexport would
+have written, so that one path leads on from here.
 """
 
+import codecs
 import gzip
 import re
+import struct
 import zlib
 from collections.abc import Iterator
-from io import BufferedReader, TextIOWrapper
+from io import IncrementalNewlineDecoder
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import IO, Any, NamedTuple, cast
+
+import bson
+from bson import json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+
+from finance.recognising import LONGEST_BSON, Format, recognise
+from sync.fields import CANONICAL
 
 CHUNK = 1 << 18  # characters
 # MongoDB takes documents of 16 MiB; as canonical Extended JSON they are up to about four times as long.
 LONGEST = 64 << 20
+
+DAMAGED = "the file is damaged from here on"
+# Of decoded BSON: dates that Python cannot hold stay numbers.
+TYPES: CodecOptions = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 BRACES = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|[{}"]')
 BLANK = re.compile(r"\s*")
@@ -38,8 +55,9 @@ class Piece(NamedTuple):
 class Reader:
     """The pieces of one file. `position` says how many bytes of it have been read, for a progress bar."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, format: Format | None = None) -> None:
         self.path = path
+        self.format = format
         self.line = 1
         self.buffer = ""
         self.start = 0
@@ -52,17 +70,23 @@ class Reader:
 
     def __iter__(self) -> Iterator[Piece]:
         """Raises OSError when the file cannot be opened or read."""
-        with self.path.open("rb") as self.file, _text(self.path, self.file) as self.text:
-            self._skip(BLANK)
-            array = self.buffer.startswith("[", self.start)
-            if array:
-                self.start += 1
-            separator, end = (BETWEEN, self._end_in_array) if array else (BLANK, self._end_in_lines)
-            while self._skip(separator):
-                piece = self._take(end())
-                yield piece
-            if self.damage:
-                yield Piece(self.line, "", self.damage)
+        form = self.format or recognise(self.path)
+        with self.path.open("rb") as self.file:
+            data = cast(IO[bytes], gzip.GzipFile(fileobj=self.file)) if form.compressed else self.file
+            yield from self._documents_of_text(data, form.encoding) if form.encoding else _documents_of_bson(data)
+
+    def _documents_of_text(self, data: IO[bytes], encoding: str) -> Iterator[Piece]:
+        self.text = _Text(data, encoding)
+        self._skip(BLANK)
+        array = self.buffer.startswith("[", self.start)
+        if array:
+            self.start += 1
+        separator, end = (BETWEEN, self._end_in_array) if array else (BLANK, self._end_in_lines)
+        while self._skip(separator):
+            piece = self._take(end())
+            yield piece
+        if self.damage:
+            yield Piece(self.line, "", self.damage)
 
     def _more(self) -> bool:
         """Reads on, by as much as there is already, so that a long document is not scanned too often."""
@@ -70,8 +94,8 @@ class Reader:
             return False
         try:
             text = self.text.read(max(CHUNK, len(self.buffer) - self.start))
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            text, self.damage = "", f"the file is damaged from here on: {error}"
+        except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeError) as error:
+            text, self.damage = "", f"{DAMAGED}: {error}"
         self.ended = not text
         self.buffer = self.buffer[self.start :] + text
         self.start = 0
@@ -148,7 +172,51 @@ class Reader:
                 return len(self.buffer)
 
 
-def _text(path: Path, file: BufferedReader) -> TextIOWrapper:
-    """The file's text. Bytes that are not UTF-8 become lone surrogates, so that only their document is refused."""
-    raw = cast(IO[bytes], gzip.GzipFile(fileobj=file)) if path.suffix.lower() == ".gz" else file
-    return TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape")
+class _Text:
+    """The text of a file, with line ends as `\\n`.
+
+    Bytes that are not UTF-8 become lone surrogates, so that only their document is refused. What was read before a
+    damage is not lost, as it would be with TextIOWrapper.
+    """
+
+    def __init__(self, data: Any, encoding: str) -> None:
+        self.data = data
+        errors = "surrogateescape" if encoding.startswith("utf-8") else "surrogatepass"
+        self.decoder = IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
+
+    def read(self, size: int) -> str:
+        """Some of what follows; empty at the end. Raises UnicodeError where the file ends within a character."""
+        while part := self.data.read1(size):
+            if text := self.decoder.decode(part):
+                return text
+        return self.decoder.decode(b"", final=True)
+
+
+def _documents_of_bson(data: IO[bytes]) -> Iterator[Piece]:
+    """A piece for each document; its line is its number in the file."""
+    number = 0
+    try:
+        while head := data.read(4):
+            number += 1
+            length = struct.unpack("<i", head)[0] if len(head) == 4 else 0
+            if not 5 <= length <= LONGEST_BSON:
+                yield Piece(number, "", f"{DAMAGED}: no document begins here")
+                return
+            raw = head + data.read(length - 4)
+            if len(raw) < length:
+                yield Piece(number, "", f"{DAMAGED}: it ends within a document of {length} bytes")
+                return
+            yield _of_bson(number, raw)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        yield Piece(number, "", f"{DAMAGED}: {error}")
+
+
+def _of_bson(number: int, raw: bytes) -> Piece:
+    try:
+        document = bson.decode(raw, TYPES)
+        text = json_util.dumps(document, json_options=CANONICAL)
+        if bson.encode(document, codec_options=TYPES) != raw:  # such as a key that occurs twice
+            return Piece(number, text, "this BSON cannot be kept as it is")
+    except (BSONError, ValueError, TypeError, OverflowError, RecursionError) as error:
+        return Piece(number, raw.hex(), f"broken BSON: {error}")
+    return Piece(number, text)

@@ -66,6 +66,11 @@ def undated(data: dict[str, Any]) -> int:
     return sum(cell[3] for cell in data["symbols"] if cell[0] is None)
 
 
+def unread(data: dict[str, Any]) -> int:
+    """How many records could not be read in full; 0 where figures of an earlier version do not say."""
+    return sum(found["count"] for found in data.get("unread", {}).values())
+
+
 def report(data: dict[str, Any], asked: Range) -> Report:
     """The report on `asked`; its `before` is None where the data has nothing as early as that."""
     made = Report(asked, periods={label: Sums() for label in asked.labels})

@@ -74,6 +74,12 @@ def refresh(key: str = TOTALS, *, force: bool = False) -> bool:
     return True
 
 
+def unread() -> dict[str, dict[str, Any]]:
+    """Of the totals as they are known: by collection the number of documents that could not be read, and the first."""
+    row = Figures.objects.filter(key=TOTALS).first()
+    return (row.data or {}).get("unread", {}) if row else {}
+
+
 def kept() -> list[str]:
     """The keys of the figures that there are, the totals among them in any case."""
     return [TOTALS, *Figures.objects.exclude(key=TOTALS).order_by("key").values_list("key", flat=True)]
@@ -97,6 +103,9 @@ def _current(key: str, compute: bool) -> Figures:
 
 def _row(key: str) -> Figures:
     row = Figures.objects.filter(key=key).first()
+    if row is not None and row.unreadable:  # SQL has written to it: it is computed anew
+        row.delete()
+        row = None
     if row is None:
         Figures.objects.exclude(key=TOTALS).filter(asked_at__lt=DatabaseNow() - KEPT).delete()
         try:

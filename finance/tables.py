@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import django_tables2 as tables
@@ -9,10 +10,13 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django_tables2.data import TableListData
+from django_tables2.utils import call_with_appropriate
 
 from finance.models import Account, Customer, Transaction
 from finance.paging import Order
 from finance.tiers import tier_names
+from finance.unreadable import cell
+from sync.reading import Unreadable
 
 LOOK = {"class": "table table-hover align-middle mb-0"}
 NUMBER = {"th": {"class": "text-end pe-4"}, "td": {"class": "text-end pe-4 number"}}
@@ -32,7 +36,27 @@ class InOrder(TableListData):
         pass
 
 
-class AccountTable(tables.Table):
+class RecordTable(tables.Table):
+    """A table in which a value that its column cannot show is shown as it is stored, and marked."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for column in self.columns.iterall():
+            column.render = _guarded(column.render)
+
+
+def _guarded(render: Callable[..., Any]) -> Callable[..., Any]:
+    def render_any(**found: Any) -> Any:
+        value = found["value"]
+        try:
+            return cell(value) if isinstance(value, Unreadable) else call_with_appropriate(render, found)
+        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError):
+            return cell(value)
+
+    return render_any
+
+
+class AccountTable(RecordTable):
     account_id = tables.Column(linkify=True, order_by=("account_id", "pk"), verbose_name=_("Account number"))
     limit = tables.Column(order_by=("limit", "pk"), attrs=NUMBER)
     products = tables.Column(orderable=False)
@@ -51,7 +75,7 @@ class AccountTable(tables.Table):
         return names(value)
 
 
-class CustomerTable(tables.Table):
+class CustomerTable(RecordTable):
     name = tables.Column(linkify=True, order_by=("name", "pk"))
     username = tables.Column(order_by=("username", "pk"), attrs=IF_WIDE)
     email = tables.Column(order_by=("email", "pk"), attrs=IF_WIDE)
@@ -66,13 +90,13 @@ class CustomerTable(tables.Table):
         empty_text = _("No customer matches.")
 
     def render_accounts(self, value: Any) -> str:
-        return f"{len(value):,}"
+        return f"{len(value):,}" if isinstance(value, list) else cell(value)
 
-    def render_tier_and_details(self, record: Customer) -> SafeString:
-        return names(tier_names(record))
+    def render_tier_and_details(self, value: Any, record: Customer) -> SafeString:
+        return names(tier_names(record)) if isinstance(value, dict) else cell(value)
 
 
-class TransactionTable(tables.Table):
+class TransactionTable(RecordTable):
     account_id = tables.Column(
         linkify=True, order_by=("account_id", "bucket_end_date", "pk"), verbose_name=_("Account")
     )
@@ -90,7 +114,7 @@ class TransactionTable(tables.Table):
         empty_text = _("No transactions match.")
 
 
-class TradeTable(tables.Table):
+class TradeTable(RecordTable):
     """Trades of one bucket or of several, as the list they come in."""
 
     account_id = tables.Column(verbose_name=_("Account"), attrs=IF_WIDE)
@@ -134,5 +158,7 @@ def money(value: Any) -> SafeString:
 
 
 def names(values: Any) -> SafeString:
-    """A badge for each name."""
+    """A badge for each name. Raises TypeError for what is no list of them."""
+    if not isinstance(values, list):
+        raise TypeError
     return format_html_join(" ", '<span class="badge text-bg-light border fw-normal">{}</span>', ((v,) for v in values))

@@ -8,12 +8,17 @@ from finance.models import Customer
 
 
 def tiers_of(customer: Customer) -> list[dict[str, Any]]:
-    """The customer's tiers as the data has them, active ones first."""
+    """The customer's tiers, active ones first: tier, active and benefits of each. What is no tier is left out."""
     stored = customer.tier_and_details
-    tiers = [tier for tier in stored.values() if isinstance(tier, dict)] if isinstance(stored, dict) else []
+    listed = [tier for tier in stored.values() if isinstance(tier, dict)] if isinstance(stored, dict) else []
+    tiers = [tier | {"benefits": _list(tier.get("benefits"))} for tier in listed]
     return sorted(tiers, key=lambda tier: (not tier.get("active"), str(tier.get("tier", ""))))
 
 
 def tier_names(customer: Customer) -> list[str]:
     """Their names, each once, sorted."""
     return sorted({str(tier.get("tier", "")) for tier in tiers_of(customer)})
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []

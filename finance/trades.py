@@ -6,10 +6,11 @@ import datetime
 from collections.abc import Collection
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from bson import Decimal128
 
+from finance.limits import is_amount
 from finance.models import Transaction
 
 MOST_BUCKETS = 100  # of one customer's, that a page adds up: some 10,000 trades
@@ -17,7 +18,7 @@ MOST_BUCKETS = 100  # of one customer's, that a page adds up: some 10,000 trades
 
 @dataclass(frozen=True)
 class Trade:
-    """One trade. What the data does not have, or has in a form that no page can show, is None."""
+    """One trade. What the data does not have, or has in a form that no page can show, is None; `unread` names these."""
 
     account_id: int
     date: datetime.datetime | None
@@ -26,20 +27,34 @@ class Trade:
     amount: int | None
     price: Decimal | None
     total: Decimal | None
+    unread: tuple[str, ...] = ()
 
 
-def trades_of(bucket: Transaction) -> list[Trade]:
-    """A bucket's trades, newest first; those without a date last."""
-    trades = [_trade(bucket.account_id, item) for item in bucket.transactions if isinstance(item, dict)]
-    return sorted(trades, key=_date, reverse=True)
+class Trades(NamedTuple):
+    """trades: newest first. complete: they are all there are. unread: records and trades that are not among them, or
+    not in full, because they cannot be read."""
+
+    trades: list[Trade]
+    complete: bool
+    unread: int
 
 
-def newest_trades(account_numbers: Collection[int]) -> tuple[list[Trade], bool]:
-    """The trades of these accounts, newest first, and whether they are all there are: of MOST_BUCKETS at most."""
+def trades_of(*buckets: Transaction) -> Trades:
+    """The trades of these buckets; those without a date last."""
+    listed = [(bucket.account_id, bucket.transactions) for bucket in buckets if isinstance(bucket.transactions, list)]
+    items = [(account_id, item) for account_id, items in listed for item in items]
+    trades = [_trade(account_id, item) for account_id, item in items if isinstance(item, dict)]
+    left_out = len(buckets) - len(listed) + len(items) - len(trades)
+    unread = left_out + sum(bool(trade.unread) for trade in trades)
+    return Trades(sorted(trades, key=_date, reverse=True), not left_out, unread)
+
+
+def newest_trades(account_numbers: Collection[int]) -> Trades:
+    """The trades of these accounts, of their newest MOST_BUCKETS buckets."""
     buckets: Any = Transaction.objects.filter(account_id__in=account_numbers).only("account_id", "transactions")
     newest = list(buckets.order_by("-bucket_end_date", "-pk")[: MOST_BUCKETS + 1])
-    trades = [trade for bucket in newest[:MOST_BUCKETS] for trade in trades_of(bucket)]
-    return sorted(trades, key=_date, reverse=True), len(newest) <= MOST_BUCKETS
+    found = trades_of(*newest[:MOST_BUCKETS])
+    return found._replace(complete=found.complete and len(newest) <= MOST_BUCKETS)
 
 
 def _date(trade: Trade) -> datetime.datetime:
@@ -47,19 +62,20 @@ def _date(trade: Trade) -> datetime.datetime:
 
 
 def _trade(account_id: int, item: dict[str, Any]) -> Trade:
-    return Trade(
-        account_id=account_id,
-        date=_of(datetime.datetime, item.get("date")),
-        symbol=_of(str, item.get("symbol")),
-        code=_of(str, item.get("transaction_code")),
-        amount=_of(int, item.get("amount")),
-        price=_number(item.get("price")),
-        total=_number(item.get("total")),
-    )
+    read: dict[str, Any] = {
+        "date": _of(datetime.datetime, item.get("date")),
+        "symbol": _of(str, item.get("symbol")),
+        "transaction_code": _of(str, item.get("transaction_code")),
+        "amount": _of(int, item.get("amount")),
+        "price": _number(item.get("price")),
+        "total": _number(item.get("total")),
+    }
+    unread = tuple(name for name, value in read.items() if value is None and item.get(name) is not None)
+    return Trade(account_id, code=read.pop("transaction_code"), **read, unread=unread)
 
 
 def _of(kind: type, value: Any) -> Any:
-    return value if isinstance(value, kind) else None
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None
 
 
 def _number(value: Any) -> Decimal | None:
@@ -67,4 +83,4 @@ def _number(value: Any) -> Decimal | None:
         number = value.to_decimal() if isinstance(value, Decimal128) else Decimal(value)
     except (TypeError, ValueError, ArithmeticError):
         return None
-    return number if number.is_finite() else None
+    return number if is_amount(number) else None

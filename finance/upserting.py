@@ -6,7 +6,6 @@ from typing import NamedTuple
 from django.db import DatabaseError, connections, router, transaction
 
 from finance.decoding import fingerprint
-from sync.mapping import MappingError
 from sync.models import MirroredModel
 
 CREATED, UPDATED, UNCHANGED, REJECTED = "created", "updated", "unchanged", "rejected"
@@ -49,7 +48,7 @@ def _upsert(rows: Sequence[MirroredModel]) -> list[Outcome]:
             if row.pk not in existing:
                 new.append(row)
                 outcomes.append(Outcome(CREATED))
-            elif _differ(row, existing[row.pk]):
+            elif fingerprint(row) != fingerprint(existing[row.pk]):
                 changed.append(row)
                 outcomes.append(Outcome(UPDATED))
             else:
@@ -59,10 +58,3 @@ def _upsert(rows: Sequence[MirroredModel]) -> list[Outcome]:
         fields = [field.name for field in model._meta.concrete_fields if field.name not in kept]
         model.objects.bulk_update(changed, fields, batch_size=100)
     return outcomes
-
-
-def _differ(row: MirroredModel, existing: MirroredModel) -> bool:
-    try:
-        return fingerprint(row) != fingerprint(existing)
-    except MappingError:  # something has written what no document can hold
-        return True

@@ -12,7 +12,7 @@ from bson.json_util import JSONMode, JSONOptions
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models.expressions import Col
+from django.db.models.expressions import Col, Func
 
 CANONICAL = JSONOptions(
     json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
@@ -24,8 +24,38 @@ def new_object_id() -> str:
     return str(ObjectId())
 
 
+class NewObjectId(Func):
+    """A fresh ObjectId that the database makes, for `db_default`: seconds since 1970, then 64 bits of a UUID's digest.
+
+    RANDOM_BYTES would say it more simply, but MariaDB has it only since 10.10. On SQLite all 96 bits are random.
+    """
+
+    template = "LOWER(CONCAT(LPAD(HEX(UNIX_TIMESTAMP()), 8, '0'), LEFT(SHA2(UUID(), 256), 16)))"
+    arity = 0
+    output_field = models.CharField(max_length=24)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return self.as_sql(compiler, connection, template="LOWER(HEX(RANDOMBLOB(12)))", **context)
+
+
+class TextDefault(Func):
+    """A constant text as the `db_default` of a text or document column: TextDefault("[]").
+
+    As a call: MySQL's ALTER TABLE refuses a plain constant for such columns (error 1101), in parentheses, too.
+    """
+
+    function = "TRIM"
+    output_field = models.TextField()
+
+    def __init__(self, text: str) -> None:
+        super().__init__(models.Value(text))
+
+
 class ObjectIdField(models.CharField):
-    """An ObjectId in MongoDB, its 24 lower-case hex digits in SQL. Made in Python, so it is known before the INSERT."""
+    """An ObjectId in MongoDB, its 24 lower-case hex digits in SQL. Made in Python, so it is known before the INSERT.
+
+    With `db_default=NewObjectId()` a program that knows nothing of it can leave it out of its INSERT.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs.setdefault("default", new_object_id)
@@ -131,12 +161,20 @@ class DocumentField(models.JSONField):
 
     The column is text on every database: MySQL's own JSON type sorts keys, and would lose the document's order.
     Django's JSON lookups work on it all the same.
+
+    Give it `db_default=TextDefault("{}")` beside its `default` where other programs insert rows that do not name it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["encoder"] = ExtendedJSONEncoder
         kwargs["decoder"] = ExtendedJSONDecoder
         super().__init__(*args, **kwargs)
+
+    @property
+    def db_returning(self) -> bool:
+        # Django reads each column that has a `db_default` back after an INSERT. This one may be megabytes long, and a
+        # Python default has always sent it.
+        return super().db_returning and not self.has_default()
 
     def deconstruct(self) -> Any:
         name, path, args, kwargs = super().deconstruct()

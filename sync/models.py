@@ -12,7 +12,7 @@ from django.utils.translation import gettext_lazy as _
 from sync import capture, mapping, reading
 from sync.clock import DatabaseNow
 from sync.compare import FieldDifference
-from sync.fields import DocumentField, new_object_id
+from sync.fields import DocumentField, NewObjectId, new_object_id
 
 
 @dataclass(frozen=True)
@@ -97,10 +97,12 @@ class Change(models.Model):
     """
 
     # Made by the client, so that the ids of a bulk are known on MySQL too. Never a cursor: ids become visible
-    # out of order.
-    id = models.CharField(primary_key=True, max_length=24, default=new_object_id)
+    # out of order. A program that inserts a change by SQL names `model` and `key` only.
+    id = models.CharField(primary_key=True, max_length=24, default=new_object_id, db_default=NewObjectId())
     model = models.CharField(max_length=200, help_text="Its label, and target: finance.account@eu:accounts.")
-    lane = models.CharField(max_length=50, blank=True, help_text="The alias of the target's server.")
+    lane = models.CharField(
+        max_length=50, blank=True, default="", db_default="", help_text="The alias of the target's server."
+    )
     key = models.CharField(max_length=255, help_text="The row's primary key, as text.")
     until = models.CharField(
         max_length=255,
@@ -108,9 +110,11 @@ class Change(models.Model):
         db_default="",
         help_text="Backfill: all rows after `key` up to this one, instead of one row.",
     )
-    recorded_at = models.DateTimeField(default=DatabaseNow)
-    due_at = models.DateTimeField(help_text="Nobody else claims it before: a lease, a retry's delay, a settling time.")
-    claim = models.CharField(max_length=24, blank=True, help_text="Who holds the lease.")
+    recorded_at = models.DateTimeField(default=DatabaseNow, db_default=DatabaseNow())
+    due_at = models.DateTimeField(
+        db_default=DatabaseNow(), help_text="Nobody else claims it before: a lease, a retry's delay, a settling time."
+    )
+    claim = models.CharField(max_length=24, blank=True, default="", db_default="", help_text="Who holds the lease.")
     # What most changes have is the table's default: recording them is a part of every save.
     settling = models.BooleanField(db_default=False, help_text="A delete, to be delivered once more.")
     attempts = models.PositiveSmallIntegerField(db_default=0)

@@ -468,9 +468,14 @@ def read_json(text: Any) -> Any:
 
 def _decode(text: Any, decoder: json.JSONDecoder, slow: json.JSONDecoder) -> Any:
     try:
-        return (slow if "-0" in text else decoder).decode(text)
+        value = (slow if "-0" in text else decoder).decode(text)
+        if "\\ud" in text or "\\uD" in text:  # one half of a pair is no text, though Python takes it for one
+            json.dumps(json.loads(text), ensure_ascii=False).encode()
+        return value
     except json.JSONDecodeError as error:
         raise ValueError(f"{_shown(text)} is not JSON: {error}") from None
+    except UnicodeEncodeError:
+        raise ValueError(f"{_shown(text)} has a lone surrogate, which is not text") from None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     except TypeError:

@@ -9,10 +9,11 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
 from examples.news.models import Story
+from sync.admin import ReadsExactly
 
 
 @admin.register(Story)
-class StoryAdmin(Audited):
+class StoryAdmin(ReadsExactly, Audited):
     list_display = ("title", "status", "media", "diggs", "comments", "submitted_at")
     list_filter = ("status", "media")
     search_fields = ("title", "description", "=story_id", "=key")
@@ -22,5 +23,5 @@ class StoryAdmin(Audited):
     show_full_result_count = False
 
     @admin.display(description=_("submitted"), ordering="submit_date")
-    def submitted_at(self, story: Story) -> datetime.datetime:
+    def submitted_at(self, story: Story) -> datetime.datetime | None:
         return story.submitted_at

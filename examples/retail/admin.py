@@ -8,14 +8,14 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from examples.retail.models import Sale
+from sync.admin import ReadsExactly
 
 
 @admin.register(Sale)
-class SaleAdmin(admin.ModelAdmin):
+class SaleAdmin(ReadsExactly):
     list_display = ("saleDate", "storeLocation", "purchaseMethod", "couponUsed", "email", "total")
     list_filter = ("storeLocation", "purchaseMethod", "couponUsed", "saleDate")
     search_fields = ("storeLocation", "customer__email", "=id")
-    date_hierarchy = "saleDate"
     list_per_page = 50
     show_full_result_count = False
 

@@ -78,7 +78,7 @@ def test_what_is_held_is_what_was_bought_less_what_was_sold_at_the_last_price():
         trade("adbe", later, "3") | {"amount": 4, "transaction_code": "sell"},
         trade("sap", DAY, "1") | {"amount": 5, "price": "?"},
     )  # fmt: skip
-    assert [(each.symbol, each.pieces, each.worth) for each in holdings(trades_of(made))] == [
+    assert [(each.symbol, each.pieces, each.worth) for each in holdings(trades_of(made).trades)] == [
         ("adbe", 6, Decimal(18)), ("sap", 5, None),
     ]  # fmt: skip
 
@@ -145,8 +145,9 @@ def test_the_newest_trades_come_from_all_buckets():
         bucket(
             number % 3, *(trade(f"s{number}", DAY + datetime.timedelta(days), "1") for days in (number, 99 - number))
         )
-    every = [trade for bucket in Transaction.objects.filter(account_id__in=[0, 1]) for trade in trades_of(bucket)]
-    found, complete = newest_trades([0, 1])
+    buckets = Transaction.objects.filter(account_id__in=[0, 1])
+    every = [trade for bucket in buckets for trade in trades_of(bucket).trades]
+    found, complete, _unread = newest_trades([0, 1])
     assert complete
     assert found == sorted(every, key=lambda trade: trade.date, reverse=True)
 

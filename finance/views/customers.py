@@ -8,18 +8,20 @@ from django.contrib.auth.decorators import login_required, permission_required
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.urls import reverse
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from audit.export import csv_response, refused
 from finance.access import records_visible, visible_or_404
+from finance.charts import Chart
 from finance.filters import TradeFilter
 from finance.models import VIEW_OWN, Account, Customer, customer_of
 from finance.portfolio import holdings_chart, uses, value_chart
 from finance.tables import TradeTable
 from finance.tiers import tiers_of
 from finance.trades import Trade, newest_trades
+from finance.unreadable import counted, facts
 
 ACCOUNTS_SHOWN = 50
 TRADES_SHOWN = 10
@@ -33,8 +35,9 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
     customer = customer_of(request.user)
     if customer is None:
         return render(request, "finance/not_linked.html")
-    accounts = Account.objects.filter(account_id__in=customer.accounts).defer("extra").order_by("account_id", "pk")
-    trades, complete = newest_trades(customer.accounts)
+    numbers = customer.account_numbers
+    accounts = Account.objects.filter(account_id__in=numbers).defer("extra").order_by("account_id", "pk")
+    trades, complete, unread = newest_trades(numbers)
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     table = TradeTable(found, sequence=("date", "account_id", "..."))
@@ -43,9 +46,11 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
     charts = [value_chart(trades), holdings_chart(trades, complete)]
     context = {
         "customer": customer,
+        "unreadable": facts(customer),
+        "unread": unread,
         "uses": uses(accounts[:ACCOUNTS_SHOWN], trades),
-        "more_accounts": max(len(set(customer.accounts)) - ACCOUNTS_SHOWN, 0),
-        "charts": [(chart, reverse("finance:customer_chart", args=[customer.pk, chart.key])) for chart in charts],
+        "more_accounts": max(len(set(numbers)) - ACCOUNTS_SHOWN, 0),
+        "charts": [(chart, _csv_of(customer, chart)) for chart in charts],
         "tiers": tiers_of(customer),
         "search": search,
         "searched": any(request.GET.get(name) for name in search.fields),
@@ -62,14 +67,14 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
 def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
     """CSV of exactly the trades that the dashboard has with these filters."""
     customer = visible_or_404(request, Customer, pk)
-    trades, _complete = newest_trades(customer.accounts)
+    trades, _complete, unread = newest_trades(customer.account_numbers)
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     if not search.is_valid():
         problem = _("The search has an error, so that it is not clear what to export.")
         return refused(request, problem, reverse("finance:customer_dashboard"))
     columns = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
-    return csv_response("trades", columns, (_row(trade) for trade in found))
+    return csv_response("trades", columns, [*map(_row, found), *_note(unread)])
 
 
 @require_safe
@@ -77,14 +82,27 @@ def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
 def customer_chart(request: HttpRequest, pk: str, chart: str) -> HttpResponseBase:
     """CSV of the numbers of one chart."""
     customer = visible_or_404(request, Customer, pk)
-    trades, complete = newest_trades(customer.accounts)
+    trades, complete, unread = newest_trades(customer.account_numbers)
     if chart == "value":
         made = value_chart(trades)
     elif chart == "holdings":
         made = holdings_chart(trades, complete)
     else:
         raise Http404
-    return csv_response(chart, made.columns, made.rows)
+    return csv_response(chart, made.columns, [*made.rows, *_note(unread)])
+
+
+def _csv_of(customer: Customer, chart: Chart) -> str:
+    """The address of a chart's CSV; empty for a record whose key is no ObjectId, which has no pages of its own."""
+    try:
+        return reverse("finance:customer_chart", args=[customer.pk, chart.key])
+    except NoReverseMatch:
+        return ""
+
+
+def _note(unread: int) -> list[list[str]]:
+    """The last line of a CSV that does not have everything."""
+    return [[counted(unread)]] if unread else []
 
 
 def _symbols(trades: list[Trade]) -> list[str]:

@@ -21,6 +21,7 @@ from audit.models import Act
 from finance.access import visible_or_404
 from finance.forms import AccountForm, CustomerForm, DeleteForm, RecordForm, TransactionForm
 from finance.models import EDIT_RECORDS, Account, Customer, Record, Transaction
+from finance.unreadable import facts
 from sync.models import Change
 
 CONFLICT = 409
@@ -65,14 +66,14 @@ def edit(request: HttpRequest, model: type[Record], pk: str) -> HttpResponse:
     with transaction.atomic():
         record = visible_or_404(request, model, pk, lock=request.method == "POST")
         title = _("Edit: %(record)s") % {"record": record}  # as stored: the form writes what was typed to the record
-        before = log.snapshot(record)
+        before, unreadable = log.snapshot(record), facts(record)
         form = FORMS[model](_sent(request), instance=record)
         valid = form.is_valid()
         saved = form.save() if valid else None
         if saved:
             log.record(request, Act.CHANGE, saved, before, log.snapshot(saved))
     if not valid:
-        context = {"form": form, "title": title, "record": record}
+        context = {"form": form, "title": title, "record": record, "unreadable": unreadable}
         return render(request, "finance/record_form.html", context, status=CONFLICT if form.conflict else 200)
     if saved is None:
         messages.info(request, _("Nothing was changed."))

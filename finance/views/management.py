@@ -17,9 +17,9 @@ from django.views.decorators.http import require_safe
 from audit.export import csv_response, refused
 from finance import rollup
 from finance.charts import Chart, Series
-from finance.models import VIEW_TOTALS, Figures
+from finance.models import VIEW_TOTALS, Customer, Figures
 from finance.periods import YEAR, Range, RangeForm
-from finance.report import Report, Sums, change, months_of, report, undated
+from finance.report import Report, Sums, change, months_of, report, undated, unread
 
 UNAVAILABLE = 503
 
@@ -87,6 +87,10 @@ class Dashboard:
         ]
 
     @property
+    def unread(self) -> int:
+        return unread(self.data) if self.data else 0
+
+    @property
     def undated(self) -> int:
         return undated(self.data)
 
@@ -149,7 +153,7 @@ class Dashboard:
             "customers", _("Top customers"), (_("Customer"), _("Value"), _("Pieces"), _("Trades")),
             [(name, Decimal(value), pieces, trades) for _id, name, trades, pieces, value in top or []],
             (Series(_("Value"), 1),), shape="names", empty=empty,
-            urls=[reverse("finance:customer_detail", args=[pk]) for pk, *_rest in top or []],
+            urls=[Customer(pk=pk).get_absolute_url() for pk, *_rest in top or []],
         )  # fmt: skip
 
 

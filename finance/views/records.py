@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,7 @@ from finance.paging import all_of, page_of, size_of_page
 from finance.tables import AccountTable, CustomerTable, InOrder, TradeTable, TransactionTable, order_of
 from finance.tiers import tier_names, tiers_of
 from finance.trades import trades_of
+from finance.unreadable import exported, facts, note
 
 RELATED = 20  # records of another kind that a record's page shows
 
@@ -109,6 +110,7 @@ def account_detail(request: HttpRequest, pk: str) -> HttpResponse:
     newest = buckets.defer("extra", "transactions").order_by("-bucket_end_date", "-pk")[:RELATED]
     context = {
         "account": account,
+        "unreadable": facts(account),
         "buckets": _part(TransactionTable, newest),
         "editable": request.user.has_perm(EDIT_RECORDS),
     }
@@ -119,10 +121,11 @@ def account_detail(request: HttpRequest, pk: str) -> HttpResponse:
 @records_visible
 def customer_detail(request: HttpRequest, pk: str) -> HttpResponse:
     customer = visible_or_404(request, Customer, pk)
-    accounts = Account.objects.visible_to(request.user).filter(account_id__in=customer.accounts)
+    accounts = Account.objects.visible_to(request.user).filter(account_id__in=customer.account_numbers)
     table = _part(AccountTable, accounts.order_by("account_id", "pk")[:RELATED])
     context = {
         "customer": customer,
+        "unreadable": facts(customer),
         "accounts": table,
         "tiers": tiers_of(customer),
         "editable": request.user.has_perm(EDIT_RECORDS),
@@ -134,10 +137,17 @@ def customer_detail(request: HttpRequest, pk: str) -> HttpResponse:
 @records_visible
 def transaction_detail(request: HttpRequest, pk: str) -> HttpResponse:
     bucket = visible_or_404(request, Transaction, pk)
-    table = TradeTable(trades_of(bucket), exclude=("account_id",))
+    found = trades_of(bucket)
+    table = TradeTable(found.trades, exclude=("account_id",))
     table.paginator = Paginator(table.rows, size_of_page(request.GET.get("per_page", "")))
     table.page = table.paginator.get_page(request.GET.get("page"))
-    context = {"bucket": bucket, "trades": table, "editable": request.user.has_perm(EDIT_RECORDS)}
+    context = {
+        "bucket": bucket,
+        "unreadable": facts(bucket),
+        "unread": found.unread,
+        "trades": table,
+        "editable": request.user.has_perm(EDIT_RECORDS),
+    }
     return render(request, "finance/transaction_detail.html", context)
 
 
@@ -149,6 +159,7 @@ def _list(request: HttpRequest, listing: Listing) -> HttpResponse:
         size=size_of_page(request.GET.get("per_page", "")),
     )  # fmt: skip
     context = {
+        "note": note(page.records),
         "table": listing.table(InOrder(page.records), order_by=(order.name,)),
         "page": page,
         "filter": filterset,
@@ -166,7 +177,7 @@ def _export(request: HttpRequest, listing: Listing) -> HttpResponseBase:
     if problem := why_not(records, is_valid=filterset.is_valid()):
         return refused(request, problem, reverse(f"finance:{listing.model._meta.model_name}_list"))
     order = order_of(listing.table, request.GET.get("sort", ""))
-    rows: Iterator[list[Any]] = (listing.row(record) for record in all_of(records, order))
+    rows = exported(all_of(records, order), listing.row)
     return csv_response(str(listing.model.mirror.collection), listing.columns, rows)
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 
 from finance.models import Transaction
 from sync import mysql
+from sync.mapping import MappingError
 from sync.mongo import collection, reason
 from sync.registry import Target
 
@@ -86,9 +87,13 @@ class Command(BaseCommand):
         start = time.monotonic()
         while True:
             row = Transaction.objects.filter(pk=key).first()
-            expected = row.to_document() if row else None
+            try:
+                expected = row.to_document() if row else None
+            except MappingError as error:
+                raise CommandError(f"{step}: the row cannot be read back: {error}.", returncode=1) from error
             document = collection(Target(Transaction)).find_one({"_id": bson.ObjectId(key)})
-            version = document.pop("_sync", None) if document else None
+            ours = document.pop("_sync", None) if document else None
+            version = ours.get("v") if isinstance(ours, dict) else None
             waited = time.monotonic() - start
             if (agree := _same(expected, document) and (row is not None) == exists) or waited > PATIENCE:
                 break
@@ -96,7 +101,7 @@ class Command(BaseCommand):
         verdict = f"[green]✔ equal[/], seen after {waited * 1000:.0f} ms" if agree else "[red]✘ NOT equal[/]"
         table = Table(title=f"{step}: {verdict}", title_justify="left", width=None if self.stdout.isatty() else 160)
         table.add_column(f"{connection.display_name} row", ratio=1)
-        table.add_column("MongoDB document" + (f" (_sync.v {version['v']})" if version else ""), ratio=1)
+        table.add_column("MongoDB document" + (f" (_sync.v {version})" if version else ""), ratio=1)
         table.add_row(_text(expected), _text(document))
         Console(file=self.stdout, width=None if self.stdout.isatty() else 160).print(table)  # type: ignore[arg-type]
         return agree

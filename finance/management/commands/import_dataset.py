@@ -1,4 +1,4 @@
-"""`manage.py import_dataset`: mongoexport's files into both databases."""
+"""`manage.py import_dataset`: the files of mongoexport and mongodump into both databases."""
 
 from __future__ import annotations
 
@@ -25,25 +25,31 @@ OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
 SHOWN = 10  # rejects named on the screen; all are in the rejects file
 
 EPILOG = """\
-A file is what mongoexport writes: Extended JSON, canonical or relaxed, one document a line or one array, plain or
-.gz. Its name says which model it is for (accounts.json, customers-100.json, transactions-1.json.gz); --model says
-it for other names. Rows are matched by _id; only those that are new or changed are written, so that running it
+A file is what mongoexport writes: Extended JSON, canonical or relaxed, one document a line or one array, in UTF-8,
+UTF-16 or UTF-32; or the BSON of mongodump. Either may be compressed by gzip. A folder may be one that mongodump made.
+What a file is, its first bytes say, and not its name: anything else, such as CSV, is refused with what to do.
+Its name says which model it is for (accounts.json, customers-100.json, transactions.bson.gz); --model says it for
+other names. Rows are matched by _id; only those that are new or changed are written, so that running it
 twice changes nothing. Fields that the models do not have are kept with the row and come back in MongoDB.
 
 examples:
   manage.py import_dataset exports/
+  manage.py import_dataset dump/
   manage.py import_dataset accounts.json customers.json.gz
   manage.py import_dataset dump.json --model transaction --rejects bad.jsonl
 
 A record that cannot be loaded is left out and written to the rejects file with file, line and reason; the rest is
-loaded. Mend the texts there, put them into a file of their own and import that.
+loaded. Correct the texts there, put them into a file of their own and import that.
 
-exit status: 0 all is loaded; 1 there are rejects; 2 wrong use, or the database is out of reach
+exit status: 0 all is loaded; 1 there are rejects, or some of the files cannot be read; 2 wrong use, none of the files
+can be read, or the database is out of reach
 """
 
 
 class Command(BaseCommand):
-    help = "Loads accounts, customers and transactions from mongoexport's files into MySQL and MongoDB."
+    help = (
+        "Loads accounts, customers and transactions from the files of mongoexport or mongodump into MySQL and MongoDB."
+    )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -66,6 +72,7 @@ class Command(BaseCommand):
             found = plan(paths, MODELS[model] if model else None)
             if report.path.is_dir() or (rejects and not rejects.parent.is_dir()):
                 raise NothingToImport(f"the rejects cannot be written to {report.path}")
+            self._describe(found)
             counts = self._load(found, batch, report)
         except (NothingToImport, OSError) as error:
             raise CommandError(str(error), returncode=2) from error
@@ -76,9 +83,18 @@ class Command(BaseCommand):
         finally:
             report.close()
         self._summarise(found, counts)
+        problems = list(found.refused)
         if report.count:
             plural = "record was" if report.count == 1 else "records were"
-            raise CommandError(f"{report.count} {plural} rejected: see {report.path}", returncode=1)
+            problems.append(f"{report.count} {plural} rejected: see {report.path}")
+        if problems:
+            raise CommandError("\n".join(problems), returncode=1)
+
+    def _describe(self, found: Plan) -> None:
+        """Says first what is not plain JSON in UTF-8."""
+        for path, form in found.formats.items():
+            if form.note:
+                self.stdout.write(_printable(f"{path.name}: {form.note}"))
 
     def _load(self, found: Plan, batch: int, report: Rejects) -> dict[Path, Counter[str]]:
         console = Console(stderr=True)
@@ -88,8 +104,7 @@ class Command(BaseCommand):
             def name_reject(path: Path, piece: Piece, reason: str) -> None:
                 if report.count <= SHOWN:
                     text = f"{path.name}:{piece.line}: {reason}"
-                    printable = "".join(letter if letter.isprintable() else "?" for letter in text)
-                    console.print(printable, markup=False, highlight=False, soft_wrap=True)
+                    console.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
 
             for model in set(found.files.values()):
                 model.objects.exists()  # an unreachable database is told before anything is read
@@ -97,7 +112,7 @@ class Command(BaseCommand):
             counts = {}
             for path, model in found.files.items():
                 counts[path] = FileImport(
-                    path, model, batch, report,
+                    path, model, batch, report, found.formats[path],
                     progress=partial(_advance, progress, tasks[path]), rejected=partial(name_reject, path),
                 ).run()  # fmt: skip
                 progress.update(tasks[path], completed=path.stat().st_size)
@@ -108,9 +123,13 @@ class Command(BaseCommand):
         self.stdout.write(f"{'':{width}}  " + "".join(f"{kind:>10}" for kind in OUTCOMES))
         for path, count in counts.items():
             self.stdout.write(f"{path.name:{width}}  " + "".join(f"{count[kind]:10,}" for kind in OUTCOMES))
-        for path in found.skipped:
-            self.stdout.write(f"{path.name}: skipped, its name matches no model")
+        for path, why in found.skipped.items():
+            self.stdout.write(f"{path.name}: {why}")
         self.stdout.write(deliver_now())
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
 def _advance(progress: Progress, task: TaskID, position: int) -> None:

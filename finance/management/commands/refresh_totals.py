@@ -7,6 +7,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
+from django.utils.translation import ngettext
 from pymongo.errors import PyMongoError
 
 from finance import rollup
@@ -20,7 +21,8 @@ a large import. One process at a time computes; what another one is at, is left 
   manage.py refresh_totals               totals, and top customers of the ranges that were asked for within a week
   manage.py refresh_totals --if-due      only what is not fresh any more; for a schedule
 
-exit status: 0 done; 1 something was left to another process; 2 wrong use, or a server is out of reach
+exit status: 0 done; 1 something was left to another process, or a record could not be read; 2 wrong use, or a server
+is out of reach
 """
 
 
@@ -47,5 +49,20 @@ class Command(BaseCommand):
             raise CommandError(f"{mongo.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
         except DatabaseError as error:
             raise CommandError(mysql.reason(error), returncode=2) from error
+        problems = [_unread(name, **found) for name, found in rollup.unread().items() if found["count"]]
         if left:
-            raise CommandError("Something was left to another process.", returncode=1)
+            problems.append("Something was left to another process.")
+        if problems:
+            raise CommandError("\n".join(problems), returncode=1)
+
+
+def _unread(collection: str, count: int, first: list[str]) -> str:
+    text = ngettext(
+        "%(count)d document of %(collection)s could not be read in full and is not in all totals: %(first)s. "
+        "Correct its row, or run: manage.py sync verify --repair",
+        "%(count)d documents of %(collection)s could not be read in full and are not in all totals: %(first)s. "
+        "Correct their rows, or run: manage.py sync verify --repair",
+        count,
+    )
+    more = ", ..." if count > len(first) else ""
+    return text % {"count": count, "collection": collection, "first": ", ".join(first) + more}

@@ -1,0 +1,81 @@
+"""What a page says about values that SQL has stored and that cannot be read, or are not what the page expects."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from finance.models import Record
+from sync.fields import DocumentField
+from sync.forms import DocumentFormField
+from sync.reading import Unreadable
+
+SHOWN = 100  # characters of a stored text in a cell
+
+
+def problems(record: Record) -> dict[str, str]:
+    """By field name why it is not shown as it should be. Deferred columns are not looked at."""
+    found = dict(record.unreadable)
+    for field in record._meta.concrete_fields:
+        if isinstance(field, DocumentField) and field.attname in record.__dict__ and field.name not in found:
+            value, wanted = record.__dict__[field.attname], type(field.get_default())
+            if not isinstance(value, wanted):
+                found[field.name] = _("an %(wanted)s is expected") % {"wanted": NAMES[wanted]}
+    return found
+
+
+NAMES: dict[Any, str] = {list: "array", dict: "object"}
+
+
+def facts(record: Record) -> list[tuple[str, str, str]]:
+    """(label, stored text, reason) of each problem, for a record's own page."""
+    return [
+        (str(getattr(record._meta.get_field(name), "verbose_name", name)), stored_text(record, name), why)
+        for name, why in problems(record).items()
+    ]
+
+
+def stored_text(record: Record, name: str) -> str:
+    """What the column holds, as text."""
+    value = record.__dict__[record._meta.get_field(name).attname]  # type: ignore[union-attr]
+    return str(value) if isinstance(value, Unreadable) else DocumentFormField().prepare_value(value)
+
+
+def cell(value: Any) -> SafeString:
+    """A value in a table that cannot be shown as its column shows the others."""
+    why = value.why if isinstance(value, Unreadable) else _("not what is expected here")
+    return format_html(
+        '<span class="unreadable" title="{}"><span aria-hidden="true">⚠</span> {}</span>', why,
+        Truncator(str(value)).chars(SHOWN) or _("empty"),
+    )  # fmt: skip
+
+
+def note(records: Iterable[Record]) -> str:
+    """How many of these records could not be read in full; empty when all could."""
+    return counted(sum(bool(problems(record)) for record in records))
+
+
+def counted(count: int) -> str:
+    if not count:
+        return ""
+    return ngettext(
+        "%(count)d record could not be read in full.",
+        "%(count)d records could not be read in full.",
+        count,
+    ) % {"count": count}
+
+
+def exported(records: Iterable[Any], row: Callable[[Any], list[Any]]) -> Iterator[list[Any]]:
+    """The cells of each record, and at the end a line that counts those that could not be read in full."""
+    count = 0
+    for record in records:
+        count += bool(problems(record))
+        yield row(record)
+    if count:
+        yield [counted(count)]

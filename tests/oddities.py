@@ -1,0 +1,123 @@
+"""A table of oddities: rows that SQL has written, and that Django, Python or a page does not expect.
+
+Each row has one odd column, so that none hides another. What the database at hand refuses is left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.db import DatabaseError, connection, models, transaction
+
+from audit.models import Entry
+from examples.news.models import Story
+from examples.retail.models import Sale
+from finance.models import Account, Customer, Figures, Transaction
+from sync.fields import DocumentField
+
+MOMENTS = ["0000-00-00 00:00:00", "2024-02-31 12:00:00", "2024-00-10 00:00:00", "9999-12-31 23:59:59.999999",
+           "0001-01-01 00:00:00", "1000-01-01 00:00:00"]  # fmt: skip
+FAR = {"$date": {"$numberLong": "9223372036854775807"}}
+DOCUMENTS = [
+    "[broken", "", "null", "1e400", "NaN", "5", "-0", "true", '"text"', '{"a": 1, "a": 2}', '{"$oid": "zz"}',
+    "[" * 3000,
+    *map(json.dumps, [
+        {}, [], {"a": 1}, {"a": None}, [None, 1, "x", [2], {"b": {}}, {"$numberLong": "9"}, True, 2**31, -(2**63), 1.5],
+        FAR, [FAR], {"$numberDecimal": "NaN"}, [{"$numberDecimal": "1E+6000"}], ["\ud800"],
+        ["\x00", "\u202e", "=1+1", "x" * 5000],
+        {"t": {"tier": ["Gold"], "active": "yes", "benefits": 5}, "u": {"tier": None}, "v": 7, "w": {"tier": FAR}},
+        [{"date": FAR, "amount": {"$numberLong": "9223372036854775807"}, "symbol": 5, "price": [], "total": {}}],
+        [{"date": "today", "amount": 1e300, "transaction_code": [], "symbol": "x" * 3000, "price": "1E+999999"}],
+        [{"date": {"$date": "0001-01-01T00:00:00Z"}, "amount": -5, "transaction_code": "sell", "symbol": "a",
+          "price": {"$numberDecimal": "1E+6100"}, "total": {"$numberDecimal": "-1E+6100"}}],
+        [{"date": {"$date": "9999-12-31T23:59:59Z"}, "amount": 5, "transaction_code": "buy", "symbol": "",
+          "price": "1" * 60, "total": "-0.0000000000000000000000000000000000000000000000001"}],
+    ]),
+]  # fmt: skip
+TEXTS = ["", "\u202e\u0000\u0007", "=1+1", "<script>alert(1)</script>", "{{ 7 * 7 }}"]
+NUMBERS = [-1, 2, 2**31 - 1, "abc", 1.5]  # some of them SQLite alone keeps
+KEYS = ["", "not an id", "a/b?c#d", "AAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd", "=1+1", "é" * 24]
+
+
+def values_of(field: models.Field[Any, Any]) -> list[Any]:
+    """Odd values for a column."""
+    if field.primary_key:
+        return KEYS if isinstance(field, models.CharField) else []
+    if isinstance(field, models.ForeignKey):
+        return [999_999_999]
+    if field.name == "extra":
+        return [*DOCUMENTS[:4], "5", "[]"]
+    if isinstance(field, (DocumentField, models.JSONField)):
+        return DOCUMENTS
+    if isinstance(field, models.DateTimeField):
+        return MOMENTS
+    if isinstance(field, (models.BooleanField, models.IntegerField, models.DecimalField)):
+        return NUMBERS
+    return TEXTS
+
+
+def odd_rows(row: models.Model) -> Iterator[dict[Any, Any]]:
+    """Columns of copies of this row, each with one odd value, and of one in which all are odd."""
+    good: dict[Any, Any] = {field.column: field.get_db_prep_save(getattr(row, field.attname), connection)
+            for field in row._meta.concrete_fields}  # fmt: skip
+    unique = [field.column for field in row._meta.concrete_fields if field.unique and not field.primary_key]
+    number = 0
+    assert row._meta.pk is not None
+
+    def fresh() -> dict[Any, Any]:
+        nonlocal number
+        number += 1
+        made = good | dict.fromkeys(unique)
+        if isinstance(row._meta.pk, models.CharField):
+            made[row._meta.pk.column] = f"{number:024x}"
+        else:
+            del made[row._meta.pk.column]
+        return made
+
+    for field in row._meta.concrete_fields:
+        for value in values_of(field):
+            yield fresh() | {field.column: value}
+    for place in range(max(map(len, (MOMENTS, TEXTS)))):
+        odd = fresh()
+        for field in row._meta.concrete_fields:
+            values = values_of(field)
+            if values and not field.primary_key and not field.unique:
+                odd[field.column] = values[place % len(values)]
+        yield odd
+
+
+def insert(table: str, columns: dict[Any, Any]) -> bool:
+    """Whether the database has taken the row."""
+    name = connection.ops.quote_name
+    sql = f"INSERT INTO {table} ({', '.join(map(name, columns))}) VALUES ({', '.join(['%s'] * len(columns))})"
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(sql, list(columns.values()))
+    except (DatabaseError, OverflowError):
+        return False
+    return True
+
+
+def hoard(rows: list[models.Model]) -> dict[str, int]:
+    """Inserts the odd copies of these rows; how many there are of each table."""
+    counts = {}
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute("SELECT @@SESSION.sql_mode")
+            [(mode,)] = cursor.fetchall()
+            cursor.execute("SET SESSION sql_mode = 'ALLOW_INVALID_DATES', foreign_key_checks = 0")
+            if getattr(connection, "mysql_is_mariadb", False):
+                cursor.execute("SET SESSION check_constraint_checks = 0")
+        for row in rows:
+            table = row._meta.db_table
+            counts[table] = sum(insert(table, columns) for columns in odd_rows(row))
+        if connection.vendor == "mysql":
+            cursor.execute("SET SESSION sql_mode = %s, foreign_key_checks = 1", [mode])
+            if getattr(connection, "mysql_is_mariadb", False):
+                cursor.execute("SET SESSION check_constraint_checks = 1")
+    return counts
+
+
+MODELS = (Account, Customer, Transaction, Story, Sale, Entry, Figures)
