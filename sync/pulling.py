@@ -22,7 +22,7 @@ from django.db.models.sql import InsertQuery
 from sync import conf
 from sync.capture import chunks
 from sync.clock import DatabaseNow
-from sync.feed import BATCH, Documents, Key, from_key, in_words, to_key
+from sync.feed import BATCH, Documents, History, Key, from_key, in_words, to_key
 from sync.fields import DocumentField, new_object_id
 from sync.following import LeaseLost, Position
 from sync.mapping import MappingError, codec, mirrored_fields
@@ -76,7 +76,7 @@ class Rows:
 
     def forget(self) -> None:
         """All is to be compared again."""
-        self._mine().update(token=None, phase="documents", after=None, dropped=False)
+        self._mine().update(token=None, phase="documents", after=None, dropped=False, history=None)
 
     def _mine(self) -> Any:
         return PullState.objects.using(self.using).filter(model=self.label, owner=self.owner)
@@ -90,14 +90,15 @@ class Rows:
             # The rows were made by another mapping: a new field has its default in all of them.
             self._mine().update(mapping=mapping, token=None, phase="documents", after=None)
             return Position(dropped=state.dropped)
-        return Position(state.phase, state.token, bytes(state.after) if state.after else None, state.dropped)
+        after = bytes(state.after) if state.after else None
+        return Position(state.phase, state.token, after, state.dropped, History(**state.history or {}))
 
     def _keep(self, position: Position) -> None:
         """In the transaction of the rows: locks the state, so that whoever takes the lease now waits for the commit."""
         values: dict[str, Any] = {"equal_at": DatabaseNow()} if position.phase == "following" else {}
         kept = self._mine().update(
             phase=position.phase, token=position.token, after=position.after, dropped=position.dropped,
-            leased_until=_lease_end(), **values,
+            history=dataclasses.asdict(position.history), leased_until=_lease_end(), **values,
         )  # fmt: skip
         if not kept:
             raise self._lost()

@@ -33,6 +33,7 @@ examples:
   manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --follow      the database, from now on
   manage.py sync copy mongodb://a:27017/ mongodb://b:27017/ --every 10m       everything, on a schedule
   manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --verify      compare, and write nothing
+  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --promote     the copy becomes the primary
 
 exit status: 0 done, or both sides are equal; 1 something differs, or was left out; 2 wrong use, or a server is out of
 reach
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--follow", action="store_true", help="go on with every change, until stopped")
     how.add_argument("--every", type=duration, metavar="TIME", help="again and again: every 30s, 10m, 2h, 1d")
     how.add_argument("--verify", action="store_true", help="compare both sides, and write nothing")
+    how.add_argument("--promote", action="store_true", help="end the copy: let DEST's TTL indexes delete again")
     parser.add_argument("--full", action="store_true", help="compare everything first, not only what has changed")
     parser.add_argument("--replace", action="store_true", help="also where DEST has other documents, which are deleted")
 
@@ -69,6 +71,9 @@ def run(options: dict[str, Any], out: Any) -> int:
         copier = Copier(source, destination, replace=options["replace"], full=options["full"])
         stop_on_signals(copier.stop)
         try:
+            if options["promote"]:
+                return _promote(copier, out)
+            copier.require_two_places()
             if options["verify"]:
                 return _verify(copier, out)
             if options["follow"]:
@@ -93,11 +98,13 @@ def _tell(results: Iterable[Result], out: Any) -> int:
             out.write(f"{result.source} is left out: {result.problem}")
         else:
             out.write(f"{result.source} -> {result.destination}: {result.seen:,} read, {result.written:,} written")
+        for what in result.shape:
+            out.write(f"  {what}")
         for key, why in result.refused[:SHOWN]:
             out.write(f"  {in_words(key)} is refused: {why}")
         if len(result.refused) > SHOWN:
             out.write(f"  and {len(result.refused) - SHOWN:,} more are")
-        status = max(status, int(bool(result.problem or result.refused)))
+        status = max(status, int(bool(result.problem or result.shape or result.refused)))
     return status
 
 
@@ -119,6 +126,14 @@ def _again_and_again(copier: Copier, seconds: float, out: Any) -> int:
         copier.full = False
         copier.stop.wait(seconds)
     return status
+
+
+def _promote(copier: Copier, out: Any) -> int:
+    for name, done in copier.promote():
+        out.write(f"{name} is a collection of its own now, and no copy.")
+        for what in done:
+            out.write(f"  {what}")
+    return 0
 
 
 def _verify(copier: Copier, out: Any) -> int:
