@@ -13,7 +13,7 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from sync import shape
+from sync import privileges, shape
 from sync.addresses import OURS, Address, BadAddress
 from sync.copying import STATES, Copy, NotOurs
 from sync.feed import Documents, Feed, Key, NotFollowed, Replaced
@@ -89,6 +89,16 @@ class Copier:
         )
         if same and names == (self.source.database, self.source.collection):
             raise BadAddress(f"{self.destination} is the source itself: nothing can be copied to where it is.")
+
+    def require_privileges(self, *, writes: bool) -> None:
+        """Raises NotPermitted where a user of the two addresses may not do what copying, or comparing, needs."""
+        source, database = self.source, self.destination.database or self.source.database
+        names = [self.destination.collection or source.collection, STATES] if source.collection else []
+        privileges.require(
+            self.theirs, privileges.FOLLOW if writes else privileges.READ, source.database,
+            *filter(None, [source.collection]),
+        )  # fmt: skip
+        privileges.require(self.ours, privileges.WRITE if writes else privileges.READ, database, *names)
 
     def pairs(self) -> Iterator[tuple[Collection[Any], Collection[Any]]]:
         """Each source collection and its destination: those that are there, and those that were copied before."""

@@ -213,7 +213,7 @@ def test_an_index_that_the_destination_refuses_is_named_and_stops_nothing(
     source: Collection, copied: Collection
 ) -> None:
     copied.create_index("name", name="another")
-    source.create_index("name", unique=True)
+    source.create_index("name")
     source.create_index("b")
     source.insert_one({"_id": 1, "name": "x"})
     with pytest.raises(SystemExit) as stopped:

@@ -24,6 +24,7 @@ from sync.copying import NotOurs
 from sync.feed import NotFollowed, in_words
 from sync.following import LeaseLost
 from sync.mongo import Unavailable, reason
+from sync.privileges import NotPermitted
 from sync.stopping import stop_on_signals
 
 SUMMARY = "copy MongoDB collections to another place, and keep the copy equal"
@@ -74,6 +75,7 @@ def run(options: dict[str, Any], out: Any) -> int:
             if options["promote"]:
                 return _promote(copier, out)
             copier.require_two_places()
+            copier.require_privileges(writes=not options["verify"])
             if options["verify"]:
                 return _verify(copier, out)
             if options["follow"]:
@@ -83,7 +85,7 @@ def run(options: dict[str, Any], out: Any) -> int:
             return _tell(copier.copy(), out)
         finally:
             copier.close()
-    except (BadAddress, Busy, LeaseLost, NotFollowed, NotOurs) as error:
+    except (BadAddress, Busy, LeaseLost, NotFollowed, NotOurs, NotPermitted) as error:
         raise CommandError(str(error), returncode=2) from error
     except ConfigurationError as error:
         raise CommandError(f"An address cannot be used: {error}", returncode=2) from error
