@@ -135,7 +135,7 @@ class Rows:
                 if raw is None:
                     batch.gone += self._pk_or_none(key)
                     continue
-                row = self._row(self.model.from_document(bson.decode(raw.raw, CODEC_OPTIONS)))
+                row = self._row(self.model.from_document(_decode(raw.raw)))
                 batch.rows[row.instance.pk] = row
                 if len(raw.raw) > LARGE:
                     batch.large.append(row)
@@ -309,6 +309,17 @@ class Rows:
 # What MySQL and MariaDB call OperationalError although no row is to blame: the server is away, or will not have it now.
 # Too many connections, denied, shutdown, no such column, disk or table full, denied, lost, locked, deadlock, read-only.
 NOBODYS_FAULT = {1021, 1040, 1044, 1045, 1053, 1054, 1114, 1142, 1205, 1213, 1290, 1792, 1836, 1927}
+
+
+def _decode(raw: bytes) -> dict[str, Any]:
+    """The document. Raises MappingError for one that Python does not hold as it is, BSONError for an unreadable one."""
+    document = bson.decode(raw, CODEC_OPTIONS)
+    if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
+        raise MappingError(
+            "not every value can be kept as it is: a field's name occurs twice, or a value has a deprecated BSON type "
+            "(symbol, undefined, pointer)"
+        )
+    return document
 
 
 def _is_refusal(error: DatabaseError) -> bool:
