@@ -230,9 +230,9 @@ class Events:
             raise _as_lost(error) from error
 
 
-def moment_of(token: str) -> str:
-    """The part of a token's `_data` that is its time. Such texts compare as the times do."""
-    return token[:18]
+def moment_of(token: str) -> int:
+    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within the second."""
+    return int(token[2:18], 16)
 
 
 def _as_lost(error: OperationFailure) -> Exception:
@@ -328,12 +328,13 @@ class Feed:
         TokenLost, and Ended where another collection has the name.
         """
         if history.server == self.server:
-            if moment_of(token["_data"]) > self.latest():
+            # A fresh stream's token is of the moment after the latest.
+            if moment_of(token["_data"]) > moment_of(self.latest()) + 1:
                 raise TokenLost("the server's time is before that of the change that was followed last")
             opened = self.events(token, wait)
         elif history.event:
-            time, increment = int(history.event[2:10], 16), int(history.event[10:18], 16)
-            opened = self.events(None, wait, since=Timestamp(time, increment))
+            since = Timestamp(*divmod(moment_of(history.event), 2**32))
+            opened = self.events(None, wait, since=since)
         else:
             raise TokenLost("another server answers than before, and no change is known that both would have")
         with opened as events:
