@@ -169,11 +169,24 @@ class Copier:
 
         try:
             with _left_out(result, one=bool(self.source.collection)):
-                persist(lambda: self._with_lease(source, destination, result, Follower.run), self.stop, tell)
+                persist(
+                    lambda: self._with_lease(self._again(source), destination, result, Follower.run),
+                    self.stop,
+                    tell,
+                    self._connect_anew,
+                )
             say(result)
         except Exception as error:
             self.failure = error
             self.stop.set()
+
+    def _again(self, source: Collection[Any]) -> Collection[Any]:
+        """The same collection, through the client of now."""
+        return self.theirs[source.database.name][source.name]
+
+    def _connect_anew(self) -> None:
+        self.theirs.close()
+        self.theirs = self.source.connect()
 
     def _with_lease(
         self, source: Collection[Any], destination: Collection[Any], result: Result, act: Callable[[Follower], None]

@@ -61,6 +61,7 @@ T = TypeVar("T")
 
 KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
 LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
+STALE = 10.0  # seconds for which a primary may be one that has lost an election, and does not know it yet
 RETRY = 60.0  # seconds between two tries of what the target could not hold
 
 
@@ -230,16 +231,28 @@ class Follower:
         self.on_write(len(documents), written)
 
 
-def persist(follow: Callable[[], None], stop: Stop, say: Callable[[str], None]) -> None:
-    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses."""
+def persist(
+    follow: Callable[[], None], stop: Stop, say: Callable[[str], None], connect_anew: Callable[[], None]
+) -> None:
+    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses.
+
+    A client refuses a primary that was elected before one that it has known. When such a one stays, it is of another
+    replica set, or of an older backup, and only a new client talks to it.
+    """
     pause = 0.0
+    stale_since: float | None = None
     while not stop.is_set():
         began = time.monotonic()
         try:
             follow()
         except (PyMongoError, OperationalError, InterfaceError) as error:
-            say(reason(error) if isinstance(error, PyMongoError) else str(error))
+            trouble = reason(error) if isinstance(error, PyMongoError) else str(error)
+            say(trouble)
             forget_connection(DEFAULT_DB_ALIAS)
+            stale_since = (stale_since or began) if "marked stale" in trouble else None
+            if stale_since and time.monotonic() - stale_since > STALE:
+                connect_anew()
+                stale_since = None
             lasted = time.monotonic() - began
             pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0
             stop.wait(pause)

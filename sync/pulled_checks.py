@@ -91,7 +91,8 @@ def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
         if connection.vendor == "mysql":
             keys = rows(
                 "SELECT constraint_name, table_name, referenced_table_name, delete_rule, update_rule"
-                " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE() ORDER BY constraint_name"
+                " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+                " ORDER BY constraint_name"
             )
             triggers = rows(
                 "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers"

@@ -11,7 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from sync import privileges
 from sync.following import Follower, persist
 from sync.heartbeat import PULLER, RelayHeart
-from sync.mongo import database
+from sync.mongo import database, forget_clients
 from sync.pulled import PulledModel
 from sync.pulling import Rows
 from sync.stopping import Stop
@@ -82,7 +82,12 @@ class Puller:
 
     def _run(self, rows: Rows) -> None:
         try:
-            persist(lambda: self._follow(rows, Follower.run), self.stop, lambda trouble: self._say(rows.label, trouble))
+            persist(
+                lambda: self._follow(rows, Follower.run),
+                self.stop,
+                lambda trouble: self._say(rows.label, trouble),
+                forget_clients,
+            )
         except Exception as error:
             self.failure = error
             self.stop.set()

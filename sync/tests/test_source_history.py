@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import StringIO
-from typing import Any
+from typing import Any, ClassVar
 
 import pymongo
 import pytest
@@ -32,6 +32,8 @@ from tests.servers import SERVERS, Mongo
 class Source(Mongo):
     """A server whose data folder can be kept, and changed for another one, behind the same address."""
 
+    clients: ClassVar[list[pymongo.MongoClient]] = []
+
     def keep(self, name: str) -> None:
         """Keeps the data as they are now: a backup."""
         self.shut_down()
@@ -52,6 +54,11 @@ class Source(Mongo):
         self.process.terminate()
         self.process.wait(60)
 
+    def things(self) -> Collection:
+        """The source through a new client: one that has known other data refuses these."""
+        self.clients.append(pymongo.MongoClient(self.uri(""), tz_aware=True, serverSelectionTimeoutMS=10_000))
+        return self.clients[-1][SOURCE]["things"]
+
     def address(self, *path: str) -> str:
         return self.uri("/".join(path))
 
@@ -65,11 +72,14 @@ def server() -> Iterator[Source]:
 
 
 @pytest.fixture
-def source(server: Source) -> Iterator[Collection]:
-    with pymongo.MongoClient(server.uri(""), tz_aware=True) as client:
-        for name in (SOURCE, "analytics_test"):
-            client.drop_database(name)
-        yield client[SOURCE]["things"]
+def source(server: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collection]:
+    monkeypatch.setattr("sync.following.STALE", 0.5)
+    yield server.things()
+    for name in (SOURCE, "analytics_test"):
+        server.things().database.client.drop_database(name)
+    while server.clients:
+        server.clients.pop().close()
+    shutil.rmtree(server.folder.with_name("backup"), ignore_errors=True)
 
 
 @pytest.fixture
@@ -100,30 +110,32 @@ def following(source: str) -> Iterator[None]:
     assert work.failure is None
 
 
-def older_backup(server: Source, source: Collection) -> None:
+def older_backup(server: Source) -> None:
     """What the copy has seen last is undone, and other changes have come in its place."""
     server.restore("backup")
+    source = server.things()
     put(source, 3, value=33)
     put(source, 7)
 
 
-def same_key_again(server: Source, source: Collection) -> None:
+def same_key_again(server: Source) -> None:
     """The older backup sees the same last change, at another time, and one before it that the copy never heard of."""
     server.restore("backup")
+    source = server.things()
     put(source, 8)
     put(source, 4, value=2)
 
 
-def another_server(server: Source, source: Collection) -> None:
+def another_server(server: Source) -> None:
     server.restore("nothing")
-    put(source, 2, 9)
+    put(server.things(), 2, 9)
 
 
-def quiet_older_backup(server: Source, source: Collection) -> None:
+def quiet_older_backup(server: Source) -> None:
     server.restore("backup")
 
 
-SWAPS: list[Callable[[Source, Collection], None]] = [
+SWAPS: list[Callable[[Source], None]] = [
     older_backup, same_key_again, another_server, quiet_older_backup,
 ]  # fmt: skip
 
@@ -145,19 +157,19 @@ def test_another_history_behind_the_address_is_seen_and_everything_compared(
             wait_until_equal(source, copied)
             put(source, 4, value=2)
             wait_until_equal(source, copied)
-            swap(server, source)
+            swap(server)
+            source = server.things()
             wait_until_equal(source, copied)
             put(source, 10)
             wait_until_equal(source, copied)
     else:
         put(source, 4, value=2)
         copy(*arguments)
-        swap(server, source)
+        swap(server)
         copy(*arguments)
-        assert contents(copied) == contents(source)
+        assert contents(copied) == contents(server.things())
     assert "everything is compared again" in caplog.text
     assert status_of(*arguments, "--verify") == 0
-    shutil.rmtree(SERVERS.folder / "backup", ignore_errors=True)
 
 
 def test_a_server_that_starts_again_with_its_own_data_is_not_compared(
@@ -309,9 +321,9 @@ def test_a_pull_sees_another_history_too(
 ) -> None:
     settings.MONGODB_URI = server.uri("analytics_test")
     forget_clients()
-    visits = source.database.client["analytics_test"]["zoo_visits"]
 
     def visit(number: int, badge: str) -> None:
+        visits = server.things().database.client["analytics_test"]["zoo_visits"]
         visits.replace_one({"_id": Int64(number)}, {"_id": Int64(number), "badge": badge}, upsert=True)
 
     def badges() -> dict[int, str]:
