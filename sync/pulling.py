@@ -311,7 +311,7 @@ class Rows:
 NOBODYS_FAULT = {1021, 1040, 1044, 1045, 1053, 1054, 1114, 1142, 1205, 1213, 1290, 1792, 1836, 1927}
 
 
-def _decode(raw: bytes) -> dict[str, Any]:
+def _decode(raw: bytes | memoryview) -> dict[str, Any]:
     """The document. Raises MappingError for one that Python does not hold as it is, BSONError for an unreadable one."""
     document = bson.decode(raw, CODEC_OPTIONS)
     if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
