@@ -29,6 +29,7 @@ from sync.mapping import MappingError, codec, mirrored_fields
 from sync.models import ParkedDocument, PullState
 from sync.mongo import CODEC_OPTIONS
 from sync.pulled import PulledModel
+from sync.reading import Unreadable, literal
 from sync.registry import all_rows, label
 
 logger = logging.getLogger(__name__)
@@ -296,8 +297,9 @@ class Rows:
     def keys(self) -> Iterator[Key]:
         rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
         last: Any = None
-        while part := list((rows if last is None else rows.filter(pk__gt=last))[:BATCH]):
-            yield from (self._key(pk) for pk in part)
+        while part := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[:BATCH]):
+            # A key that is none, as another program may write it, is no document's.
+            yield from (self._key(pk) for pk in part if type(pk) is not Unreadable)
             last = part[-1]
         parked = self._parked().order_by("pk")
         last = ""

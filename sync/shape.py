@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from sync.feed import NotFollowed, kind_of
-from sync.mongo import UNAUTHORIZED
+from sync.mongo_errors import UNAUTHORIZED
 
 # What collMod changes; all other options are given once, when a collection is made.
 CHANGEABLE = ("validator", "validationLevel", "validationAction", "changeStreamPreAndPostImages")
