@@ -250,7 +250,7 @@ def persist(
             trouble = reason(error) if isinstance(error, PyMongoError) else mysql.reason(error)
             say(trouble)
             forget_connection(DEFAULT_DB_ALIAS)
-            stale_since = (stale_since or began) if "marked stale" in trouble else None
+            stale_since = (stale_since or began) if "marked stale" in str(error) else None
             if stale_since and time.monotonic() - stale_since > STALE:
                 connect_anew()
                 stale_since = None

@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 from pymongo.errors import OperationFailure
 
 from sync.feed import NotFollowed, kind_of
-from sync.mongo_errors import UNAUTHORIZED
+from sync.mongo_errors import SERVERS_FAULT
 
 # What collMod changes; all other options are given once, when a collection is made.
 CHANGEABLE = ("validator", "validationLevel", "validationAction", "changeStreamPreAndPostImages")
@@ -127,7 +127,7 @@ def _make_index(destination: Collection[Any], index: dict[str, Any], *, exists: 
     try:
         destination.database.command(command)
     except OperationFailure as error:
-        if error.code == UNAUTHORIZED:
+        if error.code in SERVERS_FAULT:
             raise
         message = (error.details or {}).get("errmsg", str(error))
         return [f"the index {index['name']} cannot be made: {message}"]
