@@ -208,3 +208,22 @@ def test_a_verify_that_mongodb_interrupts_says_why(rows: list[str], mongo: Datab
     [run] = Verification.objects.filter(model=LABEL)
     assert run.finished_at is None
     assert "MongoDB" in run.error
+
+
+@pytest.mark.parametrize("text", ['["\\ud800"]', '{"\\ud800": 1}', '{"a\\u0000": 1}', "[" * 900 + "]" * 900])
+@pytest.mark.parametrize("column", ["document", "data_text"])
+def test_a_value_that_no_field_can_write_is_shown_all_the_same(
+    column: str, text: str, mongo: Database, client: Client
+) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor != "mysql":
+            cursor.execute("PRAGMA ignore_check_constraints = 1")
+        cursor.execute(f"INSERT INTO zoo_legacy (id, {column}) VALUES (%s, %s)", [BAD, text])
+        record(Legacy, [BAD], inline=False)
+    Relay().drain()
+    assert sync("verify", LABEL)[0] == 1
+    status, out = sync("trace", LABEL, BAD)
+    assert status == 1
+    assert out.encode()  # a terminal takes it
+    client.force_login(user("vera", *VIEWER))
+    assert client.get(f"/sync/record/{LABEL}/{BAD}/").status_code == 200
