@@ -219,7 +219,8 @@ class Sides:
     def documents_by_id(self, ids: list[Any]) -> dict[str, bytes]:
         """The documents with these ids, as BSON; by key, or by the `_id` in Extended JSON where it cannot be one."""
         found = self._stored({"_id": {"$in": ids}}, batch_size=len(ids) + 1)
-        return {self.key_of(document) or to_text(id_of(document)): document for document in found}
+        named = ((self.key_of(document), document) for document in found)
+        return {to_text(id_of(document)) if key is None else key: document for key, document in named}
 
     def pending(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` whose delivery is still to come: changes of their own, or a backfill's range with them."""
