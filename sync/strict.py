@@ -57,6 +57,7 @@ class Proof:
         own = has_own_mapping(model)
         self.extra = None if own else model.mirror.extra
         fields = mirrored_fields(model)
+        self.own = own
         self.unchecked = [name for name, field in fields if own or hasattr(_target(field), "to_bson")]
         if self.extra:
             fields = [*fields, (self.extra, model._meta.get_field(self.extra))]
@@ -75,7 +76,8 @@ class Proof:
                 " WHERE table_schema = DATABASE() AND table_name = %s",
                 [self.model._meta.db_table],
             )
-            return {str(column): str(kind) for column, kind in cursor.fetchall()}
+            # As the server has it, names of columns are the same in any case.
+            return {str(column).lower(): str(kind) for column, kind in cursor.fetchall()}
 
     def _text_sql(self, column: str) -> str:
         name = self.connection.ops.quote_name(column)
@@ -83,7 +85,7 @@ class Proof:
             # SQLite types values, not columns; its own text of a double has 15 digits.
             text = f"CASE typeof({name}) WHEN 'real' THEN printf('%%!.17g', {name}) ELSE {name} END"
             return f"CASE WHEN {name} IS NULL THEN NULL ELSE HEX({text}) END"
-        kind = self.types[column]
+        kind = self.types[column.lower()]
         if kind in BINARY:
             return f"HEX({name})"
         if kind in ("bit", "year"):
@@ -112,6 +114,8 @@ class Proof:
         """The fields of the stored document that are not what the columns say."""
         if texts is None:  # the row has gone since it was read
             return (FieldDifference("", "extra"),)
+        if self.own:  # what of the document is a column, only the application knows
+            return ()
         left = bson.decode(document, codec_options=CODEC_OPTIONS)
         sync = left.pop("_sync", {})
         micros = sync.get("us", {}) if isinstance(sync, dict) else {}
