@@ -13,18 +13,18 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import bson
 from bson import Binary, Decimal128, Int64, ObjectId, json_util
+from bson.binary import UUID_SUBTYPE
 from bson.json_util import JSONMode, JSONOptions
 from django.db import connections, models
 
 from sync.capture import chunks
-from sync.compare import FieldDifference
+from sync.compare import LENIENT, FieldDifference
 from sync.fields import DocumentField
 from sync.mapping import has_own_mapping, mirrored_fields
 from sync.mongo import CODEC_OPTIONS
@@ -32,7 +32,7 @@ from sync.mongo import CODEC_OPTIONS
 INT32 = range(-(2**31), 2**31)
 BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 CANONICAL = JSONOptions(
-    json_mode=JSONMode.CANONICAL, tz_aware=True, uuid_representation=CODEC_OPTIONS.uuid_representation,
+    json_mode=JSONMode.CANONICAL, tz_aware=True, uuid_representation=LENIENT.uuid_representation,
     datetime_conversion=CODEC_OPTIONS.datetime_conversion,
 )  # fmt: skip
 
@@ -116,7 +116,7 @@ class Proof:
             return (FieldDifference("", "extra"),)
         if self.own:  # what of the document is a column, only the application knows
             return ()
-        left = bson.decode(document, codec_options=CODEC_OPTIONS)
+        left = bson.decode(document, codec_options=LENIENT)
         sync = left.pop("_sync", {})
         micros = sync.get("us", {}) if isinstance(sync, dict) else {}
         return tuple(FieldDifference(name, "value") for name in self._differing(texts, left, micros))
@@ -180,6 +180,8 @@ def is_same(field: Any, raw: bytes, value: Any, micros: int, has_decimals: bool 
         return _same_json(_parse(raw), value, extended=isinstance(field, DocumentField))
     if isinstance(value, (bytes, Binary)) and not isinstance(field, models.UUIDField):
         return raw == bytes(value)
+    if isinstance(value, Binary):
+        return value.subtype == UUID_SUBTYPE and raw.decode(errors="replace").replace("-", "").lower() == value.hex()
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -206,7 +208,6 @@ _CHECKS: dict[type, Callable[[str, Any], bool]] = {
     float: _double,
     str: lambda text, value: text == value,
     ObjectId: lambda text, value: text.lower() == str(value),
-    uuid.UUID: lambda text, value: text.replace("-", "").lower() == value.hex,
 }
 
 
