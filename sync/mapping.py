@@ -294,6 +294,8 @@ def to_document(instance: models.Model) -> dict[str, Any]:
     others = (getattr(instance, extra) or {}) if extra else {}
     if not isinstance(others, dict):
         raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
+    if "_sync" in others:
+        raise MappingError(f"{extra}: it holds a field _sync, which is the mirror's own")
     for name, value in others.items():
         if document.setdefault(name, value) is not value and value is not None:
             _require_same(name, document[name], value, extra)

@@ -33,7 +33,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.constants import CURSOR, MULTI
 
 from sync import causal
-from sync.fields import DocumentField, from_extended_json
+from sync.fields import DocumentField, ObjectIdField, from_extended_json
 
 Converter = Callable[[Any, Any, Any], Any]  # (value, expression, connection), as Django's
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
@@ -84,10 +84,11 @@ def exact(queryset: Rows) -> Rows:
 
 
 def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict[str, Any]:
-    """The rows with these keys, read exactly, by key as text. One query, phrased by the ORM once a process."""
+    """The rows with these keys, read exactly, by key as it was given. One query, phrased by the ORM once a process."""
     pk: Any = model._meta.pk
     connection: Any = connections[using]
-    values = [pk.get_db_prep_value(pk.to_python(key), connection) for key in keys]
+    meant = {key: pk.to_python(key) for key in keys}
+    values = [pk.get_db_prep_value(value, connection) for value in meant.values()]
     for _ in range(2):
         plan = _plan(model, using)
         with exact_values(connection), connection.cursor() as cursor:
@@ -100,7 +101,8 @@ def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict
             _with_notes(model.from_db(using, plan.names, values))
             for values in plan.compiler.apply_converters(found, plan.converters)
         )
-        return {str(row.pk): row for row in rows}
+        by_pk = {str(row.pk): row for row in rows}
+        return {key: by_pk[text] for key, value in meant.items() if (text := str(value)) in by_pk}
     raise AssertionError("a column is FLOAT in one statement only")
 
 
@@ -325,7 +327,14 @@ def _reader(expression: Any, converters: list[Converter], compiler: Any) -> Conv
             types, name = _types_of(field)
             if compiler.connection.vendor == "sqlite":
                 converters = [*_sqlite_readers(field), *converters]
+            if isinstance(field, ObjectIdField):
+                converters = [*converters, _lower]
     return _converted(converters, types, name) if converters else _checked(types, name)
+
+
+def _lower(value: Any, _expression: Any, _connection: Any) -> Any:
+    """An ObjectId's digits as the field writes them: to the database, and as an ObjectId, any case is the same key."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def _converted(converters: list[Converter], types: Collection[type], name: str) -> Converter:

@@ -11,7 +11,8 @@ from typing import Any
 
 import bson
 import pytest
-from bson import ObjectId
+from bson import Binary, ObjectId
+from bson.binary import UUID_SUBTYPE
 from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
@@ -208,3 +209,43 @@ def test_a_verify_that_mongodb_interrupts_says_why(rows: list[str], mongo: Datab
     [run] = Verification.objects.filter(model=LABEL)
     assert run.finished_at is None
     assert "MongoDB" in run.error
+
+
+@pytest.mark.parametrize("text", ['["\\ud800"]', '{"\\ud800": 1}', '{"a\\u0000": 1}', "[" * 900 + "]" * 900])
+@pytest.mark.parametrize("column", ["document", "data_text"])
+def test_a_value_that_no_field_can_write_is_shown_all_the_same(
+    column: str, text: str, mongo: Database, client: Client
+) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor != "mysql":
+            cursor.execute("PRAGMA ignore_check_constraints = 1")
+        cursor.execute(f"INSERT INTO zoo_legacy (id, {column}) VALUES (%s, %s)", [BAD, text])
+        record(Legacy, [BAD], inline=False)
+    Relay().drain()
+    assert sync("verify", LABEL)[0] == 1
+    status, out = sync("trace", LABEL, BAD)
+    assert status == 1
+    assert out.encode()  # a terminal takes it
+    client.force_login(user("vera", *VIEWER))
+    assert client.get(f"/sync/record/{LABEL}/{BAD}/").status_code == 200
+
+
+def test_a_document_with_a_uuid_of_another_length_is_different_and_stops_nothing(
+    rows: list[str], mongo: Database
+) -> None:
+    Relay().drain()
+    short = Binary(b"abc", UUID_SUBTYPE)
+    mongo.zoo_legacy.update_one({"_id": ObjectId(KEYS[3])}, {"$set": {"text": short}})
+    mongo.zoo_legacy.insert_one({"_id": short})
+    mongo.zoo_typed.insert_one({"_id": short})
+    assert sync("verify", "zoo.typed")[0] == 1
+    for arguments in ((), ("--strict",), ("--sample", "50")):
+        status, out = sync("verify", LABEL, *arguments)
+        assert status == 1
+        assert f"{KEYS[3]}: different (text is binary (subtype 4) instead of string)" in out
+        assert "YWJj" in out
+    assert sync("trace", LABEL, KEYS[3])[0] == 1
+    sync("verify", LABEL, "zoo.typed", "--repair", "--prune")
+    assert documents(mongo) == set(GOOD)
+    assert mongo.zoo_legacy.find_one({"_id": ObjectId(KEYS[3])})["text"] == "x"
+    assert mongo.zoo_typed.find_one() is None
