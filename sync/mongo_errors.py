@@ -87,6 +87,11 @@ CAUSES = [
         "MongoDB does not answer: {0} ({host}); check the network, firewalls and the address",
     ),
     (
+        r"Could not reach any servers in \[(.*?)\]",
+        "MongoDB does not answer: no member can be reached by the address that the replica set has for it ({0}); check "
+        "that they run, and that these addresses lead there",
+    ),
+    (
         r"response id|opcode|[Mm]essage length|OP_MSG|flagBits",
         "MongoDB's address leads to another kind of server: check host, port and tls",
     ),
@@ -155,10 +160,13 @@ def words(code: int | None, text: str) -> str:
 
 def cause_of(text: str) -> str:
     """The line of the first of CAUSES that is in `text`; empty when none is."""
-    host = re.search(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text)
-    where = next(filter(None, host.groups()), "") if host else ""
+    text = re.sub(r"\('([^']+)', (\d+)\)", r"\1:\2", text)
+    hosts = list(re.finditer(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text))
     for pattern, line in CAUSES:
         if found := re.search(pattern, text, re.MULTILINE):
+            # Of several servers, the one whose error it is: an error comes after its server.
+            host = next((host for host in reversed(hosts) if host.start() < found.start()), hosts[0] if hosts else None)
+            where = next(filter(None, host.groups()), "") if host else ""
             group = next(filter(None, found.groups()), "")
             return line.format(group, host=where or "unknown host", at=f" ({where})" if where else "")
     return ""

@@ -309,6 +309,19 @@ def test_a_traceback_is_shown_to_whom_asks_for_it() -> None:
     assert "Traceback" in manage(["clearsessions", "--traceback"], DATABASE_URL=url).stderr
 
 
+UNMIGRATED = [["clearsessions"], ["sync", "status"], ["sync", "retry"], ["sync", "relay", "--once"], ["audit_prune"]]
+
+
+@pytest.mark.parametrize("command", UNMIGRATED, ids=[" ".join(command) for command in UNMIGRATED])
+def test_tables_that_are_not_there_are_said_in_one_line(command: list[str], mariadb: MariaDB) -> None:
+    mariadb.sql("CREATE DATABASE IF NOT EXISTS analytics_unmigrated")
+    done = manage(command, DATABASE_URL=mariadb.url("analytics_unmigrated"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    line = done.stderr.removeprefix("CommandError: ")
+    assert line.startswith("The database's tables are not those of this version (")
+    assert line.rstrip(".\n").endswith("run manage.py migrate")
+
+
 def test_a_mistake_in_the_settings_is_one_line() -> None:
     done = manage(["clearsessions"], DATABASE_URL="mysql://u:p@h/n?ssl_mode=ALWAYS")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
