@@ -231,8 +231,11 @@ class Events:
 
 
 def moment_of(token: str) -> int:
-    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within the second."""
-    return int(token[2:18], 16)
+    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within the second. Raises TokenLost."""
+    try:
+        return int(token[2:18], 16)
+    except ValueError as error:
+        raise TokenLost(f"{token!r} is no token") from error
 
 
 def _as_lost(error: OperationFailure) -> Exception:

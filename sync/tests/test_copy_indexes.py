@@ -24,10 +24,9 @@ def client() -> Iterator[pymongo.MongoClient]:
     with pymongo.MongoClient(SERVERS.mongo.uri(""), tz_aware=True) as client:
         for name in (SOURCE, COPY):
             client.drop_database(name)
-        # Its thread that deletes what has expired runs once a second, only where a test lets it.
-        client.admin.command("setParameter", 1, ttlMonitorSleepSecs=1, ttlMonitorEnabled=False)
+        client.admin.command("setParameter", 1, ttlMonitorEnabled=False)  # only where a test lets it
         yield client
-        client.admin.command("setParameter", 1, ttlMonitorSleepSecs=60, ttlMonitorEnabled=True)
+        client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
         for name in (SOURCE, COPY):
             client.drop_database(name)
 
