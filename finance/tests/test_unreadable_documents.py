@@ -16,8 +16,9 @@ from django.test import Client
 from django.urls import reverse
 from pymongo.database import Database
 
-from finance import figures
+from finance import figures, rollup
 from finance.models import Figures
+from finance.tests.damage import damage
 from finance.tests.people import DAY, customer, user
 from sync.relay import Relay
 
@@ -99,8 +100,11 @@ def test_totals_that_sql_has_damaged_are_computed_anew(mongo: Database, client: 
     customer("Own", [1])
     Relay().drain()
     call_command("refresh_totals", stdout=io.StringIO())
-    with connection.cursor() as cursor:
-        cursor.execute("UPDATE finance_figures SET data = %s", ["5" if connection.vendor == "mysql" else "[broken"])
+    for value in ("5", "{}", "null"):
+        damage("finance_figures", "data", value)
+        assert rollup.of_totals(compute=False).data is None
+    if connection.vendor == "sqlite":
+        damage("finance_figures", "data", "[broken")
     client.force_login(user("manager"))
     assert client.get(reverse("finance:totals_dashboard")).status_code == 200
     call_command("refresh_totals", stdout=io.StringIO())

@@ -12,21 +12,11 @@ from django.test import Client
 from django.urls import reverse
 
 from audit.models import Entry
-from finance.models import Account, Customer
+from finance.models import Account, Customer, Transaction
+from finance.tests.damage import damage
 from finance.tests.people import customer, user
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
-
-
-def damage(table: str, column: str, value: Any) -> None:
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("SELECT @@SESSION.sql_mode")
-            [(mode,)] = cursor.fetchall()
-            cursor.execute("SET SESSION sql_mode = 'ALLOW_INVALID_DATES'")
-        cursor.execute(f"UPDATE {table} SET {column} = %s", [value])
-        if connection.vendor == "mysql":
-            cursor.execute("SET SESSION sql_mode = %s", [mode])
 
 
 def stored(table: str, column: str) -> str:
@@ -62,7 +52,7 @@ def test_its_page_shows_the_stored_text_and_the_reason(
     staff: Client, kind: str, column: str, value: Any, why: str
 ) -> None:
     damage(f"finance_{kind}", column, value)
-    [row] = {"account": Account, "customer": Customer}.get(kind, _transaction()).objects.all()
+    [row] = {"account": Account, "customer": Customer, "transaction": Transaction}[kind].objects.all()
     page = staff.get(row.get_absolute_url())
     assert page.status_code == 200
     [(_label, text, reason)] = page.context["unreadable"]
@@ -72,12 +62,6 @@ def test_its_page_shows_the_stored_text_and_the_reason(
     lists = staff.get(reverse(f"finance:{kind}_list"))
     is_deferred = column in ("extra", "transactions")
     assert ("1 record could not be read in full" in lists.content.decode()) != is_deferred
-
-
-def _transaction() -> Any:
-    from finance.models import Transaction
-
-    return Transaction
 
 
 def test_its_form_asks_for_the_right_value_and_saves_it(staff: Client) -> None:
