@@ -254,3 +254,14 @@ def test_a_document_with_a_uuid_of_another_length_is_different_and_stops_nothing
     assert documents(mongo) == set(GOOD)
     assert mongo.zoo_legacy.find_one({"_id": ObjectId(KEYS[3])})["text"] == "x"
     assert mongo.zoo_typed.find_one() is None
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"a\\u0000": 1}', '{"$numberLong": "99999999999999999999"}'])
+def test_what_bson_cannot_hold_is_told_with_its_column(text: str, mongo: Database) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO zoo_legacy (id, document) VALUES (%s, %s)", [BAD, text])
+        record(Legacy, [BAD], inline=False)
+    Relay().drain()
+    assert Change.objects.get().error.startswith("document: ")
+    assert "unmappable (document: " in sync("verify", LABEL)[1]
+    assert "reason:    document: " in sync("trace", LABEL, BAD)[1]
