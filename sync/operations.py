@@ -117,7 +117,7 @@ class MoveFromExtra(Operation):
 
     def _require_kept(self, model: Any, using: str, row: Any, field: Any, wanted: Any) -> None:
         """The document is the same as before, whatever the column makes of the value (JSON sorts keys, say)."""
-        rows = exact(models.QuerySet(model, using=using)).filter(pk=literal(model._meta.pk, row.pk))
+        rows: Any = exact(models.QuerySet(model, using=using)).filter(pk=literal(model._meta.pk, row.pk))
         found = self._stored(field, rows.values_list(field.attname, flat=True).get())
         if isinstance(found, Decimal128) and isinstance(wanted, Decimal128):
             is_same = found.to_decimal() == wanted.to_decimal()  # a column has as many digits for each
