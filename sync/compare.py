@@ -17,6 +17,7 @@ import bson
 from bson import Decimal128, Int64
 from bson.binary import UuidRepresentation
 
+from sync.mapping import encode
 from sync.mongo import CODEC_OPTIONS
 
 OWN: dict[str, type] = {"v": Int64, "by": str}  # of `_sync`: the version, and the token of who wrote it
@@ -68,10 +69,10 @@ class FieldDifference:
 def is_equal(expected: dict[str, Any], document: bytes) -> bool:
     """Whether the stored BSON is what delivery writes: the expected fields, in order, then `_sync` with some version.
 
-    Raises ValueError, OverflowError or bson.errors.BSONError when BSON cannot hold what is expected.
+    Raises MappingError when BSON cannot hold what is expected.
     """
     sync = expected.pop("_sync", None)
-    body = bson.encode(expected, codec_options=CODEC_OPTIONS)[4:-1]
+    body = encode(expected)[4:-1]
     if sync is not None:
         expected["_sync"] = sync
     end = 4 + len(body)

@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
 from sync.compare import LENIENT, FieldDifference, field_differences
-from sync.mapping import document_of
+from sync.mapping import document_of, encode
 from sync.models import Change, Difference, MirroredModel
 from sync.mongo import CODEC_OPTIONS, reason
 from sync.registry import KAFKA, Target, all_rows, mirrored_models, targets
@@ -149,7 +149,7 @@ def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tupl
         return {}, "", []
     try:
         document = document_of(row)
-        bson.encode(document, codec_options=CODEC_OPTIONS)
+        encode(document)
         return document, "", []
     except Exception as error:  # an application's own mapping may raise anything
         return {}, str(error) or type(error).__name__, [(name, _shorten(text)) for name, text in plain_columns(row)]

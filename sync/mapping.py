@@ -274,6 +274,19 @@ def document_of(row: Any) -> dict[str, Any]:
     return document
 
 
+def encode(document: dict[str, Any]) -> bytes:
+    """The document as BSON; raises MappingError that names the field which BSON cannot hold."""
+    try:
+        return bson.encode(document, codec_options=CODEC_OPTIONS)
+    except Exception as error:  # UnicodeEncodeError, OverflowError, RecursionError, ...
+        for name, value in document.items():
+            try:
+                bson.encode({"": value}, codec_options=CODEC_OPTIONS)
+            except Exception as reason:
+                raise MappingError(f"{name}: {reason}") from error
+        raise MappingError(str(error)) from error
+
+
 def to_document(instance: models.Model) -> dict[str, Any]:
     """The document of one row, without `_sync.v`. Raises MappingError when BSON cannot hold a value exactly."""
     document: dict[str, Any] = {}
@@ -286,7 +299,7 @@ def to_document(instance: models.Model) -> dict[str, Any]:
             continue
         try:
             document[name] = to_bson(value)
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise MappingError(f"{name}: {error}") from error
         if isinstance(value, datetime.datetime) and value.microsecond % 1000:
             microseconds[name] = value.microsecond % 1000

@@ -14,6 +14,7 @@ What fails on the way becomes an `Unreadable`: the column's text, with the reaso
 
 from __future__ import annotations
 
+import base64
 import datetime
 import functools
 import json
@@ -26,6 +27,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from bson import Regex
 from django.db import InterfaceError, connections, models
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.query import ModelIterable
@@ -454,7 +456,29 @@ def _extended(pairs: list[tuple[str, Any]]) -> Any:
             _number(text)
     elif isinstance(value, datetime.datetime) and value.microsecond % 1000:
         raise ValueError(f"{value.isoformat()} has microseconds; BSON dates hold milliseconds")
+    if pairs[0][0] in _ALTERED:
+        _require_kept(pairs[0][0], made, value)
     return value
+
+
+# What BSON's library reads, and makes something else of, or may.
+_ALTERED = {
+    "$undefined", "$symbol", "$dbPointer", "$numberInt", "$binary", "$type", "$regularExpression", "$regex", "$options",
+}  # fmt: skip
+
+
+def _require_kept(name: str, made: dict[str, Any], value: Any) -> None:
+    if "$binary" in made:
+        inner = made["$binary"]
+        text = inner.get("base64") if isinstance(inner, dict) else inner
+        is_kept = base64.b64encode(bytes(value)).decode() == text
+    elif isinstance(value, Regex):
+        options = (made.get("$regularExpression") or {"options": made.get("$options", "")})["options"]
+        is_kept = set(options) <= set("ilmsux")
+    else:
+        is_kept = name == "$numberInt" and -(2**31) <= value < 2**31
+    if not is_kept:
+        raise ValueError(f"{_shown(made)} is not kept exactly")
 
 
 _STRICT: dict[str, Any] = {"parse_float": _number, "parse_constant": _no_number}

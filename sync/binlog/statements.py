@@ -87,6 +87,8 @@ class Statements:
         """Names, in lower case, of the tables that it may have changed."""
         if not statement.is_utf8 and not statement.text.isascii():
             return self.tables  # a second byte of a character may look like a quote or a backslash
+        if "\0" in statement.text:
+            return self.tables  # to a server it ends the statement, as a client in C may send it; to us it is text
         try:
             readings = [_tokens(statement, True)]
             if "/*!" in statement.text or "/*M!" in statement.text:

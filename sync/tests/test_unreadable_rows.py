@@ -22,7 +22,8 @@ from pymongo.database import Database
 from sync import verify as verifying
 from sync.backfill import plan
 from sync.capture import record
-from sync.models import Change, Verification
+from sync.metrics import exposition
+from sync.models import Change, Difference, Verification
 from sync.registry import Target
 from sync.relay import Relay
 from sync.tests.people import VIEWER, user
@@ -195,6 +196,10 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     assert finished.finished_at is not None
     assert crashed.finished_at is None
     assert crashed.error == "the disk is full of bees"
+    Difference.objects.all().delete()
+    [legacy] = [model for model in json.loads(sync("status", "--json")[1])["models"] if model["model"] == LABEL]
+    assert legacy["differences"] is None, "the run that did not finish may have found some"
+    assert f'sync_differences{{model="{LABEL}"}}' not in exposition().decode()
     _, out = sync("status")
     assert "10 rows compared" not in out
     assert re.search(r"zoo\.legacy: verified \(full\) .*: 11 rows compared, 1 different", out)
@@ -249,3 +254,14 @@ def test_a_document_with_a_uuid_of_another_length_is_different_and_stops_nothing
     assert documents(mongo) == set(GOOD)
     assert mongo.zoo_legacy.find_one({"_id": ObjectId(KEYS[3])})["text"] == "x"
     assert mongo.zoo_typed.find_one() is None
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"a\\u0000": 1}', '{"$numberLong": "99999999999999999999"}'])
+def test_what_bson_cannot_hold_is_told_with_its_column(text: str, mongo: Database) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO zoo_legacy (id, document) VALUES (%s, %s)", [BAD, text])
+        record(Legacy, [BAD], inline=False)
+    Relay().drain()
+    assert Change.objects.get().error.startswith("document: ")
+    assert "unmappable (document: " in sync("verify", LABEL)[1]
+    assert "reason:    document: " in sync("trace", LABEL, BAD)[1]
