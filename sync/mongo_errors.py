@@ -14,6 +14,7 @@ NO_TIME = {24, 46, 50, 89, 262}
 SERVERS_FAULT = {DISK_FULL, ATLAS, WRITES_BLOCKED, UNAUTHORIZED, 6, 7, 112, 9001} | NOT_PRIMARY | SHUTDOWN | NO_TIME
 
 NO_DNS = "MongoDB cannot be reached: DNS does not answer, so its servers are unknown; check DNS"
+NOT_YET = "MongoDB has no client in this process yet: the machine was too busy to make one in time"
 # How the driver words what keeps it from a server, and the line for it: the cause, and what to check. The first pattern
 # found counts. {0} is what the pattern's group found, {host} the server.
 CAUSES = [

@@ -210,6 +210,10 @@ MISTAKES = [
     ("ssl_key=/key.pem", "ssl_key needs ssl_cert"),
     ("ssl_mode=DISABLED&ssl_ca=/ca.pem", "ssl_mode=DISABLED contradicts the other ssl_ options"),
     ("connect_timeout=soon", "connect_timeout=soon is no number of seconds"),
+    ("connect_timeout=%C2%B2", "connect_timeout=² is no number of seconds"),
+    ("read_timeout=99999999999999999999", "read_timeout=99999999999999999999 is no number of seconds"),
+    ("charset=latin1", "charset=latin1 would alter"),
+    ("charset=utf8", "charset=utf8 would alter"),
     ("tiemout=3", "there is no option tiemout"),
 ]
 

@@ -23,9 +23,10 @@ from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
+from sync import mongo as mongo_module
 from sync.models import Change
 from sync.mongo import BREAKER, client, forget_clients
-from sync.mongo_errors import Unavailable
+from sync.mongo_errors import NoClient, Unavailable
 from sync.relay import Relay
 from sync.sharding import require_keys
 from sync.tests import unreachable
@@ -330,6 +331,17 @@ def test_members_that_are_known_by_other_addresses_than_the_uri_has_are_named(
         f"MongoDB does not answer: no member can be reached by the address that the .* it \\(127.0.0.1:{mongod.port}\\)"
     )
     assert re.match(said, one_line(str(error.value))), str(error.value)
+
+
+def test_dns_is_not_blamed_where_no_name_is_looked_up(monkeypatch: Any, settings: Any) -> None:
+    """On a busy machine the client of a plain address may take longer than a save may."""
+    made, connect = threading.Event(), mongo_module.connect
+    monkeypatch.setattr(mongo_module, "connect", lambda *args, **kw: made.wait(10) and connect(*args, **kw))
+    forget_clients()
+    with pymongo.timeout(0.01), pytest.raises(NoClient, match="too busy to make one in time"):
+        client()
+    made.set()
+    assert client().admin.command("ping")["ok"] == 1
 
 
 def test_a_pool_that_grows_while_dns_is_silent_keeps_to_the_bound(
