@@ -35,6 +35,7 @@ CHUNK = 1 << 18  # characters
 LONGEST = 64 << 20
 
 DAMAGED = "the file is damaged from here on"
+CUT_OFF = f"{DAMAGED}: it ends within the array, without its ]. More documents may be missing: export it again"
 # Of decoded BSON: dates that Python cannot hold stay numbers.
 TYPES: CodecOptions = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
@@ -62,6 +63,7 @@ class Reader:
         self.buffer = ""
         self.start = 0
         self.ended = False
+        self.closed = False  # whether a `]` was met since the last document
         self.damage = ""
 
     @property
@@ -82,9 +84,12 @@ class Reader:
         if array:
             self.start += 1
         separator, end = (BETWEEN, self._end_in_array) if array else (BLANK, self._end_in_lines)
+        piece = None
         while self._skip(separator):
             piece = self._take(end())
             yield piece
+        if array and not self.closed and (piece is None or piece.text.endswith("}")):
+            self.damage = self.damage or CUT_OFF
         if self.damage:
             yield Piece(self.line, "", self.damage)
 
@@ -106,6 +111,7 @@ class Reader:
         while True:
             end = cast(re.Match, separator.match(self.buffer, self.start)).end()
             self.line += self.buffer.count("\n", self.start, end)
+            self.closed = self.closed or "]" in self.buffer[self.start : end]
             self.start = end
             if end < len(self.buffer):
                 return True
@@ -117,7 +123,7 @@ class Reader:
         problem = f"longer than {LONGEST >> 20} MiB" if len(text) > LONGEST else ""
         piece = Piece(self.line, text.rstrip(), problem)
         self.line += text.count("\n")
-        self.start = end
+        self.start, self.closed = end, False
         return piece
 
     def _line_end(self, offset: int) -> int:

@@ -32,6 +32,8 @@ FORMATS: list[tuple[bytes, str, str]] = [
     (b"\xd0\xcf\x11\xe0", "a document of an older Microsoft Office", HOW),
     (b"PAR1", "a Parquet file", HOW),
     (b"Obj\x01", "an Avro file", HOW),
+    (b"\x41\xd8\x01\x00\x01\x00\x00\x00", "a file of mongod's own", HOW),
+    (GZIP, "compressed by gzip twice", "Run gunzip, then import the result."),
     (b"\x6d\xe2\x99\x81", "an archive of mongodump",
      "Restore it with mongorestore --archive=FILE and export it with mongoexport, or run mongodump without --archive."),
 ]  # fmt: skip
@@ -39,8 +41,15 @@ BOMS = [
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
 ]  # fmt: skip
-DOCUMENT = re.compile(r"^\s*[\[{]", re.MULTILINE)
-SHELL = re.compile(r"^\s*\[?\s*\{\s*_id\s*:", re.MULTILINE)
+# Each looks at a line once: a file may begin with thousands of blank ones.
+DOCUMENT = re.compile(r"^[^\S\n]*+[\[{]", re.MULTILINE)
+OF_JSON = re.compile(r"^[^\S\n]*+(?:\[\s*+)?\{\s*+\"", re.MULTILINE)
+# A key without quotes or in single ones, or ObjectId(...) as the older shell prints it.
+OF_SHELL = re.compile(
+    r"^[^\S\n]*+(?:\[\s*+)?\{\s*+(?:[\w$]++\s*+:|'|\"_id\"\s*+:\s*+(?:new\s++)?[A-Za-z]++\()", re.MULTILINE
+)
+SQL = re.compile(r"^(-- (MySQL|MariaDB) dump|INSERT INTO|CREATE TABLE)", re.MULTILINE)
+BSON_TYPES = (*range(1, 0x14), 0x7F, 0xFF)
 CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
@@ -90,13 +99,14 @@ def _format(path: Path, head: bytes) -> Format:
     text = head.decode(encoding, errors="replace")
     if not text.strip():
         return Format(encoding, note="empty: it holds no document")
-    if encoding == "utf-8-sig" and CONTROLS.search(text) and not DOCUMENT.match(text):
+    begins = text.lstrip("\ufeff \t\r\n")
+    if encoding == "utf-8-sig" and CONTROLS.search(text) and not DOCUMENT.match(begins):
         raise NothingToImport(f"{path} is a binary file of an unknown kind, not JSON or BSON. {HOW}")
-    if SHELL.search(text):
-        raise NothingToImport(f"{path} is what mongosh prints, which is JavaScript and not JSON. {HOW}")
-    if not DOCUMENT.search(text):
+    if not DOCUMENT.search(text) or (not DOCUMENT.match(begins) and (_is_markup(begins) or SQL.search(text))):
         raise NothingToImport(f"{path} is {_kind_of_text(text)}, not JSON. {HOW}")
-    note = {"utf-8-sig": "", "utf-16": "JSON in UTF-16", "utf-32": "JSON in UTF-32"}.get(encoding, "JSON in UTF-16")
+    if (shell := OF_SHELL.search(text)) and shell.start() <= _place(OF_JSON.search(text), shell.start()):
+        raise NothingToImport(f"{path} is what mongosh prints, which is JavaScript and not JSON. {HOW}")
+    note = "" if encoding == "utf-8-sig" else f"JSON in {encoding[:6].upper()}"
     if encoding == "utf-8-sig" and not _is_utf8(head):
         note = (
             "not UTF-8: records with other characters are rejected. If it is Windows-1252 or Latin-1, convert it: "
@@ -115,7 +125,7 @@ def is_bson(head: bytes) -> bool:
     if length <= len(head) and head[length - 1]:
         return False
     kind, name_end = head[4], head.find(b"\0", 5)
-    return (length == 5 and kind == 0) or ((1 <= kind <= 0x13 or kind in (0x7F, 0xFF)) and name_end > 0)
+    return (length == 5 and kind == 0) or (kind in BSON_TYPES and name_end > 0)
 
 
 def _unzipped(path: Path) -> bytes:
@@ -132,11 +142,22 @@ def _unzipped(path: Path) -> bytes:
 
 
 def _without_bom(head: bytes) -> str:
-    """UTF-16 by its zero bytes, where the first characters are of JSON."""
-    start = head[:2]
-    if start in (b"{\0", b"[\0"):
+    """UTF-16 and UTF-32 by the zero bytes of the first two characters, which are ASCII in JSON and in CSV.
+
+    A BSON document of 123 bytes begins as `{` does in these, but its type and its first key have no zeros.
+    """
+    zeros = "".join("0" if byte == 0 else "x" for byte in head[:8])
+    if zeros == "x000x000":
+        return "utf-32-le"
+    if zeros == "000x000x":
+        return "utf-32-be"
+    if zeros.startswith("x0x0") and not (zeros[5:6] == "x" and head[4] in BSON_TYPES):
         return "utf-16-le"
-    return "utf-16-be" if start in (b"\0{", b"\0[") else "utf-8-sig"
+    return "utf-16-be" if zeros.startswith("0x0x") else "utf-8-sig"
+
+
+def _place(match: re.Match | None, otherwise: int) -> int:
+    return match.start() if match else otherwise
 
 
 def _is_utf8(head: bytes) -> bool:
@@ -147,11 +168,15 @@ def _is_utf8(head: bytes) -> bool:
     return True
 
 
+def _is_markup(text: str) -> bool:
+    return re.match(r"<(\?xml|!doctype|html)", text, re.IGNORECASE) is not None
+
+
 def _kind_of_text(text: str) -> str:
     first = next(line for line in text.splitlines() if line.strip())
-    if re.match(r"\s*<(\?xml|!doctype|html)", text, re.IGNORECASE):
+    if _is_markup(text.lstrip("\ufeff \t\r\n")):
         return "XML or HTML"
-    if re.search(r"^(-- MySQL dump|-- MariaDB dump|INSERT INTO|CREATE TABLE)", text, re.MULTILINE):
+    if SQL.search(text):
         return "a dump of SQL"
     for separator, name in (("\t", "TSV (values separated by tabs), which has no types"),
                             (",", "CSV, which has no types"), (";", "CSV, which has no types")):  # fmt: skip

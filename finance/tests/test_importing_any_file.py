@@ -9,8 +9,10 @@ import os
 import sqlite3
 import struct
 import tarfile
+import time
 import tracemalloc
 import zipfile
+from contextlib import suppress
 
 import bson
 import pytest
@@ -20,6 +22,7 @@ from django.db import connection
 
 from finance.models import Account
 from finance.reading import Reader
+from finance.recognising import NothingToImport, recognise
 from finance.tests.damage import lax
 from finance.tests.files import account, to_line
 
@@ -46,7 +49,10 @@ READ = {
     "UTF-16 little-endian": (LINES.encode("utf-16"), "JSON in UTF-16"),
     "UTF-16 big-endian": (b"\xfe\xff" + LINES.encode("utf-16-be"), "JSON in UTF-16"),
     "UTF-16 without a mark": (LINES.encode("utf-16-le"), "JSON in UTF-16"),
+    "UTF-16 without a mark, after a blank line": (f"\n{LINES}".encode("utf-16-be"), "JSON in UTF-16"),
     "UTF-32": (LINES.encode("utf-32"), "JSON in UTF-32"),
+    "UTF-32 without a mark": (LINES.encode("utf-32-le"), "JSON in UTF-32"),
+    "UTF-32 big-endian without a mark": (LINES.encode("utf-32-be"), "JSON in UTF-32"),
     "UTF-16 array": (ARRAY.encode("utf-16"), "JSON in UTF-16"),
     "UTF-16 with CRLF": (LINES.replace("\n", "\r\n").encode("utf-16"), "JSON in UTF-16"),
     "array": (ARRAY.encode(), ""),
@@ -99,7 +105,15 @@ def database(tmp_path):
 
 
 CSV = '_id,account_id,limit,products\nObjectId(5ca4bbc7a2dd94ee5816238c),1,2,"[""Brokerage""]"\n'
+OLD_SHELL = '{ "_id" : ObjectId("5ca4bbc7a2dd94ee5816238c"), "account_id" : NumberInt(1) }'
 REFUSED = {
+    "TSV in UTF-16 without a mark": (CSV.replace(",", "\t").encode("utf-16-le"), "TSV"),
+    "gzip of gzip": (gzip.compress(gzip.compress(LINES.encode())), "compressed by gzip twice"),
+    "SQL with JSON in it": (b"-- MySQL dump 10.13\nINSERT INTO a VALUES ('\n{\"a\": 1}\n');\n", "a dump of SQL"),
+    "HTML with braces": (b"<html><style>\n{a: 1}\n</style></html>", "XML or HTML"),
+    "the older shell": (OLD_SHELL.encode(), "what mongosh prints"),
+    "mongosh, another field first": (b"[ { account_id: 1, _id: ObjectId('5ca4bbc7a2dd94ee5816238c') } ]", "mongosh"),
+    "mongosh, quoted keys": (b"[\n  { '_id': 1 }\n]", "what mongosh prints"),
     "CSV": (CSV.encode(), "CSV, which has no types"),
     "CSV with semicolons": (CSV.replace(",", ";").encode(), "CSV"),
     "CSV in UTF-16": (CSV.encode("utf-16"), "CSV"),
@@ -132,6 +146,41 @@ def test_it_refuses_a_file_in_one_line_that_says_what_it_is_and_what_to_do(tmp_p
     assert what in said[0]
     assert "mongoexport" in said[0] or "import" in said[0].split(". ", 1)[1]
     assert not (tmp_path / "rejects").exists()
+
+
+@pytest.mark.parametrize("length", [91, 123, 0x1007B])
+def test_it_takes_no_length_of_a_bson_document_for_a_brace_in_utf_16(tmp_path, length):
+    """A document's length comes first: of 123 bytes it begins as `{` does in UTF-16."""
+    shortest = len(bson.encode(account(1, n="")))
+    (tmp_path / "accounts.bson").write_bytes(bson.encode(account(1, n="x" * (length - shortest))) + BSON[-94:])
+    assert (tmp_path / "accounts.bson").read_bytes()[0] in b"[{"
+    status, said = run(tmp_path / "accounts.bson")
+    assert (status, said[0]) == (0, "accounts.bson: BSON, as mongodump writes it")
+
+
+def test_a_broken_line_after_a_good_one_is_no_reason_to_refuse_the_file(tmp_path):
+    (tmp_path / "accounts.json").write_text(f"{LINES}{{_id: 5}}\n{OLD_SHELL}\n")
+    assert run(tmp_path / "accounts.json")[0] == 1
+    assert Account.objects.count() == 3
+
+
+@pytest.mark.parametrize("blank", [" ", "\n", "\t\n", "[\n", "{\n"])
+@pytest.mark.parametrize("end", ["x", LINES])
+def test_what_a_file_is_is_told_at_once_whatever_it_begins_with(tmp_path, blank, end):
+    (tmp_path / "accounts.json").write_text(blank * 60_000 + end)
+    began = time.process_time()
+    with suppress(NothingToImport):
+        recognise(tmp_path / "accounts.json")
+    assert time.process_time() - began < 2
+
+
+def test_it_does_not_write_rejects_over_what_it_imports(tmp_path):
+    path = tmp_path / "accounts.json"
+    path.write_text(f"{LINES}{{broken\n")
+    status, said = run(tmp_path, f"--rejects={path}")
+    assert (status, len(said)) == (2, 1)
+    assert "name another file with --rejects" in said[0]
+    assert path.read_text() == f"{LINES}{{broken\n"
 
 
 def test_it_refuses_a_database_file(tmp_path):

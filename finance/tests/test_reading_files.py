@@ -46,6 +46,16 @@ def test_it_finds_nothing_in_an_empty_file(tmp_path, text):
     assert read(write(tmp_path / "x.json", text)) == []
 
 
+@pytest.mark.parametrize("kept", range(4))
+@pytest.mark.parametrize("end", ["", ",", ",\n", "\n "])
+def test_it_tells_an_array_that_was_cut_off_between_two_documents(tmp_path, kept, end):
+    """As a full disk or a broken connection leaves it: each document of it is whole."""
+    text = "[" + ",\n".join(map(json.dumps, DOCUMENTS[:kept])) + end
+    *pieces, last = Reader(write(tmp_path / "x.json", text))
+    assert [json.loads(piece.text) for piece in pieces] == DOCUMENTS[:kept]
+    assert "it ends within the array" in last.problem
+
+
 def test_it_knows_the_line_on_which_a_document_begins(tmp_path):
     text = '\n{"a":\n 1}\n\n{"b": 2}\n{"c":\n  [\n  ]\n}\n{"d": 4}'
     assert [line for line, _ in read(write(tmp_path / "x.json", text))] == [2, 5, 6, 10]

@@ -72,6 +72,8 @@ class Command(BaseCommand):
             found = plan(paths, MODELS[model] if model else None)
             if report.path.is_dir() or (rejects and not rejects.parent.is_dir()):
                 raise NothingToImport(f"the rejects cannot be written to {report.path}")
+            if report.path.exists() and any(report.path.samefile(path) for path in found.files):
+                raise NothingToImport(f"{report.path} is to be imported: name another file with --rejects")
             self._describe(found)
             counts = self._load(found, batch, report)
         except (NothingToImport, OSError) as error:
