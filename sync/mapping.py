@@ -91,14 +91,19 @@ def _bytes(value: Any) -> bytes:
     return bytes(value)
 
 
+def _within(value: int, limits: range) -> bool:
+    # Of another type than int itself, such as an IntegerChoices, a range would look through all its numbers.
+    return int(value) == value and int(value) in limits
+
+
 def _int32(value: int) -> int:
-    if value not in INT32:
+    if not _within(value, INT32):
         raise ValueError(f"{value} does not fit int32; use a BigIntegerField")
     return int(value)
 
 
 def _int64(value: int) -> Int64:
-    if value not in INT64:
+    if not _within(value, INT64):
         raise ValueError(f"{value} does not fit BSON's 64-bit integer")
     return Int64(value)
 
