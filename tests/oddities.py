@@ -45,7 +45,9 @@ KEYS = ["", "not an id", "a/b?c#d", "AAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passw
 def values_of(field: models.Field[Any, Any]) -> list[Any]:
     """Odd values for a column."""
     if field.primary_key:
-        return KEYS if isinstance(field, models.CharField) else []
+        # To SQLite a key in capitals is another key than the one that an ObjectIdField asks for.
+        keys = KEYS if connection.vendor == "mysql" else [key for key in KEYS if key == key.lower()]
+        return keys if isinstance(field, models.CharField) else []
     if isinstance(field, models.ForeignKey):
         return [] if connection.vendor == "sqlite" else [999_999_999]  # it looks at them at the end of each test
     if field.name == "extra":
