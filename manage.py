@@ -11,7 +11,7 @@ def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "analytics_site.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line
-    from django.db import InterfaceError, OperationalError
+    from django.db import Error as DatabaseError
 
     from analytics_site.environment import Misconfigured
 
@@ -19,7 +19,7 @@ def main() -> None:
         execute_from_command_line(sys.argv)
     except Misconfigured as error:
         error.end_program()
-    except (ImproperlyConfigured, OperationalError, InterfaceError) as error:
+    except (ImproperlyConfigured, DatabaseError) as error:
         if "--traceback" in sys.argv:
             raise
         if isinstance(error, ImproperlyConfigured):
@@ -27,6 +27,8 @@ def main() -> None:
         else:
             from sync import mysql
 
+            if not mysql.has_a_reason(error):
+                raise
             line = mysql.reason(error)
         logging.getLogger("sync").debug("manage.py ended", exc_info=True)
         print(f"{line.rstrip('.')}.", file=sys.stderr)

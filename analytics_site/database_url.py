@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -34,9 +35,13 @@ def mysql_options(url: str) -> dict[str, Any]:
                 raise ImproperlyConfigured(f"DATABASE_URL: ssl_mode={value} is none of {', '.join(MODES)}.")
             options["ssl_mode"] = value.upper()
         elif name in NUMBERS:
-            if not value.isdigit():
-                raise ImproperlyConfigured(f"DATABASE_URL: {given}={value} is no number of seconds.")
+            if not re.fullmatch(r"[0-9]{1,6}", value):
+                raise ImproperlyConfigured(f"DATABASE_URL: {given}={value} is no number of seconds below a million.")
             options[name] = int(value)
+        elif name == "charset" and value.lower() != "utf8mb4":
+            raise ImproperlyConfigured(
+                f"DATABASE_URL: charset={value} would alter what it does not have when rows are read; leave it out."
+            )
         elif name in TEXTS:
             options[name] = value
         elif name not in DJANGOS:

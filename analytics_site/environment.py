@@ -19,11 +19,14 @@ from builtins import int as _int
 from builtins import list as _list
 from builtins import str as _str
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
+from urllib.parse import urlsplit
 
 import environ
 from django.core.exceptions import ImproperlyConfigured
+from django.utils.module_loading import import_string
 
 from analytics_site.database_url import mysql_options
 from analytics_site.errors import SECRET
@@ -33,6 +36,7 @@ T = TypeVar("T")
 YES, NO = {"true", "yes", "on", "1", "y", "t", "ok"}, {"false", "no", "off", "0", "n", "f"}
 LINE = re.compile(r"""(?:export )?[A-Za-z_][A-Za-z_0-9]*=(?:".*"|'.*'|[^"'].*|)""")
 ENGINES = {"django.db.backends.mysql", "django.db.backends.sqlite3"}
+CACHE_LIBRARIES = {"RedisCache": "redis", "PyLibMCCache": "pylibmc", "PyMemcacheCache": "pymemcache"}
 WIDTH = 80  # characters of a wrong value that a message shows
 
 
@@ -108,7 +112,17 @@ class Environment:
             return default
         try:
             return parse(text)
-        except (ValueError, TypeError, KeyError, OverflowError, RecursionError, OSError, ImproperlyConfigured, Warning):
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            ImportError,
+            OverflowError,
+            RecursionError,
+            OSError,
+            ImproperlyConfigured,
+            Warning,
+        ):
             self.mistake(name, expected)
             return default
 
@@ -116,7 +130,9 @@ class Environment:
         """like: a regular expression that all of it matches; expected: the same in words."""
 
         def parse(text: _str) -> _str:
-            if any(ord(character) < 32 for character in text) or (like and not re.fullmatch(like, text)):
+            if any(ord(character) < 32 for character in text) or not text.strip():
+                raise ValueError
+            if like and not re.fullmatch(like, text):
                 raise ValueError
             return text
 
@@ -212,6 +228,12 @@ class Environment:
             config = _url(environ.Env.cache_url_config, text)
             if config["LOCATION"] in ("", "unix://") and not text.startswith(("locmem", "dummy")):
                 raise ValueError
+            import_string(config["BACKEND"])  # the parser knows some that Django has no more
+            library = CACHE_LIBRARIES.get(config["BACKEND"].rpartition(".")[2])
+            if library and not find_spec(library):
+                self.mistakes.append(f"{name} needs a library that is not there: pip install {library}.")
+            elif library and isinstance(config["LOCATION"], _str):
+                _ = urlsplit(text).port  # raises ValueError for one that is none
             return config
 
         expected = "it must be an address such as filecache:///folder, rediscache://host:6379/0 or locmemcache://"

@@ -12,7 +12,7 @@ import re
 import sys
 import threading
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from datetime import datetime
 from types import TracebackType
@@ -20,7 +20,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.signals import request_finished
-from django.http import HttpRequest, HttpResponse
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
 from pythonjsonlogger.core import RESERVED_ATTRS
 from pythonjsonlogger.json import JsonFormatter
 
@@ -48,7 +48,20 @@ class RequestIDMiddleware:
         REQUEST_ID.set(request_id)
         response = self.get_response(request)
         response[HEADER] = request_id
+        if isinstance(response, StreamingHttpResponse) and not (
+            response.is_async or isinstance(response, FileResponse)
+        ):
+            response.streaming_content = _logged(response.streaming_content, request.path)
         return response
+
+
+def _logged(content: Iterable[bytes], path: str) -> Iterator[bytes]:
+    """An error in the middle of a response is the web server's to log, which knows no id: so it is logged here, too."""
+    try:
+        yield from content
+    except Exception:
+        logger.exception("The response was broken off by an unexpected error: %s", path)
+        raise
 
 
 def _forget(**kwargs: Any) -> None:

@@ -23,8 +23,8 @@ if not env.is_set("SECRET_KEY"):
     env.mistakes.append("Set SECRET_KEY (script/bootstrap writes one into .env for a trial).")
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [],
-    like=r"\*|\.?[\w.-]+(:\d+)?|\[[\da-fA-F:.]+\]",
-    expected="it must be host names without https://, separated by commas",
+    like=r"\*|\.?[\w.-]+|\[[\da-fA-F:.]+\]",
+    expected="it must be host names without https:// and port, separated by commas",
 )  # fmt: skip
 CSRF_TRUSTED_ORIGINS = env.list(
     "CSRF_TRUSTED_ORIGINS", default=[],
@@ -253,7 +253,10 @@ SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_IDLE = env.int("SESSION_IDLE", 2 * 3600, least=1, most=366 * 86400)
 SESSION_LONGEST = env.int("SESSION_LONGEST", 12 * 3600, least=1, most=366 * 86400)
 if SESSION_IDLE > SESSION_LONGEST:
-    env.mistake("SESSION_IDLE", f"it must not be longer than SESSION_LONGEST, {SESSION_LONGEST}")
+    if env.is_set("SESSION_IDLE"):
+        env.mistake("SESSION_IDLE", f"it must not be longer than SESSION_LONGEST, {SESSION_LONGEST}")
+    else:
+        env.mistake("SESSION_LONGEST", f"it must not be shorter than SESSION_IDLE, whose default is {SESSION_IDLE}")
 SESSION_COOKIE_AGE = SESSION_LONGEST  # "remember me"; without it the session ends with the browser
 UNATTENDED_VIEWS = {"sync:live"}  # what a page left open asks for does not keep its session alive
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS

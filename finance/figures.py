@@ -31,10 +31,8 @@ def _array_or_empty(value: str) -> dict[str, Any]:
     return {"$cond": [{"$isArray": value}, value, []]}
 
 
-def _whole_or_none(value: str) -> dict[str, Any]:
-    """An int64 of any kind of number, without its fraction; None for what is none, and for NaN and those beyond."""
-    number = {"$convert": {"input": value, "to": "long", "onError": None, "onNull": None}}
-    return {"$cond": [{"$isNumber": value}, number, None]}
+def _is_whole(value: str) -> dict[str, Any]:
+    return {"$in": [{"$type": value}, ["int", "long"]]}
 
 
 def _all_are(kind: str, value: str) -> dict[str, Any]:
@@ -70,9 +68,7 @@ MONTH: dict[str, Any] = {
 }  # fmt: skip
 SUMS: dict[str, Any] = {
     "trades": {"$sum": 1},
-    "pieces": {
-        "$sum": {"$cond": [{"$in": [{"$type": "$transactions.amount"}, ["int", "long"]]}, "$transactions.amount", 0]}
-    },
+    "pieces": {"$sum": {"$cond": [_is_whole("$transactions.amount"), "$transactions.amount", 0]}},
     "value": {"$sum": VALUE},
     "unvalued": {"$sum": {"$cond": [{"$eq": [VALUE, None]}, 1, 0]}},
 }
@@ -139,7 +135,13 @@ BY_NAMES: list[dict[str, Any]] = [
 HELD: list[dict[str, Any]] = [
     {"$project": {"limit": 1, "products": _array_or_empty("$products")}},
     {"$unwind": "$products"},
-    {"$group": {"_id": "$products", "accounts": {"$sum": 1}, "limit": {"$sum": _whole_or_none("$limit")}}},
+    {
+        "$group": {
+            "_id": "$products",
+            "accounts": {"$sum": 1},
+            "limit": {"$sum": {"$cond": [_is_whole("$limit"), "$limit", 0]}},
+        }
+    },
 ]
 TIERED: list[dict[str, Any]] = [
     # A customer may have the same tier several times, and counts once.
@@ -149,11 +151,9 @@ TIERED: list[dict[str, Any]] = [
 ]
 
 # Documents of which something is not in these figures, because it is not of the type that it should be.
-_number = {"$isNumber": "$account_id"}
+_number = _is_whole("$account_id")
 READABLE: dict[type[Account | Customer | Transaction], dict[str, Any]] = {
-    Account: {"$and": [
-        _number, {"$ne": [_whole_or_none("$limit"), None]}, {"$isArray": "$products"}, _all_are("string", "$products"),
-    ]},
+    Account: {"$and": [_number, _is_whole("$limit"), {"$isArray": "$products"}, _all_are("string", "$products")]},
     Customer: {"$and": [
         {"$eq": [{"$type": "$name"}, "string"]}, {"$isArray": "$accounts"},
         {"$eq": [{"$type": "$tier_and_details"}, "object"]},

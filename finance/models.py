@@ -149,7 +149,8 @@ class Customer(Record):
     def account_numbers(self) -> list[int]:
         """The account numbers that can be looked for, without whatever else SQL has put among them."""
         listed = self.accounts if isinstance(self.accounts, list) else []
-        numbers = [number for number in listed if isinstance(number, int) and not isinstance(number, bool)]
+        # As int itself: a range looks through all its numbers for one of another type, such as an Int64.
+        numbers = [int(number) for number in listed if isinstance(number, int) and not isinstance(number, bool)]
         return [number for number in numbers if number in INT32]
 
 

@@ -28,6 +28,7 @@ from sync.fields import new_object_id
 logger = logging.getLogger(__name__)
 
 TOTALS = "totals"
+PARTS = {"customers", "accounts", "buckets", "symbols", "products", "tiers", "held", "tiered"}
 FRESH = 60.0  # seconds for which figures are good at least
 SHARE = 20  # and this many times as long as they took
 LEASE = figures.LONGEST + 30
@@ -103,7 +104,7 @@ def _current(key: str, compute: bool) -> Figures:
 
 def _row(key: str) -> Figures:
     row = Figures.objects.filter(key=key).first()
-    if row is not None and row.unreadable:  # SQL has written to it: it is computed anew
+    if row is not None and (row.unreadable or not _is_known(row)):  # SQL has written to it: it is computed anew
         row.delete()
         row = None
     if row is None:
@@ -115,6 +116,13 @@ def _row(key: str) -> Figures:
             pass  # somebody else was first
         row = Figures.objects.get(key=key)
     return row
+
+
+def _is_known(row: Figures) -> bool:
+    """Whether these are figures, or none yet."""
+    if row.data is None:
+        return True
+    return isinstance(row.data, dict) and row.data.keys() >= PARTS if row.key == TOTALS else isinstance(row.data, list)
 
 
 def _computing() -> int:

@@ -12,7 +12,7 @@ class SyncConfig(AppConfig):
         from sync.checks import check_database, check_models, check_settings
         from sync.evolution import plan_for_changed_mappings
         from sync.mysql import require_tls
-        from sync.pulled_checks import check_pulled_models
+        from sync.pulled_checks import check_pulled_models, check_pulled_tables
 
         post_migrate.connect(plan_for_changed_mappings, sender=self)
         connection_created.connect(require_tls)
@@ -20,3 +20,4 @@ class SyncConfig(AppConfig):
         checks.register(check_models, checks.Tags.models)
         checks.register(check_pulled_models, checks.Tags.models)
         checks.register(check_database, checks.Tags.database)
+        checks.register(check_pulled_tables, checks.Tags.database)

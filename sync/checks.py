@@ -20,12 +20,13 @@ from sync.capture import MirroredQuerySet
 from sync.evolution import clashes, is_changed
 from sync.fields import DocumentField, ObjectIdField
 from sync.mapping import codec, mirrored_fields
-from sync.models import Mirror, MirroredModel, ModelState
+from sync.models import Change, Mirror, MirroredModel, ModelState
 from sync.mongo import addresses, file_problem, setting, without_files
 from sync.mongo_errors import without_secrets
 from sync.registry import KAFKA, mirrored_models, published, targets
 
 DECIMAL128_DIGITS = 34
+LONGEST_ALIAS = Change._meta.get_field("lane").max_length or 0
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
@@ -38,6 +39,10 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         elif problem := file_problem(address):
             hint = "Changes are kept in MySQL meanwhile, and delivered as soon as the file is there."
             errors.append(Warning(f"MongoDB cannot be reached: in {setting(lane)}, {problem}.", hint, id="sync.W001"))
+    for alias in conf.TARGETS:
+        if not 0 < len(alias) <= LONGEST_ALIAS:
+            problem = f"An alias in SYNC_TARGETS has 1 to {LONGEST_ALIAS} characters, and {alias!r} has {len(alias)}."
+            errors.append(Error(problem, id="sync.E001"))
     if KAFKA in conf.TARGETS:
         errors.append(Error(f"{KAFKA!r} in SYNC_TARGETS is what is published, not a database.", id="sync.E001"))
     if published() and not conf.KAFKA.get("bootstrap.servers"):

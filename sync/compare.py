@@ -15,14 +15,19 @@ from typing import Any
 
 import bson
 from bson import Decimal128, Int64
+from bson.binary import UuidRepresentation
 
+from sync.mapping import encode
 from sync.mongo import CODEC_OPTIONS
 
 OWN: dict[str, type] = {"v": Int64, "by": str}  # of `_sync`: the version, and the token of who wrote it
 # The same in BSON, and nothing behind it: an embedded document, an int64, and a string without NUL.
 OWN_SYNC = re.compile(rb"\x03_sync\0.{4}\x12v\0.{8}\x02by\0.{4}[^\0]*\0\0\0", re.DOTALL)
-# Only to name what differs: MongoDB takes text that is not UTF-8, which must not stop a reader of many documents.
-LENIENT = CODEC_OPTIONS.with_options(unicode_decode_error_handler="replace")
+# Only to name what differs: MongoDB takes text that is not UTF-8, and UUIDs of any length, which must not stop a reader
+# of many documents.
+LENIENT = CODEC_OPTIONS.with_options(
+    unicode_decode_error_handler="replace", uuid_representation=UuidRepresentation.UNSPECIFIED
+)
 BINARY = 5  # the BSON type of what has subtypes
 SHOWN = 50  # fields named of one document
 TYPES = {
@@ -64,10 +69,10 @@ class FieldDifference:
 def is_equal(expected: dict[str, Any], document: bytes) -> bool:
     """Whether the stored BSON is what delivery writes: the expected fields, in order, then `_sync` with some version.
 
-    Raises ValueError, OverflowError or bson.errors.BSONError when BSON cannot hold what is expected.
+    Raises MappingError when BSON cannot hold what is expected.
     """
     sync = expected.pop("_sync", None)
-    body = bson.encode(expected, codec_options=CODEC_OPTIONS)[4:-1]
+    body = encode(expected)[4:-1]
     if sync is not None:
         expected["_sync"] = sync
     end = 4 + len(body)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -12,10 +13,10 @@ from typing import Any
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from sync import shape
+from sync import privileges, shape
 from sync.addresses import OURS, Address, BadAddress
 from sync.copying import STATES, Copy, NotOurs
-from sync.feed import Documents, Feed, Key, NotFollowed
+from sync.feed import Documents, Feed, Key, NotFollowed, Replaced
 from sync.following import Follower, LeaseLost, groups, persist
 from sync.mongo import reason
 from sync.stopping import Stop
@@ -23,6 +24,7 @@ from sync.stopping import Stop
 logger = logging.getLogger(__name__)
 
 LOOK = 5.0  # seconds between two looks for new collections
+SHAPE = 10.0  # seconds between two looks at a collection's options and indexes, on both sides
 RECHECKS = 3  # how often a difference is looked at again, a second apart, while both sides are in use
 
 
@@ -32,13 +34,17 @@ class Busy(Exception):
 
 @dataclass
 class Result:
-    """What came of one collection. problem: why it was left out; "" when it was copied."""
+    """What came of one collection. problem: why it was left out; "" when it was copied.
+
+    shape: which options and indexes the destination refuses, in words.
+    """
 
     source: str
     destination: str
     seen: int = 0
     written: int = 0
     refused: list[tuple[Key, str]] = field(default_factory=list)
+    shape: list[str] = field(default_factory=list)
     problem: str = ""
 
 
@@ -63,7 +69,6 @@ class Copier:
         self.stop = Stop()
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
-        self._require_two_places()
 
     def close(self) -> None:
         self.theirs.close()
@@ -71,7 +76,8 @@ class Copier:
 
     # --- what is copied ----------------------------------------------------------------------------------------------
 
-    def _require_two_places(self) -> None:
+    def require_two_places(self) -> None:
+        """Raises BadAddress where the destination is the source, or has no transactions."""
         theirs, ours = self.theirs.admin.command("hello"), self.ours.admin.command("hello")
         if not ("setName" in ours or ours.get("msg") == "isdbgrid"):
             raise BadAddress(f"{self.destination} is no replica set, and has no transactions, which copying needs.")
@@ -83,7 +89,16 @@ class Copier:
         )
         if same and names == (self.source.database, self.source.collection):
             raise BadAddress(f"{self.destination} is the source itself: nothing can be copied to where it is.")
-        self.origin = ",".join(sorted(theirs.get("hosts", [str(self.theirs.address)])))
+
+    def require_privileges(self, *, writes: bool) -> None:
+        """Raises NotPermitted where a user of the two addresses may not do what copying, or comparing, needs."""
+        source, database = self.source, self.destination.database or self.source.database
+        names = [self.destination.collection or source.collection, STATES] if source.collection else []
+        privileges.require(
+            self.theirs, privileges.FOLLOW if writes else privileges.READ, source.database,
+            *filter(None, [source.collection]),
+        )  # fmt: skip
+        privileges.require(self.ours, privileges.WRITE if writes else privileges.READ, database, *names)
 
     def pairs(self) -> Iterator[tuple[Collection[Any], Collection[Any]]]:
         """Each source collection and its destination: those that are there, and those that were copied before."""
@@ -154,37 +169,69 @@ class Copier:
 
         try:
             with _left_out(result, one=bool(self.source.collection)):
-                persist(lambda: self._with_lease(source, destination, result, Follower.run), self.stop, tell)
+                persist(
+                    lambda: self._with_lease(self._again(source), destination, result, Follower.run),
+                    self.stop,
+                    tell,
+                    self._connect_anew,
+                )
             say(result)
         except Exception as error:
             self.failure = error
             self.stop.set()
 
+    def _again(self, source: Collection[Any]) -> Collection[Any]:
+        """The same collection, through the client of now."""
+        return self.theirs[source.database.name][source.name]
+
+    def _connect_anew(self) -> None:
+        self.theirs.close()
+        self.theirs = self.source.connect()
+
     def _with_lease(
         self, source: Collection[Any], destination: Collection[Any], result: Result, act: Callable[[Follower], None]
     ) -> None:
-        target = Copy(destination, source.full_name, self.origin)
+        target = Copy(destination, source.full_name)
         if shape.info_of(source) is None and not target.is_known():
             raise NotFollowed(f"There is no collection {source.full_name}.")
         self._lease(target)
         try:
             # Before the lease, another copier might make the same indexes; after a refusal, nothing may be changed.
             target.own(replace=self.replace)
-            shape.prepare(source, destination)
+            self._prepare(source, destination, target, result)
             target.own(replace=True)
             if self.full:
                 target.forget()
             follower = Follower(source, target, self.stop)
+            looked_at = time.monotonic()
 
             def count(seen: int, written: int) -> None:
+                nonlocal looked_at
                 result.seen += seen
                 result.written += written
+                if time.monotonic() - looked_at > SHAPE:
+                    looked_at = time.monotonic()
+                    self._prepare(source, destination, target, result)
+                    if target.own(replace=True):
+                        raise Replaced  # somebody has dropped the copy, or put another collection in its place
 
             follower.on_write = count
             act(follower)
+            if result.shape:  # documents that have changed by now may have been in the way
+                self._prepare(source, destination, target, result)
             result.refused = list(target.refused())
         finally:
             target.release()
+
+    def _prepare(self, source: Collection[Any], destination: Collection[Any], target: Copy, result: Result) -> None:
+        """Makes options and indexes what they are to be, and says once what of them the destination refuses."""
+        before = target.kept()
+        kept, refused = shape.prepare(source, destination, before)
+        if kept != before:
+            target.keep(kept)
+        for what in set(refused) - set(result.shape):
+            logger.warning("%s: %s", destination.full_name, what)
+        result.shape = refused
 
     def _lease(self, target: Copy) -> None:
         """Takes the lease; one that is not extended any more is waited for. Raises Busy."""
@@ -197,6 +244,29 @@ class Copier:
                 raise Busy(f"{target.name} is written by another copy already: {holder['holder']}.")
             self.stop.wait(0.2)
 
+    def promote(self) -> Iterator[tuple[str, list[str]]]:
+        """Ends each copy: it gets back what was withheld from it. The source is not asked. Raises Busy, NotOurs."""
+        found = False
+        for source, destination in self._copies():
+            found = True
+            target = Copy(destination, source)
+            self._lease(target)
+            done = shape.promote(destination, target.kept().expires)
+            target.end()
+            yield destination.full_name, done
+        if not found:
+            raise NotOurs(f"{self.destination} has no copy of {self.source}: there is nothing to promote.")
+
+    def _copies(self) -> Iterator[tuple[str, Collection[Any]]]:
+        """The namespace that was copied, and its copy, as the destination's own notes say."""
+        wanted = ".".join(filter(None, (self.source.database, self.source.collection)))
+        database = self.destination.database or self.source.database
+        for name in [database] if database else self.ours.list_database_names():
+            for state in list(self.ours[name][STATES].find({"source": {"$exists": True}})):
+                of_source = f"{state['source']}.".startswith(f"{wanted}." if wanted else "")
+                if of_source and self.destination.collection in ("", state["_id"]):
+                    yield state["source"], self.ours[name][state["_id"]]
+
     # --- comparing ---------------------------------------------------------------------------------------------------
 
     def verify(self) -> Iterator[Verified]:
@@ -206,7 +276,7 @@ class Copier:
             shape.require_collection(source, shape.info_of(source))
             shape.require_collection(destination, shape.info_of(destination))
             result.shape = shape.differences(source, destination)
-            target = Copy(destination, source.full_name, self.origin)
+            target = Copy(destination, source.full_name)
             with self.theirs.start_session(causal_consistency=True) as session:
                 feed = Feed(source, session)
                 for batch in feed.scan(None):

@@ -7,6 +7,7 @@ for one destination, and one for each document that the destination refuses.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import socket
 import time
@@ -24,12 +25,12 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
-from sync.feed import BATCH, RAW, Documents, Key, from_key, key_of, to_key
+from sync.feed import BATCH, RAW, Documents, History, Key, is_, is_one_of, key_of
 from sync.fields import new_object_id
 from sync.following import LeaseLost, Position
 from sync.mongo import CODEC_OPTIONS
 from sync.mongo_errors import SERVERS_FAULT
-from sync.shape import info_of
+from sync.shape import Kept, info_of
 
 STATES = "_sync_copy"
 
@@ -41,10 +42,10 @@ class NotOurs(Exception):
 class Copy:
     """The destination, as a target. Holds a lease from `lease` to `release`, which every write extends.
 
-    source: the namespace that it is a copy of. origin: that, and the servers: what a token belongs to.
+    source: the namespace that it is a copy of.
     """
 
-    def __init__(self, destination: Collection[Any], source: str, origin: str) -> None:
+    def __init__(self, destination: Collection[Any], source: str) -> None:
         majority: dict[str, Any] = {
             "write_concern": WriteConcern("majority"),
             "read_concern": ReadConcern("majority"),
@@ -57,7 +58,6 @@ class Copy:
         self.states: Collection[dict[str, Any]] = self.plain.database[STATES].with_options(**majority)
         self.id = destination.name
         self.source = source
-        self.origin = origin
         self.owner = new_object_id()
         self.has_refused = False
 
@@ -78,14 +78,19 @@ class Copy:
 
     def forget(self) -> None:
         """All is to be compared again."""
-        self.states.update_one(self._mine(), {"$unset": {"token": "", "phase": "", "after": "", "dropped": ""}})
+        self.states.update_one(
+            self._mine(), {"$unset": dict.fromkeys(("token", "phase", "after", "dropped", "history"), "")}
+        )
 
     def is_known(self) -> bool:
         """Whether it was copied from this source before."""
         return (self.states.find_one({"_id": self.id}) or {}).get("source") == self.source
 
-    def own(self, *, replace: bool) -> None:
-        """Makes it this source's copy. Raises NotOurs when it holds something else, unless that is to be replaced."""
+    def own(self, *, replace: bool) -> bool:
+        """Makes it this source's copy; whether all is to be compared again, because it was not this one before.
+
+        Raises NotOurs when it holds something else, unless that is to be replaced.
+        """
         state = self.states.find_one(self._mine()) or {}
         if state.get("source") != self.source and not replace and self.plain.find_one({}, {"_id": 1}) is not None:
             raise NotOurs(
@@ -93,11 +98,27 @@ class Copy:
                 "copy, and deletes whatever the source does not have."
             )
         info = info_of(self.plain)
-        identity = {"source": self.source, "origin": self.origin, "uuid": info and info["info"].get("uuid")}
-        if any(state.get(name) != value for name, value in identity.items()):
-            # Another cluster's token, or another collection than the one that was written: compare everything.
-            self.forget()
-            self.states.update_one(self._mine(), {"$set": identity})
+        identity = {"source": self.source, "uuid": info and info["info"].get("uuid")}
+        if all(state.get(name) == value for name, value in identity.items()):
+            return False
+        # Another source, or another collection than the one that was written: compare everything.
+        self.forget()
+        self.states.update_one(self._mine(), {"$set": identity})
+        return True
+
+    def kept(self) -> Kept:
+        state = self.states.find_one({"_id": self.id}) or {}
+        return Kept(state.get("indexes", []), dict(state.get("expires", [])))
+
+    def keep(self, kept: Kept) -> None:
+        values = {"indexes": kept.indexes, "expires": [[name, value] for name, value in kept.expires.items()]}
+        if not self.states.update_one(self._mine(), {"$set": values}).matched_count:
+            raise self._lost()
+
+    def end(self) -> None:
+        """It is no copy any more: what was kept of it is removed, and the lease with it."""
+        self.states.delete_many(self._refused())
+        self.states.delete_one(self._mine())
 
     def _mine(self) -> dict[str, Any]:
         return {"_id": self.id, "owner": self.owner}
@@ -110,13 +131,14 @@ class Copy:
         after = state.get("after")
         return Position(
             state.get("phase", "documents"), state.get("token"), bytes(after) if after else None,
-            state.get("dropped", False),
+            state.get("dropped", False), History(**state.get("history", {})),
         )  # fmt: skip
 
     def _keep(self, position: Position, session: ClientSession) -> None:
         """First in each transaction: whoever takes the lease meanwhile makes it fail."""
         values = {
             "phase": position.phase, "token": position.token, "dropped": position.dropped,
+            "history": dataclasses.asdict(position.history),
             "after": Binary(position.after) if position.after else None,
         }  # fmt: skip
         update = [{"$set": {**{name: {"$literal": value} for name, value in values.items()}, "until": _lease_end()}}]
@@ -160,7 +182,7 @@ class Copy:
         """What makes the destination equal: deletes before all others, so that unique values are free."""
         there = self.present(list(documents), session)
         # 5, NumberLong(5) and 5.0 are one `_id` to MongoDB, so what is found may have another key than was asked for.
-        deletes: list[Any] = [DeleteOne({"_id": from_key(key)}) for key in there if anew or documents.get(key) is None]
+        deletes: list[Any] = [DeleteOne(is_(key)) for key in there if anew or documents.get(key) is None]
         replaces: list[Any] = []
         inserts: list[Any] = []
         for key, document in documents.items():
@@ -169,13 +191,12 @@ class Copy:
             if key not in there or anew:
                 inserts.append(InsertOne(document))
             elif there[key].raw != document.raw:
-                replaces.append(ReplaceOne({"_id": from_key(key)}, document))
+                replaces.append(ReplaceOne(is_(key), document))
         return deletes + replaces + inserts
 
     def present(self, keys: list[Key], session: ClientSession | None = None) -> dict[Key, RawBSONDocument]:
         """The destination's documents of these keys."""
-        wanted = {"_id": {"$in": [from_key(key) for key in keys]}}
-        found = self.raw.find(wanted, session=session, batch_size=BATCH)
+        found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
         return {key_of(document): document for document in found}
 
     def _halves(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
@@ -230,8 +251,8 @@ class Copy:
         return self.plain.count_documents({}, hint=[("_id", 1)]) + self.states.count_documents(self._refused())
 
     def keys(self) -> Iterator[Key]:
-        for found in self.plain.find({}, {"_id": 1}, sort=[("_id", 1)], hint=[("_id", 1)]):
-            yield to_key(found["_id"])
+        for found in self.raw.find({}, {"_id": 1}, sort=[("_id", 1)], hint=[("_id", 1)]):
+            yield key_of(found)
         yield from (key for key, _ in self.refused())
 
 

@@ -2,7 +2,7 @@
 
 The protocol, for one collection and one follower at a time (the target's lease sees to that):
 
-1. Take a token of the change stream, and keep it: from here on no change can be missed.
+1. Take a token of the change stream, and keep it with what tells whose it is: from here on no change can be missed.
 2. Documents: read the collection in order of `_id`, and write what differs. The position is kept with each batch.
 3. Extras: look up in the source what the target has, and remove what is gone. What is deleted or comes back in the
    meantime, the stream tells later.
@@ -13,9 +13,10 @@ Nothing is written from an event: it only names a key. The document is read afte
 members have, at the time of the event or later. So everything may be read and written twice, after a crash at any
 point, and a later state is never followed by an earlier one.
 
-When the server has lost the token's past, when the collection is dropped or renamed, or something else takes its name,
-1 to 3 are done again. A drop is the deletion of every document, so it empties the target. But a collection that is not
-there without a drop having been seen is taken for a mistake in an address, and nothing is removed.
+When the server has lost the token's past, when another server answers that cannot show the last event, when the
+collection is dropped or renamed, or something else takes its name, 1 to 3 are done again. A drop is the deletion of
+every document, so it empties the target. But a collection that is not there without a drop having been seen is taken
+for a mistake in an address, and nothing is removed.
 
 A follower that was frozen and finds another at its work is stopped by the target, which writes for the holder of the
 lease only.
@@ -28,8 +29,8 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal, Protocol, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
@@ -37,7 +38,21 @@ from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
 from sync import mysql
-from sync.feed import BATCH, GLANCE, WAIT, Documents, Ended, Feed, Key, NotFollowed, TokenLost
+from sync.feed import (
+    BATCH,
+    BATCH_BYTES,
+    GLANCE,
+    UNKNOWN,
+    WAIT,
+    Documents,
+    Ended,
+    Feed,
+    History,
+    Key,
+    NotFollowed,
+    Replaced,
+    TokenLost,
+)
 from sync.mongo import reason
 from sync.recovering import forget_connection
 from sync.stopping import Stop
@@ -47,6 +62,7 @@ T = TypeVar("T")
 
 KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
 LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
+STALE = 10.0  # seconds for which a primary may be one that has lost an election, and does not know it yet
 RETRY = 60.0  # seconds between two tries of what the target could not hold
 
 
@@ -58,7 +74,7 @@ class LeaseLost(Exception):
 class Position:
     """How far following has come.
 
-    token: of the change stream; None before step 1. after: in step 2 the last key written.
+    token: of the change stream; None before step 1. history: whose token it is. after: in step 2 the last key written.
     dropped: the pass was begun by a drop or a rename, so that a collection that is not there is an empty one.
     """
 
@@ -66,6 +82,7 @@ class Position:
     token: dict[str, Any] | None = None
     after: Key | None = None
     dropped: bool = False
+    history: History = UNKNOWN
 
 
 class Target(Protocol):
@@ -112,29 +129,36 @@ class Follower:
         self._follow(once=False)
 
     def _follow(self, once: bool) -> None:
-        with self.collection.database.client.start_session(causal_consistency=True) as session:
-            feed = Feed(self.collection, session)
-            feed.require_followable()
-            goal = feed.latest() if once else None
-            position = self.target.position()
-            if position.phase == "following":
-                self._retry(feed, position)
-            while not self.stop.is_set():
-                try:
-                    if position.phase != "following":
-                        position = self._pass(feed, position)
-                    if position.phase == "following" and self._stream(feed, position, goal):
-                        return
-                except TokenLost as error:
-                    logger.warning("%s: the change stream is lost (%s); all is compared again.", feed.name, error)
-                    position = self._begin(feed, Position())
-                except Ended:
-                    logger.warning("%s was dropped or renamed; what has its name now is compared.", feed.name)
-                    position = self._begin(feed, Position(dropped=True))
+        is_done = False
+        while not (is_done or self.stop.is_set()):
+            with self.collection.database.client.start_session(causal_consistency=True) as session, suppress(Replaced):
+                self._follow_server(Feed(self.collection, session), once)
+                is_done = True
+
+    def _follow_server(self, feed: Feed, once: bool) -> None:
+        """Follows as long as the same server answers. Raises Replaced."""
+        feed.require_followable()
+        goal = feed.latest() if once else None
+        position = self.target.position()
+        if position.phase == "following":
+            self._retry(feed, position)
+        while not self.stop.is_set():
+            try:
+                if position.phase != "following":
+                    position = self._pass(feed, position)
+                if position.phase == "following" and self._stream(feed, position, goal):
+                    return
+            except TokenLost as error:
+                logger.warning("%s: the change stream is lost (%s); everything is compared again.", feed.name, error)
+                position = self._begin(feed, Position())
+            except Ended:
+                logger.warning("%s was dropped or renamed; what has its name now is compared.", feed.name)
+                position = self._begin(feed, Position(dropped=True))
 
     def _begin(self, feed: Feed, position: Position) -> Position:
         """Step 1."""
-        position = dataclasses.replace(position, token=feed.now())
+        position = dataclasses.replace(position, token=feed.now(), history=feed.history())
+        feed.require_same_server()
         self._write({}, position)
         return position
 
@@ -170,10 +194,13 @@ class Follower:
 
     def _stream(self, feed: Feed, position: Position, goal: str | None) -> bool:
         """Step 4; whether the goal is reached. False: stopped."""
-        with feed.events(position.token, WAIT if goal is None else GLANCE) as events:
+        assert position.token is not None
+        with feed.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
+            uuid = position.history.uuid or feed.uuid()
             while not self.stop.is_set():
                 keys, newest = events.take()
-                before, position = position, dataclasses.replace(position, token=events.token)
+                history = History(feed.server, events.last, uuid)
+                before, position = position, dataclasses.replace(position, token=events.token, history=history)
                 reached = goal is not None and not keys and events.token["_data"] >= goal
                 if keys:
                     self._write_current(feed, keys, newest, before, position)
@@ -205,16 +232,28 @@ class Follower:
         self.on_write(len(documents), written)
 
 
-def persist(follow: Callable[[], None], stop: Stop, say: Callable[[str], None]) -> None:
-    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses."""
+def persist(
+    follow: Callable[[], None], stop: Stop, say: Callable[[str], None], connect_anew: Callable[[], None]
+) -> None:
+    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses.
+
+    A client refuses a primary that was elected before one that it has known. When such a one stays, it is of another
+    replica set, or of an older backup, and only a new client talks to it.
+    """
     pause = 0.0
+    stale_since: float | None = None
     while not stop.is_set():
         began = time.monotonic()
         try:
             follow()
         except (PyMongoError, OperationalError, InterfaceError) as error:
-            say(reason(error) if isinstance(error, PyMongoError) else mysql.reason(error))
+            trouble = reason(error) if isinstance(error, PyMongoError) else mysql.reason(error)
+            say(trouble)
             forget_connection(DEFAULT_DB_ALIAS)
+            stale_since = (stale_since or began) if "marked stale" in str(error) else None
+            if stale_since and time.monotonic() - stale_since > STALE:
+                connect_anew()
+                stale_since = None
             lasted = time.monotonic() - began
             pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0
             stop.wait(pause)
@@ -231,7 +270,14 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:
-    """Keys, BATCH at a time."""
-    iterator = iter(keys)
-    while group := list(islice(iterator, BATCH)):
+    """Keys, BATCH or BATCH_BYTES at a time: an `_id` may be as large as a document."""
+    group: list[Key] = []
+    size = 0
+    for key in keys:
+        group.append(key)
+        size += len(key)
+        if len(group) >= BATCH or size >= BATCH_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
         yield group

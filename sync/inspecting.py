@@ -16,7 +16,7 @@ from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
 from sync.compare import LENIENT, FieldDifference, field_differences
-from sync.mapping import document_of
+from sync.mapping import document_of, encode
 from sync.models import Change, Difference, MirroredModel
 from sync.mongo import CODEC_OPTIONS, reason
 from sync.registry import KAFKA, Target, all_rows, mirrored_models, targets
@@ -26,6 +26,7 @@ from sync.sides import Finding, Sides
 TIMEOUT = 2.0  # seconds for all of MongoDB's part
 CHANGES = 50  # shown
 LONGEST = 4000  # characters shown of one value
+TOO_DEEP = "nested too deeply to be shown"
 JSON = json_util.JSONOptions(
     json_mode=json_util.JSONMode.RELAXED, tz_aware=True,
     uuid_representation=CODEC_OPTIONS.uuid_representation,
@@ -148,20 +149,27 @@ def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tupl
         return {}, "", []
     try:
         document = document_of(row)
-        bson.encode(document, codec_options=CODEC_OPTIONS)
+        encode(document)
         return document, "", []
     except Exception as error:  # an application's own mapping may raise anything
         return {}, str(error) or type(error).__name__, [(name, _shorten(text)) for name, text in plain_columns(row)]
 
 
 def plain_columns(row: models.Model) -> list[tuple[str, str]]:
-    """By field name the column's value as text; what cannot be read, as the database has it."""
-    columns = []
-    for each in row._meta.concrete_fields:
-        value = getattr(row, each.attname)
-        is_plain = value is None or isinstance(value, str)
-        columns.append((each.name, str(value) if is_plain else str(each.value_to_string(row))))
-    return columns
+    """By field name the column's value as text that can be shown; what cannot be read, as the database has it."""
+    return [(each.name, _plain(row, each)) for each in row._meta.concrete_fields]
+
+
+def _plain(row: models.Model, column: Any) -> str:
+    value = getattr(row, column.attname)
+    try:
+        text = str(value if value is None or isinstance(value, str) else column.value_to_string(row))
+    except Exception:  # what no document can hold, the field may not be able to write either
+        try:
+            text = repr(value)
+        except RecursionError:
+            text = TOO_DEEP
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _without_sync(document: dict[str, Any]) -> dict[str, Any]:
@@ -203,11 +211,19 @@ def _is_in(path: str, name: str) -> bool:
     return path == escaped or path.startswith(f"{escaped}.")
 
 
+def as_json(value: Any) -> str:
+    """Extended JSON, to be shown."""
+    try:
+        return json_util.dumps(value, json_options=JSON, ensure_ascii=False)
+    except RecursionError:
+        return TOO_DEEP
+
+
 def _text(document: dict[str, Any], name: str) -> str | None:
     if name not in document:
         return None
     value = document[name]
-    return _shorten(value if isinstance(value, str) else json_util.dumps(value, json_options=JSON, ensure_ascii=False))
+    return _shorten(value if isinstance(value, str) else as_json(value))
 
 
 def _shorten(text: str) -> str:

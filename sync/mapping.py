@@ -91,14 +91,19 @@ def _bytes(value: Any) -> bytes:
     return bytes(value)
 
 
+def _within(value: int, limits: range) -> bool:
+    # Of another type than int itself, such as an IntegerChoices, a range would look through all its numbers.
+    return int(value) == value and int(value) in limits
+
+
 def _int32(value: int) -> int:
-    if value not in INT32:
+    if not _within(value, INT32):
         raise ValueError(f"{value} does not fit int32; use a BigIntegerField")
     return int(value)
 
 
 def _int64(value: int) -> Int64:
-    if value not in INT64:
+    if not _within(value, INT64):
         raise ValueError(f"{value} does not fit BSON's 64-bit integer")
     return Int64(value)
 
@@ -274,6 +279,19 @@ def document_of(row: Any) -> dict[str, Any]:
     return document
 
 
+def encode(document: dict[str, Any]) -> bytes:
+    """The document as BSON; raises MappingError that names the field which BSON cannot hold."""
+    try:
+        return bson.encode(document, codec_options=CODEC_OPTIONS)
+    except Exception as error:  # UnicodeEncodeError, OverflowError, RecursionError, ...
+        for name, value in document.items():
+            try:
+                bson.encode({"": value}, codec_options=CODEC_OPTIONS)
+            except Exception as reason:
+                raise MappingError(f"{name}: {reason}") from error
+        raise MappingError(str(error)) from error
+
+
 def to_document(instance: models.Model) -> dict[str, Any]:
     """The document of one row, without `_sync.v`. Raises MappingError when BSON cannot hold a value exactly."""
     document: dict[str, Any] = {}
@@ -286,7 +304,7 @@ def to_document(instance: models.Model) -> dict[str, Any]:
             continue
         try:
             document[name] = to_bson(value)
-        except (ValueError, TypeError, ArithmeticError) as error:
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
             raise MappingError(f"{name}: {error}") from error
         if isinstance(value, datetime.datetime) and value.microsecond % 1000:
             microseconds[name] = value.microsecond % 1000
@@ -294,6 +312,8 @@ def to_document(instance: models.Model) -> dict[str, Any]:
     others = (getattr(instance, extra) or {}) if extra else {}
     if not isinstance(others, dict):
         raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
+    if "_sync" in others:
+        raise MappingError(f"{extra}: it holds a field _sync, which is the mirror's own")
     for name, value in others.items():
         if document.setdefault(name, value) is not value and value is not None:
             _require_same(name, document[name], value, extra)

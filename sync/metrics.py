@@ -23,7 +23,11 @@ OF_MODELS = (
     ("sync_in_hand", "in_hand", "Changes being delivered, or delivered inline and not confirmed yet."),
     ("sync_settling", "settling", "Deletes that are delivered and will be once more."),
     ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill has still to deliver."),
-    ("sync_differences", "differences", "Keys found different by verify, and not yet found equal."),
+    (
+        "sync_differences",
+        "differences",
+        "Keys found different by verify, and not yet found equal; absent while unknown.",
+    ),
     ("sync_paused", "paused", "1 while delivery is paused."),
 )
 

@@ -275,6 +275,7 @@ class PullState(models.Model):
     token = DocumentField(null=True, help_text="Of the change stream; kept in one transaction with the rows.")
     after = models.BinaryField(null=True, help_text="In a full pass: the last key written, as BSON.")
     dropped = models.BooleanField(default=False)
+    history = DocumentField(null=True, help_text="Of which server and collection the token is; sync.feed.History.")
     mapping = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the mapping of the rows.")
     owner = models.CharField(max_length=24, blank=True, help_text="The puller that holds the lease.")
     owner_name = models.CharField(max_length=120, blank=True, help_text="What a person calls it.")

@@ -26,7 +26,7 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from sync import conf
-from sync.mongo_errors import NO_DNS, NoClient, cause_of, without_secrets
+from sync.mongo_errors import NO_DNS, NOT_YET, NoClient, cause_of, without_secrets
 from sync.mongo_errors import Unavailable as Unavailable
 from sync.mongo_errors import reason as reason
 
@@ -86,7 +86,7 @@ class Connector:
         self.made: Made | None = None
         self.thread: threading.Thread | None = None
         self.next_try = float("-inf")
-        self.problem = NO_DNS  # until there is an answer
+        self.problem = ""  # of the last try
 
     def get(self) -> Made:
         """Raises NoClient."""
@@ -95,7 +95,8 @@ class Connector:
             self._make()
             made = self.made
         if made is None:
-            raise NoClient(self.problem)
+            is_looked_up = uri(self.lane).startswith("mongodb+srv:")  # while the first try goes on
+            raise NoClient(self.problem or (NO_DNS if is_looked_up else NOT_YET))
         return made
 
     def _make(self) -> None:

@@ -14,6 +14,7 @@ NO_TIME = {24, 46, 50, 89, 262}
 SERVERS_FAULT = {DISK_FULL, ATLAS, WRITES_BLOCKED, UNAUTHORIZED, 6, 7, 112, 9001} | NOT_PRIMARY | SHUTDOWN | NO_TIME
 
 NO_DNS = "MongoDB cannot be reached: DNS does not answer, so its servers are unknown; check DNS"
+NOT_YET = "MongoDB has no client in this process yet: the machine was too busy to make one in time"
 # How the driver words what keeps it from a server, and the line for it: the cause, and what to check. The first pattern
 # found counts. {0} is what the pattern's group found, {host} the server.
 CAUSES = [
@@ -87,6 +88,11 @@ CAUSES = [
         "MongoDB does not answer: {0} ({host}); check the network, firewalls and the address",
     ),
     (
+        r"Could not reach any servers in \[(.*?)\]",
+        "MongoDB does not answer: no member can be reached by the address that the replica set has for it ({0}); check "
+        "that they run, and that these addresses lead there",
+    ),
+    (
         r"response id|opcode|[Mm]essage length|OP_MSG|flagBits",
         "MongoDB's address leads to another kind of server: check host, port and tls",
     ),
@@ -155,10 +161,13 @@ def words(code: int | None, text: str) -> str:
 
 def cause_of(text: str) -> str:
     """The line of the first of CAUSES that is in `text`; empty when none is."""
-    host = re.search(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text)
-    where = next(filter(None, host.groups()), "") if host else ""
+    text = re.sub(r"\('([^']+)', (\d+)\)", r"\1:\2", text)
+    hosts = list(re.finditer(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text))
     for pattern, line in CAUSES:
         if found := re.search(pattern, text, re.MULTILINE):
+            # Of several servers, the one whose error it is: an error comes after its server.
+            host = next((host for host in reversed(hosts) if host.start() < found.start()), hosts[0] if hosts else None)
+            where = next(filter(None, host.groups()), "") if host else ""
             group = next(filter(None, found.groups()), "")
             return line.format(group, host=where or "unknown host", at=f" ({where})" if where else "")
     return ""

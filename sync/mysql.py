@@ -56,6 +56,15 @@ def is_outage(error: BaseException) -> bool:
     return code in BY_NUMBER or code == TLS_FAILED
 
 
+def has_a_reason(error: BaseException) -> bool:
+    """Whether the server, the settings or a missing `migrate` is to blame, so that no traceback helps who reads it.
+
+    Drivers differ in the class that they give the same number: a table that is not there is a ProgrammingError on
+    MySQL, and an OperationalError on SQLite.
+    """
+    return isinstance(error, (OperationalError, InterfaceError)) or is_outage(error) or number(error) in OTHER_TABLES
+
+
 def reason(error: BaseException, using: str = DEFAULT_DB_ALIAS) -> str:
     """Why the database failed, in one line: the cause, and what to check. Of another error, what it says itself."""
     if not isinstance(error, DatabaseError):

@@ -5,12 +5,16 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from django.db import models, router
+import bson
+from bson import Decimal128
+from django.db import models, router, transaction
 from django.db.migrations.operations.base import Operation
 from django.utils.translation import ngettext
 
+from sync.compare import LENIENT
 from sync.mapping import codec
-from sync.reading import Unreadable, exact
+from sync.mongo import CODEC_OPTIONS
+from sync.reading import exact, literal
 
 logger = logging.getLogger(__name__)
 
@@ -21,8 +25,9 @@ class MoveFromExtra(Operation):
     """Moves what documents have under a field's name from `extra` into the field's column.
 
     For a migration that adds a field which documents had before: put it after the AddField. A value that the column
-    cannot hold stays in `extra`; its row becomes a dead letter that says so, and its document stays as it is.
-    model, field, extra: names. Backwards, all values of the column are put back.
+    cannot hold exactly stays in `extra`, and its document stays as it is; where the column has another value, by its
+    default for example, the row becomes a dead letter that says so.
+    model, field, extra: names. Backwards, all values of the column are put back, but for rows whose value has stayed.
     """
 
     reduces_to_sql = False
@@ -40,24 +45,28 @@ class MoveFromExtra(Operation):
         model, field = self._model(app_label, schema_editor, to_state)
         if model is None:
             return
+        using = schema_editor.connection.alias
         left = 0
-        for row in self._rows(model, schema_editor.connection.alias):
+        for row in self._rows(model, using):
             others = getattr(row, self.extra)
             if not isinstance(others, dict) or others.get(field.attname) is None:
                 continue
-            try:
-                value = field.clean(codec(field).from_bson(others[field.attname]), row)  # type: ignore[union-attr]
-            except Exception as error:  # a field's own methods may raise anything; the other rows go on
-                left += 1
-                logger.warning("%s %s keeps its %s in %s: %s", model._meta.label, row.pk, self.field, self.extra, error)
-                continue
             rest = {name: item for name, item in others.items() if name != field.attname}
-            self._write(model, schema_editor, row.pk, {field.attname: value, self.extra: rest})
+            try:
+                with transaction.atomic(using):
+                    value = field.clean(codec(field).from_bson(others[field.attname]), row)  # type: ignore[union-attr]
+                    self._write(model, using, row, {field.attname: value, self.extra: rest})
+                    self._require_kept(model, using, row, field, others[field.attname])
+            except Exception as error:  # a field's own methods and the server may raise anything; the other rows go on
+                left += 1
+                self._stays(row, error)
         if left:
             logger.error(
                 ngettext(
-                    "%d row of %s keeps its %s in %s, because the column cannot hold it. It is not delivered.",
-                    "%d rows of %s keep their %s in %s, because the column cannot hold it. They are not delivered.",
+                    "%d row of %s keeps its %s in %s, because the column cannot hold it. "
+                    "If the column has a value of its own, the row is not delivered.",
+                    "%d rows of %s keep their %s in %s, because the column cannot hold it. "
+                    "Where the column has a value of its own, the row is not delivered.",
                     left,
                 ),
                 left, model._meta.label, self.field, self.extra,
@@ -67,11 +76,21 @@ class MoveFromExtra(Operation):
         model, field = self._model(app_label, schema_editor, from_state)
         if model is None:
             return
-        for row in self._rows(model, schema_editor.connection.alias):
+        using = schema_editor.connection.alias
+        for row in self._rows(model, using):
             value, others = getattr(row, field.attname), getattr(row, self.extra)
-            if value is not None and isinstance(others, dict) and type(value) is not Unreadable:
-                others = {**others, field.attname: codec(field).to_bson(value)}  # type: ignore[union-attr]
-                self._write(model, schema_editor, row.pk, {self.extra: others})
+            if value is None or not isinstance(others, dict):
+                continue
+            try:
+                if others.get(field.attname) is not None:
+                    raise ValueError("it has never left it")
+                if field.name in row.unreadable:
+                    raise ValueError(row.unreadable[field.name])
+                with transaction.atomic(using):
+                    put_back = {**others, field.attname: self._stored(field, value)}
+                    self._write(model, using, row, {self.extra: put_back})
+            except Exception as error:  # the other rows go on
+                self._stays(row, error)
 
     def describe(self) -> str:
         return f"Move {self.field} of {self.model} from {self.extra} into its column"
@@ -87,11 +106,34 @@ class MoveFromExtra(Operation):
         """All rows in order of the key, a chunk at a time."""
         rows: Any = exact(models.QuerySet(model, using=using)).order_by("pk")
         last: Any = None
-        while chunk := list((rows if last is None else rows.filter(pk__gt=last))[:CHUNK]):
+        while chunk := list((rows if last is None else rows.filter(pk__gt=literal(model._meta.pk, last)))[:CHUNK]):
             yield from chunk
             last = chunk[-1].pk
 
     @staticmethod
-    def _write(model: Any, schema_editor: Any, pk: Any, values: dict[str, Any]) -> None:
+    def _write(model: Any, using: str, row: Any, values: dict[str, Any]) -> None:
         # A plain queryset: after the migration the mapping is another one, and all rows are delivered anyway.
-        models.QuerySet(model, using=schema_editor.connection.alias).filter(pk=pk).update(**values)
+        models.QuerySet(model, using=using).filter(pk=literal(model._meta.pk, row.pk)).update(**values)
+
+    def _require_kept(self, model: Any, using: str, row: Any, field: Any, wanted: Any) -> None:
+        """The document is the same as before, whatever the column makes of the value (JSON sorts keys, say)."""
+        rows: Any = exact(models.QuerySet(model, using=using)).filter(pk=literal(model._meta.pk, row.pk))
+        found = self._stored(field, rows.values_list(field.attname, flat=True).get())
+        if isinstance(found, Decimal128) and isinstance(wanted, Decimal128):
+            is_same = found.to_decimal() == wanted.to_decimal()  # a column has as many digits for each
+        else:
+            is_same = _encode(found) == _encode(wanted)
+        if not is_same:
+            raise ValueError("the column would make another value of it")
+
+    @staticmethod
+    def _stored(field: Any, value: Any) -> Any:
+        """The document's value for the column's, made of types that `extra` takes."""
+        return bson.decode(_encode(codec(field).to_bson(value)), codec_options=LENIENT)[""]  # type: ignore[union-attr]
+
+    def _stays(self, row: Any, error: Exception) -> None:
+        logger.warning("%s %s keeps its %s in %s: %s", row._meta.label, row.pk, self.field, self.extra, error)
+
+
+def _encode(value: Any) -> bytes:
+    return bson.encode({"": value}, codec_options=CODEC_OPTIONS)

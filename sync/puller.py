@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 
 from django.db import DEFAULT_DB_ALIAS, connections
 
+from sync import privileges
 from sync.following import Follower, persist
 from sync.heartbeat import PULLER, RelayHeart
-from sync.mongo import database
+from sync.mongo import database, forget_clients
 from sync.pulled import PulledModel
 from sync.pulling import Rows
 from sync.stopping import Stop
@@ -52,10 +54,10 @@ class Puller:
     def catch_up(self) -> None:
         """Pulls what has changed until now. Raises what a server raises."""
         for rows in self.targets:
-            self._follower(rows).catch_up()
+            self._follow(rows, Follower.catch_up)
 
     def run(self) -> None:
-        """Pulls until stopped; goes on after failures of the servers. Raises LeaseLost and NotFollowed."""
+        """Pulls until stopped; goes on after failures of the servers. Raises LeaseLost, NotFollowed, NotPermitted."""
         threads = [threading.Thread(target=self._run, args=(rows,), name=rows.label) for rows in self.targets]
         with self.heart.beating(lambda: next(iter(self.trouble.values()), "")):
             for thread in threads:
@@ -66,19 +68,26 @@ class Puller:
         if self.failure:
             raise self.failure
 
-    def _follower(self, rows: Rows) -> Follower:
-        follower = Follower(database()[rows.model.source.collection], rows, self.stop)
+    def _follow(self, rows: Rows, act: Callable[[Follower], None]) -> None:
+        collection = database()[rows.model.source.collection]
+        privileges.require(collection.database.client, privileges.PULL, collection.database.name, collection.name)
+        follower = Follower(collection, rows, self.stop)
 
         def count(seen: int, written: int) -> None:
             self._say(rows.label, "")
             self.heart.count(written, [])
 
         follower.on_write = count
-        return follower
+        act(follower)
 
     def _run(self, rows: Rows) -> None:
         try:
-            persist(lambda: self._follower(rows).run(), self.stop, lambda trouble: self._say(rows.label, trouble))
+            persist(
+                lambda: self._follow(rows, Follower.run),
+                self.stop,
+                lambda trouble: self._say(rows.label, trouble),
+                forget_clients,
+            )
         except Exception as error:
             self.failure = error
             self.stop.set()

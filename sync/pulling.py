@@ -22,13 +22,14 @@ from django.db.models.sql import InsertQuery
 from sync import conf, mysql
 from sync.capture import chunks
 from sync.clock import DatabaseNow
-from sync.feed import BATCH, Documents, Key, from_key, in_words, to_key
+from sync.feed import BATCH, Documents, History, Key, from_key, in_words, to_key
 from sync.fields import DocumentField, new_object_id
 from sync.following import LeaseLost, Position
 from sync.mapping import MappingError, codec, mirrored_fields
 from sync.models import ParkedDocument, PullState
 from sync.mongo import CODEC_OPTIONS
 from sync.pulled import PulledModel
+from sync.reading import Unreadable, literal
 from sync.registry import all_rows, label
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class Rows:
 
     def forget(self) -> None:
         """All is to be compared again."""
-        self._mine().update(token=None, phase="documents", after=None, dropped=False)
+        self._mine().update(token=None, phase="documents", after=None, dropped=False, history=None)
 
     def _mine(self) -> Any:
         return PullState.objects.using(self.using).filter(model=self.label, owner=self.owner)
@@ -90,14 +91,15 @@ class Rows:
             # The rows were made by another mapping: a new field has its default in all of them.
             self._mine().update(mapping=mapping, token=None, phase="documents", after=None)
             return Position(dropped=state.dropped)
-        return Position(state.phase, state.token, bytes(state.after) if state.after else None, state.dropped)
+        after = bytes(state.after) if state.after else None
+        return Position(state.phase, state.token, after, state.dropped, History(**state.history or {}))
 
     def _keep(self, position: Position) -> None:
         """In the transaction of the rows: locks the state, so that whoever takes the lease now waits for the commit."""
         values: dict[str, Any] = {"equal_at": DatabaseNow()} if position.phase == "following" else {}
         kept = self._mine().update(
             phase=position.phase, token=position.token, after=position.after, dropped=position.dropped,
-            leased_until=_lease_end(), **values,
+            history=dataclasses.asdict(position.history), leased_until=_lease_end(), **values,
         )  # fmt: skip
         if not kept:
             raise self._lost()
@@ -134,7 +136,7 @@ class Rows:
                 if raw is None:
                     batch.gone += self._pk_or_none(key)
                     continue
-                row = self._row(self.model.from_document(bson.decode(raw.raw, CODEC_OPTIONS)))
+                row = self._row(self.model.from_document(_decode(raw.raw)))
                 batch.rows[row.instance.pk] = row
                 if len(raw.raw) > LARGE:
                     batch.large.append(row)
@@ -295,14 +297,26 @@ class Rows:
     def keys(self) -> Iterator[Key]:
         rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
         last: Any = None
-        while part := list((rows if last is None else rows.filter(pk__gt=last))[:BATCH]):
-            yield from (self._key(pk) for pk in part)
+        while part := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[:BATCH]):
+            # A key that is none, as another program may write it, is no document's.
+            yield from (self._key(pk) for pk in part if type(pk) is not Unreadable)
             last = part[-1]
         parked = self._parked().order_by("pk")
         last = ""
         while found := list(parked.filter(pk__gt=last).values_list("pk", "document_key")[:BATCH]):
             yield from (bytes(key) for _, key in found)
             last = found[-1][0]
+
+
+def _decode(raw: bytes | memoryview) -> dict[str, Any]:
+    """The document. Raises MappingError for one that Python does not hold as it is, BSONError for an unreadable one."""
+    document = bson.decode(raw, CODEC_OPTIONS)
+    if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
+        raise MappingError(
+            "not every value can be kept as it is: a field's name occurs twice, or a value has a deprecated BSON type "
+            "(symbol, undefined, pointer)"
+        )
+    return document
 
 
 def _is_refusal(error: DatabaseError) -> bool:

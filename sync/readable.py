@@ -38,9 +38,9 @@ class ReadableForm(forms.ModelForm):
 
     def clean(self) -> Any:
         cleaned = super().clean()
-        edited = getattr(self, "edited", self.fields)
+        edited = self.edited if hasattr(self, "edited") else self.changed_data
         left = {name: why for name, (_stored, why) in unreadable(self.instance).items() if name not in edited}
-        if left and self.changed_data:
+        if left and edited:
             reasons = "; ".join(f"{name}: {why}" for name, why in left.items())
             text = _("This was not saved, because a stored value cannot be read (%(reasons)s). Enter the right value, "
                      "or correct it in the database if this form does not show it.")  # fmt: skip

@@ -14,6 +14,7 @@ What fails on the way becomes an `Unreadable`: the column's text, with the reaso
 
 from __future__ import annotations
 
+import base64
 import datetime
 import functools
 import json
@@ -26,6 +27,7 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any, TypeVar
 
+from bson import Regex
 from django.db import InterfaceError, connections, models
 from django.db.models.expressions import Col, RawSQL
 from django.db.models.query import ModelIterable
@@ -33,7 +35,7 @@ from django.db.models.sql import Query
 from django.db.models.sql.constants import CURSOR, MULTI
 
 from sync import causal
-from sync.fields import DocumentField, from_extended_json
+from sync.fields import DocumentField, ObjectIdField, from_extended_json
 from sync.limits import depth
 
 Converter = Callable[[Any, Any, Any], Any]  # (value, expression, connection), as Django's
@@ -87,10 +89,11 @@ def exact(queryset: Rows) -> Rows:
 
 
 def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict[str, Any]:
-    """The rows with these keys, read exactly, by key as text. One query, phrased by the ORM once a process."""
+    """The rows with these keys, read exactly, by key as it was given. One query, phrased by the ORM once a process."""
     pk: Any = model._meta.pk
     connection: Any = connections[using]
-    values = [pk.get_db_prep_value(pk.to_python(key), connection) for key in keys]
+    meant = {key: pk.to_python(key) for key in keys}
+    values = [pk.get_db_prep_value(value, connection) for value in meant.values()]
     for _ in range(2):
         plan = _plan(model, using)
         with exact_values(connection), connection.cursor() as cursor:
@@ -103,7 +106,8 @@ def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict
             _with_notes(model.from_db(using, plan.names, values))
             for values in plan.compiler.apply_converters(found, plan.converters)
         )
-        return {str(row.pk): row for row in rows}
+        by_pk = {str(row.pk): row for row in rows}
+        return {key: by_pk[text] for key, value in meant.items() if (text := str(value)) in by_pk}
     raise AssertionError("a column is FLOAT in one statement only")
 
 
@@ -328,7 +332,14 @@ def _reader(expression: Any, converters: list[Converter], compiler: Any) -> Conv
             types, name = _types_of(field)
             if compiler.connection.vendor == "sqlite":
                 converters = [*_sqlite_readers(field), *converters]
+            if isinstance(field, ObjectIdField):
+                converters = [*converters, _lower]
     return _converted(converters, types, name) if converters else _checked(types, name)
+
+
+def _lower(value: Any, _expression: Any, _connection: Any) -> Any:
+    """An ObjectId's digits as the field writes them: to the database, and as an ObjectId, any case is the same key."""
+    return value.lower() if isinstance(value, str) else value
 
 
 def _converted(converters: list[Converter], types: Collection[type], name: str) -> Converter:
@@ -448,7 +459,29 @@ def _extended(pairs: list[tuple[str, Any]]) -> Any:
             _number(text)
     elif isinstance(value, datetime.datetime) and value.microsecond % 1000:
         raise ValueError(f"{value.isoformat()} has microseconds; BSON dates hold milliseconds")
+    if pairs[0][0] in _ALTERED:
+        _require_kept(pairs[0][0], made, value)
     return value
+
+
+# What BSON's library reads, and makes something else of, or may.
+_ALTERED = {
+    "$undefined", "$symbol", "$dbPointer", "$numberInt", "$binary", "$type", "$regularExpression", "$regex", "$options",
+}  # fmt: skip
+
+
+def _require_kept(name: str, made: dict[str, Any], value: Any) -> None:
+    if "$binary" in made:
+        inner = made["$binary"]
+        text = inner.get("base64") if isinstance(inner, dict) else inner
+        is_kept = base64.b64encode(bytes(value)).decode() == text
+    elif isinstance(value, Regex):
+        options = (made.get("$regularExpression") or {"options": made.get("$options", "")})["options"]
+        is_kept = set(options) <= set("ilmsux")
+    else:
+        is_kept = name == "$numberInt" and -(2**31) <= value < 2**31
+    if not is_kept:
+        raise ValueError(f"{_shown(made)} is not kept exactly")
 
 
 _STRICT: dict[str, Any] = {"parse_float": _number, "parse_constant": _no_number}

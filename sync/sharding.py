@@ -24,10 +24,10 @@ def require_keys(lane: str) -> None:
 
     Elsewhere two shards could each hold a document with the same `_id`, and a write by `_id` could miss one.
     """
-    names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
-    sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
     try:
         with pymongo.timeout(conf.TIMEOUT):
+            names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
+            sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
             try:
                 found = list(client(lane).config.collections.find(sharded, {"key": 1}))
             except OperationFailure as error:

@@ -34,7 +34,8 @@ TEXT = JSONOptions(
     json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO,
     uuid_representation=UuidRepresentation.STANDARD,
 )  # fmt: skip
-RAW = LENIENT.with_options(document_class=RawBSONDocument)
+RAW = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
+RAW_LENIENT = LENIENT.with_options(document_class=RawBSONDocument)
 CHUNK = 1000  # rows, documents or keys read at once, at most
 CHUNK_BYTES = 4 * 1024 * 1024  # of documents in one chunk of rows, if they are as large as those before
 OBJECT_ID = b"\x07_id\0"  # BSON's way to say: an ObjectId named _id
@@ -171,12 +172,12 @@ class Sides:
     def id_chunks(self, start: Any = None) -> Iterator[list[Any]]:
         """All documents' ids in MongoDB's order, of whatever type, those from `start` on."""
         lower = MinKey() if start is None else start
-        ids = self.collection.with_options(codec_options=CODEC_OPTIONS)
         while True:
-            found = ids.find({}, {"_id": 1}, hint=[("_id", 1)], min={"_id": lower}, limit=CHUNK + 1)
-            chunk = [document["_id"] for document in found]
+            found = self.collection.find({}, {"_id": 1}, hint=[("_id", 1)], min={"_id": lower}, limit=CHUNK + 1)
+            chunk = [id_of(document.raw) for document in found]
             if len(chunk) <= CHUNK:
-                yield chunk + [document["_id"] for document in ids.find({"_id": MaxKey()}, {"_id": 1})]
+                last = self.collection.find({"_id": MaxKey()}, {"_id": 1})
+                yield chunk + [id_of(document.raw) for document in last]
                 return
             yield chunk[:CHUNK]
             lower = chunk[-1]
@@ -188,7 +189,7 @@ class Sides:
     def sample_ids(self, count: int) -> list[Any]:
         """The ids of `count` documents at random."""
         found = self.collection.aggregate([{"$sample": {"size": count}}, {"$project": {"_id": 1}}], allowDiskUse=True)
-        return [document["_id"] for document in found]
+        return [id_of(document.raw) for document in found]
 
     def rows(self, keys: Collection[str]) -> dict[str, MirroredModel]:
         return self._by_key(self._matching(keys))
@@ -219,7 +220,8 @@ class Sides:
     def documents_by_id(self, ids: list[Any]) -> dict[str, bytes]:
         """The documents with these ids, as BSON; by key, or by the `_id` in Extended JSON where it cannot be one."""
         found = self._stored({"_id": {"$in": ids}}, batch_size=len(ids) + 1)
-        return {self.key_of(document) or to_text(id_of(document)): document for document in found}
+        named = ((self.key_of(document), document) for document in found)
+        return {to_text(id_of(document)) if key is None else key: document for key, document in named}
 
     def pending(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` whose delivery is still to come: changes of their own, or a backfill's range with them."""
@@ -283,7 +285,7 @@ def id_of(document: bytes) -> Any:
     """The `_id` of a stored document. It is the first field: MongoDB puts it there."""
     if document.startswith(OBJECT_ID, 4):
         return ObjectId(document[9:21])
-    return RawBSONDocument(document, RAW)["_id"]
+    return RawBSONDocument(document, RAW_LENIENT)["_id"]
 
 
 def to_text(_id: Any) -> str:
@@ -292,7 +294,8 @@ def to_text(_id: Any) -> str:
 
 
 def from_text(text: str) -> Any:
-    return json_util.loads(text, json_options=TEXT)
+    # Not as a UUID: MongoDB takes one of any length.
+    return json_util.loads(text, json_options=TEXT.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED))
 
 
 def fingerprint(document: bytes | None) -> bytes:

@@ -65,7 +65,7 @@ class ModelStatus:
     oldest_backfill_age: float | None  # since when a range was due and is not taken; None: all wait, or one is taken
     paused: bool
     failures: list[Failures]
-    differences: int  # keys that were found different and not yet found equal
+    differences: int | None  # keys found different and not yet equal; None: no finished run says that there is none
     verified: Verified | None  # None: never
     unfinished: Unfinished | None  # a run after that
     last_delivery: datetime.datetime | None
@@ -201,7 +201,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
                 last_delivery=state.delivered_at if state else None,
                 paused=bool(state and state.paused),
                 failures=reasons.get(name, []),
-                differences=differences.get(name, 0),
+                differences=differences.get(name, 0 if name in verified and name not in unfinished else None),
                 verified=verified.get(name),
                 unfinished=unfinished.get(name),
                 **changes.get(name, figures.NO_CHANGES),

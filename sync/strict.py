@@ -13,19 +13,19 @@ from __future__ import annotations
 import datetime
 import json
 import math
-import uuid
 from collections.abc import Callable, Collection, Iterator
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 import bson
 from bson import Binary, Decimal128, Int64, ObjectId, json_util
+from bson.binary import UUID_SUBTYPE
 from bson.json_util import JSONMode, JSONOptions
 from django.db import connections, models
 
 from sync import causal
 from sync.capture import chunks
-from sync.compare import FieldDifference
+from sync.compare import LENIENT, FieldDifference
 from sync.fields import DocumentField
 from sync.mapping import has_own_mapping, mirrored_fields
 from sync.mongo import CODEC_OPTIONS
@@ -33,7 +33,7 @@ from sync.mongo import CODEC_OPTIONS
 INT32 = range(-(2**31), 2**31)
 BINARY = {"binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob"}
 CANONICAL = JSONOptions(
-    json_mode=JSONMode.CANONICAL, tz_aware=True, uuid_representation=CODEC_OPTIONS.uuid_representation,
+    json_mode=JSONMode.CANONICAL, tz_aware=True, uuid_representation=LENIENT.uuid_representation,
     datetime_conversion=CODEC_OPTIONS.datetime_conversion,
 )  # fmt: skip
 
@@ -58,6 +58,7 @@ class Proof:
         own = has_own_mapping(model)
         self.extra = None if own else model.mirror.extra
         fields = mirrored_fields(model)
+        self.own = own
         self.unchecked = [name for name, field in fields if own or hasattr(_target(field), "to_bson")]
         if self.extra:
             fields = [*fields, (self.extra, model._meta.get_field(self.extra))]
@@ -76,7 +77,8 @@ class Proof:
                 " WHERE table_schema = DATABASE() AND table_name = %s",
                 [self.model._meta.db_table],
             )
-            return {str(column): str(kind) for column, kind in cursor.fetchall()}
+            # As the server has it, names of columns are the same in any case.
+            return {str(column).lower(): str(kind) for column, kind in cursor.fetchall()}
 
     def _text_sql(self, column: str) -> str:
         name = self.connection.ops.quote_name(column)
@@ -84,7 +86,7 @@ class Proof:
             # SQLite types values, not columns; its own text of a double has 15 digits.
             text = f"CASE typeof({name}) WHEN 'real' THEN printf('%%!.17g', {name}) ELSE {name} END"
             return f"CASE WHEN {name} IS NULL THEN NULL ELSE HEX({text}) END"
-        kind = self.types[column]
+        kind = self.types[column.lower()]
         if kind in BINARY:
             return f"HEX({name})"
         if kind in ("bit", "year"):
@@ -114,7 +116,9 @@ class Proof:
         """The fields of the stored document that are not what the columns say."""
         if texts is None:  # the row has gone since it was read
             return (FieldDifference("", "extra"),)
-        left = bson.decode(document, codec_options=CODEC_OPTIONS)
+        if self.own:  # what of the document is a column, only the application knows
+            return ()
+        left = bson.decode(document, codec_options=LENIENT)
         sync = left.pop("_sync", {})
         micros = sync.get("us", {}) if isinstance(sync, dict) else {}
         return tuple(FieldDifference(name, "value") for name in self._differing(texts, left, micros))
@@ -178,6 +182,8 @@ def is_same(field: Any, raw: bytes, value: Any, micros: int, has_decimals: bool 
         return _same_json(_parse(raw), value, extended=isinstance(field, DocumentField))
     if isinstance(value, (bytes, Binary)) and not isinstance(field, models.UUIDField):
         return raw == bytes(value)
+    if isinstance(value, Binary):
+        return value.subtype == UUID_SUBTYPE and raw.decode(errors="replace").replace("-", "").lower() == value.hex()
     try:
         text = raw.decode()
     except UnicodeDecodeError:
@@ -204,7 +210,6 @@ _CHECKS: dict[type, Callable[[str, Any], bool]] = {
     float: _double,
     str: lambda text, value: text == value,
     ObjectId: lambda text, value: text.lower() == str(value),
-    uuid.UUID: lambda text, value: text.replace("-", "").lower() == value.hex,
 }
 
 

@@ -121,7 +121,7 @@ class _Run:
             self.kept.compared += (count := len(rows))
             for document in documents:
                 key = self.sides.key_of(document)
-                row = rows.pop(key, None) if key else None
+                row = None if key is None else rows.pop(key, None)
                 if key is None:
                     _id = id_of(document)
                     self.foreign[to_text(_id)] = _id

@@ -19,8 +19,8 @@ from pymongo.write_concern import WriteConcern
 
 from sync import conf, sharding
 from sync.capture import chunks
-from sync.mapping import MappingError, codec, document_of
-from sync.mongo import CODEC_OPTIONS, Unavailable, clock, collection, reason
+from sync.mapping import MappingError, codec, document_of, encode
+from sync.mongo import Unavailable, clock, collection, reason
 from sync.mongo_errors import SERVERS_FAULT, words
 from sync.reading import by_key
 from sync.registry import Target
@@ -321,7 +321,7 @@ def _encode(row: MirroredModel, version: Int64, token: str) -> RawBSONDocument:
     """The document as BSON, each row by itself, so that what one cannot hold stops no other."""
     document = document_of(row)
     document["_sync"] = {"v": version, "by": token, **document.get("_sync", {})}
-    raw = bson.encode(document, codec_options=CODEC_OPTIONS)
+    raw = encode(document)
     if len(raw) > MAX_BSON_SIZE:
         raise MappingError(f"the document has {len(raw):,} bytes; MongoDB holds {MAX_BSON_SIZE:,}")
     return RawBSONDocument(raw)

@@ -27,6 +27,14 @@ def stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(lines())
 
 
+def break_off(request: HttpRequest) -> StreamingHttpResponse:
+    def lines() -> Iterator[str]:
+        yield "one"
+        explode(request)
+
+    return StreamingHttpResponse(lines())
+
+
 def in_a_thread(request: HttpRequest) -> HttpResponse:
     thread = threading.Thread(target=explode, args=[request], name="helper")
     thread.start()
@@ -51,6 +59,7 @@ def suspicious(request: HttpRequest) -> HttpResponse:
 urlpatterns = [
     path("explode", explode),
     path("stream", stream),
+    path("break-off", break_off),
     path("thread", in_a_thread),
     path("unraisable", unraisable),
     path("suspicious", suspicious),

@@ -15,6 +15,7 @@ from audit.models import Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
 from finance.models import Account, Customer, Figures, Transaction
+from finance.tests.damage import lax
 from sync.fields import DocumentField
 
 MOMENTS = ["0000-00-00 00:00:00", "2024-02-31 12:00:00", "2024-00-10 00:00:00", "9999-12-31 23:59:59.999999",
@@ -45,15 +46,18 @@ KEYS = ["", "not an id", "a/b?c#d", "AAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passw
 def values_of(field: models.Field[Any, Any]) -> list[Any]:
     """Odd values for a column."""
     if field.primary_key:
-        return KEYS if isinstance(field, models.CharField) else []
+        # To SQLite a key in capitals is another key than the one that an ObjectIdField asks for.
+        keys = KEYS if connection.vendor == "mysql" else [key for key in KEYS if key == key.lower()]
+        return keys if isinstance(field, models.CharField) else []
     if isinstance(field, models.ForeignKey):
-        return [999_999_999]
+        return [] if connection.vendor == "sqlite" else [999_999_999]  # it looks at them at the end of each test
     if field.name == "extra":
         return [*DOCUMENTS[:4], "5", "[]"]
     if isinstance(field, (DocumentField, models.JSONField)):
         return DOCUMENTS
     if isinstance(field, models.DateTimeField):
-        return MOMENTS
+        is_log = connection.vendor == "sqlite" and field.model is Entry  # read by Django's own converter, which fails
+        return [] if is_log else MOMENTS
     if isinstance(field, (models.BooleanField, models.IntegerField, models.DecimalField)):
         return NUMBERS
     return TEXTS
@@ -104,20 +108,10 @@ def insert(table: str, columns: dict[Any, Any]) -> bool:
 def hoard(rows: list[models.Model]) -> dict[str, int]:
     """Inserts the odd copies of these rows; how many there are of each table."""
     counts = {}
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("SELECT @@SESSION.sql_mode")
-            [(mode,)] = cursor.fetchall()
-            cursor.execute("SET SESSION sql_mode = 'ALLOW_INVALID_DATES', foreign_key_checks = 0")
-            if getattr(connection, "mysql_is_mariadb", False):
-                cursor.execute("SET SESSION check_constraint_checks = 0")
+    with lax():
         for row in rows:
             table = row._meta.db_table
             counts[table] = sum(insert(table, columns) for columns in odd_rows(row))
-        if connection.vendor == "mysql":
-            cursor.execute("SET SESSION sql_mode = %s, foreign_key_checks = 1", [mode])
-            if getattr(connection, "mysql_is_mariadb", False):
-                cursor.execute("SET SESSION check_constraint_checks = 1")
     return counts
 
 

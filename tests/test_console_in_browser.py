@@ -90,7 +90,7 @@ def test_a_poison_record_is_seen_mended_retried_and_gone(
     main.get_by_role("link", name="Retry or discard 1 change").click()
     main.get_by_label(f"finance.account {refused.pk}").check()
     main.get_by_role("button", name="Retry selected").click()
-    expect(main).to_contain_text("1 change will be tried again now.")
+    expect(main).to_contain_text("1 change will be retried now.")
     Relay().drain()
 
     page.goto(f"{live_server.url}/sync/")

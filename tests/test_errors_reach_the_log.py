@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from http.client import IncompleteRead
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.error import HTTPError
@@ -103,6 +104,16 @@ def test_a_line_in_the_middle_of_a_stream_has_the_number(in_json: Portal) -> Non
     assert [line["message"] for line in in_json.about(response.headers["X-Request-ID"])] == [
         "in the middle of a stream"
     ]
+
+
+def test_an_error_in_the_middle_of_a_stream_has_the_number_too(in_json: Portal) -> None:
+    with urlopen(in_json.address + "/break-off", timeout=20) as answer:
+        number = answer.headers["X-Request-ID"]
+        with pytest.raises(IncompleteRead):
+            answer.read()
+    [line] = in_json.about(number)
+    assert line["message"] == "The response was broken off by an unexpected error: /break-off"
+    assert "boom" in line["exc_info"]
 
 
 @pytest.mark.parametrize(

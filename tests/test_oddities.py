@@ -51,8 +51,8 @@ def problem_of(answer: Any) -> str:
 
 
 def some(keys: list[Any]) -> list[Any]:
-    """Every fourth; all of them in the long run."""
-    return keys if os.environ.get("ODDITIES") == "all" else keys[::4]
+    """Every eighth; all of them in the long run."""
+    return keys if os.environ.get("ODDITIES") == "all" else keys[::8]
 
 
 def keys_of(model: type[models.Model]) -> list[Any]:
@@ -137,14 +137,14 @@ def test_pages_lead_from_one_to_the_next_through_all_odd_rows(odd: World, model:
     """By every column that sorts, in both directions, and back: no row is left out, and none comes twice."""
     address = reverse(f"finance:{model._meta.model_name}_list")
     columns = [name for name, column in LISTINGS[model].table.base_columns.items() if column.orderable is not False]
-    everything = sorted(keys_of(model))
+    everything = sorted(key.lower() for key in keys_of(model))  # in small letters, as an ObjectIdField is read
     for sort in [sign + name for name in columns for sign in ("", "-")]:
         for way, back in (("after", "next"), ("before", "previous")):
             seen, cursor = [], ""
             pages = 0
             while cursor is not None:
                 answer: Any = odd.clients["technical_worker"].get(
-                    address, {"sort": sort, "per_page": "7", **({way: cursor} if cursor else {})}
+                    address, {"sort": sort, "per_page": "25", **({way: cursor} if cursor else {})}
                 )
                 assert answer.status_code == 200, problem_of(answer)
                 page = answer.context["page"]
@@ -154,7 +154,7 @@ def test_pages_lead_from_one_to_the_next_through_all_odd_rows(odd: World, model:
                     while last.next:
                         last = (
                             odd.clients["technical_worker"]
-                            .get(address, {"sort": sort, "per_page": "7", "after": last.next})
+                            .get(address, {"sort": sort, "per_page": "25", "after": last.next})
                             .context["page"]
                         )
                     seen, page = [row.pk for row in last.records], last
@@ -169,7 +169,7 @@ def test_an_export_has_every_odd_row_and_counts_them(odd: World, model: Any) -> 
     answer: Any = odd.clients["technical_worker"].get(reverse(f"finance:{model._meta.model_name}_export"))
     _header, *rows, note = csv.reader(io.StringIO(body_of(answer), newline=""))
     keys = [row[0].removeprefix("'") for row in rows]
-    assert sorted(keys) == sorted(keys_of(model))
+    assert sorted(keys) == sorted(key.lower() for key in keys_of(model))
     assert len(note) == 1
     assert int(NOTE.match(note[0])[1]) > 3  # type: ignore[index]
     stored = {cell for row in rows for cell in row}

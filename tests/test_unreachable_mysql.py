@@ -210,6 +210,10 @@ MISTAKES = [
     ("ssl_key=/key.pem", "ssl_key needs ssl_cert"),
     ("ssl_mode=DISABLED&ssl_ca=/ca.pem", "ssl_mode=DISABLED contradicts the other ssl_ options"),
     ("connect_timeout=soon", "connect_timeout=soon is no number of seconds"),
+    ("connect_timeout=%C2%B2", "connect_timeout=² is no number of seconds"),
+    ("read_timeout=99999999999999999999", "read_timeout=99999999999999999999 is no number of seconds"),
+    ("charset=latin1", "charset=latin1 would alter"),
+    ("charset=utf8", "charset=utf8 would alter"),
     ("tiemout=3", "there is no option tiemout"),
 ]
 
@@ -307,6 +311,19 @@ def test_every_command_says_it_in_one_line(command: list[str]) -> None:
 def test_a_traceback_is_shown_to_whom_asks_for_it() -> None:
     url = f"mysql://nobody:secret@127.0.0.1:{free_port()}/nothing"
     assert "Traceback" in manage(["clearsessions", "--traceback"], DATABASE_URL=url).stderr
+
+
+UNMIGRATED = [["clearsessions"], ["sync", "status"], ["sync", "retry"], ["sync", "relay", "--once"], ["audit_prune"]]
+
+
+@pytest.mark.parametrize("command", UNMIGRATED, ids=[" ".join(command) for command in UNMIGRATED])
+def test_tables_that_are_not_there_are_said_in_one_line(command: list[str], mariadb: MariaDB) -> None:
+    mariadb.sql("CREATE DATABASE IF NOT EXISTS analytics_unmigrated")
+    done = manage(command, DATABASE_URL=mariadb.url("analytics_unmigrated"))
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    line = done.stderr.removeprefix("CommandError: ")
+    assert line.startswith("The database's tables are not those of this version (")
+    assert line.rstrip(".\n").endswith("run manage.py migrate")
 
 
 def test_a_mistake_in_the_settings_is_one_line() -> None:

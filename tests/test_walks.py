@@ -91,7 +91,7 @@ def test_a_technical_worker_mends_what_is_refused_and_pauses_and_resumes(
     main.get_by_role("link", name="Retry or discard 1 change").click()
     main.get_by_role("button", name="Retry all…").click()
     main.get_by_role("button", name="Retry").click()
-    expect(main).to_contain_text("1 change will be tried again now.")
+    expect(main).to_contain_text("1 change will be retried now.")
     Relay().drain()
     assert mongo.accounts.find_one({"_id": ObjectId(keys["poison"])})["limit"] == 500
     assert not Change.objects.filter(failed=True).exists()

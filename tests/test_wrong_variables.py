@@ -40,7 +40,8 @@ NOT_JSON = [
 WRONG = {
     "SECRET_KEY": [],  # anything will do, and none is told by another test
     "DEBUG": NOT_A_BOOLEAN, "HTTPS": NOT_A_BOOLEAN, "SYNC_INLINE": NOT_A_BOOLEAN, "REQUIRE_STAFF_MFA": NOT_A_BOOLEAN,
-    "ALLOWED_HOSTS": ["https://portal.example.com", "a b", "portal.example.com/path", "a,https://b"],
+    "ALLOWED_HOSTS": ["https://portal.example.com", "a b", "portal.example.com/path", "a,https://b",
+                      "portal.example.com:443"],
     "CSRF_TRUSTED_ORIGINS": ["portal.example.com", "https://a,b", "ftp://a", "https://a/path"],
     "TRUSTED_PROXIES": NOT_WHOLE, "CONN_MAX_AGE": NOT_WHOLE,
     "DATABASE_URL": ["nonsense", "mysq://a@b/c", "postgres://a@b/c", "mysql://a@b:port/c", "mysql://a@b:99999/c",
@@ -52,9 +53,9 @@ WRONG = {
     "SYNC_INLINE_MAX_KEYS": [*NOT_WHOLE, "0"], "SYNC_BATCH": [*NOT_WHOLE, "0"], "SYNC_MAX_ATTEMPTS": [*NOT_WHOLE, "0"],
     "SYNC_KAFKA_PARTITIONS": [*NOT_WHOLE, "0"],
     "SYNC_TARGETS": [*NOT_JSON, '{"eu": 1}', '{"eu": "http://a/b"}'], "SYNC_KAFKA": NOT_JSON,
-    "SYNC_KAFKA_PREFIX": ["a b", "a/b", "ä", "x" * 300], "SYNC_METRICS_TOKEN": ["two\nlines"],
+    "SYNC_KAFKA_PREFIX": ["a b", "a/b", "ä", "x" * 300], "SYNC_METRICS_TOKEN": ["two\nlines", "  "],
     "AUDIT_DAYS": NOT_WHOLE, "SESSION_IDLE": [*NOT_WHOLE, "0"], "SESSION_LONGEST": [*NOT_WHOLE, "0"],
-    "CACHE_URL": ["nonsense", "redis", "filecache://", "rediscache://", "ftp://a"],
+    "CACHE_URL": ["nonsense", "redis", "filecache://", "rediscache://", "ftp://a", "memcache://cache:11211"],
     "VAR_DIR": ["/dev/null/var", "/proc/var"], "MEDIA_ROOT": ["/dev/null", "/dev/null/media"],
     "EMAIL_URL": ["nonsense", "smtp://", "smtp+tls://a:port", "http://a"],
     "DEFAULT_FROM_EMAIL": ["nobody", "a@b@c", "two\nlines@example.com"],
@@ -114,6 +115,18 @@ def test_no_line_has_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyP
     assert SECRET not in line
 
 
+@pytest.mark.parametrize(("url", "library"), [("rediscache://cache:6379/1", "redis"), ("pylibmc://cache:1", "pylibmc")])
+def test_a_cache_whose_library_is_not_there_is_told(url: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    assert read(monkeypatch, CACHE_URL=url) == [f"CACHE_URL needs a library that is not there: pip install {library}."]
+
+
+def test_a_longest_session_shorter_than_the_default_idle_time_is_named_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert read(monkeypatch, SESSION_LONGEST="3600") == [
+        "SESSION_LONGEST is '3600': it must not be shorter than SESSION_IDLE, whose default is 7200."
+    ]
+
+
 def start(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
     """A program of the portal's own, with its own settings and not the tests'."""
     variables["DJANGO_SETTINGS_MODULE"] = "analytics_site.settings"
@@ -139,6 +152,24 @@ def test_all_mistakes_are_told_together_with_exit_status_2_and_no_traceback(comm
         "SYNC_BATCH is 'abc': it must be a whole number from 1 to 100000.",
         "SESSION_IDLE is '100': it must not be longer than SESSION_LONGEST, 50.",
     ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "line"),
+    [("SYNC_LEASE", "1", "SYNC_TIMEOUT and SYNC_INLINE_TIMEOUT must be shorter than SYNC_LEASE."),
+     ("MONGODB_URI", "mongodb://127.0.0.1:1", "MONGODB_URI names no database.")],
+)  # fmt: skip
+def test_settings_that_do_not_fit_together_stop_the_web_server_and_the_mirrors_commands(
+    name: str, value: str, line: str
+) -> None:
+    bind = f"127.0.0.1:{free_port()}"
+    web = start("-m", "gunicorn", "--no-control-socket", "--bind", bind, "analytics_site.wsgi", **{name: value})
+    assert web.returncode == 3
+    assert line in web.stderr.splitlines()
+    assert "Traceback" not in web.stderr
+    command = start("manage.py", "sync", "verify", **{name: value})
+    assert command.returncode == 2, "1 would say that something differs"
+    assert line in command.stderr
 
 
 def test_gunicorn_in_another_folder_ends_too(tmp_path: Path) -> None:

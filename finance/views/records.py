@@ -106,7 +106,8 @@ def transaction_export(request: HttpRequest) -> HttpResponseBase:
 @records_visible
 def account_detail(request: HttpRequest, pk: str) -> HttpResponse:
     account = visible_or_404(request, Account, pk)
-    buckets = Transaction.objects.visible_to(request.user).filter(account_id=account.account_id)
+    numbers = [account.account_id] if isinstance(account.account_id, int) else []
+    buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
     newest = buckets.defer("extra", "transactions").order_by("-bucket_end_date", "-pk")[:RELATED]
     context = {
         "account": account,

@@ -8,6 +8,7 @@ of them where it cannot be understood: looking at a table too often costs time, 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
@@ -87,11 +88,13 @@ class Statements:
         """Names, in lower case, of the tables that it may have changed."""
         if not statement.is_utf8 and not statement.text.isascii():
             return self.tables  # a second byte of a character may look like a quote or a backslash
+        if "\0" in statement.text:
+            return self.tables  # to a server it ends the statement, as a client in C may send it; to us it is text
         try:
-            readings = [_tokens(statement, True)]
+            readings = [_tokens(statement, EXECUTED_COMMENTS)]
             if "/*!" in statement.text or "/*M!" in statement.text:
-                # What is executed depends on the server's version.
-                readings.append(_tokens(statement, False))
+                # What is executed depends on the server and its version.
+                readings += [_tokens(statement, ("/*!",)), _tokens(statement, ())]
         except TokenError:
             return self.tables
         if not any(readings):
@@ -226,11 +229,13 @@ def _clauses(words: list[str]) -> Iterator[list[str]]:
     yield clause
 
 
-def _tokens(statement: Statement, executes_comments: bool) -> list[Token]:
-    """Raises TokenError. executes_comments: what is in /*! */ and /*M! */ counts."""
+def _tokens(statement: Statement, executed: tuple[str, ...]) -> list[Token]:
+    """Raises TokenError. executed: how comments begin whose text counts."""
     ansi_quotes, no_backslash = statement.sql_mode & ANSI_QUOTES, statement.sql_mode & NO_BACKSLASH_ESCAPES
-    read = _tokenizer(bool(ansi_quotes), bool(no_backslash), executes_comments)
-    found = read(dialect="mysql").tokenize(statement.text)
+    read = _tokenizer(bool(ansi_quotes), bool(no_backslash), executed)
+    # Some clients send the zero byte that ends their strings, and servers pass over it.
+    text = statement.text.replace("\0", " ")
+    found = read(dialect="mysql").tokenize(text)
     tokens = []
     skip = -1
     for at, token in enumerate(found):
@@ -238,12 +243,16 @@ def _tokens(statement: Statement, executes_comments: bool) -> list[Token]:
             continue
         is_next = at + 1 < len(found) and found[at + 1].start == token.end + 1
         if token.token_type == EXECUTED:
-            skip = at + 1 if is_next and found[at + 1].text.isdigit() else at  # /*!50100
-        elif executes_comments and token.text == "*" and is_next and found[at + 1].text == "/":
+            # The version, which what follows may touch: /*!50100name
+            if is_next and (version := VERSION.match(found[at + 1].text)):
+                skip = at + 1
+                if rest := found[at + 1].text[version.end() :]:
+                    tokens.append(Token(rest.upper(), rest.lower()))
+        elif executed and token.text == "*" and is_next and found[at + 1].text == "/":
             skip = at + 1  # its end
         else:
             # What is in double quotes may be a name, whatever sql_mode is said to be.
-            is_text = token.token_type in TEXTS and statement.text[token.start] != '"'
+            is_text = token.token_type in TEXTS and text[token.start] != '"'
             is_quoted = is_text or token.token_type in (TokenType.IDENTIFIER, TokenType.STRING)
             tokens.append(Token("" if is_quoted else token.text.upper(), "" if is_text else token.text.lower()))
     if tokens and tokens[-1].word == ";":
@@ -252,11 +261,13 @@ def _tokens(statement: Statement, executes_comments: bool) -> list[Token]:
 
 
 EXECUTED = TokenType.HINT
+EXECUTED_COMMENTS = ("/*!", "/*M!")
+VERSION = re.compile(r"\d{5,6}|\d+$")
 TEXTS = {TokenType.STRING, TokenType.NATIONAL_STRING, TokenType.HEX_STRING, TokenType.BIT_STRING}
 
 
 @functools.cache
-def _tokenizer(ansi_quotes: bool, no_backslash_escapes: bool, executes_comments: bool) -> Any:
+def _tokenizer(ansi_quotes: bool, no_backslash_escapes: bool, executed: tuple[str, ...]) -> Any:
     """sqlglot's tokenizer for MySQL, as sql_mode has it, and without its keywords: only the words' texts count."""
     base = MySQL.Tokenizer
     made: Any = type(
@@ -266,7 +277,7 @@ def _tokenizer(ansi_quotes: bool, no_backslash_escapes: bool, executes_comments:
             "QUOTES": ["'"] if ansi_quotes else ["'", '"'],
             "IDENTIFIERS": ["`", '"'] if ansi_quotes else ["`"],
             "STRING_ESCAPES": ["'", '"'] if no_backslash_escapes else ["'", '"', "\\"],
-            "KEYWORDS": {"/*!": EXECUTED, "/*M!": EXECUTED} if executes_comments else {},
+            "KEYWORDS": dict.fromkeys(executed, EXECUTED),
             "COMMANDS": set(),
         },
     )

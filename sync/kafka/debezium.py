@@ -12,6 +12,7 @@ all rows of the model are delivered again, and documents without a row are looke
 
 from __future__ import annotations
 
+import base64
 import enum
 import json
 import logging
@@ -19,10 +20,11 @@ import re
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import Any
 
 from confluent_kafka import Message
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, models, transaction
 
 from sync import backfill
 from sync.binlog import sweep
@@ -178,10 +180,11 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
     """
     column: Any = model._meta.pk.column  # type: ignore[union-attr]  # a model has a key
     of_key, of_value = _payload(key), _payload(value)
-    if isinstance(of_value, dict) and column not in of_value and (about := _about(of_value)):
+    if isinstance(of_value, dict) and not _said(of_value, column) and (about := _about(of_value)):
         return about
     rows = [of_value.get("after"), of_value.get("before"), of_value] if isinstance(of_value, dict) else []
-    named = [row[column] for row in (of_key, *rows) if isinstance(row, dict) and row.get(column) is not None]
+    said = [one for row in (of_key, *rows) for one in _said(row, column) if one is not None]
+    named = [reading for one in said for reading in (one, *_of_base64(model, one))]
     if not named:
         named = _bare(key, of_key, column)
     found: dict[str, None] = {}
@@ -194,6 +197,29 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
     if not found:
         raise Poison(problems[0] if problems else _not_named(column, key, value))
     return found
+
+
+def _said(row: Any, column: str) -> list[Any]:
+    """What a row says of a column. MySQL does not tell capitals in names of columns apart, and Debezium keeps them."""
+    return [row[name] for name in row if name.lower() == column.lower()] if isinstance(row, dict) else []
+
+
+def _of_base64(model: type[MirroredModel], value: Any) -> list[str]:
+    """The key that this is where it is no text but bytes, as Debezium has exact numbers (DECIMAL, BIGINT UNSIGNED) and
+    BINARY. "1234" may be both: then both rows are looked at, which does no harm."""
+    field: Any = model._meta.pk
+    while field.remote_field:
+        field = field.target_field
+    try:
+        data = base64.b64decode(value, validate=True)
+    except (TypeError, ValueError):
+        return []
+    if isinstance(field, models.UUIDField) and len(data) == 16:
+        return [data.hex()]
+    if isinstance(field, models.IntegerField | models.DecimalField) and data:
+        number, places = int.from_bytes(data, "big", signed=True), getattr(field, "decimal_places", 0)
+        return [f"{Decimal(f'{number}e-{places}'):f}"]
+    return []
 
 
 def _about(value: Mapping[str, Any]) -> About | None:
@@ -222,8 +248,8 @@ def _bare(key: bytes | None, of_key: Any, column: str) -> list[Any]:
     except UnicodeDecodeError:
         return []
     if struct := re.fullmatch(r"Struct\{(.*)\}", text, re.DOTALL):
-        of_column = re.search(rf"(?:^|,){re.escape(column)}=(.*?)(?=,\w+=|$)", struct[1], re.DOTALL)
-        return [of_column[1]] if of_column else []
+        # A text of another column may look like ours: then both are looked at.
+        return re.findall(rf"(?i)(?:^|,){re.escape(column)}=(.*?)(?=,\w+=|$)", struct[1], re.DOTALL)
     return [text] if text and text != "null" and not isinstance(of_key, dict | list) else []
 
 
@@ -233,7 +259,7 @@ def _to_key(model: type[MirroredModel], value: Any) -> str:
         raise Poison(f"the key is none of {label(model)}: {_shown(json.dumps(value).encode())}")
     key_to_id(model, str(value).encode())
     assert model._meta.pk is not None
-    return str(model._meta.pk.to_python(value))
+    return str(model._meta.pk.to_python(str(value)))  # of a number a UUID of digits is made otherwise
 
 
 def _not_named(column: str, key: bytes | None, value: bytes | None) -> str:

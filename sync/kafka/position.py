@@ -65,10 +65,14 @@ class Log(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What cannot be read any more, as a sentence without its end. is_new_topic: the topic was created again."""
+    """What cannot be read any more, as a sentence without its end.
+
+    is_new_topic: the topic was created again. is_rewound: somebody has asked to read from the beginning.
+    """
 
     what: str
     is_new_topic: bool = False
+    is_rewound: bool = False
 
 
 def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
@@ -112,14 +116,14 @@ def starts(
 ) -> tuple[dict[Place, Position], dict[Place, Loss]]:
     """The positions that are to be kept instead of, or because there are none, and by partition what was lost.
 
-    rewound: those to be read from their beginning because somebody has asked for it; nothing of them counts as lost.
+    rewound: those to be read from their beginning because somebody has asked for it.
     """
     new: dict[Place, Position] = {}
     lost: dict[Place, Loss] = {}
     for place, log in logs.items():
         position = kept.get(place)
-        if place not in rewound and (loss := lost_at(place, position, log)):
-            lost[place] = loss
+        if loss := lost_at(place, position, log):
+            lost[place] = loss._replace(is_rewound=place in rewound)
         if place in lost or place in rewound or position is None:
             new[place] = log.start(log.first)
         elif (position.cluster, position.topic_id) != (

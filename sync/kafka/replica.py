@@ -71,7 +71,11 @@ class Replica:
         return found
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
-        """Keeps these positions instead of those of the same partitions. Raises Unavailable, and Gap."""
+        """Keeps these positions instead of those of the same partitions. Raises Unavailable, and Gap.
+
+        To be read from the beginning is the answer to a loss, which is not told again then.
+        """
+        lost = {place: loss for place, loss in lost.items() if not loss.is_rewound}
         for (topic, _), loss in lost.items():
             if not loss.is_new_topic:
                 raise Gap(f"{loss.what}. {self._answer(topic)}")

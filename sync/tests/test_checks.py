@@ -26,6 +26,8 @@ def test_the_project_passes() -> None:
         ("MONGODB_URI", "mongodb://127.0.0.1:1/", "sync.E001"),
         ("MONGODB_URI", "", "sync.E001"),
         ("MONGODB_URI", "mysql://127.0.0.1/analytics", "sync.E001"),
+        ("SYNC_TARGETS", {"": "mongodb://127.0.0.1:1/analytics"}, "sync.E001"),
+        ("SYNC_TARGETS", {"x" * 51: "mongodb://127.0.0.1:1/analytics"}, "sync.E001"),
         ("SYNC_SETTLE", 1.0, "sync.E002"),
         ("SYNC_LEASE", 0.1, "sync.E002"),
         ("SYNC_TIMEOUT", 1000.0, "sync.E002"),

@@ -134,6 +134,27 @@ def test_a_topic_whose_beginning_was_removed_before_the_first_start(
     assert take_recorded() == {3}
 
 
+def test_events_that_were_removed_are_told_when_all_is_read_again_too(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    send(kafka, 3, 4, 5)
+    kafka.remove_before(events_topic(), 1)
+    take_recorded()
+    assert consume(*DEBEZIUM, "--from-beginning") == 0, "the first was read"
+    assert take_recorded() == {2, 3, 4, 5}
+    send(kafka, 6, 7)
+    kafka.remove_before(events_topic(), 6)
+    capsys.readouterr()
+    assert consume(*DEBEZIUM, "--from-beginning") == 1
+    assert "offsets 5 to 5: messages were removed before they were read" in capsys.readouterr().out
+    assert is_looked_at_again()
+    assert take_recorded() == {7}
+
+
 def test_what_was_read_may_be_removed(kafka: Kafka, mongo: Database) -> None:
     kafka.make(events_topic())
     send(kafka, 1, 2)

@@ -8,8 +8,10 @@ from django.core.management import call_command
 from django.db import connection
 from pymongo.database import Database
 
-from sync.models import Change, Sweep
+from sync.kafka.debezium import keys_of
+from sync.models import Change, MirroredModel, Sweep
 from sync.tests.publishing import story
+from sync.tests.zoo.models import Tag, Typed
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -36,6 +38,9 @@ NAMED = {
     "a Struct's text with more columns": lambda pk: (f"Struct{{region=eu,_id={pk},part=5}}", None),
     "a Struct's text of another column, and the row": lambda pk: ("Struct{customer=5}", after(pk)),
     "JSON": lambda pk: (data({"_id": pk}), None),
+    "JSON, its column in capitals": lambda pk: (data({"_ID": pk}), None),
+    "no key, the row's columns in capitals": lambda pk: (None, data({"op": "c", "before": None, "after": {"_ID": pk}})),
+    "a Struct's text, its column in capitals": lambda pk: (f"Struct{{_ID={pk}}}", None),
     "JSON with its schema": lambda pk: (data({"_id": pk}, schema=True), None),
     "JSON text with its schema": lambda pk: (data(pk, schema=True), None),
     "JSON of another column, and the row": lambda pk: (data({"customer": 5}), after(pk)),
@@ -112,6 +117,22 @@ def test_a_row_is_found_by_whatever_names_it_and_one_bad_message_stops_no_other(
     assert len(reasons) == len(NAMELESS), "what is about no row is no dead letter"
     for (case, (_, expected)), reason in zip(NAMELESS.items(), reasons, strict=True):
         assert expected in reason, case
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "found"),
+    [
+        (Tag, {"id": "Emc="}, ["4711"]),  # BIGINT UNSIGNED, with bigint.unsigned.handling.mode=precise
+        (Tag, {"id": "AP////////8="}, ["72057594037927935"]),
+        (Tag, {"id": "1234"}, ["1234", "-2658824"]),  # the text of a number, or its bytes
+        (Tag, {"id": 4711}, ["4711"]),
+        (Typed, {"id": "ABEiM0RVZneImaq7zN0AAA=="}, ["00112233-4455-6677-8899-aabbccdd0000"]),  # BINARY(16)
+        (Typed, {"id": int("1" * 32)}, ["11111111-1111-1111-1111-111111111111"]),
+        (Tag, "Struct{name=a,id=5,id=4711}", ["5", "4711"]),  # the name is "a,id=5"
+    ],
+)
+def test_exact_numbers_and_bytes_are_read(model: type[MirroredModel], key: Any, found: list[str]) -> None:
+    assert list(keys_of(model, key.encode() if isinstance(key, str) else data(key), None)) == found  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("key", ["1" * 24, "1234567890123456789012e4", "000000000000000000000001"])

@@ -44,12 +44,15 @@ class Commands(monitoring.CommandListener):
 def commands(mongo: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
     listener, make = Commands(), pymongo.MongoClient
     monkeypatch.setattr(pymongo, "MongoClient", lambda *args, **more: make(*args, event_listeners=[listener], **more))
-    for cached in (engine.client, engine.collection, sharding.require_keys):
-        cached.cache_clear()
+    _forget()
     yield listener.seen
     monkeypatch.undo()
-    for cached in (engine.client, engine.collection, sharding.require_keys):
-        cached.cache_clear()
+    _forget()
+
+
+def _forget() -> None:
+    engine.forget_clients()
+    sharding.require_keys.cache_clear()
 
 
 def save(key: str) -> Account:

@@ -89,4 +89,44 @@ def test_backwards_the_values_are_put_back(orders: list[str]) -> None:
         MoveFromExtra("order", "currency").database_forwards("zoo", editor, state, state)
         MoveFromExtra("order", "currency").database_backwards("zoo", editor, state, state)
     extras = dict(Order.objects.values_list("pk", "extra"))
-    assert [extras[key].get("currency") for key in KEYS] == ["EUR", "USD", "USD", "USD", "USD"]
+    # The last has never left `extra`: its document still says 5.
+    assert [extras[key].get("currency") for key in KEYS] == ["EUR", "USD", "USD", "USD", 5]
+
+
+@pytest.mark.parametrize(
+    ("field", "stays", "moves"),
+    [
+        ("opens", ["12:00", "12:00:00.500", "12:00:00+01:00", 5], ["12:00:00", "12:00:00.500000"]),
+        ("notes", [{"$numberDouble": "NaN"}, {"$numberLong": "7"}, {"$oid": KEYS[0]}], [[1, 2.5, None], "x"]),
+        ("total", [{"$numberLong": "7"}, 7.0, True, "7"], [7, -1]),
+    ],
+)
+def test_a_value_is_moved_only_if_its_document_stays_the_same(
+    field: str, stays: list[Any], moves: list[Any], mongo: Database
+) -> None:
+    values = dict(zip([str(ObjectId()) for _ in [*stays, *moves]], [*stays, *moves], strict=True))
+    with transaction.atomic(), connection.cursor() as cursor:
+        for key, value in values.items():
+            extra = json.dumps({field: value})
+            cursor.execute("INSERT INTO zoo_order (id, currency, extra) VALUES (%s, 'USD', %s)", [key, extra])
+        record(Order, list(values), inline=False)
+    Relay().drain()
+    before = {str(document["_id"]): repr(document[field]) for document in mongo.zoo_orders.find()}
+    state: Any = SimpleNamespace(apps=apps)
+    with connection.schema_editor() as editor:
+        MoveFromExtra("order", field).database_forwards("zoo", editor, state, state)
+    left = [field in extra for extra in Order.objects.in_bulk(list(values)).values() for extra in [extra.extra]]
+    assert sorted(left) == sorted([True] * len(stays) + [False] * len(moves))
+    with transaction.atomic():
+        record(Order, list(values), inline=False)
+    Relay().drain()
+    assert {str(document["_id"]): repr(document[field]) for document in mongo.zoo_orders.find()} == before
+    with connection.schema_editor() as editor:
+        MoveFromExtra("order", field).database_backwards("zoo", editor, state, state)
+    assert all(field in row.extra for row in Order.objects.all())
+
+
+def test_the_mirrors_own_field_is_not_taken_from_extra(mongo: Database) -> None:
+    row = Order.objects.create(extra={"_sync": {"v": 1, "by": "another"}})
+    assert mongo.zoo_orders.find_one() is None
+    assert "extra: it holds a field _sync" in Change.objects.get(key=row.pk).error

@@ -1,6 +1,7 @@
 """Every field at its extremes: the document holds exactly what the row holds, or the row is refused in words."""
 
 import datetime
+import time
 import uuid
 from decimal import Decimal
 from typing import Any
@@ -9,7 +10,7 @@ import bson
 import pytest
 from bson import Binary, Code, Decimal128, Int64, ObjectId
 from bson.codec_options import CodecOptions, DatetimeConversion
-from django.db import connection
+from django.db import connection, models
 from pymongo.database import Database
 
 from sync.mapping import MappingError, from_document, to_document
@@ -150,6 +151,20 @@ def test_a_row_that_bson_cannot_hold_is_parked_with_the_reason(mongo: Database) 
     Typed.objects.filter(pk=SOME_UUID).update(small=1)
     Relay().drain()
     assert {change.error.count("begins with '$'") for change in Change.objects.filter(claim="")} == {1}
+
+
+def test_a_number_of_a_type_of_its_own_is_mapped_at_once() -> None:
+    """As IntegerChoices makes them: Python would count through a whole range for one."""
+
+    class Size(models.IntegerChoices):
+        LARGE = 2**30
+
+    before = time.process_time()
+    document = to_document(Typed(id=SOME_UUID, integer=Size.LARGE, big=Size.LARGE))
+    assert time.process_time() - before < 1
+    assert (document["integer"], document["big"]) == (2**30, Int64(2**30))
+    with pytest.raises(MappingError, match="does not fit int32"):
+        to_document(Typed(id=SOME_UUID, integer=1.5))
 
 
 def test_documents_keep_the_order_of_their_fields(mongo: Database) -> None:

@@ -11,7 +11,8 @@ from typing import Any
 
 import bson
 import pytest
-from bson import ObjectId
+from bson import Binary, ObjectId
+from bson.binary import UUID_SUBTYPE
 from bson.raw_bson import RawBSONDocument
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
@@ -21,7 +22,8 @@ from pymongo.database import Database
 from sync import verify as verifying
 from sync.backfill import plan
 from sync.capture import record
-from sync.models import Change, Verification
+from sync.metrics import exposition
+from sync.models import Change, Difference, Verification
 from sync.registry import Target
 from sync.relay import Relay
 from sync.tests.people import VIEWER, user
@@ -194,6 +196,10 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     assert finished.finished_at is not None
     assert crashed.finished_at is None
     assert crashed.error == "the disk is full of bees"
+    Difference.objects.all().delete()
+    [legacy] = [model for model in json.loads(sync("status", "--json")[1])["models"] if model["model"] == LABEL]
+    assert legacy["differences"] is None, "the run that did not finish may have found some"
+    assert f'sync_differences{{model="{LABEL}"}}' not in exposition().decode()
     _, out = sync("status")
     assert "10 rows compared" not in out
     assert re.search(r"zoo\.legacy: verified \(full\) .*: 11 rows compared, 1 different", out)
@@ -208,3 +214,54 @@ def test_a_verify_that_mongodb_interrupts_says_why(rows: list[str], mongo: Datab
     [run] = Verification.objects.filter(model=LABEL)
     assert run.finished_at is None
     assert "MongoDB" in run.error
+
+
+@pytest.mark.parametrize("text", ['["\\ud800"]', '{"\\ud800": 1}', '{"a\\u0000": 1}', "[" * 900 + "]" * 900])
+@pytest.mark.parametrize("column", ["document", "data_text"])
+def test_a_value_that_no_field_can_write_is_shown_all_the_same(
+    column: str, text: str, mongo: Database, client: Client
+) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor != "mysql":
+            cursor.execute("PRAGMA ignore_check_constraints = 1")
+        cursor.execute(f"INSERT INTO zoo_legacy (id, {column}) VALUES (%s, %s)", [BAD, text])
+        record(Legacy, [BAD], inline=False)
+    Relay().drain()
+    assert sync("verify", LABEL)[0] == 1
+    status, out = sync("trace", LABEL, BAD)
+    assert status == 1
+    assert out.encode()  # a terminal takes it
+    client.force_login(user("vera", *VIEWER))
+    assert client.get(f"/sync/record/{LABEL}/{BAD}/").status_code == 200
+
+
+def test_a_document_with_a_uuid_of_another_length_is_different_and_stops_nothing(
+    rows: list[str], mongo: Database
+) -> None:
+    Relay().drain()
+    short = Binary(b"abc", UUID_SUBTYPE)
+    mongo.zoo_legacy.update_one({"_id": ObjectId(KEYS[3])}, {"$set": {"text": short}})
+    mongo.zoo_legacy.insert_one({"_id": short})
+    mongo.zoo_typed.insert_one({"_id": short})
+    assert sync("verify", "zoo.typed")[0] == 1
+    for arguments in ((), ("--strict",), ("--sample", "50")):
+        status, out = sync("verify", LABEL, *arguments)
+        assert status == 1
+        assert f"{KEYS[3]}: different (text is binary (subtype 4) instead of string)" in out
+        assert "YWJj" in out
+    assert sync("trace", LABEL, KEYS[3])[0] == 1
+    sync("verify", LABEL, "zoo.typed", "--repair", "--prune")
+    assert documents(mongo) == set(GOOD)
+    assert mongo.zoo_legacy.find_one({"_id": ObjectId(KEYS[3])})["text"] == "x"
+    assert mongo.zoo_typed.find_one() is None
+
+
+@pytest.mark.parametrize("text", ['"\\ud800"', '{"a\\u0000": 1}', '{"$numberLong": "99999999999999999999"}'])
+def test_what_bson_cannot_hold_is_told_with_its_column(text: str, mongo: Database) -> None:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("INSERT INTO zoo_legacy (id, document) VALUES (%s, %s)", [BAD, text])
+        record(Legacy, [BAD], inline=False)
+    Relay().drain()
+    assert Change.objects.get().error.startswith("document: ")
+    assert "unmappable (document: " in sync("verify", LABEL)[1]
+    assert "reason:    document: " in sync("trace", LABEL, BAD)[1]

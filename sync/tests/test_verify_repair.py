@@ -156,4 +156,7 @@ def test_what_is_paused_is_not_repaired(accounts: list[Account], mongo: Database
     with pytest.raises(CommandError, match=r"finance\.account is paused") as error:
         command("--repair")
     assert error.value.returncode == 2
+    ModelState.objects.update_or_create(model="finance.customer", defaults={"paused": True})
+    with pytest.raises(CommandError, match=r"^finance\.account, finance\.customer are paused; to repair them, resume "):
+        command("--repair")
     ModelState.objects.update(paused=False)

@@ -17,12 +17,14 @@ from bson import ObjectId
 from django.db import connection, transaction
 from pymongo.database import Database
 
+from sync import mapping
 from sync.backfill import plan
 from sync.capture import record
 from sync.models import Change
 from sync.registry import Target
 from sync.relay import Relay
-from sync.tests.zoo.models import Legacy
+from sync.tests.hurry import confirm
+from sync.tests.zoo.models import Keeper, Legacy
 from sync.verify import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -144,3 +146,19 @@ def _insert(keys: list[str], chance: random.Random) -> None:
                 f"INSERT INTO zoo_legacy (id, {names}) VALUES {', '.join([places] * len(rows))}",
                 [item for row in rows for item in row],
             )
+
+
+@pytest.mark.engine
+def test_a_document_of_the_applications_own_shape_is_left_to_the_other_comparison(
+    mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_document(row: Keeper) -> dict[str, Any]:
+        return {**mapping.to_document(row), "greeting": f"Hello {row.name}"}
+
+    monkeypatch.setattr(Keeper, "to_document", to_document)
+    row = Keeper.objects.create(name="Ada")
+    confirm()
+    assert mongo.zoo_keepers.find_one()["greeting"] == "Hello Ada"
+    assert verify(Target(Keeper), strict=True).differences == []
+    mongo.zoo_keepers.update_one({}, {"$set": {"greeting": "Bye"}})
+    assert [each.key for each in verify(Target(Keeper), strict=True).differences] == [row.pk]

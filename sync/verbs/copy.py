@@ -24,6 +24,7 @@ from sync.copying import NotOurs
 from sync.feed import NotFollowed, in_words
 from sync.following import LeaseLost
 from sync.mongo import Unavailable, reason
+from sync.privileges import NotPermitted
 from sync.stopping import stop_on_signals
 from sync.wording import counted
 
@@ -34,6 +35,7 @@ examples:
   manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --follow      the database, from now on
   manage.py sync copy mongodb://a:27017/ mongodb://b:27017/ --every 10m       everything, on a schedule
   manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --verify      compare, and write nothing
+  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --promote     the copy becomes the primary
 
 exit status: 0 done, or both sides are equal; 1 something differs, or was left out; 2 wrong use, or a server is out of
 reach
@@ -60,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--follow", action="store_true", help="go on with every change, until stopped")
     how.add_argument("--every", type=duration, metavar="TIME", help="again and again: every 30s, 10m, 2h, 1d")
     how.add_argument("--verify", action="store_true", help="compare both sides, and write nothing")
+    how.add_argument("--promote", action="store_true", help="end the copy: let DEST's TTL indexes delete again")
     parser.add_argument("--full", action="store_true", help="compare everything first, not only what has changed")
     parser.add_argument("--replace", action="store_true", help="also where DEST has other documents, which are deleted")
 
@@ -70,6 +73,10 @@ def run(options: dict[str, Any], out: Any) -> int:
         copier = Copier(source, destination, replace=options["replace"], full=options["full"])
         stop_on_signals(copier.stop)
         try:
+            if options["promote"]:
+                return _promote(copier, out)
+            copier.require_two_places()
+            copier.require_privileges(writes=not options["verify"])
             if options["verify"]:
                 return _verify(copier, out)
             if options["follow"]:
@@ -79,7 +86,7 @@ def run(options: dict[str, Any], out: Any) -> int:
             return _tell(copier.copy(), out)
         finally:
             copier.close()
-    except (BadAddress, Busy, LeaseLost, NotFollowed, NotOurs) as error:
+    except (BadAddress, Busy, LeaseLost, NotFollowed, NotOurs, NotPermitted) as error:
         raise CommandError(str(error), returncode=2) from error
     except ConfigurationError as error:
         raise CommandError(f"An address cannot be used: {error}", returncode=2) from error
@@ -94,11 +101,13 @@ def _tell(results: Iterable[Result], out: Any) -> int:
             out.write(f"{result.source} is left out: {result.problem}")
         else:
             out.write(f"{result.source} -> {result.destination}: {result.seen:,} read, {result.written:,} written")
+        for what in result.shape:
+            out.write(f"  {what}")
         for key, why in result.refused[:SHOWN]:
             out.write(f"  {in_words(key)} is refused: {why}")
         if len(result.refused) > SHOWN:
             out.write(f"  and {len(result.refused) - SHOWN:,} more are")
-        status = max(status, int(bool(result.problem or result.refused)))
+        status = max(status, int(bool(result.problem or result.shape or result.refused)))
     return status
 
 
@@ -120,6 +129,14 @@ def _again_and_again(copier: Copier, seconds: float, out: Any) -> int:
         copier.full = False
         copier.stop.wait(seconds)
     return status
+
+
+def _promote(copier: Copier, out: Any) -> int:
+    for name, done in copier.promote():
+        out.write(f"{name} is a collection of its own now, and no copy.")
+        for what in done:
+            out.write(f"  {what}")
+    return 0
 
 
 def _verify(copier: Copier, out: Any) -> int:

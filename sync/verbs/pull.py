@@ -19,6 +19,7 @@ from sync.feed import NotFollowed
 from sync.following import LeaseLost
 from sync.models import ParkedDocument
 from sync.mongo import Unavailable, reason
+from sync.privileges import NotPermitted
 from sync.pulled import PulledModel, pulled_models
 from sync.puller import Busy, Puller
 from sync.registry import label
@@ -63,7 +64,7 @@ def run(options: dict[str, Any], out: Any) -> int:
                 puller.run()
         finally:
             puller.release()
-    except (Busy, LeaseLost, NotFollowed) as error:
+    except (Busy, LeaseLost, NotFollowed, NotPermitted) as error:
         raise CommandError(str(error), returncode=2) from error
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error

@@ -74,7 +74,7 @@ def _models(now: Status) -> Table:
             f"{model.in_hand:,}",
             f"{model.settling:,}",
             f"{model.failed:,}",
-            f"{model.differences:,}" if model.verified or model.differences else "unknown",
+            _count(model.differences),
             _last_delivery(model),
         )
     return table

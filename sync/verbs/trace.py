@@ -5,13 +5,11 @@ Exit status 0: equal, and nothing is pending; 1: not so; 2: a server is out of r
 """
 
 import argparse
-import json
 from typing import Any
 
-from bson import json_util
 from django.core.management.base import CommandError
 
-from sync.inspecting import Inspection, Side, Verdict, find_key, inspect
+from sync.inspecting import Inspection, Side, Verdict, as_json, find_key, inspect
 from sync.models import Change
 from sync.mongo import Unavailable
 from sync.registry import chosen_targets
@@ -65,7 +63,7 @@ def _print_side(side: Side, out: Any) -> None:
 
 
 def _text(document: dict[str, Any] | None) -> str:
-    return "none" if document is None else json.dumps(document, default=json_util.default)
+    return "none" if document is None else as_json(document)
 
 
 def _written(side: Side) -> str:

@@ -94,7 +94,8 @@ def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
         problem = "A sample is not resumed; take another one."
     elif options["repair"] and not options["dry_run"]:
         paused = sorted(paused_models(DEFAULT_DB_ALIAS) & {target.label for target in targets})
-        problem = f"{', '.join(paused)} is paused; to repair it, resume it before." if paused else ""
+        are, them = ("is", "it") if len(paused) == 1 else ("are", "them")
+        problem = f"{', '.join(paused)} {are} paused; to repair {them}, resume {them} before." if paused else ""
     if problem:
         raise CommandError(problem, returncode=2)
 

@@ -5,8 +5,9 @@ import sys
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management.base import BaseCommand, CommandError
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
+from django.core.management.base import BaseCommand, CommandError, SystemCheckError
+from django.db import DEFAULT_DB_ALIAS
+from django.db import Error as DatabaseError
 
 from sync import mysql
 from sync.mongo import Unavailable
@@ -32,13 +33,23 @@ class Command(BaseCommand):
                 )
             )
 
+    def check(self, *args: Any, **options: Any) -> None:
+        """As Django's; but exit status 1 would say that something differs, or is left."""
+        try:
+            super().check(*args, **options)
+        except SystemCheckError as error:
+            error.returncode = 2
+            raise
+
     def handle(self, *args: Any, **options: Any) -> None:
         bound_statements(DEFAULT_DB_ALIAS)
         try:
             status = VERBS[options["verb"]].run(options, self.stdout)
         except (Unavailable, ImproperlyConfigured) as error:
             raise CommandError(_with_notes(str(error), error), returncode=2) from error
-        except (OperationalError, InterfaceError) as error:
+        except DatabaseError as error:
+            if not mysql.has_a_reason(error):
+                raise
             raise CommandError(_with_notes(mysql.reason(error), error), returncode=2) from error
         if status:
             sys.exit(status)

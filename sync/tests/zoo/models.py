@@ -161,6 +161,8 @@ class Order(MirroredModel):
     id = ObjectIdField(primary_key=True)
     currency = models.CharField(max_length=3, default="USD")
     total = models.IntegerField(null=True)
+    opens = models.TimeField(null=True)
+    notes = models.JSONField(null=True)
     extra = DocumentField(default=dict, blank=True)
 
     mirror = Mirror("zoo_orders", extra="extra")

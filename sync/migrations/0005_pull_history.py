@@ -1,0 +1,18 @@
+from django.db import migrations
+
+import sync.fields
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('sync', '0004_change_database_defaults'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='pullstate',
+            name='history',
+            field=sync.fields.DocumentField(help_text='Of which server and collection the token is; sync.feed.History.', null=True),
+        ),
+    ]
