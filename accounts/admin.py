@@ -46,7 +46,7 @@ class RequestFilter(admin.SimpleListFilter):
 
 @admin.register(User)
 class UserAdmin(Audited, DjangoUserAdmin):
-    list_display = ["username", "full_name", "email", "role", "request_state", "is_staff", "is_active"]
+    list_display = ["username", "full_name", "email", "role", "request_state", "staff", "active"]
     list_filter = ["role", RequestFilter, "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["^username", "^first_name", "^last_name", "^email"]
     search_help_text = _("How a username, a name or an email begins.")
@@ -72,6 +72,15 @@ class UserAdmin(Audited, DjangoUserAdmin):
             return ""
         state = user.get_request_decision_display() or _("Pending")
         return f"{user.get_requested_role_display()}: {state}"
+
+    # As Django takes them when somebody logs in: a TINYINT may hold a 2, for which there is no icon.
+    @admin.display(description=_("staff status"), ordering="is_staff", boolean=True)
+    def staff(self, user: User) -> bool:
+        return bool(user.is_staff)
+
+    @admin.display(description=_("active"), ordering="is_active", boolean=True)
+    def active(self, user: User) -> bool:
+        return bool(user.is_active)
 
     # --- what only a superuser may do ---------------------------------------------------------------------------
 

@@ -36,11 +36,14 @@ from django.db.models.sql.constants import CURSOR, MULTI
 
 from sync import causal
 from sync.fields import DocumentField, ObjectIdField, from_extended_json
+from sync.limits import depth
 
 Converter = Callable[[Any, Any, Any], Any]  # (value, expression, connection), as Django's
 Rows = TypeVar("Rows", bound="models.QuerySet[Any]")
 
 SHOWN = 100  # characters of a value in a reason
+# Levels of JSON. MongoDB takes 180; what walks through a value by recursion (forms, logs, drivers) fails near 300.
+DEEPEST = 250
 FLOAT = 4  # MySQL's number of the column type FLOAT in a result's description
 MOMENTS = {7, 12}  # TIMESTAMP, DATETIME
 TIME, DATE = 11, 10
@@ -504,6 +507,8 @@ def _decode(text: Any, decoder: json.JSONDecoder, slow: json.JSONDecoder) -> Any
         value = (slow if "-0" in text else decoder).decode(text)
         if "\\ud" in text or "\\uD" in text:  # one half of a pair is no text, though Python takes it for one
             json.dumps(json.loads(text), ensure_ascii=False).encode()
+        if text.count("[") + text.count("{") > DEEPEST and (levels := depth(value)) > DEEPEST:
+            raise ValueError(f"the JSON is nested too deeply: {levels} levels")
         return value
     except json.JSONDecodeError as error:
         raise ValueError(f"{_shown(text)} is not JSON: {error}") from None

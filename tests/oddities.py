@@ -23,7 +23,8 @@ MOMENTS = ["0000-00-00 00:00:00", "2024-02-31 12:00:00", "2024-00-10 00:00:00", 
 FAR = {"$date": {"$numberLong": "9223372036854775807"}}
 DOCUMENTS = [
     "[broken", "", "null", "1e400", "NaN", "5", "-0", "true", '"text"', '{"a": 1, "a": 2}', '{"$oid": "zz"}',
-    "[" * 3000,
+    "[" * 3000, *("[" * levels + "]" * levels for levels in (250, 251, 460)),
+    *('{"a":' * levels + "1" + "}" * levels for levels in (250, 251, 340)),
     *map(json.dumps, [
         {}, [], {"a": 1}, {"a": None}, [None, 1, "x", [2], {"b": {}}, {"$numberLong": "9"}, True, 2**31, -(2**63), 1.5],
         FAR, [FAR], {"$numberDecimal": "NaN"}, [{"$numberDecimal": "1E+6000"}], ["\ud800"],
