@@ -59,7 +59,8 @@ class MirroredModel(models.Model):
         using: Any = None, update_fields: Any = None,
     ) -> bool:  # fmt: skip
         # save(), create() and loaddata (which passes by save()) all come through here, once for each table.
-        if still := [name for name in self.unreadable if name in reading.unreadable(self)]:
+        unread = reading.unreadable(self) if self.unreadable else {}
+        if still := [name for name in unread if update_fields is None or name in update_fields]:
             raise ValueError(f"{', '.join(still)} could not be read; set a value before saving this row.")
         with transaction.atomic(using, savepoint=False):
             saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]

@@ -17,8 +17,8 @@ TEXT = (forms.Textarea, forms.TextInput)
 class ReadableForm(forms.ModelForm):
     """A mixin for a ModelForm: a value that cannot be read does not stop the form.
 
-    A field that takes text shows what is stored; any other begins empty and shows it beside. While a column that
-    cannot be read has no new value, the row is not saved: Django would write the others, and the mirror refuses that.
+    A field that takes text shows what is stored; any other begins empty and shows it beside. A form that saves has to
+    write only what was edited: the mirror refuses to write back what it could not read.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -35,17 +35,6 @@ class ReadableForm(forms.ModelForm):
         """Whether the field shows a stored text as it is."""
         is_text = isinstance(field.widget, TEXT) and not isinstance(field.widget, DateTimeBaseInput)
         return is_text or isinstance(self.instance._meta.get_field(name), JSONField)
-
-    def clean(self) -> Any:
-        cleaned = super().clean()
-        edited = self.edited if hasattr(self, "edited") else self.changed_data
-        left = {name: why for name, (_stored, why) in unreadable(self.instance).items() if name not in edited}
-        if left and edited:
-            reasons = "; ".join(f"{name}: {why}" for name, why in left.items())
-            text = _("This was not saved, because a stored value cannot be read (%(reasons)s). Enter the right value, "
-                     "or correct it in the database if this form does not show it.")  # fmt: skip
-            raise forms.ValidationError(text, params={"reasons": reasons})
-        return cleaned
 
 
 def unreadable(row: Any) -> dict[str, tuple[str, str]]:

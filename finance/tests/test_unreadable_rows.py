@@ -84,15 +84,14 @@ def test_its_form_asks_for_the_right_value_and_saves_it(staff: Client) -> None:
     assert Entry.objects.get().before["birthdate"].startswith("2024-02-31")
 
 
-def test_another_field_is_not_saved_beside_one_that_cannot_be_read(staff: Client) -> None:
+def test_another_field_is_saved_beside_one_that_cannot_be_read_and_that_stays_as_stored(staff: Client) -> None:
     damage("finance_account", "extra", "[broken")
     [row] = Account.objects.all()
     address = reverse("finance:account_edit", args=[row.pk])
     version = staff.get(address).context["form"].initial["version"]
     page: Any = staff.post(address, {"limit": "5", "products": ["Brokerage"], "version": version})
-    assert page.status_code == 200
-    assert "is not JSON" in page.content.decode()
-    assert (stored("finance_account", "extra"), stored("finance_account", "`limit`")) == ("[broken", "9000")
+    assert page.status_code == 302
+    assert (stored("finance_account", "extra"), stored("finance_account", "`limit`")) == ("[broken", "5")
 
 
 def test_an_export_has_the_stored_text_and_counts_the_rows(staff: Client) -> None:

@@ -153,7 +153,7 @@ CASES = [
     Case("document", """'{"$regex": "a", "$options": "i"}'""", bson.Regex("a", "i")),
     Case("document", """'{"$binary": {"base64": "AAE=", "subType": "00"}}'""", b"\0\1"),
     Case("data_text", "'null'", None),
-    Case("data_text", "'\"\\\\ud800\"'", refused="data_text: '\\ud800' has a lone surrogate"),
+    Case("data_text", "'\"\\\\ud800\"'", refused="has a lone surrogate"),
     Case("data_text", "CONCAT(REPEAT('[', 100000), REPEAT(']', 100000))", refused="nested too deeply"),
     Case("data_text", "CONCAT(REPEAT('[', 251), REPEAT(']', 251))", refused="nested too deeply: 251 levels"),
     Case("document", "'[broken'", refused="document: '[broken' is not JSON"),

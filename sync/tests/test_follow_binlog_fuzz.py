@@ -154,7 +154,11 @@ class Fuzz:
         """Text, what it is known to have done, and where the log was before and after."""
         text = self.speller.spell(template, executes_comments=not harmless)
         rows, end = self.rows, self.end
-        sql(text)
+        try:
+            sql(text)
+        except DatabaseError as error:
+            if error.args[0] != OTHER_HISTORY:
+                raise
         self.rows, self.end = self._rows(), self.server.end()
         self.statements += 1
         self.changed += rows != self.rows
@@ -192,6 +196,9 @@ class Fuzz:
             return False
         found = {one["_id"].hex(): (one["text"], one.get("integer")) for one in self.mongo[MIRRORED].find()}
         return rows == found
+
+
+OTHER_HISTORY = 1731  # MySQL exchanges no partition with a table that has had columns added at other times
 
 
 def test_whatever_is_done_to_a_table_its_documents_follow(tables: None, mongo: Database) -> None:

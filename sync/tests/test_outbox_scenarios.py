@@ -332,7 +332,7 @@ def test_live_writes_and_deletes_win_against_a_backfill(mongo: Database, setting
     def live() -> None:
         number = 0
         try:
-            while not stop.is_set():
+            while not stop.is_set() and number < 200:  # of 250 rows, some stay however slow the backfills are
                 number += 1
                 Account.objects.filter(account_id=number * 7 % 250).update(limit=number)
                 Account.objects.filter(account_id=number * 11 % 250).delete()
