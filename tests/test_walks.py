@@ -101,7 +101,7 @@ def test_a_technical_worker_mends_what_is_refused_and_pauses_and_resumes(
     expect(main).to_contain_text("is paused.")
     assert ModelState.objects.filter(paused=True).count() == 1
     main.get_by_role("button", name="Resume", exact=True).click()
-    expect(main).to_contain_text("is delivered again.")
+    expect(main).to_contain_text("is resumed.")
     assert not ModelState.objects.filter(paused=True).exists()
     sign_out(page, "technician")
 
