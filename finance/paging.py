@@ -12,9 +12,11 @@ from typing import Any
 
 from django.core import signing
 from django.core.exceptions import ValidationError
-from django.db.models import CharField, Model, Q, QuerySet, Subquery, Value
+from django.db import connection
+from django.db.models import CharField, DateField, Model, Q, QuerySet, Subquery, Value
+from django.db.models.functions import Cast
 
-from sync.reading import Unreadable
+from sync.columns import Unreadable
 
 PAGE = 25
 LARGEST_PAGE = 100
@@ -39,9 +41,9 @@ class Order:
         # The first condition is implied by the second, and is the one that an index serves.
         condition, equal = Q(), Q()
         for name, value in zip(self.fields, values, strict=True):
-            condition |= equal & Q((f"{name}__{comparison}", value))
-            equal &= Q((name, value))
-        return Q((f"{self.fields[0]}__{comparison}e", values[0])) & condition
+            condition |= equal & _compared(name, comparison, value)
+            equal &= _compared(name, "exact", value)
+        return _compared(self.fields[0], comparison + "e", values[0]) & condition
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,17 @@ def _comparable(model: type[Model], order: Order, values: tuple[Any, ...]) -> li
         Subquery(itself.values(name)[:1]) if value is None or isinstance(value, Unreadable) else value
         for name, value in zip(order.fields, others, strict=False)
     ] + [_as_stored(key)]
+
+
+def _compared(name: str, comparison: str, value: Any) -> Q:
+    """The condition that a column is less than, equal to or greater than a value.
+
+    MySQL takes an invalid date from a subquery for NULL. As texts, such dates compare as they are sorted.
+    """
+    if isinstance(value, Subquery) and connection.vendor == "mysql" and isinstance(value.output_field, DateField):
+        column = Cast(name, CharField())
+        return Q(column.get_lookup(comparison)(column, Cast(value, CharField())))  # type: ignore[misc]
+    return Q((f"{name}__{comparison}", value))
 
 
 def _as_stored(key: Any) -> Any:
