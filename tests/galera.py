@@ -49,9 +49,9 @@ def library() -> str:
 class Node(MariaDB):
     """One node. Its appliers can be stopped, so that it lags behind what the others commit for as long as it takes."""
 
-    def __init__(self, folder: Path, name: str) -> None:
-        super().__init__(folder / name)
-        self.name = name
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.name = folder.name
         self.group_port = free_port()
         self.is_first = False
         self.cluster: list[Node] = []
@@ -114,14 +114,13 @@ class Node(MariaDB):
 
 
 class Galera:
-    """Three nodes in folders of their own below `folder`, and the portal's user on each."""
+    """Three nodes, and the portal's user on each."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.nodes = [Node(folder, f"galera{number}") for number in range(3)]
+    def __init__(self) -> None:
+        self.nodes = [Node(SERVERS.place("galera")) for _ in range(3)]
 
     def start(self) -> None:
-        programs = self.folder / "programs"
+        programs = SERVERS.place("programs")
         programs.mkdir()
         script = programs / "wsrep_sst_copied"
         script.write_text(STATE_TRANSFER)
@@ -157,7 +156,7 @@ def galera() -> Iterator[Galera]:
     """Three running nodes."""
     if not library():
         pytest.skip("Galera is not installed: apt-get install galera-4")
-    cluster = Galera(SERVERS.folder)
+    cluster = Galera()
     try:
         cluster.start()
         yield cluster

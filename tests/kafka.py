@@ -171,7 +171,7 @@ class Kafka(Server):
 def kafka(settings: Any) -> Iterator[Kafka]:
     """The broker, without topics, to kill, freeze and start again; running when the test is over."""
     if SERVERS.kafka is None:
-        broker = Kafka(SERVERS.folder / "kafka")
+        broker = Kafka(SERVERS.place("kafka"))
         try:
             broker.start()
         except kafka_broker.DidNotStart as error:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -153,9 +154,15 @@ class Servers:
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="portal-tests-"))
-        self.mongo = Mongo(self.folder / "mongo")
+        self.places: Counter[str] = Counter()
+        self.mongo = Mongo(self.place("mongo"))
         self.mariadb: MariaDB | None = None
         self.kafka: Any = None  # tests.kafka.Kafka, once a test has needed it
+
+    def place(self, name: str) -> Path:
+        """A path that nothing has been at: another test's server of this name has left its data where that was."""
+        self.places[name] += 1
+        return self.folder / f"{name}-{self.places[name]}"
 
     def start(self) -> None:
         (self.folder / "var" / "static").mkdir(parents=True)
@@ -167,7 +174,7 @@ class Servers:
         os.environ["MONGODB_URI"] = self.mongo.uri("analytics_test")
         database = os.environ.get("TEST_DATABASE", "mariadb")
         if database == "mariadb":
-            self.mariadb = MariaDB(self.folder / "mariadb")
+            self.mariadb = MariaDB(self.place("mariadb"))
             self.mariadb.start()
             database = self.mariadb.url()
         elif database == "sqlite":

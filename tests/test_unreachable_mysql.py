@@ -73,7 +73,7 @@ class TLSMariaDB(MariaDB):
 def tls() -> Iterator[TLSMariaDB]:
     if SERVERS.mariadb is None:
         pytest.skip("this run is not on MariaDB")
-    server = TLSMariaDB(SERVERS.folder / "mariadb-tls")
+    server = TLSMariaDB(SERVERS.place("mariadb-tls"))
     server.start()
     for account in (
         "locked@'%' IDENTIFIED BY 'x' ACCOUNT LOCK",

@@ -49,7 +49,7 @@ class Guarded(Mongo):
 
 @pytest.fixture(scope="module")
 def guarded() -> Iterator[Guarded]:
-    server = Guarded(SERVERS.folder / "guarded")
+    server = Guarded(SERVERS.place("guarded"))
     server.start()
     yield server
     server.stop()

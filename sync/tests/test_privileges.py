@@ -74,7 +74,7 @@ def without(role: dict[str, Any], action: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Guarded]:
-    guarded = Guarded(SERVERS.folder / "guarded")
+    guarded = Guarded(SERVERS.place("guarded"))
     guarded.start()
     yield guarded
     guarded.stop()

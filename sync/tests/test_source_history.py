@@ -65,7 +65,7 @@ class Source(Mongo):
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Source]:
-    source = Source(SERVERS.folder / "history")
+    source = Source(SERVERS.place("history"))
     source.start()
     yield source
     source.stop()

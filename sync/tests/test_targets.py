@@ -31,7 +31,7 @@ NAMES = ("", "zoo_keepers_2", "far:keepers")
 
 @pytest.fixture(scope="module")
 def other_mongod() -> Iterator[Mongo]:
-    server = Mongo(SERVERS.folder / "far")
+    server = Mongo(SERVERS.place("far"))
     server.start()
     yield server
     server.stop()

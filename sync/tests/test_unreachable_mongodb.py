@@ -43,7 +43,7 @@ MARGIN = 1.0  # what a busy machine may take beyond it
 
 @pytest.fixture(scope="module")
 def tls() -> Iterator[TLSMongo]:
-    server = TLSMongo(SERVERS.folder / "tls")
+    server = TLSMongo(SERVERS.place("tls"))
     server.start()
     yield server
     server.stop()

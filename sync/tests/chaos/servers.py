@@ -108,7 +108,7 @@ class ThreeMembers:
 
     def __init__(self, election: int) -> None:
         """election: milliseconds. On a machine that has much else to do, a short time lets elections never end."""
-        self.members = [Mongo(SERVERS.folder / f"member{number}") for number in range(3)]
+        self.members = [Mongo(SERVERS.place("member")) for _ in range(3)]
         for member in self.members:
             self._start(member)
         with self._direct(self.members[0]) as first:

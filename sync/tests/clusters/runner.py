@@ -33,7 +33,7 @@ class Runner:
             "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
             "VAR_DIR": str(SERVERS.folder / "var"), "CACHE_URL": "locmemcache://",
         }  # fmt: skip
-        self.galera = Galera(SERVERS.folder)
+        self.galera = Galera()
         self.nursery = Nursery(environment, self.log)
         self.alive: dict[str, int] = {}
         self.galera.start()
