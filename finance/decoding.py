@@ -9,16 +9,16 @@ from bson import DatetimeMS
 from bson.errors import BSONError
 from django.db import models
 
-from sync.fields import from_extended_json
-from sync.limits import LARGEST
+from sync.limits import LARGEST, depth
 from sync.models import MirroredModel
+from sync.strict_json import decode_document
 
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as the reader marks such bytes
 DEEPEST = 100  # levels; MongoDB's limit
 
 
 class Rejected(ValueError):
-    """A record that cannot be loaded. The message says why, in words for whoever has to mend it."""
+    """A record that cannot be loaded. The message says why."""
 
 
 def decode(model: type[MirroredModel], text: str) -> MirroredModel:
@@ -26,7 +26,7 @@ def decode(model: type[MirroredModel], text: str) -> MirroredModel:
     if not text.isascii() and NOT_UTF8.search(text):
         raise Rejected("not UTF-8")
     try:
-        return to_row(model, DECODER.decode(text))
+        return to_row(model, decode_document(text))
     except json.JSONDecodeError as error:
         raise Rejected(f"broken JSON: {error.msg}, at character {error.pos + 1}") from error
     except RecursionError as error:
@@ -39,7 +39,7 @@ def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
     """The unsaved row for a decoded document. Raises ValueError where it would not come back type for type."""
     if not isinstance(document, dict):
         raise ValueError(f"not a document but {type(document).__name__}")
-    if _depth(document) > DEEPEST:
+    if depth(document) > DEEPEST:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     size = len(bson.encode(document))
     if size > LARGEST:
@@ -68,22 +68,3 @@ def fingerprint(row: MirroredModel) -> bytes:
 
 def _bson(document: dict[str, Any], name: str) -> bytes:
     return bson.encode({name: document[name]}) if name in document else b""
-
-
-def _depth(value: Any) -> int:
-    if isinstance(value, dict):
-        return 1 + max(map(_depth, value.values()), default=0)
-    if isinstance(value, list):
-        return 1 + max(map(_depth, value), default=0)
-    return 0
-
-
-def _object(pairs: list[tuple[str, Any]]) -> Any:
-    data = dict(pairs)
-    if len(data) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key {next(name for name in names if names.count(name) > 1)!r} occurs twice")
-    return from_extended_json(data)
-
-
-DECODER = json.JSONDecoder(object_pairs_hook=_object)

@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from finance.models import Record
+from sync.columns import Unreadable
 from sync.fields import DocumentField
 from sync.forms import DocumentFormField
-from sync.reading import Unreadable
 
 SHOWN = 100  # characters of a stored text in a cell
 

@@ -10,9 +10,9 @@ from django import forms
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
+from sync.columns import Unreadable
 from sync.fields import CANONICAL, ExtendedJSONEncoder
 from sync.limits import REFUSALS, check
-from sync.reading import Unreadable
 
 
 class DocumentFormField(forms.JSONField):

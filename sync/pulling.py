@@ -22,6 +22,7 @@ from django.db.models.sql import InsertQuery
 from sync import conf, mysql
 from sync.capture import chunks
 from sync.clock import DatabaseNow
+from sync.columns import Unreadable
 from sync.feed import BATCH, Documents, History, Key, from_key, in_words, to_key
 from sync.fields import DocumentField, new_object_id
 from sync.following import LeaseLost, Position
@@ -29,7 +30,7 @@ from sync.mapping import MappingError, codec, mirrored_fields
 from sync.models import ParkedDocument, PullState
 from sync.mongo import CODEC_OPTIONS
 from sync.pulled import PulledModel
-from sync.reading import Unreadable, literal
+from sync.reading import literal
 from sync.registry import all_rows, label
 
 logger = logging.getLogger(__name__)

@@ -41,13 +41,13 @@ def staff(client: Client) -> Client:
         ("account", "products", "1e400", "does not fit a double"),
         ("account", "products", '{"a": 1}', "an array is expected"),
         ("account", "extra", "[broken", "is not JSON"),
-        ("customer", "birthdate", "2024-02-31 00:00:00", "is no valid date"),
-        ("customer", "birthdate", "0000-00-00 00:00:00", "is no valid date"),
+        ("customer", "birthdate", "2024-02-31 00:00:00", "is not a valid date"),
+        ("customer", "birthdate", "0000-00-00 00:00:00", "is not a valid date"),
         ("customer", "active", 2, "is not true or false"),
         ("customer", "accounts", "7", "an array is expected"),
         ("customer", "tier_and_details", "[1]", "an object is expected"),
         ("transaction", "transactions", '["\\ud800"]', "lone surrogate"),
-        ("transaction", "bucket_end_date", "2024-00-10 00:00:00", "is no valid date"),
+        ("transaction", "bucket_end_date", "2024-00-10 00:00:00", "is not a valid date"),
     ],
 )
 def test_its_page_shows_the_stored_text_and_the_reason(

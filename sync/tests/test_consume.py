@@ -150,7 +150,7 @@ def test_a_poison_message_is_put_aside_alone(
     with pytest.raises(SystemExit) as ended:
         consume()
     assert ended.value.code == 1
-    assert "2 messages applied, 1 put aside." in capsys.readouterr().out
+    assert "2 messages applied, 1 moved to dead letters." in capsys.readouterr().out
     assert replica(mongo, "stories_1").keys() == {first.pk, second.pk}
     [dead] = kafka.read(f"{TOPIC}.dead")
     assert (dead.key(), dead.value()) == (key.encode() if isinstance(key, str) else key, value)

@@ -66,7 +66,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     if not options["once"]:
         return 0
     left = member.left()
-    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.buried} put aside.")
+    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.buried} moved to dead letters.")
     for line in left:
         out.write(line)
     return 1 if member.buried or left else 0
