@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import secrets
 from smtplib import SMTPException
 from typing import Any
 
@@ -11,10 +13,13 @@ from allauth.account.internal.stagekit import clear_login
 from allauth.account.models import EmailAddress
 from allauth.core import context as app_context
 from allauth.core.internal.ratelimit import consume
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
+from accounts import encryption
 from accounts.models import Role, User
 
 logger = logging.getLogger(__name__)
@@ -53,7 +58,12 @@ class AccountAdapter(DefaultAccountAdapter):
         if User.objects.filter(email=email_address.email).exclude(pk=email_address.user_id).exists():
             messages.error(request, _("This address belongs to another account. Reset that account's password."))
             return False
-        return super().confirm_email(request, email_address)
+        try:
+            with transaction.atomic():
+                return super().confirm_email(request, email_address)
+        except IntegrityError:  # the other one has confirmed it at the same moment
+            messages.error(request, _("This address belongs to another account. Reset that account's password."))
+            return False
 
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
@@ -91,3 +101,18 @@ class AccountAdapter(DefaultAccountAdapter):
             return True
         used = consume(request, app="allauth.account", action="mail_to", key=email.lower(), limit_get=True)
         return used is not None
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Secrets of second factors are encrypted at rest."""
+
+    def encrypt(self, text: str) -> str:
+        return encryption.encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        try:
+            return encryption.decrypt(encrypted_text)
+        except encryption.InvalidToken:
+            # No code must fit: a secret that nobody knows, not an empty one.
+            logger.exception("No key opens the secret of a second factor: see manage.py rotate_secrets --help")
+            return base64.b32encode(secrets.token_bytes(20)).decode()

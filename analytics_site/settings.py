@@ -22,6 +22,7 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
 if not env.is_set("SECRET_KEY"):
     env.mistakes.append("Set SECRET_KEY (script/bootstrap writes one into .env for a trial).")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [],
     like=r"\*|\.?[\w.-]+|\[[\da-fA-F:.]+\]",
@@ -88,7 +89,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionLimitsMiddleware",
-    "accounts.middleware.StaffSecondFactorMiddleware",
+    "accounts.middleware.SecondFactorMiddleware",
 ]
 
 ROOT_URLCONF = "analytics_site.urls"
@@ -248,7 +249,19 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_TOTP_ISSUER = "Analytics Portal"
 MFA_TOTP_TOLERANCE = 1
-REQUIRE_STAFF_MFA = env.bool("REQUIRE_STAFF_MFA", not DEBUG)
+MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
+REQUIRE_MFA = env.list(
+    "REQUIRE_MFA", [] if DEBUG else ["staff", "technical_worker", "senior_management"],
+    like="none|staff|customer|technical_worker|senior_management",
+    expected="it must be roles (customer, technical_worker, senior_management) and staff, separated by commas, or none",
+)  # fmt: skip
+# By keys derived from these, secrets of second factors are encrypted: by the first; decrypted by all.
+ENCRYPTION_KEYS = env.list(
+    "ENCRYPTION_KEYS",
+    default=[],
+    like=r"\S{32,}",
+    expected="it must be texts of at least 32 characters, separated by commas",
+)
 
 # --- security -------------------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
@@ -264,6 +277,9 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+# Indexes of ours keep what allauth's conditional constraints say where a database cannot: accounts.uniqueness, which
+# has a check of its own.
+SILENCED_SYSTEM_CHECKS = ["models.W036"]
 DEFAULT_EXCEPTION_REPORTER_FILTER = "analytics_site.errors.SecretsFilter"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -164,7 +164,7 @@ def test_each_exception_of_the_admin_is_one() -> None:
 
 def test_before_their_second_factor_staff_reach_nothing_but_its_setup(made: World, settings: Any) -> None:
     """Superusers and staff of every page, also of those that their role alone would open."""
-    settings.REQUIRE_STAFF_MFA = True
+    settings.REQUIRE_MFA = ["staff"]
     reached, addresses = set(), made.addresses()
     for name, route, _pattern in patterns():
         answer = made.clients["staff"].get(addresses[route])
