@@ -94,7 +94,7 @@ class ProfileForm(EditForm):
             ),
         }
         help_texts = {
-            "picture": _("JPEG or PNG of up to 25 megapixels, WebP of up to 8, and up to 5 MB. We keep a small square.")
+            "picture": _("JPEG, PNG or WebP of up to 5 MB and 25 megapixels (WebP: 8). We keep a small square of it.")
         }
 
     def __init__(self, *args: Any, picture_problem: forms.ValidationError | None = None, **kwargs: Any) -> None:
@@ -114,11 +114,11 @@ class ProfileForm(EditForm):
             self.add_error("picture", self.picture_problem)
         return super().clean()
 
-    def save_with_files(self, written: list[str]) -> None:
+    def save_with_files(self, written: list[tuple[Any, str]]) -> None:
         """In a transaction_with_files(), whose list this adds to."""
         picture = self.cleaned_data.get("picture")
         if isinstance(picture, Picture):
-            written.append(f"{FOLDER}/{picture.name}")
+            written.append((self.instance.pk, f"{FOLDER}/{picture.name}"))
         user = self.save()
         if user.picture.name != self.former_picture:
-            remove_after_commit(self.former_picture)
+            remove_after_commit(user.pk, self.former_picture)

@@ -12,11 +12,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from io import BytesIO
-from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import RequestDataTooBig, ValidationError
@@ -27,7 +26,7 @@ from django.db import DatabaseError, transaction
 from django.db.models.signals import post_delete
 from django.dispatch import receiver
 from django.utils import timezone
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _
 
 from accounts import picture_decoder
 from accounts.models import PictureLease, User
@@ -42,6 +41,15 @@ LEASE = timedelta(seconds=2 * SECONDS + 10)  # longer than waiting and reading t
 STORAGE = User._meta.get_field("picture").storage
 FOLDER = str(User._meta.get_field("picture").upload_to)
 SETTLED = timedelta(hours=1)  # a younger file may belong to a transaction that is not committed
+
+UNREADABLE = _("We cannot read this file as a picture. Choose a JPEG, PNG or WebP file.")
+TOO_LONG = _("The picture takes too long to read. Save it in another format or size.")
+PROBLEMS = {
+    picture_decoder.UNREADABLE: UNREADABLE,
+    picture_decoder.TOO_MANY_PIXELS: _("The picture has too many pixels. Choose a smaller one."),
+    picture_decoder.TOO_MUCH_MEMORY: _("The picture takes too much memory to read. Save it in another format or size."),
+    picture_decoder.OUT_OF_TIME: TOO_LONG,
+}
 
 logger = logging.getLogger(__name__)
 _seats = threading.BoundedSemaphore(SEATS)
@@ -122,25 +130,19 @@ def _seat() -> Iterator[None]:
 
 
 def _decode(content: bytes) -> bytes:
-    command = [sys.executable, "-I", str(Path(picture_decoder.__file__))]
+    command = [sys.executable, "-I", picture_decoder.__file__]
     try:
         done = subprocess.run(command, input=content, capture_output=True, env={}, timeout=SECONDS)
     except subprocess.TimeoutExpired as error:
-        raise ValidationError(_("The picture takes too long to read. Save it in another format or size.")) from error
+        raise ValidationError(TOO_LONG) from error
     if done.returncode == picture_decoder.DONE:
         return done.stdout
-    if done.returncode == picture_decoder.TOO_MANY_PIXELS:
-        problem = _("The picture has too many pixels. Choose a smaller one.")
-    elif done.returncode == picture_decoder.TOO_MUCH_MEMORY:
-        problem = _("The picture takes too much memory to read. Save it in another format or size.")
-    elif done.returncode == picture_decoder.OUT_OF_TIME:
-        problem = _("The picture takes too long to read. Save it in another format or size.")
-    elif done.returncode == picture_decoder.UNREADABLE or done.returncode < 0:
-        problem = _("We cannot read this file as a picture. Choose a JPEG, PNG or WebP file.")
-    else:  # the program itself does not run
-        logger.error("Pictures cannot be read: %s", done.stderr.decode(errors="replace").strip() or done.returncode)
-        problem = _("Pictures cannot be read just now. Save your profile without one, and tell our staff.")
-    raise ValidationError(problem)
+    if done.returncode in PROBLEMS:
+        raise ValidationError(PROBLEMS[done.returncode])
+    if done.returncode < 0:  # it crashed
+        raise ValidationError(UNREADABLE)
+    logger.error("The decoder does not run: %s", done.stderr.decode(errors="replace").strip() or done.returncode)
+    raise ValidationError(_("Pictures cannot be read just now. Save your profile without one, and tell our staff."))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -149,41 +151,45 @@ def _decode(content: bytes) -> bytes:
 
 
 @contextmanager
-def transaction_with_files() -> Iterator[list[str]]:
-    """A transaction. Names put into the list are of files that it writes; they go if it does not take place."""
-    written: list[str] = []
+def transaction_with_files() -> Iterator[list[tuple[Any, str]]]:
+    """A transaction. The list is of the files that it writes (person's key, name): a rollback removes them."""
+    written: list[tuple[Any, str]] = []
     try:
         with transaction.atomic():
             yield written
     except BaseException:
-        for name in written:
-            _remove_unless_named(name)
+        for key, name in written:
+            _remove_unless_named(key, name)
         raise
 
 
-def remove_after_commit(name: str | None) -> None:
-    """Removes a picture's file once the row that named it has been committed without it."""
+def remove_after_commit(key: Any, name: str | None) -> None:
+    """Removes the file of a person's picture once their row is committed without it."""
     if name:
-        transaction.on_commit(partial(_remove_unless_named, name))
+        transaction.on_commit(partial(_remove_unless_named, key, name))
 
 
 def orphans() -> Iterator[str]:
     """The names of files that no row names, and that no transaction is about to name."""
-    young = timezone.now() - SETTLED
+    settled = timezone.now() - SETTLED
     try:
-        files = STORAGE.listdir(FOLDER)[1]
+        files = [f"{FOLDER}/{file}" for file in STORAGE.listdir(FOLDER)[1]]
     except FileNotFoundError:  # nobody has had a picture yet
         return
-    for file in files:
-        name = f"{FOLDER}/{file}"
-        if STORAGE.get_modified_time(name) < young and not User.objects.filter(picture=name).exists():
-            yield name
+    named = set(User.objects.exclude(picture="").values_list("picture", flat=True).iterator())
+    for name in files:
+        with suppress(FileNotFoundError):  # a request has removed it meanwhile
+            if name not in named and STORAGE.get_modified_time(name) < settled:
+                yield name
 
 
-def _remove_unless_named(name: str) -> None:
-    """Where the database or the folder is out of reach, the file stays, and `pictures_prune` removes it."""
+def _remove_unless_named(key: Any, name: str) -> None:
+    """Only the row itself says how the transaction ended: a connection may break while it commits.
+
+    Where the database or the folder is out of reach, the file stays, and `pictures_prune` removes it.
+    """
     try:
-        if not User.objects.filter(picture=name).exists():
+        if not User.objects.filter(pk=key, picture=name).exists():
             STORAGE.delete(name)
     except (DatabaseError, OSError):
         logger.warning("A picture's file was not removed: %s. Run: manage.py pictures_prune", name, exc_info=True)
@@ -192,4 +198,4 @@ def _remove_unless_named(name: str) -> None:
 @receiver(post_delete, sender=User)
 def remove_with_person(instance: User, **kwargs: Any) -> None:
     """A person's picture goes with the person."""
-    remove_after_commit(instance.picture.name)
+    remove_after_commit(instance.pk, instance.picture.name)

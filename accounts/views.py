@@ -61,7 +61,7 @@ def profile(request: HttpRequest) -> HttpResponse:
 
 
 def _read_picture(request: HttpRequest) -> tuple[dict[str, pictures.Picture] | None, ValidationError | None]:
-    """What was sent as a picture, as the form takes it: read before the form locks the row, because it takes a while."""
+    """The form's files, or why there are none. It takes a while, so the row is not locked yet."""
     upload = request.FILES.get("picture")
     if upload is None:
         return None, None

@@ -1,7 +1,7 @@
 """Hostile pictures sent to the real web server, eight at once: its memory, and how long other pages take meanwhile.
 
-Memory is asserted as documented. The time of other pages is asserted generously, because tests share their machine; on a
-quiet one: UPLOAD_LATENCY=1 script/test tests/test_hostile_uploads.py -s
+Memory is asserted as documented. The time of other pages is asserted generously, because tests share their machine; on
+a quiet one: UPLOAD_LATENCY=1 script/test tests/test_hostile_uploads.py -s
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from urllib.request import HTTPCookieProcessor, Request, build_opener
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test.client import BOUNDARY, MULTIPART_CONTENT, encode_multipart
 
 from accounts.models import User
@@ -67,7 +68,7 @@ class Visitor:
 
     def send_picture(self, data: bytes) -> str:
         """What the form says of it; "saved" if nothing."""
-        upload = _file(data)
+        upload = SimpleUploadedFile("me.jpg", data, content_type="image/jpeg")
         page = self.post("/profile/", {"first_name": "A", "last_name": "B", "address": "", "picture": upload})
         said = re.search(r'id="error_1_id_picture"[^>]*>\s*<strong>(.*?)</strong>', page)
         if said:
@@ -81,12 +82,6 @@ class Visitor:
                 return said
             time.sleep(0.1)
         raise AssertionError("it was never read")
-
-
-def _file(data: bytes) -> Any:
-    from django.core.files.uploadedfile import SimpleUploadedFile
-
-    return SimpleUploadedFile("me.jpg", data, content_type="image/jpeg")
 
 
 @dataclass
@@ -157,14 +152,14 @@ def watching(address: str, bystander: Visitor) -> Iterator[Watch]:
 
 
 @pytest.fixture
-def visitors(settings: Any, tmp_path: Path) -> Iterator[Callable[[str], list[Visitor]]]:
+def visitors(settings: Any) -> Callable[[str], list[Visitor]]:
     """Nine people who log in at an address, the last of whom only looks."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     names = [f"person{number}" for number in range(9)]
     for name in names:
         user = User.objects.create_user(name, f"{name}@example.com", PASSWORD, role="customer")
         EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
-    yield lambda address: [Visitor(address, name) for name in names]
+    return lambda address: [Visitor(address, name) for name in names]
 
 
 def test_eight_hostile_uploads_at_once_keep_the_worker_small_and_other_pages_quick(
@@ -179,9 +174,7 @@ def test_eight_hostile_uploads_at_once_keep_the_worker_small_and_other_pages_qui
         with watching(address, bystander) as alone, ThreadPoolExecutor(8) as pool:
             of_one = list(pool.map(people[0].send_picture, pictures))
         print(f"one person: {alone}")
-    assert dict(zip(WORST, said, strict=True)) == {
-        name: "saved" for name in WORST
-    } | {
+    assert dict(zip(WORST, said, strict=True)) == dict.fromkeys(WORST, "saved") | {
         WORST[3]: "The picture takes too long to read. Save it in another format or size.",
         WORST[6]: "The picture has too many pixels. Choose a smaller one.",
         WORST[7]: "We cannot read this file as a picture. Choose a JPEG, PNG or WebP file.",

@@ -7,7 +7,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -88,7 +88,7 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 
 def jpeg_of_scans(side: int, size: int) -> bytes:
-    """Progressive; its last scan, which is short and about all of the picture, comes again until the file is so large."""
+    """Progressive. Its last scan, a short one of the whole picture, is repeated until the file has this size."""
     whole = encoded(plain(side, "L"), "JPEG", progressive=True)
     begin = whole.rindex(b"\xff\xda")
     scan = whole[begin:-2]
@@ -209,11 +209,10 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "archive": (lambda: with_archive(b""), UNREADABLE),
     # cut off
     **{
-        f"{kind.lower()} cut off at {part:.0%}" if part < 1 else f"{kind.lower()} without its last byte": (
-            lambda kind=kind, part=part: cut(kind, part), ANY,
-        )
-        for kind in ("JPEG", "PNG", "WEBP") for part in (0.02, 0.1, 0.5, 0.9, 1)
+        f"{kind.lower()} cut off at {part:.0%}": (partial(cut, kind, part), ANY)
+        for kind in ("JPEG", "PNG", "WEBP") for part in (0.02, 0.1, 0.5, 0.9)
     },
+    **{f"{kind.lower()} without its last byte": (partial(cut, kind, 1), ANY) for kind in ("JPEG", "PNG", "WEBP")},
 }  # fmt: skip
 
 

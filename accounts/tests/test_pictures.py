@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
+from django.core.management.base import CommandError
 from django.db import connection, transaction
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -112,7 +114,7 @@ def test_of_a_large_file_nothing_is_kept_while_it_arrives() -> None:
 def test_several_files_share_the_limit() -> None:
     each = b"x" * (pictures.MAX_BYTES // 4)
     request = RequestFactory().post("/profile/", {f"file{number}": upload(each) for number in range(10)})
-    assert sum(len(sent.read()) for sent in request.FILES.values()) <= pictures.MAX_BYTES
+    assert len(b"".join(sent.read() for sent in request.FILES.values())) <= pictures.MAX_BYTES
 
 
 def test_a_request_that_is_far_too_large_is_refused_unread(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,36 +197,31 @@ def test_the_decoder_knows_none_of_the_portals_variables(ada: User, tmp_path: Pa
 @pytest.mark.engine
 def test_of_many_requests_at_once_one_reads_a_picture_of_a_person(ada: User) -> None:
     """Each has a database connection of its own, as in workers of their own."""
-    begin, end = threading.Barrier(8), threading.Event()
+    begin, refused, refusals = threading.Barrier(8), threading.Semaphore(0), []
 
     def try_it(_number: int) -> bool:
         begin.wait()
         try:
             with pictures._turn_of(ada):
-                end.wait(20)
-            return True
+                return all(refused.acquire(timeout=20) for _ in range(7))
         except ValidationError as error:
-            assert "Another picture of yours" in error.messages[0]
-            if lost() == 7:
-                end.set()
+            refusals.extend(error.messages)
+            refused.release()
             return False
         finally:
             connection.close()
 
-    losers: list[int] = []
-
-    def lost() -> int:
-        losers.append(1)
-        return len(losers)
-
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(try_it, range(8))) == [False] * 7 + [True]
+    assert [text[:24] for text in refusals] == ["Another picture of yours"] * 7
     with pictures._turn_of(ada):
         pass
 
 
 @pytest.mark.django_db
-def test_whoever_sends_two_pictures_at_once_is_told(browser: Client, ada: User, person: Callable[..., User]) -> None:
+def test_a_person_who_sends_two_pictures_at_once_is_told(
+    browser: Client, ada: User, person: Callable[..., User]
+) -> None:
     other = person("eve")
     with pictures._turn_of(ada):
         response = save(browser, picture=upload())
@@ -276,6 +273,16 @@ def test_a_worker_reads_one_picture_and_lets_one_wait(
     assert most == [1]
 
 
+@really_committed
+def test_no_row_is_locked_while_a_picture_is_decoded(browser: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    def decode(content: bytes) -> bytes:
+        assert not connection.in_atomic_block
+        return content
+
+    monkeypatch.setattr(pictures, "_decode", decode)
+    assert save(browser, picture=upload()).status_code == 302
+
+
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -287,11 +294,11 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_new_one(
     save(browser, picture=upload())
     before = files(media)
     assert len(before) == 1
-    real = ProfileForm.save
+    real, seen = ProfileForm.save, []
 
     def fail(form: ProfileForm, commit: bool = True) -> Any:
         real(form, commit)
-        assert len(files(media)) == 2, "the new file is there, and its row is not committed"
+        seen.append(len(files(media)))
         raise RuntimeError("the database is full")
 
     monkeypatch.setattr(ProfileForm, "save", fail)
@@ -300,6 +307,7 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_new_one(
     assert files(media) == before
     assert save(browser, **{"picture-clear": "on"}).status_code == 500
     assert files(media) == before
+    assert seen == [2, 1], "a new file is there before its row is committed, an old one until then"
     ada.refresh_from_db()
     assert ada.picture.name == before[0]
 
@@ -343,7 +351,7 @@ def test_a_deletion_that_does_not_take_place_keeps_the_file(browser: Client, ada
 
 @really_committed
 def test_two_pictures_at_once_leave_one_file(browser: Client, ada: User, media: Path) -> None:
-    """Of two pictures that one person sends one after the other, the second waits for the first one's row."""
+    """Whether both are read, one after the other, or one is refused."""
     other = Client()
     other.force_login(ada)
 
@@ -361,11 +369,11 @@ def test_two_pictures_at_once_leave_one_file(browser: Client, ada: User, media: 
 
 
 @pytest.mark.django_db
-def test_files_that_belong_to_nobody_are_removed_once_they_are_an_hour_old(
+def test_orphaned_pictures_are_removed_once_they_are_an_hour_old(
     browser: Client, ada: User, media: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     call_command("pictures_prune")
-    assert "0 pictures that belong to nobody are removed." in capsys.readouterr().out
+    assert "0 orphaned pictures removed." in capsys.readouterr().out
     save(browser, picture=upload())
     ada.refresh_from_db()
     for name in ("old.jpg", "young.jpg"):
@@ -374,8 +382,53 @@ def test_files_that_belong_to_nobody_are_removed_once_they_are_an_hour_old(
     for name in ("pictures/old.jpg", ada.picture.name):
         os.utime(media / name, (long_ago, long_ago))
     call_command("pictures_prune", "--dry-run")
-    assert "1 picture that belongs to nobody is to be removed." in capsys.readouterr().out
+    assert "1 orphaned picture would be removed." in capsys.readouterr().out
     assert len(files(media)) == 3
     call_command("pictures_prune")
-    assert "1 picture that belongs to nobody is removed." in capsys.readouterr().out
+    assert "1 orphaned picture removed." in capsys.readouterr().out
     assert files(media) == sorted(["pictures/young.jpg", ada.picture.name])
+
+
+@pytest.mark.django_db
+def test_a_folder_that_cannot_be_read_is_said_in_one_line(media: Path) -> None:
+    media.mkdir()
+    (media / "pictures").write_text("a file")
+    with pytest.raises(CommandError, match="Not a directory") as error:
+        call_command("pictures_prune")
+    assert error.value.returncode == 1
+
+
+@really_committed
+def test_a_file_that_cannot_be_removed_stays_for_later(
+    browser: Client, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What was saved is saved; the page says so, and the log says what to do."""
+
+    def refuse(storage: FileSystemStorage, name: str) -> None:
+        raise PermissionError(13, "Permission denied", name)
+
+    save(browser, picture=upload())
+    monkeypatch.setattr(FileSystemStorage, "delete", refuse)
+    assert save(browser, picture=upload()).status_code == 302
+    assert len(files(media)) == 2
+    assert "Run: manage.py pictures_prune" in caplog.text
+
+
+@really_committed
+def test_a_commit_of_unknown_outcome_keeps_the_file_that_is_named(
+    browser: Client, ada: User, media: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connection breaks after the server has committed and before it says so."""
+    browser.raise_request_exception = False
+    with monkeypatch.context() as patch:
+        patch.setattr(pictures, "transaction", SimpleNamespace(atomic=committed_and_lost, on_commit=None))
+        assert save(browser, picture=upload()).status_code == 500
+    ada.refresh_from_db()
+    assert files(media) == [ada.picture.name]
+
+
+@contextmanager
+def committed_and_lost() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+    raise RuntimeError("lost")

@@ -1,7 +1,7 @@
-"""Removes the files of pictures that belong to nobody: those that a killed process or a deletion by SQL has left.
+"""Removes orphaned pictures: files that no person has, left by a process that was killed or by a deletion in SQL.
 
-Files younger than an hour stay, because a request may be about to store who they belong to. Exit status 0: done; 1: a file
-could not be removed; 2: wrong use, or the database is out of reach.
+Files younger than an hour stay, because a request may be about to save the person they belong to. Run it weekly, by
+cron say. Exit status 0: done; 1: a file could not be removed; 2: wrong use, or the database is out of reach.
 """
 
 import argparse
@@ -21,13 +21,12 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         count = 0
-        for name in orphans():
-            try:
+        try:
+            for name in orphans():
                 if not options["dry_run"]:
                     STORAGE.delete(name)
-            except OSError as error:
-                raise CommandError(f"{name} cannot be removed: {error.strerror}.", returncode=1) from error
-            count += 1
-        doing = "to be removed" if options["dry_run"] else "removed"
-        text = ngettext("%s picture that belongs to nobody is %s.", "%s pictures that belong to nobody are %s.", count)
-        self.stdout.write(text % (f"{count:,}", doing))
+                count += 1
+        except OSError as error:
+            raise CommandError(f"{error.filename}: {error.strerror}.", returncode=1) from error
+        text = ngettext("%s orphaned picture %s.", "%s orphaned pictures %s.", count)
+        self.stdout.write(text % (f"{count:,}", "would be removed" if options["dry_run"] else "removed"))
