@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.db import OperationalError, connections, router, transaction
 
@@ -129,15 +128,19 @@ class _Pin:
 _PIN = _Pin()
 
 
-@contextmanager
-def pinned(using: str) -> Iterator[None]:
+def pinned(using: str) -> AbstractContextManager[None]:
     """Reads in this block ask no router for a replica: relations of a row are read where the row was.
 
     Only a query that names another database by `using()` still reads there.
     """
-    if not settings.DATABASE_ROUTERS:
-        yield
-        return
+    return _pinned(using) if router.routers else _FREE
+
+
+_FREE = nullcontext()
+
+
+@contextmanager
+def _pinned(using: str) -> Iterator[None]:
     if not router.routers or router.routers[0] is not _PIN:
         router.routers.insert(0, _PIN)
     before = _alias.set(using)

@@ -125,25 +125,33 @@ def reader(expression: Any, converters: list[Converter], compiler: Any) -> Conve
     if isinstance(expression, Col):
         field = expression.output_field
         if json_reader := _json_reader(field):
-            keep = compiler.query.default_cols  # in lists of values, null is None
-
-            def decode(value: Any, _expression: Any, _connection: Any) -> Any:
-                found = json_reader(value)
-                return JSON_NULL if found is None and keep else found
-
-            converters = [decode]
-        else:
-            types, name = _types_of(field)
-            if compiler.connection.vendor == "sqlite":
-                converters = [*_sqlite_readers(field), *converters]
-            if isinstance(field, ObjectIdField):
-                converters = [*converters, _lower]
+            return _json(json_reader, JSON_NULL if compiler.query.default_cols else None)
+        types, name = _types_of(field)
+        if compiler.connection.vendor == "sqlite":
+            converters = [*_sqlite_readers(field), *converters]
+        if isinstance(field, ObjectIdField):
+            converters = [*converters, _lower]
     return _converted(converters, types, name) if converters else _checked(types, name)
 
 
 def _lower(value: Any, _expression: Any, _connection: Any) -> Any:
     """An ObjectId's digits as the field writes them: to the database, and as an ObjectId, any case is the same key."""
     return value.lower() if isinstance(value, str) else value
+
+
+def _json(decode: Callable[[Any], Any], null: Any) -> Converter:
+    """`null`: what stands for JSON's null; in lists of values it is None."""
+
+    def read(value: Any, _expression: Any, _connection: Any) -> Any:
+        if value is None or type(value) is Unreadable:
+            return value
+        try:
+            found = decode(value)
+        except Exception as error:  # of BSON's library, too
+            return Unreadable(value, str(error) or repr(error))
+        return null if found is None else found
+
+    return read
 
 
 def _converted(converters: list[Converter], types: Collection[type], name: str) -> Converter:

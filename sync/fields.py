@@ -9,6 +9,7 @@ from typing import Any
 from bson import Code, Int64, ObjectId, json_util
 from bson.codec_options import DatetimeConversion
 from bson.json_util import JSONMode, JSONOptions
+from bson.tz_util import utc
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
@@ -17,6 +18,8 @@ from django.db.models.expressions import Col, Func
 CANONICAL = JSONOptions(
     json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=utc)
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # what a datetime holds, in milliseconds from EPOCH
 
 
 def new_object_id() -> str:
@@ -131,6 +134,10 @@ def from_extended_json(data: dict[str, Any]) -> Any:
     """json.loads' object_hook: the BSON value for one decoded JSON object."""
     if not data or next(iter(data))[:1] != "$":
         return data  # an embedded document: all that stands for something else begins so, and none of our keys does
+    milliseconds = data.get("$date")
+    if type(milliseconds) is Int64 and len(data) == 1 and FIRST <= milliseconds <= LAST:
+        # The same as the library makes of it, in a fifth of the time: large documents are dates for the most part.
+        return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     return json_util.object_hook(data, CANONICAL)
 
 

@@ -92,7 +92,9 @@ def _bytes(value: Any) -> bytes:
 
 
 def _within(value: int, limits: range) -> bool:
-    # Of another type than int itself, such as an IntegerChoices, a range would look through all its numbers.
+    if type(value) is int:
+        return value in limits
+    # Of another type, such as an IntegerChoices, a range would look through all its numbers.
     return int(value) == value and int(value) in limits
 
 

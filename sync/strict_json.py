@@ -118,11 +118,14 @@ def read_json(text: Any) -> Any:
 
 
 def _read(text: Any, decode: Callable[[str], Any]) -> Any:
+    if text == "{}":  # in most rows the column for further fields is empty
+        return {}
     try:
         value = decode(text)
-        if "\\ud" in text or "\\uD" in text:  # one half of a pair is no text, though Python takes it for one
+        if "\\u" in text and ("\\ud" in text or "\\uD" in text):
+            # Half of a surrogate pair is not text, though Python takes it for text.
             json.dumps(json.loads(text), ensure_ascii=False).encode()
-        if text.count("[") + text.count("{") > DEEPEST and (levels := depth(value)) > DEEPEST:
+        if len(text) > DEEPEST < text.count("[") + text.count("{") and (levels := depth(value)) > DEEPEST:
             raise ValueError(f"the JSON is nested too deeply: {levels} levels")
         return value
     except json.JSONDecodeError as error:
