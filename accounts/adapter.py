@@ -9,6 +9,8 @@ from typing import Any
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.stagekit import clear_login
 from allauth.account.models import EmailAddress
+from allauth.core import context as app_context
+from allauth.core.internal.ratelimit import consume
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
@@ -16,6 +18,15 @@ from django.utils.translation import gettext as _
 from accounts.models import Role, User
 
 logger = logging.getLogger(__name__)
+
+# Templates of mails to addresses that whoever visits the portal may enter.
+CAUSED_BY_STRANGERS = {
+    f"account/email/{name}"
+    for name in (
+        "account_already_exists", "email_confirmation", "email_confirmation_signup", "password_reset_key",
+        "reset_too_early", "unknown_account",
+    )
+}  # fmt: skip
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -44,9 +55,39 @@ class AccountAdapter(DefaultAccountAdapter):
             return False
         return super().confirm_email(request, email_address)
 
+    def send_notification_mail(
+        self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Tells all addresses that the owner has proven, and the one that was removed or is no longer the primary one.
+
+        One of them may be an intruder's, and the mail to it tell nobody.
+        """
+        from accounts.addresses import verified  # which asks for the adapter
+
+        former = (context or {}).get("deleted_email")
+        for to in dict.fromkeys([*verified(user), *filter(None, [email, former])]):
+            self.notify(to, template_prefix, context or {})
+
+    def notify(self, email: str, template_prefix: str, context: dict[str, Any]) -> None:
+        """Sends one notice, which says when and from where the change came."""
+        super().send_notification_mail(template_prefix, None, context, email)
+
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """A mail server that is down must not fail a registration: the person can ask for the mail again."""
+        """A mail server that is down must not fail a registration: the person can ask for the mail again.
+
+        Mails that a stranger can cause go to one address only so often.
+        """
+        if template_prefix in CAUSED_BY_STRANGERS and not self._may_have_another(email):
+            logger.warning("The mail %s was not sent: its address has had as many as the limit allows", template_prefix)
+            return
         try:
             super().send_mail(template_prefix, email, context)
         except (OSError, SMTPException):
             logger.exception("The mail %s could not be sent", template_prefix)
+
+    def _may_have_another(self, email: str) -> bool:
+        request = app_context.request
+        if request is None:  # a command, which no stranger starts
+            return True
+        used = consume(request, app="allauth.account", action="mail_to", key=email.lower(), limit_get=True)
+        return used is not None

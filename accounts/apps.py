@@ -6,4 +6,4 @@ class AccountsConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        from accounts import middleware, pictures  # noqa: F401  (connects their receivers)
+        from accounts import addresses, middleware, pictures  # noqa: F401  (connects their receivers)

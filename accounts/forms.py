@@ -8,6 +8,7 @@ from allauth.account import app_settings
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
 from allauth.account.forms import LoginForm as AllauthLoginForm
+from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from allauth.account.forms import SignupForm
 from django import forms
 from django.contrib import messages
@@ -19,6 +20,7 @@ from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from accounts.addresses import resets_from
 from accounts.models import REQUESTABLE_ROLES, User
 from accounts.picture_decoder import FORMATS
 from accounts.pictures import FOLDER, Picture, remove_after_commit
@@ -65,6 +67,22 @@ class RegistrationForm(SignupForm):
         except IntegrityError:
             messages.error(request, _("Somebody else has just taken one of these. Please try again."))
             return None, redirect("account_signup")
+
+
+class ResetPasswordForm(AllauthResetPasswordForm):
+    """allauth's form; an address that was added a short while ago resets nothing, and is told so."""
+
+    users: list[Any]
+
+    def save(self, request: HttpRequest, **kwargs: Any) -> str:
+        email = self.cleaned_data["email"]
+        waits = {user.pk: resets_from(user, email) for user in self.users}
+        if until := max(filter(None, waits.values()), default=None):
+            get_adapter().send_mail("account/email/reset_too_early", email, {"until": until})
+            self.users = [user for user in self.users if waits[user.pk] is None]
+            if not self.users:
+                return str(email)
+        return str(super().save(request, **kwargs))
 
 
 class AddEmailForm(AllauthAddEmailForm):

@@ -98,6 +98,20 @@ class PictureLease(models.Model):
         return f"{self.person_id}: {self.until}"
 
 
+class AddedAddress(models.Model):
+    """When somebody added an address to their account; that of the registration is not among them."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    email = LowerCaseEmailField()
+    added_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "email"], name="added_address_once")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
 def display_name(user: User) -> str:
     """How allauth's pages and mails call somebody."""
     return user.get_full_name()

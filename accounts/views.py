@@ -6,19 +6,21 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import pictures
-from accounts.forms import ProfileForm
+from accounts import addresses, pictures
+from accounts.forms import ProfileForm, ResetPasswordForm
 from accounts.models import Role, User
 
-CONFLICT = 409
+CONFLICT, GONE = 409, 410
 
 
 @require_safe
@@ -69,6 +71,26 @@ def _read_picture(request: HttpRequest) -> tuple[dict[str, pictures.Picture] | N
         return {"picture": pictures.read(upload, cast(User, request.user))}, None
     except ValidationError as problem:
         return {}, problem
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def undo_address(request: HttpRequest, token: str) -> HttpResponse:
+    """Where the link in the mail about an added address leads: its owner takes the account back."""
+    what = addresses.undo(token) if request.method == "POST" else addresses.read_undo(token)
+    if what is None:
+        return render(request, "accounts/undo_address.html", {"what": None}, status=GONE)
+    if request.method != "POST":
+        return render(request, "accounts/undo_address.html", {"what": what})
+    logout(request)
+    form = ResetPasswordForm({"email": what.told})
+    if form.is_valid():
+        form.save(request)
+    messages.success(
+        request,
+        _("The address is removed and everybody is signed out. We have sent you a mail to choose a new password."),
+    )
+    return redirect("account_reset_password_done")
 
 
 @require_safe

@@ -4,6 +4,7 @@ README.md has the table of variables; a test keeps it equal to what is read here
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
@@ -32,6 +33,18 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )  # fmt: skip
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, most=20)
 HTTPS = env.bool("HTTPS", not DEBUG)
+# Where people reach the portal: every absolute link begins so, whatever host and port a request names.
+PORTAL_ORIGIN = env.str(
+    "PORTAL_ORIGIN", "",
+    like=r"https?://[\w.-]+(:\d+)?",
+    expected="it must be an address without a path, such as https://portal.example.com",
+)  # fmt: skip
+if HTTPS and ALLOWED_HOSTS and not PORTAL_ORIGIN:
+    PORTAL_ORIGIN = f"https://{ALLOWED_HOSTS[0]}"
+    if ALLOWED_HOSTS[0][0] in "*.":
+        env.mistakes.append("Set PORTAL_ORIGIN: ALLOWED_HOSTS begins with a pattern, so links have no host.")
+if PORTAL_ORIGIN:
+    ALLOWED_HOSTS = [*ALLOWED_HOSTS, urlsplit(PORTAL_ORIGIN).hostname or ""]
 
 INSTALLED_APPS = [
     "accounts",
@@ -63,6 +76,7 @@ INSTALLED_APPS += [f"examples.{name}" for name in EXAMPLES]
 
 MIDDLEWARE = [
     "analytics_site.logs.RequestIDMiddleware",
+    "analytics_site.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -222,7 +236,12 @@ ACCOUNT_FORMS = {
     "login": "accounts.forms.LoginForm",
     "signup": "accounts.forms.RegistrationForm",
     "add_email": "accounts.forms.AddEmailForm",
+    "reset_password": "accounts.forms.ResetPasswordForm",
 }
+# Whoever changes addresses, password or second factor has given the password (or second factor) in the last minutes.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300  # seconds
+ACCOUNT_RATE_LIMITS = {"mail_to": "6/h/key"}  # besides allauth's own
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_USER_DISPLAY = "accounts.models.display_name"

@@ -34,6 +34,7 @@ account_reauthenticate                 302   200          -        200         2
 account_email                          302   200          -        200         200    200        200
 account_email_verification_sent        200   200          -        200         200    200        200
 account_confirm_email                  200   200          -        200         200    200        200
+account_undo_address                   410   410          -        410         410    410        410
 account_change_password                302   200          -        200         200    200        200
 account_set_password                   302   302          -        302         302    302        302
 account_reset_password                 200   200          -        200         200    200        200

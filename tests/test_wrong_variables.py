@@ -42,6 +42,7 @@ WRONG = {
     "DEBUG": NOT_A_BOOLEAN, "HTTPS": NOT_A_BOOLEAN, "SYNC_INLINE": NOT_A_BOOLEAN, "REQUIRE_STAFF_MFA": NOT_A_BOOLEAN,
     "ALLOWED_HOSTS": ["https://portal.example.com", "a b", "portal.example.com/path", "a,https://b",
                       "portal.example.com:443"],
+    "PORTAL_ORIGIN": ["portal.example.com", "https://a/path", "https://a/", "ftp://a", "https://a b"],
     "CSRF_TRUSTED_ORIGINS": ["portal.example.com", "https://a,b", "ftp://a", "https://a/path"],
     "TRUSTED_PROXIES": NOT_WHOLE, "CONN_MAX_AGE": NOT_WHOLE,
     "DATABASE_URL": ["nonsense", "mysq://a@b/c", "postgres://a@b/c", "mysql://a@b:port/c", "mysql://a@b:99999/c",

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_indexes_for_search'),
+        ('accounts', '0003_addresses_that_were_added'),
     ]
 
     operations = [
