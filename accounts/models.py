@@ -88,6 +88,16 @@ class User(AbstractUser):
         return self.is_active and (settings.DEBUG or not self.is_demo)
 
 
+class PictureLease(models.Model):
+    """Until when, at the latest, an uploaded picture of somebody is being read, by whichever worker."""
+
+    person = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="+")
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.person_id}: {self.until}"
+
+
 class AddedAddress(models.Model):
     """When somebody added an address to their account; that of the registration is not among them."""
 

@@ -8,7 +8,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
+from django.core.exceptions import ValidationError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -16,10 +16,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import addresses
+from accounts import addresses, pictures
 from accounts.forms import ProfileForm, ResetPasswordForm
 from accounts.models import Role, User
-from accounts.pictures import CONTENT_TYPE
 
 CONFLICT, GONE = 409, 410
 
@@ -47,19 +46,31 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
+    files, problem = _read_picture(request)
     people = User.objects.select_for_update() if request.method == "POST" else User.objects.all()
-    with transaction.atomic():
+    with pictures.transaction_with_files() as written:
         # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
         user = get_object_or_404(people, username=request.user.get_username())
-        form = ProfileForm(request.POST or None, request.FILES or None, instance=user)
+        form = ProfileForm(request.POST or None, files, instance=user, picture_problem=problem)
         is_saved = request.method == "POST" and form.is_valid()
         if is_saved:
-            form.save()
+            form.save_with_files(written)
     if is_saved:
         changed = form.changed_data
         messages.success(request, _("Your profile is saved.") if changed else _("Nothing was changed."))
         return redirect("profile")
     return render(request, "accounts/profile.html", {"form": form}, status=CONFLICT if form.conflict else 200)
+
+
+def _read_picture(request: HttpRequest) -> tuple[dict[str, pictures.Picture] | None, ValidationError | None]:
+    """The form's files, or why there are none. It takes a while, so the row is not locked yet."""
+    upload = request.FILES.get("picture")
+    if upload is None:
+        return None, None
+    try:
+        return {"picture": pictures.read(upload, cast(User, request.user))}, None
+    except ValidationError as problem:
+        return {}, problem
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
@@ -85,11 +96,11 @@ def undo_address(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 @login_required
 def picture(request: HttpRequest) -> FileResponse:
-    """One's own picture, always as what sanitise() made of it."""
+    """One's own picture, always as what pictures.read() made of it."""
     user = cast(User, request.user)
     try:
         content = user.picture.open()
     except (ValueError, FileNotFoundError) as error:
         raise Http404 from error
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=86400"}
-    return FileResponse(content, content_type=CONTENT_TYPE, headers=headers)
+    return FileResponse(content, content_type=pictures.CONTENT_TYPE, headers=headers)
