@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0003_addresses_that_were_added'),
+        ('accounts', '0005_unique_under_a_condition'),
     ]
 
     operations = [
