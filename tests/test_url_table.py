@@ -98,6 +98,7 @@ ADMIN = [
     (r"admin/(password_change/done/|jsi18n/|)", 302, 200, 200),
     (r"admin/r/<path:content_type_id>/<path:object_id>/", 302, 302, 302),  # to the record's page, which asks again
     (r"admin/.*/<path:object_id>/", 302, 302, 302),  # to .../change/
+    (r"admin/mfa/authenticator/add/", 302, 403, 403),  # a second factor is entered by nobody but its owner
     (r"admin/retail/sale/(add|<path:object_id>/delete)/", 302, 403, 403),  # rows that come from MongoDB
     (r"admin/\^\(\?P<app_label>.*", 302, 404, 200),
     (r"admin/\(\?P<url>.*", 302, 404, 404),
