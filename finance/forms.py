@@ -13,8 +13,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audit.editing import EditForm, version_of
+from audit.filters import midnight
 from audit.values import visible
-from finance.filters import INT32, midnight
+from finance.filters import INT32
 from finance.models import Account, Customer, Record, Transaction
 from finance.products import PRODUCTS
 from sync.readable import ReadableForm
