@@ -6,4 +6,4 @@ class AccountsConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        from accounts import middleware, pictures  # noqa: F401  (connects their receivers)
+        from accounts import checks, middleware, pictures  # noqa: F401  (registers the checks, connects the receivers)
