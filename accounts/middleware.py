@@ -97,7 +97,7 @@ class StaffSecondFactorMiddleware:
 
 
 class LimitsMiddleware:
-    """Answers 429 to a person's exports (addresses that end with .csv) and uploads (forms with a file) beyond the limits."""
+    """Limits the exports of a person (addresses that end with .csv) and the uploads (forms with a file)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

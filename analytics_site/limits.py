@@ -1,8 +1,8 @@
 """Every rate limit of the portal, in one table: settings, middleware, docs and tests read it from here.
 
 allauth counts all of them in the cache. Under a key for the person or address it keeps the times of the last attempts,
-and changes them only while it holds a lock, which it takes with `cache.add`. So a limit is exact if the cache's `add` is
-atomic for all threads and processes; `check --deploy` refuses caches whose `add` is not.
+and changes them only while it holds a lock, which it takes with `cache.add`. So a limit is exact if the cache's `add`
+is atomic for all threads and processes; `check --deploy` refuses caches whose `add` is not.
 """
 
 from __future__ import annotations
