@@ -34,8 +34,8 @@ class FileCache(FileBasedCache):
         if getattr(self._thread, "is_writing", False):
             yield
             return
-        self._createdir()
-        with open(os.path.join(self._dir, "lock"), "ab") as file:
+        self._createdir()  # type: ignore[attr-defined]
+        with open(os.path.join(self._dir, "lock"), "ab") as file:  # type: ignore[attr-defined]
             fcntl.flock(file, fcntl.LOCK_EX)  # until the file is closed
             self._thread.is_writing = True
             try:
@@ -60,17 +60,17 @@ class FileCache(FileBasedCache):
 
     def _cull(self) -> None:
         """Removes expired entries first: made-up names must not push out what still counts."""
-        files = self._list_cache_files()
+        files = self._list_cache_files()  # type: ignore[attr-defined]
         if len(files) < self._max_entries:
             return
         live = [file for file in files if not self._remove_expired(file)]
         if len(live) > CROWDED * self._max_entries:
             for file in random.sample(live, len(live) // 2):
-                self._delete(file)
+                self._delete(file)  # type: ignore[attr-defined]
 
     def _remove_expired(self, name: str) -> bool:
         with suppress(FileNotFoundError):
             with open(name, "rb") as file:
                 is_expired = self._is_expired(file)
-            return is_expired and self._delete(name)
+            return is_expired and self._delete(name)  # type: ignore[attr-defined]
         return True
