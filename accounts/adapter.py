@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import logging
+import secrets
 from smtplib import SMTPException
 from typing import Any
 
@@ -10,14 +12,27 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.stagekit import clear_login
 from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
 from allauth.account.models import EmailAddress
+from allauth.core import context as app_context
 from allauth.core.internal import ratelimit
+from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
+from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
+from accounts import encryption
 from accounts.models import Role, User
 
 logger = logging.getLogger(__name__)
+
+# Templates of mails to addresses that whoever visits the portal may enter.
+CAUSED_BY_STRANGERS = {
+    f"account/email/{name}"
+    for name in (
+        "account_already_exists", "email_confirmation", "email_confirmation_signup", "password_reset_key",
+        "reset_too_early", "unknown_account",
+    )
+}  # fmt: skip
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -74,11 +89,61 @@ class AccountAdapter(DefaultAccountAdapter):
         if User.objects.filter(email=email_address.email).exclude(pk=email_address.user_id).exists():
             messages.error(request, _("This address belongs to another account. Reset that account's password."))
             return False
-        return super().confirm_email(request, email_address)
+        try:
+            with transaction.atomic():
+                return super().confirm_email(request, email_address)
+        except IntegrityError:  # the other one has confirmed it at the same moment
+            messages.error(request, _("This address belongs to another account. Reset that account's password."))
+            return False
+
+    def send_notification_mail(
+        self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
+    ) -> None:
+        """Tells all addresses that the owner has proven, and the one that was removed or is no longer the primary one.
+
+        One of them may be an intruder's, and the mail to it tell nobody.
+        """
+        from accounts.addresses import verified  # which asks for the adapter
+
+        former = (context or {}).get("deleted_email")
+        for to in dict.fromkeys([*verified(user), *filter(None, [email, former])]):
+            self.notify(to, template_prefix, context or {})
+
+    def notify(self, email: str, template_prefix: str, context: dict[str, Any]) -> None:
+        """Sends one notice, which says when and from where the change came."""
+        super().send_notification_mail(template_prefix, None, context, email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """A mail server that is down must not fail a registration: the person can ask for the mail again."""
+        """A mail server that is down must not fail a registration: the person can ask for the mail again.
+
+        Mails that a stranger can cause go to one address only so often.
+        """
+        if template_prefix in CAUSED_BY_STRANGERS and not self._may_have_another(email):
+            logger.warning("The mail %s was not sent: its address has had as many as the limit allows", template_prefix)
+            return
         try:
             super().send_mail(template_prefix, email, context)
         except (OSError, SMTPException):
             logger.exception("The mail %s could not be sent", template_prefix)
+
+    def _may_have_another(self, email: str) -> bool:
+        request = app_context.request
+        if request is None:  # a command, which no stranger starts
+            return True
+        used = ratelimit.consume(request, app="allauth.account", action="mail_to", key=email.lower(), limit_get=True)
+        return used is not None
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Secrets of second factors are encrypted at rest."""
+
+    def encrypt(self, text: str) -> str:
+        return encryption.encrypt(text)
+
+    def decrypt(self, encrypted_text: str) -> str:
+        try:
+            return encryption.decrypt(encrypted_text)
+        except encryption.InvalidToken:
+            # No code must fit: a secret that nobody knows, not an empty one.
+            logger.exception("No key opens the secret of a second factor: see manage.py rotate_secrets --help")
+            return base64.b32encode(secrets.token_bytes(20)).decode()

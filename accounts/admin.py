@@ -8,7 +8,6 @@ from allauth.account.admin import EmailAddressAdmin
 from allauth.account.models import EmailAddress
 from allauth.mfa.admin import AuthenticatorAdmin
 from allauth.mfa.models import Authenticator
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.admin import GroupAdmin
@@ -166,27 +165,17 @@ class SuperusersOnly:
     has_view_permission = has_add_permission = has_change_permission = has_delete_permission = _is_superuser
 
 
-class AuthenticatorForm(forms.ModelForm):
-    """A second factor that can be used: any other would make the login of its owner fail."""
+class WithoutSecrets:
+    """A second factor is looked at and removed, never entered: its secret is nobody's but its owner's."""
 
-    def clean(self) -> Any:
-        cleaned = super().clean() or {}
-        if "type" in cleaned or "data" in cleaned:
-            values = {name: cleaned.get(name, getattr(self.instance, name)) for name in ("type", "data")}
-            tried = Authenticator(user_id=self.instance.user_id, **values)
-            try:
-                if tried.type == Authenticator.Type.WEBAUTHN:
-                    raise ValueError(tried.type)
-                tried.wrap().validate_code("")
-            except (ValueError, TypeError, LookupError, AttributeError) as error:
-                problem = _("This cannot be used as a second factor: its type and its data do not match.")
-                raise forms.ValidationError(problem) from error
-        return cleaned
+    fields = readonly_fields = ("user", "type", "created_at", "last_used_at")
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
 
 
 for model, model_admin in [(Group, GroupAdmin), (EmailAddress, EmailAddressAdmin), (Authenticator, AuthenticatorAdmin)]:
     admin.site.unregister(model)
-    own: dict[str, Any] = {"secret_fields": ()}
-    if model is Authenticator:
-        own = {"secret_fields": {"data"}, "form": AuthenticatorForm}
-    admin.site.register(model, type(f"{model.__name__}Admin", (SuperusersOnly, Audited, model_admin), own))
+    closed = [WithoutSecrets] if model is Authenticator else []
+    own = {"secret_fields": {"data"} if closed else ()}
+    admin.site.register(model, type(f"{model.__name__}Admin", (*closed, SuperusersOnly, Audited, model_admin), own))

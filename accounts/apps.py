@@ -6,4 +6,5 @@ class AccountsConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        from accounts import checks, middleware, pictures  # noqa: F401  (registers the checks, connects the receivers)
+        # Registers the checks, connects the receivers.
+        from accounts import addresses, checks, middleware, pictures, uniqueness  # noqa: F401

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from allauth.account import app_settings
 from allauth.account.adapter import get_adapter
 from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
 from allauth.account.forms import LoginForm as AllauthLoginForm
+from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from allauth.account.forms import SignupForm
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.hashers import make_password
-from django.core.files.uploadedfile import UploadedFile
+from django.core.files import File
 from django.db import IntegrityError, transaction
+from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest
 from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 
+from accounts.addresses import resets_from
 from accounts.models import REQUESTABLE_ROLES, User
-from accounts.pictures import FORMATS, sanitise
+from accounts.picture_decoder import FORMATS
+from accounts.pictures import FOLDER, Picture, remove_after_commit
 from audit.editing import EditForm
 
 
@@ -66,6 +69,22 @@ class RegistrationForm(SignupForm):
             return None, redirect("account_signup")
 
 
+class ResetPasswordForm(AllauthResetPasswordForm):
+    """allauth's form; an address that was added a short while ago resets nothing, and is told so."""
+
+    users: list[Any]
+
+    def save(self, request: HttpRequest, **kwargs: Any) -> str:
+        email = self.cleaned_data["email"]
+        waits = {user.pk: resets_from(user, email) for user in self.users}
+        if until := max(filter(None, waits.values()), default=None):
+            get_adapter().send_mail("account/email/reset_too_early", email, {"until": until})
+            self.users = [user for user in self.users if waits[user.pk] is None]
+            if not self.users:
+                return str(email)
+        return str(super().save(request, **kwargs))
+
+
 class AddEmailForm(AllauthAddEmailForm):
     """Another address for somebody who is logged in."""
 
@@ -92,18 +111,32 @@ class ProfileForm(EditForm):
                 attrs={"accept": ",".join(f"image/{name.lower()}" for name in FORMATS)}
             ),
         }
-        help_texts = {"picture": _("JPEG, PNG or WebP, up to 5 MB. We keep a small square of it.")}
+        help_texts = {
+            "picture": _("JPEG, PNG or WebP of up to 5 MB and 25 megapixels (WebP: 8). We keep a small square of it.")
+        }
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, picture_problem: forms.ValidationError | None = None, **kwargs: Any) -> None:
+        """picture_problem: why the picture that was sent could not be read."""
         super().__init__(*args, **kwargs)
+        self.picture_problem = picture_problem
         self.former_picture = self.instance.picture.name
 
     def clean_picture(self) -> Any:
         picture = self.cleaned_data["picture"]
-        return sanitise(picture) if isinstance(picture, UploadedFile) else picture
+        if isinstance(picture, File) and not isinstance(picture, Picture | FieldFile):
+            raise TypeError("A file that accounts.pictures has not read.")
+        return picture
 
-    def save(self, commit: bool = True) -> User:
-        user = super().save(commit)
-        if self.former_picture and user.picture.name != self.former_picture:
-            transaction.on_commit(partial(user.picture.storage.delete, self.former_picture))
-        return user
+    def clean(self) -> dict[str, Any]:
+        if self.picture_problem:
+            self.add_error("picture", self.picture_problem)
+        return super().clean()
+
+    def save_with_files(self, written: list[tuple[Any, str]]) -> None:
+        """In a transaction_with_files(), whose list this adds to."""
+        picture = self.cleaned_data.get("picture")
+        if isinstance(picture, Picture):
+            written.append((self.instance.pk, f"{FOLDER}/{picture.name}"))
+        user = self.save()
+        if user.picture.name != self.former_picture:
+            remove_after_commit(user.pk, self.former_picture)

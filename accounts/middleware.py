@@ -1,4 +1,4 @@
-"""Sessions end by themselves, staff set up a second factor first, and exports and uploads have rate limits."""
+"""Sessions end by themselves, a second factor comes before anything else, and exports and uploads have rate limits."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ OPEN_TO_ALL = {
 }
 
 
-class StaffSecondFactorMiddleware:
-    """Sends staff without an authenticator app to set one up (settings.REQUIRE_STAFF_MFA)."""
+class SecondFactorMiddleware:
+    """Sends those who need an authenticator app (settings.REQUIRE_MFA) and have none to set one up."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -85,14 +85,15 @@ class StaffSecondFactorMiddleware:
 
     def process_view(self, request: HttpRequest, *view: object) -> HttpResponse | None:
         match = request.resolver_match
-        if not settings.REQUIRE_STAFF_MFA or (match and match.view_name in OPEN_TO_ALL):
-            return None
         user = request.user
-        if not (user.is_authenticated and (user.is_staff or user.is_superuser)):
+        if not user.is_authenticated or (match and match.view_name in OPEN_TO_ALL):
+            return None
+        is_staff = user.is_staff or user.is_superuser
+        if user.role not in settings.REQUIRE_MFA and not (is_staff and "staff" in settings.REQUIRE_MFA):
             return None
         if get_adapter().is_mfa_enabled(user, [Authenticator.Type.TOTP]):
             return None
-        messages.info(request, _("Staff accounts need a second factor. Set it up to go on."))
+        messages.info(request, _("Your account needs a second factor. Set it up to go on."))
         return redirect("mfa_activate_totp")
 
 

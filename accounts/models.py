@@ -88,6 +88,30 @@ class User(AbstractUser):
         return self.is_active and (settings.DEBUG or not self.is_demo)
 
 
+class PictureLease(models.Model):
+    """Until when, at the latest, an uploaded picture of somebody is being read, by whichever worker."""
+
+    person = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="+")
+    until = models.DateTimeField()
+
+    def __str__(self) -> str:
+        return f"{self.person_id}: {self.until}"
+
+
+class AddedAddress(models.Model):
+    """When somebody added an address to their account; that of the registration is not among them."""
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    email = LowerCaseEmailField()
+    added_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "email"], name="added_address_once")]
+
+    def __str__(self) -> str:
+        return self.email
+
+
 def display_name(user: User) -> str:
     """How allauth's pages and mails call somebody."""
     return user.get_full_name()

@@ -18,6 +18,7 @@ urlpatterns = [
     path("email/", allauth.email, name="account_email"),
     path("email/confirm/", allauth.email_verification_sent, name="account_email_verification_sent"),
     path("email/confirm/<str:key>/", allauth.confirm_email, name="account_confirm_email"),
+    path("email/undo/<str:token>/", views.undo_address, name="account_undo_address"),
     path("password/change/", allauth.password_change, name="account_change_password"),
     path("password/set/", allauth.password_set, name="account_set_password"),
     path("password/reset/", allauth.password_reset, name="account_reset_password"),

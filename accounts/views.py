@@ -6,19 +6,21 @@ from typing import cast
 
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.db import transaction
+from django.core.exceptions import ValidationError
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.forms import ProfileForm
+from accounts import addresses, pictures
+from accounts.forms import ProfileForm, ResetPasswordForm
 from accounts.models import Role, User
-from accounts.pictures import CONTENT_TYPE
 
-CONFLICT = 409
+CONFLICT, GONE = 409, 410
 
 
 @require_safe
@@ -44,14 +46,15 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def profile(request: HttpRequest) -> HttpResponse:
+    files, problem = _read_picture(request)
     people = User.objects.select_for_update() if request.method == "POST" else User.objects.all()
-    with transaction.atomic():
+    with pictures.transaction_with_files() as written:
         # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
         user = get_object_or_404(people, username=request.user.get_username())
-        form = ProfileForm(request.POST or None, request.FILES or None, instance=user)
+        form = ProfileForm(request.POST or None, files, instance=user, picture_problem=problem)
         is_saved = request.method == "POST" and form.is_valid()
         if is_saved:
-            form.save()
+            form.save_with_files(written)
     if is_saved:
         changed = form.changed_data
         messages.success(request, _("Your profile is saved.") if changed else _("Nothing was changed."))
@@ -59,14 +62,45 @@ def profile(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/profile.html", {"form": form}, status=CONFLICT if form.conflict else 200)
 
 
+def _read_picture(request: HttpRequest) -> tuple[dict[str, pictures.Picture] | None, ValidationError | None]:
+    """The form's files, or why there are none. It takes a while, so the row is not locked yet."""
+    upload = request.FILES.get("picture")
+    if upload is None:
+        return None, None
+    try:
+        return {"picture": pictures.read(upload, cast(User, request.user))}, None
+    except ValidationError as problem:
+        return {}, problem
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@never_cache
+def undo_address(request: HttpRequest, token: str) -> HttpResponse:
+    """Where the link in the mail about an added address leads: its owner takes the account back."""
+    what = addresses.undo(token) if request.method == "POST" else addresses.read_undo(token)
+    if what is None:
+        return render(request, "accounts/undo_address.html", {"what": None}, status=GONE)
+    if request.method != "POST":
+        return render(request, "accounts/undo_address.html", {"what": what})
+    logout(request)
+    form = ResetPasswordForm({"email": what.told})
+    if form.is_valid():
+        form.save(request)
+    messages.success(
+        request,
+        _("The address is removed and everybody is signed out. We have sent you a mail to choose a new password."),
+    )
+    return redirect("account_reset_password_done")
+
+
 @require_safe
 @login_required
 def picture(request: HttpRequest) -> FileResponse:
-    """One's own picture, always as what sanitise() made of it."""
+    """One's own picture, always as what pictures.read() made of it."""
     user = cast(User, request.user)
     try:
         content = user.picture.open()
     except (ValueError, FileNotFoundError) as error:
         raise Http404 from error
     headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "private, max-age=86400"}
-    return FileResponse(content, content_type=CONTENT_TYPE, headers=headers)
+    return FileResponse(content, content_type=pictures.CONTENT_TYPE, headers=headers)

@@ -4,6 +4,7 @@ README.md has the table of variables; a test keeps it equal to what is read here
 """
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
@@ -21,6 +22,7 @@ DEBUG = env.bool("DEBUG", False)
 SECRET_KEY = env.str("SECRET_KEY", "")
 if not env.is_set("SECRET_KEY"):
     env.mistakes.append("Set SECRET_KEY (script/bootstrap writes one into .env for a trial).")
+SECRET_KEY_FALLBACKS = env.list("SECRET_KEY_FALLBACKS", default=[])
 ALLOWED_HOSTS = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1"] if DEBUG else [],
     like=r"\*|\.?[\w.-]+|\[[\da-fA-F:.]+\]",
@@ -32,6 +34,18 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )  # fmt: skip
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, most=20)
 HTTPS = env.bool("HTTPS", not DEBUG)
+# Where people reach the portal: every absolute link begins so, whatever host and port a request names.
+PORTAL_ORIGIN = env.str(
+    "PORTAL_ORIGIN", "",
+    like=r"https?://[\w.-]+(:\d+)?",
+    expected="it must be an address without a path, such as https://portal.example.com",
+)  # fmt: skip
+if HTTPS and ALLOWED_HOSTS and not PORTAL_ORIGIN:
+    PORTAL_ORIGIN = f"https://{ALLOWED_HOSTS[0]}"
+    if ALLOWED_HOSTS[0][0] in "*.":
+        env.mistakes.append("Set PORTAL_ORIGIN: ALLOWED_HOSTS begins with a pattern, so links have no host.")
+if PORTAL_ORIGIN:
+    ALLOWED_HOSTS = [*ALLOWED_HOSTS, urlsplit(PORTAL_ORIGIN).hostname or ""]
 
 INSTALLED_APPS = [
     "accounts",
@@ -63,6 +77,7 @@ INSTALLED_APPS += [f"examples.{name}" for name in EXAMPLES]
 
 MIDDLEWARE = [
     "analytics_site.logs.RequestIDMiddleware",
+    "analytics_site.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -74,7 +89,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionLimitsMiddleware",
-    "accounts.middleware.StaffSecondFactorMiddleware",
+    "accounts.middleware.SecondFactorMiddleware",
     "accounts.middleware.LimitsMiddleware",
 ]
 
@@ -170,6 +185,11 @@ STATIC_ROOT = VAR_DIR / "static"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 MEDIA_URL = "media/"
 MEDIA_ROOT = env.path("MEDIA_ROOT", default=str(VAR_DIR / "media"))
+FILE_UPLOAD_HANDLERS = [
+    "accounts.pictures.UploadLimit",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -220,7 +240,11 @@ ACCOUNT_FORMS = {
     "login": "accounts.forms.LoginForm",
     "signup": "accounts.forms.RegistrationForm",
     "add_email": "accounts.forms.AddEmailForm",
+    "reset_password": "accounts.forms.ResetPasswordForm",
 }
+# Whoever changes addresses, password or second factor has given the password (or second factor) in the last minutes.
+ACCOUNT_REAUTHENTICATION_REQUIRED = True
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300  # seconds
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_USER_DISPLAY = "accounts.models.display_name"
@@ -233,7 +257,19 @@ ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
 MFA_TOTP_ISSUER = "Analytics Portal"
 MFA_TOTP_TOLERANCE = 1
-REQUIRE_STAFF_MFA = env.bool("REQUIRE_STAFF_MFA", not DEBUG)
+MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
+REQUIRE_MFA = env.list(
+    "REQUIRE_MFA", [] if DEBUG else ["staff", "technical_worker", "senior_management"],
+    like="none|staff|customer|technical_worker|senior_management",
+    expected="it must be roles (customer, technical_worker, senior_management) and staff, separated by commas, or none",
+)  # fmt: skip
+# By keys derived from these, secrets of second factors are encrypted: by the first; decrypted by all.
+ENCRYPTION_KEYS = env.list(
+    "ENCRYPTION_KEYS",
+    default=[],
+    like=r"\S{32,}",
+    expected="it must be texts of at least 32 characters, separated by commas",
+)
 
 # --- security -------------------------------------------------------------------------------------------------------
 CONTENT_SECURITY_POLICY = {
@@ -249,6 +285,9 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+# Indexes of ours keep what allauth's conditional constraints say where a database cannot: accounts.uniqueness, which
+# has a check of its own.
+SILENCED_SYSTEM_CHECKS = ["models.W036"]
 DEFAULT_EXCEPTION_REPORTER_FILTER = "analytics_site.errors.SecretsFilter"
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import datetime
 import json
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from decimal import Decimal
 from itertools import islice
@@ -18,7 +19,11 @@ from django.utils.translation import gettext as _
 
 LARGEST_EXPORT = 200_000  # rows; more are refused, never left out silently
 LINES_AT_ONCE = 500
-FORMULA = tuple("=+-@\t\r\n")  # what a spreadsheet computes, or takes for the end of a cell
+# Where a spreadsheet would begin to compute: at the start of a cell, and at the start of what it takes for one when its
+# locale separates cells by semicolons or tabs, or does not see the quotes around a line break. It skips blanks and
+# what cannot be seen, and takes full-width signs for the others.
+FORMULA = re.compile(r"(^|[;|\t\r\n])([\s\x00-\x20\x7f\u200b-\u200f\u2060\ufeff]*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001
+BLANK = re.compile(r"^(?=[\t\r\n])")
 
 
 class _Encoder(DjangoJSONEncoder):
@@ -71,7 +76,7 @@ def _lines(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Iterator[str
 
 
 def cell(value: Any) -> Any:
-    """What a cell holds. Text that a spreadsheet would run as a formula gets an apostrophe in front; numbers stay."""
+    """What a cell holds. Numbers stay. In text, an apostrophe stands before whatever a spreadsheet would compute."""
     if value is None or value == {}:
         return ""
     if isinstance(value, datetime.datetime):
@@ -81,8 +86,7 @@ def cell(value: Any) -> Any:
     if isinstance(value, (int, float)):
         return value
     if isinstance(value, dict):
-        return json.dumps(value, cls=_Encoder, ensure_ascii=False)
-    if isinstance(value, (list, tuple)):
+        value = json.dumps(value, cls=_Encoder, ensure_ascii=False)
+    elif isinstance(value, (list, tuple)):
         value = ", ".join(map(str, value))
-    text = str(value)
-    return f"'{text}" if text.startswith(FORMULA) else text
+    return BLANK.sub("'", FORMULA.sub(r"\1\2'", str(value)))

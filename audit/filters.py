@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+import datetime
+from typing import Any
+
 import django_filters
 from django import forms
+from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
 from audit.models import Act, Entry
 
+# MySQL's dates begin in the year 1000; the day after the last is still one.
+FIRST_DAY, LAST_DAY = datetime.date(1000, 1, 1), datetime.date(9999, 12, 30)
+
 
 class DayFilter(django_filters.DateFilter):
-    def __init__(self, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, widget=forms.DateInput(attrs={"type": "date"}), **kwargs)
+    """From the beginning of a day, or up to its end: a comparison with a moment, which an index serves."""
+
+    def __init__(self, field_name: str, *, until: bool = False, **kwargs: Any) -> None:
+        self.until = until
+        widget = forms.DateInput(attrs={"type": "date"})
+        super().__init__(field_name, lookup_expr="lt" if until else "gte", widget=widget, **kwargs)
+
+    def filter(self, qs: QuerySet, value: datetime.date | None) -> QuerySet:
+        if value is None:
+            return qs
+        value = min(max(value, FIRST_DAY), LAST_DAY)
+        moment = midnight(value + datetime.timedelta(days=self.until))
+        return super().filter(qs, moment)
 
 
 class EntryFilter(django_filters.FilterSet):
@@ -19,9 +37,14 @@ class EntryFilter(django_filters.FilterSet):
     act = django_filters.ChoiceFilter(choices=Act.choices, label=_("Act"), empty_label=_("Any"))
     model = django_filters.CharFilter("model", lookup_expr="istartswith", max_length=200, label=_("Kind of object"))
     key = django_filters.CharFilter("key", max_length=255, label=_("Key"))
-    since = DayFilter("at", lookup_expr="date__gte", label=_("Since"))
-    until = DayFilter("at", lookup_expr="date__lte", label=_("Until"))
+    since = DayFilter("at", label=_("Since"))
+    until = DayFilter("at", until=True, label=_("Until"))
 
     class Meta:
         model = Entry
         fields: list[str] = []
+
+
+def midnight(day: datetime.date) -> datetime.datetime:
+    """The moment at which a day begins, in UTC."""
+    return datetime.datetime.combine(day, datetime.time(), datetime.UTC)

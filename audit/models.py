@@ -67,6 +67,7 @@ class Entry(models.Model):
         indexes = [
             models.Index(fields=["who"], name="audit_entry_who"),
             models.Index(fields=["model", "key"], name="audit_entry_object"),
+            models.Index(fields=["key"], name="audit_entry_key"),
         ]
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,6 +18,7 @@ from audit.models import Entry
 
 PAGE = 50
 CHUNK = 1000  # entries in memory while they are exported
+NEWEST = ("-at", "-pk")  # first
 COLUMNS = ("at", "who", "who_id", "act", "model", "key", "text", "before", "after", "address")
 
 
@@ -26,11 +27,12 @@ COLUMNS = ("at", "who", "who_id", "act", "model", "key", "text", "before", "afte
 @permission_required("audit.view_entry", raise_exception=True)
 @never_cache
 def entries(request: HttpRequest) -> HttpResponse:
-    """The newest first. Pages go on below an entry's key, so that they stay as they are while entries are added."""
+    """The newest first. Pages go on below an entry, so that they stay as they are while entries are added."""
     found = EntryFilter(request.GET, Entry.objects.all())
-    page, below = _matching(found).order_by("-pk"), request.GET.get("below", "")
+    page, below = _matching(found).order_by(*NEWEST), request.GET.get("below", "")
     if below.isascii() and below.isdigit():
-        page = page.filter(pk__lt=int(below[:18]))
+        last = Entry.objects.filter(pk=int(below[:18])).first()
+        page = _below(page, last) if last else page.none()
     shown = list(page[: PAGE + 1])
     searched = request.GET.copy()
     searched.pop("below", None)
@@ -53,14 +55,19 @@ def export(request: HttpRequest) -> HttpResponseBase:
     found = EntryFilter(request.GET, Entry.objects.all())
     if problem := why_not(_matching(found), is_valid=found.is_valid()):
         return refused(request, problem, reverse("audit:entries"))
-    return csv_response("audit", COLUMNS, _rows(_matching(found).order_by("-pk")))
+    return csv_response("audit", COLUMNS, _rows(_matching(found).order_by(*NEWEST)))
 
 
 def _rows(entries: QuerySet[Entry]) -> Iterator[list[object]]:
     rest = entries
     while page := list(rest[:CHUNK]):
         yield from ([getattr(entry, name) for name in COLUMNS] for entry in page)
-        rest = entries.filter(pk__lt=page[-1].pk)
+        rest = _below(entries, page[-1])
+
+
+def _below(entries: QuerySet[Entry], last: Entry) -> QuerySet[Entry]:
+    """Those that come after `last`. The second condition implies the first, which is the one that an index serves."""
+    return entries.filter(Q(at__lte=last.at), Q(at__lt=last.at) | Q(pk__lt=last.pk))
 
 
 def _matching(found: EntryFilter):  # type: ignore[no-untyped-def]

@@ -54,7 +54,7 @@ def main() -> None:
     if not 1 < options.factor <= grown.MOST or not 0 <= options.people <= grown.CROWD:
         parser.error(f"--factor goes from 2 to {grown.MOST}, --people to {grown.CROWD}")
     with tempfile.TemporaryDirectory(prefix="portal-pages-") as folder:
-        os.environ |= {"VAR_DIR": folder, "ALLOWED_HOSTS": "testserver,127.0.0.1", "REQUIRE_STAFF_MFA": "0"}
+        os.environ |= {"VAR_DIR": folder, "ALLOWED_HOSTS": "testserver,127.0.0.1", "REQUIRE_MFA": "none"}
         with portal() as servers, ExitStack() as stack:
             sizes = prepare(servers, options.factor, 60 * options.minutes)
             asked = {name: stack.enter_context(asking_process(size)) for name, size in sizes.items()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import json
 from typing import Any
 
@@ -12,12 +11,11 @@ from django.db.models import Q, QuerySet, TextField
 from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
 
+from audit.filters import DayFilter
 from finance.models import Account, Customer, Transaction
 from finance.products import PRODUCTS
 
 INT32 = {"min_value": -(2**31), "max_value": 2**31 - 1}
-# MySQL's dates begin in the year 1000; the day after the last is still one.
-FIRST_DAY, LAST_DAY = datetime.date(1000, 1, 1), datetime.date(9999, 12, 30)
 
 
 class WholeNumberFilter(django_filters.Filter):
@@ -25,22 +23,6 @@ class WholeNumberFilter(django_filters.Filter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **INT32, **kwargs)
-
-
-class DayFilter(django_filters.DateFilter):
-    """From the beginning of a day, or up to its end: a comparison with a moment, which an index serves."""
-
-    def __init__(self, field_name: str, *, until: bool = False, **kwargs: Any) -> None:
-        self.until = until
-        widget = forms.DateInput(attrs={"type": "date"})
-        super().__init__(field_name, lookup_expr="lt" if until else "gte", widget=widget, **kwargs)
-
-    def filter(self, qs: QuerySet, value: datetime.date | None) -> QuerySet:
-        if value is None:
-            return qs
-        value = min(max(value, FIRST_DAY), LAST_DAY)
-        moment = midnight(value + datetime.timedelta(days=self.until))
-        return super().filter(qs, moment)
 
 
 class AccountFilter(django_filters.FilterSet):
@@ -128,8 +110,3 @@ class TradeFilter(forms.Form):
             and (not since or (trade.date and trade.date.date() >= since))
             and (not until or (trade.date and trade.date.date() <= until))
         ]
-
-
-def midnight(day: datetime.date) -> datetime.datetime:
-    """The moment at which a day begins, in UTC."""
-    return datetime.datetime.combine(day, datetime.time(), datetime.UTC)

@@ -8,12 +8,14 @@ import re
 from typing import Any
 
 from django import forms
+from django.contrib.contenttypes.models import ContentType
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from audit.editing import EditForm, version_of
+from audit.filters import midnight
 from audit.values import visible
-from finance.filters import INT32, midnight
+from finance.filters import INT32
 from finance.models import Account, Customer, Record, Transaction
 from finance.products import PRODUCTS
 from sync.readable import ReadableForm
@@ -87,7 +89,13 @@ class AccountForm(RecordForm):
             del self.fields["account_id"]
 
     def clean_account_id(self) -> int:
+        """Runs in the transaction that creates the account.
+
+        No constraint can say it, because the data has a number that occurs twice; so accounts are added one at a time,
+        under a lock on the row of their content type.
+        """
         number = self.cleaned_data["account_id"]
+        ContentType.objects.select_for_update().get(pk=ContentType.objects.get_for_model(Account).pk)
         if Account.objects.filter(account_id=number).exists():
             raise forms.ValidationError(_("There is an account with this number already."))
         return number

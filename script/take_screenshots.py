@@ -61,7 +61,7 @@ def portal() -> Iterator[tuple[str, Any]]:
         os.environ |= {
             "VAR_DIR": folder, "DATABASE_URL": f"sqlite:///{folder}/db.sqlite3", "CACHE_URL": f"filecache://{folder}/c",
             "MONGODB_URI": f"mongodb://127.0.0.1:{mongo}/analytics?replicaSet={mongod.REPLICA_SET}", "DEBUG": "0",
-            "SECRET_KEY": "screenshots-only", "PORT": str(number), "HTTPS": "0", "REQUIRE_STAFF_MFA": "0",
+            "SECRET_KEY": "screenshots-only", "PORT": str(number), "HTTPS": "0", "REQUIRE_MFA": "none",
             "ALLOWED_HOSTS": "127.0.0.1,testserver", "EMAIL_URL": "memorymail://", "EXAMPLES": "",
             "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "DJANGO_ALLOW_ASYNC_UNSAFE": "1",
         }  # fmt: skip

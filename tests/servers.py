@@ -201,7 +201,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     os.environ.update(
         SECRET_KEY="tests-only", DEBUG="0", HTTPS="0", ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
         CACHE_URL="locmemcache://", EMAIL_URL="memorymail://", VAR_DIR=str(SERVERS.folder / "var"),
-        REQUIRE_STAFF_MFA="0", SYNC_LEASE="3", SYNC_SETTLE="5.1", SYNC_TIMEOUT="2", SYNC_BREAKER_RESET="0.5",
+        REQUIRE_MFA="none", SYNC_LEASE="3", SYNC_SETTLE="5.1", SYNC_TIMEOUT="2", SYNC_BREAKER_RESET="0.5",
         # A busy machine shall not leave to the relay what a test expects right after a save.
         SYNC_INLINE_TIMEOUT="2", SYNC_CONFIRM="2.5",
         # Nobody is there; the tests that need Kafka start it and say where it is.

@@ -34,6 +34,7 @@ account_reauthenticate                 302   200          -        200         2
 account_email                          302   200          -        200         200    200        200
 account_email_verification_sent        200   200          -        200         200    200        200
 account_confirm_email                  200   200          -        200         200    200        200
+account_undo_address                   410   410          -        410         410    410        410
 account_change_password                302   200          -        200         200    200        200
 account_set_password                   302   302          -        302         302    302        302
 account_reset_password                 200   200          -        200         200    200        200
@@ -97,6 +98,7 @@ ADMIN = [
     (r"admin/(password_change/done/|jsi18n/|)", 302, 200, 200),
     (r"admin/r/<path:content_type_id>/<path:object_id>/", 302, 302, 302),  # to the record's page, which asks again
     (r"admin/.*/<path:object_id>/", 302, 302, 302),  # to .../change/
+    (r"admin/mfa/authenticator/add/", 302, 403, 403),  # a second factor is entered by nobody but its owner
     (r"admin/retail/sale/(add|<path:object_id>/delete)/", 302, 403, 403),  # rows that come from MongoDB
     (r"admin/\^\(\?P<app_label>.*", 302, 404, 200),
     (r"admin/\(\?P<url>.*", 302, 404, 404),
@@ -163,7 +165,7 @@ def test_each_exception_of_the_admin_is_one() -> None:
 
 def test_before_their_second_factor_staff_reach_nothing_but_its_setup(made: World, settings: Any) -> None:
     """Superusers and staff of every page, also of those that their role alone would open."""
-    settings.REQUIRE_STAFF_MFA = True
+    settings.REQUIRE_MFA = ["staff"]
     reached, addresses = set(), made.addresses()
     for name, route, _pattern in patterns():
         answer = made.clients["staff"].get(addresses[route])

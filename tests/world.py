@@ -72,6 +72,7 @@ class World:
             "sync:stop": [self.rows[Errand].pk],
             "sync:record": ["finance.account", records["account"].pk],
             "account_confirm_email": ["a-key-of-nobody"],
+            "account_undo_address": ["a-token-of-nobody"],
             "account_reset_password_from_key": ["1", "a-key-of-nobody"],
         }
         of_record = {

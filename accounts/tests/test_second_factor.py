@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from django.test import Client
+from django.urls import reverse
 
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
@@ -36,15 +38,26 @@ def log_in(client: Client) -> Any:
     return client.post("/login/", {"login": "root", "password": PASSWORD})
 
 
+def test_a_role_that_needs_one_reaches_no_record_and_no_export_before(
+    client: Client, person: Callable[..., User], settings: Any
+) -> None:
+    settings.REQUIRE_MFA = ["technical_worker"]
+    client.force_login(person("tess", role="technical_worker"))
+    for path in ("/finance/accounts/", reverse("finance:account_export"), "/finance/customers/", "/sync/", "/profile/"):
+        assert client.get(path)["Location"] == "/two-factor/totp/activate/", path
+    client.force_login(person("mary", role="senior_management"))
+    assert client.get("/finance/accounts/").status_code == 200
+
+
 @pytest.mark.parametrize("path", ["/admin/", "/dashboard/", "/profile/"])
 def test_staff_without_one_are_sent_to_set_it_up(client: Client, superuser: User, settings: Any, path: str) -> None:
-    settings.REQUIRE_STAFF_MFA = True
+    settings.REQUIRE_MFA = ["staff", "technical_worker"]
     log_in(client)
     assert client.get(path)["Location"] == "/two-factor/totp/activate/"
 
 
 def test_they_can_set_it_up_with_nothing_else_open(client: Client, superuser: User, settings: Any) -> None:
-    settings.REQUIRE_STAFF_MFA = True
+    settings.REQUIRE_MFA = ["staff", "technical_worker"]
     log_in(client)
     page = client.post("/reauthenticate/?next=/two-factor/totp/activate/", {"password": PASSWORD}, follow=True)
     assert page.status_code == 200
@@ -54,13 +67,13 @@ def test_they_can_set_it_up_with_nothing_else_open(client: Client, superuser: Us
 
 
 def test_staff_with_one_work(client: Client, superuser: User, secret: str, settings: Any) -> None:
-    settings.REQUIRE_STAFF_MFA = True
+    settings.REQUIRE_MFA = ["staff", "technical_worker"]
     client.force_login(superuser)
     assert client.get("/admin/").status_code == 200
 
 
 def test_others_may_do_without(client: Client, ada: User, settings: Any) -> None:
-    settings.REQUIRE_STAFF_MFA = True
+    settings.REQUIRE_MFA = ["staff", "technical_worker"]
     client.force_login(ada)
     assert client.get("/profile/").status_code == 200
 

@@ -126,5 +126,5 @@ def test_the_csv_has_all_of_them_and_no_formula(reader: Client, monkeypatch: pyt
     found = rows(reader)
     assert [row["key"] for row in found] == [f"key{number}" for number in (4, 3, 2, 1, 0)]
     assert found[0]["who"] == "'=HYPERLINK(4)"
-    assert found[0]["text"] == "'\t+1"
+    assert found[0]["text"] == "'\t'+1"
     assert found[0]["after"] == '{"a": "ü"}'

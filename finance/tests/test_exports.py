@@ -75,14 +75,14 @@ def test_no_cell_is_a_formula(get):
     Customer.objects.filter(pk=record.pk).update(username="+1", email="@SUM(A1)", address="-2+3\r\n\t=x")
     (row,) = rows(get("customer"))
     assert row["name"] == "'=cmd|' /C calc'!A0"
-    assert (row["username"], row["email"], row["address"]) == ("'+1", "'@SUM(A1)", "'-2+3\r\n\t=x")
+    assert (row["username"], row["email"], row["address"]) == ("'+1", "'@SUM(A1)", "'-2+3\r\n\t'=x")
 
 
 @pytest.mark.parametrize(
     ("value", "written"),
     [
-        (None, ""), (-5, -5), (Decimal("-1.50"), "-1.50"), (Decimal("1E+3"), "1000"), ("-5", "'-5"), ("\t=1", "'\t=1"),
-        ("\r=1", "'\r=1"), ("a=1", "a=1"), (["=1", "b"], "'=1, b"), (True, True), ("", ""),
+        (None, ""), (-5, -5), (Decimal("-1.50"), "-1.50"), (Decimal("1E+3"), "1000"), ("-5", "'-5"), ("\t=1", "'\t'=1"),
+        ("\r=1", "'\r'=1"), ("a;=1", "a;'=1"), ("a=1", "a=1"), (["=1", "b"], "'=1, b"), (True, True), ("", ""),
         (datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC), "2020-01-02T00:00:00+00:00"),
     ],
 )  # fmt: skip

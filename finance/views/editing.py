@@ -46,10 +46,12 @@ def editors_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespons
 @editors_only
 def create(request: HttpRequest, model: type[Record]) -> HttpResponse:
     form = FORMS[model](_sent(request))
-    if form.is_valid():
-        with transaction.atomic():
+    record = None
+    with transaction.atomic():
+        if form.is_valid():
             record = form.save()
             log.record(request, Act.CREATE, record, None, log.snapshot(record))
+    if record is not None:
         _tell(request, record, _("It is saved"))
         return redirect(record)
     context = {

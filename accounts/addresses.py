@@ -1,0 +1,100 @@
+"""The addresses of one person: who is told when they change, and how the owner takes an account back.
+
+Somebody who holds a stolen session may add an address of their own. So each address that was verified before is told at
+once, by a mail with a link that undoes it, and for 24 hours the new address resets no password.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any, NamedTuple
+
+from allauth.account.adapter import get_adapter
+from allauth.account.models import EmailAddress
+from allauth.account.signals import email_added
+from allauth.utils import build_absolute_uri
+from django.core import signing
+from django.db import transaction
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import AddedAddress, User
+
+WAIT = datetime.timedelta(hours=24)  # before an added address can reset the password
+UNDOABLE = datetime.timedelta(days=7)  # the link in the mail is good for this long
+SALT = "accounts.addresses.undo"
+
+
+class Undo(NamedTuple):
+    """What a link undoes: all that was added to `user` since `since`. The link was sent to `told`."""
+
+    user: User
+    told: str
+    since: datetime.datetime
+
+    @property
+    def added(self) -> list[str]:
+        found = AddedAddress.objects.filter(user=self.user, added_at__gte=self.since)
+        return list(found.order_by("added_at").values_list("email", flat=True))
+
+
+def verified(user: Any) -> list[str]:
+    """All addresses that this person has proven to own, the primary one first."""
+    addresses = EmailAddress.objects.filter(user=user, verified=True).order_by("-primary", "pk")
+    return list(addresses.values_list("email", flat=True))
+
+
+def resets_from(user: Any, email: str) -> datetime.datetime | None:
+    """When this address may reset the password; None when it may now."""
+    added = AddedAddress.objects.filter(user=user, email__iexact=email).values_list("added_at", flat=True).first()
+    return added + WAIT if added and added + WAIT > timezone.now() else None
+
+
+@receiver(email_added)
+def _tell(request: HttpRequest, user: Any, email_address: EmailAddress, **kwargs: Any) -> None:
+    """Notes when the address was added, and tells those that were there before."""
+    now = timezone.now()
+    AddedAddress.objects.update_or_create(user=user, email=email_address.email, defaults={"added_at": now})
+    # An intruder's own address must not undo what the owner adds: a link goes to those only that are older than links.
+    recent = set(AddedAddress.objects.filter(user=user, added_at__gt=now - UNDOABLE).values_list("email", flat=True))
+    for told in verified(user):
+        context = {"added": email_address.email, "days": UNDOABLE.days}
+        if told not in recent:
+            token = signing.dumps([user.pk, told, now.isoformat()], salt=SALT)
+            context["undo_url"] = build_absolute_uri(request, reverse("account_undo_address", args=[token]))
+        get_adapter(request).notify(told, "account/email/email_added", context)
+
+
+def read_undo(token: str) -> Undo | None:
+    """What a token undoes; None when it is not one of ours, too old, or nothing is left to undo."""
+    try:
+        pk, told, since = signing.loads(token, salt=SALT, max_age=UNDOABLE)
+    except signing.BadSignature:
+        return None
+    user = User.objects.filter(pk=pk).first()
+    what = user and Undo(user, told, datetime.datetime.fromisoformat(since))
+    return what if what and what.added else None
+
+
+def undo(token: str) -> Undo | None:
+    """Removes the added addresses, makes `told` the primary one again, and ends all sessions with the password.
+
+    None when nothing is left to undo. The owner then chooses a new password by a reset.
+    """
+    with transaction.atomic():
+        if (what := read_undo(token)) is None:
+            return None
+        user = User.objects.select_for_update().get(pk=what.user.pk)
+        EmailAddress.objects.filter(user=user, email__in=what.added).delete()
+        AddedAddress.objects.filter(user=user, added_at__gte=what.since).delete()
+        if not User.objects.filter(email=what.told).exclude(pk=user.pk).exists():
+            EmailAddress.objects.filter(user=user).update(primary=False)
+            EmailAddress.objects.update_or_create(
+                user=user, email=what.told, defaults={"verified": True, "primary": True}
+            )
+            user.email = what.told
+        user.set_unusable_password()
+        user.save()
+    return what

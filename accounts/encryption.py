@@ -1,0 +1,51 @@
+"""Secrets at rest: what a second factor is made of is in the database encrypted only.
+
+The first key encrypts, and all of them decrypt, so a key is rotated by putting a new one in front and running
+`manage.py rotate_secrets`. Keys are derived from settings.ENCRYPTION_KEYS, or without them from SECRET_KEY and its
+fallbacks.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django.conf import settings
+
+__all__ = ["InvalidToken", "decrypt", "encrypt", "rotate", "secrets_of"]
+
+PURPOSE = b"analytics portal: second factors"  # another use of the same setting would have another key
+
+
+def encrypt(text: str) -> str:
+    return _keys().encrypt(text.encode()).decode()
+
+
+def decrypt(token: str) -> str:
+    """Raises InvalidToken when none of the keys opens it, as for a text that was never encrypted."""
+    return _keys().decrypt(token.encode()).decode()
+
+
+def rotate(token: str) -> str:
+    """The same, encrypted by the first key. Raises InvalidToken as `decrypt`."""
+    return _keys().rotate(token.encode()).decode()
+
+
+def secrets_of(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any] | list[Any], Any]]:
+    """Where in an authenticator's data its secrets are: each as a container and the name or place in it."""
+    yield from ((data, name) for name in ("secret", "seed") if isinstance(data.get(name), str))
+    if isinstance(codes := data.get("migrated_codes"), list):
+        yield from ((codes, place) for place in range(len(codes)))
+
+
+def _keys() -> MultiFernet:
+    settings_ = settings.ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key))) for key in settings_])
+
+
+def _derive(key: str) -> bytes:
+    return HKDF(algorithm=SHA256(), length=32, salt=None, info=PURPOSE).derive(key.encode())

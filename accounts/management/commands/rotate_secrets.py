@@ -1,0 +1,63 @@
+"""`manage.py rotate_secrets`: after a new key, encrypts all second factors by it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from accounts.encryption import InvalidToken, rotate, secrets_of
+
+HELP = """
+Encrypts the secrets of all second factors by the first of ENCRYPTION_KEYS (without that variable: by SECRET_KEY).
+
+To rotate a key:
+  1. Put a new one in front: ENCRYPTION_KEYS=new,old (or SECRET_KEY=new and SECRET_KEY_FALLBACKS=old). Restart.
+  2. manage.py rotate_secrets
+  3. Remove the old one. Restart.
+
+Exit status 0: all are encrypted by the first key; 1: some are opened by no key, and were left as they are.
+"""
+
+
+class Command(BaseCommand):
+    help = HELP
+
+    def create_parser(self, *args: Any, **kwargs: Any) -> Any:
+        parser = super().create_parser(*args, **kwargs)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        return parser
+
+    def add_arguments(self, parser: Any) -> None:
+        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        done = 0
+        closed: list[int] = []
+        for pk in Authenticator.objects.order_by("pk").values_list("pk", flat=True).iterator():
+            with transaction.atomic():
+                authenticator = Authenticator.objects.select_for_update().filter(pk=pk).first()
+                if authenticator is None:  # removed meanwhile
+                    continue
+                try:
+                    for container, place in secrets_of(authenticator.data):
+                        container[place] = rotate(container[place])  # type: ignore[index]
+                except InvalidToken:
+                    closed.append(authenticator.user_id)
+                    continue
+                if not options["dry_run"]:
+                    authenticator.save(update_fields=["data"])
+                done += 1
+        would = "would be encrypted" if options["dry_run"] else "encrypted"
+        self.stdout.write(f"Second factors {would} by the first key: {done}")
+        if closed:
+            people = ", ".join(map(str, sorted(set(closed))))
+            self.stderr.write(
+                f"Opened by no key: {len(closed)}, of the people with the ids {people}. "
+                "Add the key that they were encrypted by, or remove these second factors in the admin."
+            )
+            sys.exit(1)

@@ -1,0 +1,135 @@
+"""Secrets of second factors: encrypted in the database, rotated by a command, shown to nobody."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from importlib import import_module
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from django.apps import apps
+from django.core.management import call_command
+from django.db import connection
+from django.test import Client
+
+from accounts.encryption import decrypt, secrets_of
+from accounts.models import User
+from accounts.tests.test_second_factor import code_of
+
+pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+
+OLD, NEW = "an-old-key-of-more-than-32-characters", "a-new-key-of-more-than-32-characters-"
+migration = import_module("accounts.migrations.0004_encrypted_second_factors")
+
+
+@pytest.fixture
+def secret(ada: User) -> str:
+    secret = generate_totp_secret()
+    TOTP.activate(ada, secret)
+    RecoveryCodes.activate(ada)
+    return secret
+
+
+def stored() -> str:
+    """All second factors, read by SQL."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT data FROM mfa_authenticator")
+        return json.dumps([json.loads(data) if isinstance(data, str) else data for (data,) in cursor.fetchall()])
+
+
+def totp() -> Any:
+    return Authenticator.objects.get(type="totp").wrap()
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    try:
+        call_command("rotate_secrets", *arguments, stdout=out, stderr=out)
+    except SystemExit as end:
+        return int(str(end.code)), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_no_secret_is_in_the_database(ada: User, secret: str) -> None:
+    codes = Authenticator.objects.get(type="recovery_codes").wrap()
+    seed = decrypt(codes.instance.data["seed"])
+    assert secret not in stored()
+    assert seed not in stored()
+    assert totp().validate_code(code_of(secret))
+    assert codes.validate_code(codes.get_unused_codes()[0])
+
+
+def test_what_was_stored_readable_is_encrypted_by_the_migration(ada: User) -> None:
+    secret = generate_totp_secret()
+    Authenticator.objects.create(user=ada, type="totp", data={"secret": secret})
+    Authenticator.objects.create(
+        user=ada, type="recovery_codes", data={"seed": "a1b2", "used_mask": 3, "migrated_codes": ["c3d4", "e5f6"]}
+    )
+    editor = SimpleNamespace(connection=connection)
+    migration.encrypt_all(apps, editor)
+    migration.encrypt_all(apps, editor)  # again: what is encrypted stays as it is
+    assert not any(text in stored() for text in (secret, "a1b2", "c3d4", "e5f6"))
+    assert totp().validate_code(code_of(secret))
+    data = Authenticator.objects.get(type="recovery_codes").data
+    assert [decrypt(container[place]) for container, place in secrets_of(data)] == ["a1b2", "c3d4", "e5f6"]  # type: ignore[index]
+    assert data["used_mask"] == 3
+    migration.decrypt_all(apps, editor)
+    assert secret in stored()
+
+
+def test_a_key_is_rotated(ada: User, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS = [OLD]
+    secret = generate_totp_secret()
+    TOTP.activate(ada, secret)
+    settings.ENCRYPTION_KEYS = [NEW, OLD]
+    assert totp().validate_code(code_of(secret))
+    before = stored()
+    assert run("--dry-run")[1].startswith("Second factors would be encrypted by the first key: 1")
+    assert stored() == before
+    assert run() == (0, "Second factors encrypted by the first key: 1\n")
+    settings.ENCRYPTION_KEYS = [NEW]
+    assert decrypt(totp().instance.data["secret"]) == secret
+
+
+def test_without_a_key_of_its_own_the_secret_key_is_rotated(ada: User, settings: Any) -> None:
+    settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [], OLD
+    secret = generate_totp_secret()
+    TOTP.activate(ada, secret)
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = NEW, [OLD]
+    assert run()[0] == 0
+    settings.SECRET_KEY_FALLBACKS = []
+    assert decrypt(totp().instance.data["secret"]) == secret
+
+
+def test_one_that_no_key_opens_stops_no_other_and_lets_nobody_in(
+    person: Callable[..., User], ada: User, secret: str, settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    tom = person("tom")
+    Authenticator.objects.create(user=tom, type="totp", data={"secret": "gAAAAnonsense"})
+    status, said = run()
+    assert status == 1
+    assert "encrypted by the first key: 2" in said
+    assert f"Opened by no key: 1, of the people with the ids {tom.pk}." in said
+    theirs: Any = Authenticator.objects.get(user=tom).wrap()
+    for guess in ("", secret, "AAAAAAAA"):
+        assert not theirs.validate_code(code_of(guess) if guess else "000000")
+    assert "No key opens the secret" in caplog.text
+
+
+def test_the_admin_shows_no_secret_and_takes_none(ada: User, superuser: User, secret: str) -> None:
+    browser = Client()
+    browser.force_login(superuser)
+    assert browser.get("/admin/mfa/authenticator/add/").status_code == 403
+    for authenticator in Authenticator.objects.all():
+        page = browser.get(f"/admin/mfa/authenticator/{authenticator.pk}/change/").content.decode()
+        assert "gAAAA" not in page
+        assert secret not in page
+        before = stored()
+        browser.post(f"/admin/mfa/authenticator/{authenticator.pk}/change/", {"data": "{}", "type": "totp"})
+        assert stored() == before

@@ -1,0 +1,217 @@
+"""A stolen session: it takes no account over, the owner hears of it at once and takes the account back."""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import time_machine
+from allauth.account.models import EmailAddress
+from django.core import mail
+from django.test import Client
+
+from accounts.addresses import UNDOABLE, WAIT
+from accounts.models import User
+from accounts.tests.conftest import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+NEW = "eve@evil.example"
+HOUR = datetime.timedelta(hours=1)
+
+
+@pytest.fixture
+def stolen(ada: User) -> Client:
+    """Ada's session, an hour after she has logged in."""
+    browser = Client()
+    with time_machine.travel(datetime.datetime.now(datetime.UTC) - HOUR, tick=False):
+        browser.post("/login/", {"login": "ada", "password": PASSWORD})
+    return browser
+
+
+@pytest.fixture
+def fresh(ada: User) -> Client:
+    """The session of somebody who has just given the password."""
+    browser = Client()
+    browser.post("/login/", {"login": "ada", "password": PASSWORD})
+    browser.post("/reauthenticate/", {"password": PASSWORD})
+    return browser
+
+
+def add(browser: Client, address: str = NEW) -> None:
+    browser.post("/email/", {"action_add": "", "email": address})
+
+
+def confirm(address: str) -> None:
+    mine = [message for message in mail.outbox if message.to == [address] and "/email/confirm/" in message.body]
+    Client().post(re.findall(r"http\S+/email/confirm/\S+", mine[-1].body)[0])
+
+
+def undo_links(address: str) -> list[str]:
+    return [
+        link
+        for message in mail.outbox
+        if message.to == [address]
+        for link in re.findall(r"http\S+/email/undo/\S+", message.body)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("address", "form"),
+    [
+        ("/email/", {"action_add": "", "email": NEW}),
+        ("/email/", {"action_remove": "", "email": "second@example.com"}),
+        ("/email/", {"action_primary": "", "email": "second@example.com"}),
+        ("/two-factor/totp/activate/", {"code": "123456"}),
+        ("/two-factor/recovery-codes/generate/", {}),
+    ],
+)
+def test_it_changes_nothing_without_the_password(stolen: Client, ada: User, address: str, form: dict[str, str]) -> None:
+    EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
+    answer = stolen.post(address, form)
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/reauthenticate/")
+    assert set(EmailAddress.objects.filter(user=ada).values_list("email", "primary")) == {
+        ("ada@example.com", True),
+        ("second@example.com", False),
+    }
+
+
+def test_a_password_is_changed_with_the_old_one_only(stolen: Client, ada: User) -> None:
+    stolen.post("/password/change/", {"oldpassword": "guess", "password1": "horse-8-x-y", "password2": "horse-8-x-y"})
+    ada.refresh_from_db()
+    assert ada.check_password(PASSWORD)
+
+
+def test_every_verified_address_hears_of_a_new_one_at_once(fresh: Client, ada: User) -> None:
+    EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
+    add(fresh)
+    told = [message for message in mail.outbox if "was added" in message.body]
+    assert {message.to[0] for message in told} == {"ada@example.com", "second@example.com"}
+    assert all(NEW in message.body and "/email/undo/" in message.body for message in told)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"action_primary": "", "email": "second@example.com"},
+        {"action_remove": "", "email": "second@example.com"},
+    ],
+)
+def test_every_verified_address_hears_of_other_changes(fresh: Client, ada: User, change: dict[str, str]) -> None:
+    EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
+    fresh.post("/email/", change)
+    assert {message.to[0] for message in mail.outbox} == {"ada@example.com", "second@example.com"}
+
+
+def test_every_verified_address_hears_of_a_new_password(fresh: Client, ada: User) -> None:
+    EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
+    words = {"oldpassword": PASSWORD, "password1": "another-horse-8", "password2": "another-horse-8"}
+    fresh.post("/password/change/", words)
+    assert {message.to[0] for message in mail.outbox} == {"ada@example.com", "second@example.com"}
+
+
+def test_a_new_address_resets_no_password_for_24_hours(fresh: Client, ada: User) -> None:
+    add(fresh)
+    confirm(NEW)
+    mail.outbox.clear()
+    Client().post("/password/reset/", {"email": NEW})
+    [message] = mail.outbox
+    assert message.to == [NEW]
+    assert "/password/reset/key/" not in message.body
+    assert "Until then" in message.body
+    with time_machine.travel(datetime.datetime.now(datetime.UTC) + WAIT + HOUR, tick=False):
+        Client().post("/password/reset/", {"email": NEW})
+    assert "/password/reset/key/" in mail.outbox[-1].body
+
+
+def test_the_address_of_the_registration_resets_at_once(ada: User) -> None:
+    Client().post("/password/reset/", {"email": "ada@example.com"})
+    assert "/password/reset/key/" in mail.outbox[-1].body
+
+
+def test_the_owner_takes_the_account_back(fresh: Client, ada: User) -> None:
+    """Whatever the intruder has done in the meantime: made the new address the primary one, removed the old one."""
+    add(fresh)
+    confirm(NEW)
+    fresh.post("/email/", {"action_primary": "", "email": NEW})
+    fresh.post("/email/", {"action_remove": "", "email": "ada@example.com"})
+    ada.refresh_from_db()
+    assert ada.email == NEW
+    owner = Client()
+    link = undo_links("ada@example.com")[0]
+    page = owner.get(link).content.decode()
+    assert NEW in page
+    assert EmailAddress.objects.filter(email=NEW).exists()  # looking changes nothing
+    mail.outbox.clear()
+    assert owner.post(link, follow=True).status_code == 200
+    assert [(each.email, each.verified, each.primary) for each in EmailAddress.objects.filter(user=ada)] == [
+        ("ada@example.com", True, True)
+    ]
+    ada.refresh_from_db()
+    assert ada.email == "ada@example.com"
+    assert not ada.has_usable_password()
+    assert fresh.get("/profile/").status_code == 302  # the intruder is out
+    [message] = mail.outbox
+    assert message.to == ["ada@example.com"]
+    reset = re.findall(r"http\S+/password/reset/key/\S+", message.body)[0]
+    form = owner.get(reset, follow=True).redirect_chain[-1][0]
+    owner.post(form, {"password1": "another-horse-8", "password2": "another-horse-8"})
+    ada.refresh_from_db()
+    assert ada.check_password("another-horse-8")
+    assert owner.get(link).status_code == 410  # used
+
+
+def test_a_second_address_of_the_intruder_goes_with_the_first(fresh: Client, ada: User) -> None:
+    add(fresh)
+    fresh.post("/email/", {"action_remove": "", "email": NEW})
+    add(fresh, "eve2@evil.example")
+    Client().post(undo_links("ada@example.com")[0])
+    assert [each.email for each in EmailAddress.objects.filter(user=ada)] == ["ada@example.com"]
+
+
+def test_an_intruders_address_gets_no_link_that_undoes_what_the_owner_adds(fresh: Client, ada: User) -> None:
+    add(fresh)
+    confirm(NEW)
+    mail.outbox.clear()
+    add(fresh, "ada@new.example")
+    assert undo_links(NEW) == []
+    assert len(undo_links("ada@example.com")) == 1
+
+
+@pytest.mark.parametrize("token", ["x", "a:b:c"])
+def test_a_token_of_ones_own_making_undoes_nothing(ada: User, token: str) -> None:
+    assert Client().post(f"/email/undo/{token}/").status_code == 410
+    ada.refresh_from_db()
+    assert ada.has_usable_password()
+
+
+def test_a_link_is_good_for_seven_days(fresh: Client, ada: User) -> None:
+    add(fresh)
+    link = undo_links("ada@example.com")[0]
+    with time_machine.travel(datetime.datetime.now(datetime.UTC) + UNDOABLE + HOUR, tick=False):
+        assert Client().post(link).status_code == 410
+    assert EmailAddress.objects.filter(email=NEW).exists()
+
+
+def test_an_undo_leaves_an_address_alone_that_is_somebody_elses_by_now(
+    fresh: Client, ada: User, person: Callable[..., User]
+) -> None:
+    add(fresh)
+    confirm(NEW)
+    link = undo_links("ada@example.com")[0]
+    fresh.post("/email/", {"action_primary": "", "email": NEW})
+    fresh.post("/email/", {"action_remove": "", "email": "ada@example.com"})
+    other = User.objects.create_user("other", "ada@example.com", PASSWORD)
+    EmailAddress.objects.create(user=other, email=other.email, verified=True, primary=True)
+    assert Client().post(link).status_code == 302
+    assert [each.user for each in EmailAddress.objects.filter(email="ada@example.com")] == [other]
+
+
+def test_a_page_about_an_address_is_kept_by_no_cache(fresh: Client) -> None:
+    add(fresh)
+    answer: Any = Client().get(undo_links("ada@example.com")[0])
+    assert "no-store" in answer["Cache-Control"]

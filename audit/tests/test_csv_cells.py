@@ -1,0 +1,65 @@
+"""No cell of a CSV file is a formula, in whatever way a spreadsheet divides the file into cells."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from audit.export import csv_response
+
+INVISIBLE = "\ufeff\u200b\u200e\u2060\xa0 \t\r\n\x00\x1f"
+SIGNS = "=+-@＝＋－＠"  # noqa: RUF001  (full-width ones are among them)
+PAYLOADS = [
+    *SIGNS, "=1+1", "+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1", "\t", "\rx", "a;=1+1", "a; =1+1", "a\t@x",
+    "a\n=1", "a\r\n=1", "a|=1", "\ufeff=1+1", "\u200b=1", "\xa0=1", " =1", "\x00=1", "\uff1d1+1", "a;\uff1d1",
+    ';=1;"', '"=1', "x;\u200b=1", "a;;=1", ["a;=1", "=2"], {"a": "x;=1"}, {"=1": 1},
+]  # fmt: skip
+
+
+def text_of(rows: list[list[Any]]) -> str:
+    answer: Any = csv_response("x", ["one", "two", "three"], rows)
+    return b"".join(answer.streaming_content).decode()
+
+
+def as_spreadsheets_read(text: str) -> list[str]:
+    """The cells of a file, divided by each separator with and without respect for quotes."""
+    cells = []
+    for separator in ",;\t|":
+        cells += [cell for row in csv.reader(io.StringIO(text, newline=""), delimiter=separator) for cell in row]
+        for line in text.replace("\r", "\n").split("\n"):
+            cells += [cell.strip('"') for cell in line.split(separator)] if separator != "," else []
+    return cells
+
+
+def computes(cell: str) -> bool:
+    return cell.lstrip(INVISIBLE)[:1] in set(SIGNS) or cell[:1] in set("\t\r\n")
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
+def test_no_cell_computes(payload: Any) -> None:
+    text = text_of([["first", payload, "last"], [payload, 1, payload]])
+    lone = '"' not in str(payload)  # a quote is doubled, and is then no beginning of a cell to any separator
+    found = [cell for cell in as_spreadsheets_read(text) if computes(cell)]
+    assert found == [] or not lone, found
+
+
+def test_that_test_would_see_one() -> None:
+    for text in ("a,=1\r\n", "a,b;=1\r\n", 'a,"b\n=1"\r\n', "a\t=1\r\n", "\ufeff=1,a\r\n"):
+        assert any(computes(cell) for cell in as_spreadsheets_read(text)), text
+
+
+def test_numbers_and_plain_text_stay() -> None:
+    values = [-1.5, -3, Decimal("-10.25"), "a-b", "1+1", "x = y", "a@example.com", "é", "a;b", "", None, {}]
+    [_, row] = csv.reader(io.StringIO(text_of([values]), newline=""))
+    assert row == ["-1.5", "-3", "-10.25", "a-b", "1+1", "x = y", "a@example.com", "é", "a;b", "", "", ""]
+
+
+def test_a_cell_without_a_formula_can_be_read_back() -> None:
+    value = {"a": [1, {"b": "c;d"}], "e": "line\nbreak"}
+    [_, row] = csv.reader(io.StringIO(text_of([[value]]), newline=""))
+    assert json.loads(row[0]) == value
