@@ -77,6 +77,7 @@ INSTALLED_APPS += [f"examples.{name}" for name in EXAMPLES]
 
 MIDDLEWARE = [
     "analytics_site.logs.RequestIDMiddleware",
+    "analytics_site.headers.HeadersMiddleware",
     "analytics_site.origin.OriginMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -299,6 +300,9 @@ if SESSION_IDLE > SESSION_LONGEST:
         env.mistake("SESSION_LONGEST", f"it must not be shorter than SESSION_IDLE, whose default is {SESSION_IDLE}")
 SESSION_COOKIE_AGE = SESSION_LONGEST  # "remember me"; without it the session ends with the browser
 UNATTENDED_VIEWS = {"sync:live"}  # what a page left open asks for does not keep its session alive
+CSRF_COOKIE_HTTPONLY = True  # forms have the token in a field
+if HTTPS:  # browsers take such cookies only from this host itself, by HTTPS, for all paths
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside, by plain HTTP
 if SECURE_SSL_REDIRECT:

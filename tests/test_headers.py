@@ -1,0 +1,110 @@
+"""Headers and cookies of each class of page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.test import Client
+
+from tests.servers import ROOT
+from tests.world import World
+
+pytestmark = pytest.mark.django_db
+
+ALL = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+# By class of page: who asks for which address, the status, and what Cache-Control has to say.
+PAGES = {
+    "public page": ("nobody", "/", 200, None),
+    "login": ("nobody", "/login/", 200, "no-store"),
+    "registration": ("nobody", "/register/", 200, "no-store"),
+    "page of a person": ("customer", "/profile/", 200, "no-store"),
+    "list": ("technical_worker", "/finance/accounts/", 200, "no-store"),
+    "export": ("technical_worker", "finance:account_export", 200, "no-store"),
+    "chart": ("senior_management", "finance:totals_chart", 200, "no-store"),
+    "audit log": ("senior_management", "/audit/", 200, "no-store"),
+    "console": ("technical_worker", "/sync/", 200, "no-store"),
+    "admin": ("superuser", "/admin/", 200, "no-store"),
+    "health": ("nobody", "/healthz", 200, None),
+    "redirect": ("nobody", "/dashboard/", 302, None),
+    "refused": ("customer", "/sync/", 403, "no-store"),
+    "not found": ("customer", "/nothing/", 404, "no-store"),
+    "not allowed": ("customer", "/finance/accounts/export/x/", 404, "no-store"),
+}
+
+
+def ask(made: World, who: str, address: str) -> Any:
+    client = Client() if who == "nobody" else made.clients[who]
+    if ":" in address:
+        address = str(made.address(address))
+    return client.get(address)
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_each_class_of_page_has_its_headers(made: World, kind: str) -> None:
+    who, address, status, cached = PAGES[kind]
+    answer = ask(made, who, address)
+    assert answer.status_code == status
+    assert {name: answer.headers.get(name) for name in ALL} == ALL
+    assert "camera=()" in answer.headers["Permissions-Policy"]
+    assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    if cached:
+        assert cached in answer.headers["Cache-Control"]
+    for cookie in answer.cookies.values():
+        assert cookie["httponly"] or cookie["max-age"] == 0  # one that is removed has no value to protect
+        assert cookie["samesite"] == "Lax"
+        assert cookie["path"] == "/", cookie
+        assert not cookie["domain"]
+
+
+def test_errors_have_them_too(made: World) -> None:
+    client = Client(raise_request_exception=False, enforce_csrf_checks=True)
+    answers = [client.get("/", HTTP_HOST="evil.example"), client.post("/login/", {}), Client().put("/")]
+    assert [answer.status_code for answer in answers] == [400, 403, 405]
+    for answer in answers:
+        assert {name: answer.headers.get(name) for name in ALL} == ALL
+        assert "camera=()" in answer.headers["Permissions-Policy"]
+
+
+SCRIPT = """
+import json, django
+from django.conf import settings
+settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
+django.setup()
+from django.test import Client
+answer = Client().get("/login/", secure=True, HTTP_HOST="portal.example.com")
+print(json.dumps({
+    "status": answer.status_code,
+    "cookies": {name: [bool(cookie["secure"]), bool(cookie["httponly"]), cookie["path"], cookie["domain"]]
+                for name, cookie in answer.cookies.items()},
+    "session": settings.SESSION_COOKIE_NAME, "secure": settings.SESSION_COOKIE_SECURE,
+    "hsts": answer.headers.get("Strict-Transport-Security", ""),
+}))
+"""
+
+
+def test_over_https_cookies_are_of_this_host_alone(tmp_path: Path) -> None:
+    environment = os.environ | {
+        "HTTPS": "1", "ALLOWED_HOSTS": "portal.example.com", "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
+        "DJANGO_SETTINGS_MODULE": "analytics_site.settings",
+    }  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    )
+    found = json.loads(done.stdout)
+    assert found["status"] == 200
+    assert found["cookies"] == {"__Host-csrftoken": [True, True, "/", ""]}
+    assert found["session"] == "__Host-sessionid"
+    assert found["secure"]
+    assert "max-age=31536000" in found["hsts"]
