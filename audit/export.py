@@ -22,7 +22,9 @@ LINES_AT_ONCE = 500
 # Where a spreadsheet would begin to compute: at the start of a cell, and at the start of what it takes for one when its
 # locale separates cells by semicolons or tabs, or does not see the quotes around a line break. It skips blanks and
 # what cannot be seen, and takes full-width signs for the others.
-FORMULA = re.compile(r"(^|[;|\t\r\n])([\s\x00-\x20\x7f\u200b-\u200f\u2060\ufeff]*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001
+# A quote after another separator opens a cell too, so quotes are skipped as well.
+SKIPPED = r"\s\x00-\x20\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff" + '"'
+FORMULA = re.compile(rf"(^|[;|\t\r\n])([{SKIPPED}]*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001
 BLANK = re.compile(r"^(?=[\t\r\n])")
 
 
