@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import time
 from decimal import Decimal
 from typing import Any
 
@@ -63,3 +64,9 @@ def test_a_cell_without_a_formula_can_be_read_back() -> None:
     value = {"a": [1, {"b": "c;d"}], "e": "line\nbreak"}
     [_, row] = csv.reader(io.StringIO(text_of([[value]]), newline=""))
     assert json.loads(row[0]) == value
+
+
+def test_a_long_run_of_separators_is_read_once() -> None:
+    started = time.process_time()
+    text_of([["\t;" * 100_000 + "x"]])
+    assert time.process_time() - started < 1
