@@ -22,7 +22,11 @@ LINES_AT_ONCE = 500
 # Where a spreadsheet would begin to compute: at the start of a cell, and at the start of what it takes for one when its
 # locale separates cells by semicolons or tabs, or does not see the quotes around a line break. It skips blanks and
 # what cannot be seen, and takes full-width signs for the others.
-FORMULA = re.compile(r"(^|[;|\t\r\n])([\s\x00-\x20\x7f\u200b-\u200f\u2060\ufeff]*)(?=[=+\-@＝＋－＠])")  # noqa: RUF001
+# A quote after another separator opens a cell too, so quotes are skipped as well.
+SKIPPED = r"\s\x00-\x20\x7f\xad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufeff" + '"'
+# A sign with the whole run of separators and skipped characters before it, so that a long run is read once only.
+SIGN = re.compile(rf"(?<![;|{SKIPPED}])[;|{SKIPPED}]*+(?=[=+\-@＝＋－＠])")  # noqa: RUF001
+SEPARATOR = re.compile(r"[;|\t\r\n]")
 BLANK = re.compile(r"^(?=[\t\r\n])")
 
 
@@ -75,6 +79,11 @@ def _lines(header: Sequence[Any], rows: Iterable[Sequence[Any]]) -> Iterator[str
         yield part
 
 
+def _disarmed(run: re.Match[str]) -> str:
+    """What precedes a sign, with an apostrophe where a spreadsheet would take the sign for the start of a cell."""
+    return f"{run[0]}'" if run.start() == 0 or SEPARATOR.search(run[0]) else run[0]
+
+
 def cell(value: Any) -> Any:
     """What a cell holds. Numbers stay. In text, an apostrophe stands before whatever a spreadsheet would compute."""
     if value is None or value == {}:
@@ -89,4 +98,4 @@ def cell(value: Any) -> Any:
         value = json.dumps(value, cls=_Encoder, ensure_ascii=False)
     elif isinstance(value, (list, tuple)):
         value = ", ".join(map(str, value))
-    return BLANK.sub("'", FORMULA.sub(r"\1\2'", str(value)))
+    return BLANK.sub("'", SIGN.sub(_disarmed, str(value)))

@@ -1,0 +1,97 @@
+"""What is installed in production is what was locked, and each package of it and its licence is listed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.servers import ROOT
+
+LOCK = (ROOT / "requirements.lock").read_text()
+LICENCES = ROOT / "docs" / "licences.md"
+
+
+def sbom(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(["script/sbom", *arguments], cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def requirements(text: str) -> dict[str, Requirement]:
+    lines = [line.partition("#")[0].rstrip("\\ ") for line in text.splitlines() if re.match(r"\w", line)]
+    return {canonicalize_name(each.name): each for each in map(Requirement, lines)}
+
+
+LOCKED = requirements(LOCK)
+ENTRIES = re.split(r"\n(?=\w)", LOCK)[1:]
+
+
+def test_the_lock_has_what_the_portal_asks_for() -> None:
+    asked = requirements((ROOT / "requirements.txt").read_text())
+    assert len(asked) > 15
+    assert {name: each.specifier for name, each in asked.items()} == {
+        name: LOCKED[name].specifier for name in asked if name in LOCKED
+    }
+    # Each entry says what asked for the package, so one that requirements.txt no longer names is found too.
+    direct = {re.match(r"[\w.-]+", entry)[0] for entry in ENTRIES if "-r requirements.txt" in entry}
+    assert {canonicalize_name(name) for name in direct} == set(asked)
+
+
+def test_every_locked_package_has_hashes_and_names_no_server() -> None:
+    assert len(ENTRIES) == len(LOCKED) > 30
+    for entry in ENTRIES:
+        assert re.match(r"\S+==[\w.]+ ", entry), entry
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry
+    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host", LOCK)
+
+
+def test_pip_refuses_a_package_whose_hash_differs(tmp_path: Path) -> None:
+    wheel = tmp_path / "fine-1-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("fine-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: fine\nVersion: 1\n")
+        archive.writestr("fine-1.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("fine-1.dist-info/RECORD", "")
+    lock = tmp_path / "lock"
+    pip = [sys.executable, "-m", "pip", "install", "--no-index", "--find-links", str(tmp_path), "--dry-run"]
+    for digest, status in ((hashlib.sha256(wheel.read_bytes()).hexdigest(), 0), ("0" * 64, 1)):
+        lock.write_text(f"fine==1 --hash=sha256:{digest}\n")
+        done = subprocess.run([*pip, "--require-hashes", "-r", str(lock)], capture_output=True, text=True, check=False)
+        assert done.returncode == status, done.stderr
+
+
+def test_production_installs_the_lock() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "pip install --require-hashes -r requirements.lock" in readme
+    assert "pip install -r requirements.txt" not in readme
+
+
+def test_the_bill_of_materials_names_every_package_with_hash_and_licence() -> None:
+    done = sbom()
+    assert done.returncode == 0, done.stderr
+    bill = json.loads(done.stdout)
+    assert bill["bomFormat"] == "CycloneDX"
+    assert {canonicalize_name(each["name"]): f"=={each['version']}" for each in bill["components"]} == {
+        name: str(each.specifier) for name, each in LOCKED.items()
+    }
+    for component in bill["components"]:
+        assert any(reference.get("hashes") for reference in component["externalReferences"])
+        is_for_this_system = (
+            marker := LOCKED[canonicalize_name(component["name"])].marker
+        ) is None or marker.evaluate()
+        assert bool(component.get("licenses")) == is_for_this_system, component["name"]
+
+
+def test_the_licences_of_what_is_installed_are_listed_and_known() -> None:
+    done = sbom("--licences")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == LICENCES.read_text(), "Run: script/sbom --licences > docs/licences.md"
+
+
+def test_a_wrong_argument_is_wrong_use() -> None:
+    assert sbom("--licenses").returncode == 2
