@@ -1,4 +1,7 @@
-"""Read by gunicorn if it is started beside this file: wrong variables stop it at once, and its log is the portal's."""
+"""Read by gunicorn if it is started beside this file.
+
+Wrong variables stop it at once, its log is the portal's, and clients that send slowly hold no thread.
+"""
 
 import runpy
 import sys
@@ -15,3 +18,5 @@ except Misconfigured as error:
     error.end_program()
 # Of --access-logfile. Not the query, which may hold a secret.
 access_log_format = '%(h)s "%(m)s %(U)s" %(s)s %(b)s %(M)s ms [%({x-request-id}o)s]'
+worker_class = "analytics_site.gunicorn_worker.Worker"
+worker_connections = 800  # of each worker; a process may usually have 1024 files open

@@ -10,9 +10,10 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.stagekit import clear_login
+from allauth.account.internal.userkit import filter_users_by_email, get_user_by_username
 from allauth.account.models import EmailAddress
 from allauth.core import context as app_context
-from allauth.core.internal.ratelimit import consume
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from django.contrib import messages
 from django.db import IntegrityError, transaction
@@ -47,6 +48,36 @@ class AccountAdapter(DefaultAccountAdapter):
             clear_login(request)
             return self.respond_user_inactive(request, user)
         return super().pre_login(request, user, **kwargs)
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Counts the attempt for each person whose password is about to be compared, before it is."""
+        used = []
+        for key in self._counted(credentials):
+            usage = ratelimit.consume(request, app="allauth.account", action="login_failed", key=key)
+            if usage is None:
+                raise self.validation_error("too_many_login_attempts")
+            used += usage.usage
+        self._login_failed_rl_usage = ratelimit.RateLimitUsage(used)  # which a login that succeeds takes back
+
+    def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: Any) -> None:
+        """After a password reset: forgets the failed logins, unless the address may mean somebody else too."""
+        keys = self._counted(credentials)
+        if len(keys) == 1:
+            ratelimit.clear(request, app="allauth.account", action="login_failed", key=keys[0])
+
+    @staticmethod
+    def _counted(credentials: dict[str, Any]) -> list[str]:
+        """The counters of a login: one for each person whom the backend finds by what was typed.
+
+        That is one person, except where somebody's username is the address of somebody else.
+        """
+        typed = {credentials[name].strip() for name in ("username", "email") if credentials.get(name)}
+        people: set[int] = set()
+        for text in typed:
+            people |= {user.pk for user in filter_users_by_email(text, prefer_verified=True, for_login=True)}
+            if user := get_user_by_username(text):
+                people.add(user.pk)
+        return [f"person:{pk}" for pk in sorted(people)] or [f"name:{text}" for text in {t.casefold() for t in typed}]
 
     def can_delete_email(self, email_address: EmailAddress) -> bool:
         """The last address stays: a password could not be reset without one."""
@@ -99,7 +130,7 @@ class AccountAdapter(DefaultAccountAdapter):
         request = app_context.request
         if request is None:  # a command, which no stranger starts
             return True
-        used = consume(request, app="allauth.account", action="mail_to", key=email.lower(), limit_get=True)
+        used = ratelimit.consume(request, app="allauth.account", action="mail_to", key=email.lower(), limit_get=True)
         return used is not None
 
 

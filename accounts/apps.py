@@ -6,4 +6,5 @@ class AccountsConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        from accounts import addresses, middleware, pictures, uniqueness  # noqa: F401  (connects their receivers)
+        # Registers the checks, connects the receivers.
+        from accounts import addresses, checks, middleware, pictures, uniqueness  # noqa: F401

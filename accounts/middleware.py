@@ -1,4 +1,4 @@
-"""Sessions end by themselves, and those who need a second factor have it before they have anything else."""
+"""Sessions end by themselves, a second factor comes before anything else, and exports and uploads have rate limits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import get_adapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -94,3 +95,26 @@ class SecondFactorMiddleware:
             return None
         messages.info(request, _("Your account needs a second factor. Set it up to go on."))
         return redirect("mfa_activate_totp")
+
+
+class LimitsMiddleware:
+    """Limits the exports of a person (addresses that end with .csv) and the uploads (forms with a file)."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(self, request: HttpRequest, *view: object) -> HttpResponse | None:
+        action = self._action(request)
+        if action is None or not request.user.is_authenticated:
+            return None
+        is_allowed = ratelimit.consume(request, app="allauth.account", action=action, limit_get=True)
+        return None if is_allowed else ratelimit.respond_429(request)
+
+    def _action(self, request: HttpRequest) -> str | None:
+        match = request.resolver_match
+        if match and match.route.endswith(".csv"):
+            return "export"
+        return "upload" if request.method == "POST" and request.FILES else None

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from csp.constants import NONE, SELF
 
-from analytics_site import logs
+from analytics_site import limits, logs
 from analytics_site.environment import Environment
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -91,6 +91,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionLimitsMiddleware",
     "accounts.middleware.SecondFactorMiddleware",
+    "accounts.middleware.LimitsMiddleware",
 ]
 
 ROOT_URLCONF = "analytics_site.urls"
@@ -170,11 +171,13 @@ SYNC_METRICS_TOKEN = env.str("SYNC_METRICS_TOKEN", "")
 # --- the audit log: how long `audit_prune` keeps an entry; 0 keeps all ----------------------------------------------
 AUDIT_DAYS = env.int("AUDIT_DAYS", 730, most=36_500)
 
-# --- the cache: shared by all workers, because the limits on login are counted in it --------------------------------
+# --- the cache: shared by all workers, because the rate limits are counted in it --------------------------------
 CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{VAR_DIR / 'cache'}")}
 
 if CACHES["default"]["BACKEND"].endswith("FileBasedCache"):
-    # Past this many entries Django drops some at random; with its default of 300 a crowd could wash the limits away.
+    # Django's own does not count exactly: two processes can add the same key.
+    CACHES["default"]["BACKEND"] = "analytics_site.cache.FileCache"
+    # A full cache drops entries; with Django's default of 300 a crowd could wash the limits away.
     CACHES["default"].setdefault("OPTIONS", {})["MAX_ENTRIES"] = 20_000
 
 # --- static and media -----------------------------------------------------------------------------------------------
@@ -231,8 +234,8 @@ ROLE_DASHBOARDS = {
     "senior_management": "finance:totals_dashboard",
 }
 
-# allauth: https://docs.allauth.org/en/latest/account/configuration.html. Its own limits on login, registration and
-# reset hold (per address and per account, counted in the cache), and it gives known and unknown people one answer.
+# allauth: https://docs.allauth.org/en/latest/account/configuration.html. It counts the rate limits in the cache, and
+# gives known and unknown people one answer.
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "accounts.forms.LoginForm",
@@ -243,10 +246,10 @@ ACCOUNT_FORMS = {
 # Whoever changes addresses, password or second factor has given the password (or second factor) in the last minutes.
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300  # seconds
-ACCOUNT_RATE_LIMITS = {"mail_to": "6/h/key"}  # besides allauth's own
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_USER_DISPLAY = "accounts.models.display_name"
+ACCOUNT_RATE_LIMITS = limits.rates()
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
 ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_CONFIRMATION_AUTHENTICATED_REDIRECT_URL = "/email/"

@@ -78,6 +78,10 @@ def test_djangos_deployment_check_is_clean_with_the_production_variables(tmp_pat
 def test_the_deployment_check_can_fail(tmp_path: Path) -> None:
     assert "security.W009" in deployment_check(tmp_path, SECRET_KEY="short").said
     assert "Set SECRET_KEY" in deployment_check(tmp_path, SECRET_KEY="").said
+    for cache in ("dummycache://", "locmemcache://", "dbcache://cache"):
+        done = deployment_check(tmp_path, CACHE_URL=cache)
+        assert done.status == 1
+        assert "accounts.E001" in done.said
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(script/[a-z-]+)", README))), ids=str)

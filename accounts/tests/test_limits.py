@@ -1,42 +1,16 @@
-"""Limits on login, registration and reset: per address and per account, counted for all processes together."""
+"""Limits on login, registration and reset: per address and per account."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.conf import settings as project_settings
-from django.core.cache import caches
 from django.test import Client
 
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
-
-FIVE_FAILED_LOGINS = """
-import django; django.setup()
-from django.test import RequestFactory
-from allauth.account.adapter import get_adapter
-request = RequestFactory().post("/login/", REMOTE_ADDR="192.0.2.9", SERVER_NAME="testserver")
-for _ in range(5):
-    get_adapter(request).pre_authenticate(request, username="ada", password="wrong")
-"""
-
-
-@pytest.fixture
-def shared_cache(settings: Any, tmp_path: Path) -> Iterator[str]:
-    """A cache on disk, as the workers of one machine share it."""
-    settings.CACHES = {
-        "default": {"BACKEND": "django.core.cache.backends.filebased.FileBasedCache", "LOCATION": str(tmp_path)}
-    }
-    yield f"filecache://{tmp_path}"
-    caches["default"].clear()
 
 
 def fail(client: Client, address: str, login: str = "ada") -> Any:
@@ -60,13 +34,6 @@ def test_an_address_is_stopped_at_many_accounts(ada: User) -> None:
         assert not is_limited(fail(Client(), "192.0.2.1", f"person{number}"))
     assert is_limited(fail(Client(), "192.0.2.1", "another"))
     assert not is_limited(fail(Client(), "192.0.2.2", "another"))
-
-
-def test_other_processes_count_too(ada: User, shared_cache: str) -> None:
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "CACHE_URL": shared_cache}
-    command = [sys.executable, "-c", FIVE_FAILED_LOGINS]
-    subprocess.run(command, check=True, env=environment, cwd=project_settings.BASE_DIR)
-    assert is_limited(fail(Client(), "192.0.2.1"))
 
 
 def test_registration_is_limited_per_address(client: Client) -> None:

@@ -1,0 +1,108 @@
+"""A customer who knows every id and number of another customer sees nothing of theirs, at any address."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+
+from accounts.models import User
+from audit.models import Act, Entry
+from finance.models import Account, Customer, Transaction
+from tests.world import World, patterns
+
+pytestmark = pytest.mark.django_db
+
+CANARY = "zq9canary"
+
+
+@pytest.fixture
+def planted(made: World) -> World:
+    """The other customer's records, account and log hold the canary wherever there is text."""
+    other = User.objects.create_user(f"{CANARY}-user", f"{CANARY}@example.com", first_name=CANARY, address=CANARY)
+    Customer.objects.filter(pk=made.others["customer"].pk).update(
+        user=other, name=f"{CANARY} name", username=f"{CANARY}-login", email=f"{CANARY}@example.com", address=CANARY,
+        tier_and_details={CANARY: {"tier": CANARY, "id": CANARY, "active": True, "benefits": [CANARY]}},
+        extra={CANARY: CANARY},
+    )  # fmt: skip
+    Account.objects.filter(pk=made.others["account"].pk).update(products=[CANARY], extra={"note": CANARY})
+    bucket = Transaction.objects.get(pk=made.others["transaction"].pk)
+    trades = [trade | {"symbol": CANARY, "transaction_code": CANARY} for trade in bucket.transactions]
+    Transaction.objects.filter(pk=bucket.pk).update(transactions=trades, extra={"note": CANARY})
+    Entry.objects.create(who=f"{CANARY}-user", act=Act.CHANGE, model="finance.customer", key=CANARY, text=CANARY)
+    return made
+
+
+def text_of(answer: Any) -> str:
+    content = b"".join(answer.streaming_content) if answer.streaming else answer.content
+    return f"{answer.headers}{content.decode(errors='replace')}"
+
+
+def ids_of(made: World) -> list[str]:
+    rows = made.others.values()
+    return [str(row.pk) for row in rows] + [str(row.account_id) for row in rows if hasattr(row, "account_id")]
+
+
+def guesses(made: World) -> list[str]:
+    """Queries that name the other's records, by every parameter that a page may know."""
+    names = ("q", "number", "account", "account_id", "customer", "user", "id", "pk", "key", "symbol", "search", "of")
+    return [urlencode(dict.fromkeys(names, value)) for value in ids_of(made)]
+
+
+@pytest.mark.parametrize("who", ["nobody", "customer", "staff"])
+def test_no_address_shows_anothers_record(planted: World, covered: dict[str, set[str]], who: str) -> None:
+    """Staff are those of the admin without any permission."""
+    client = Client() if who == "nobody" else planted.clients[who]
+    covered["roles"].add(who)
+    addresses = planted.addresses()
+    for name, route, _pattern in patterns():
+        if "logout" in route:
+            continue
+        covered["addresses"].add(route)
+        own = addresses[route]
+        theirs = own
+        for kind in ("customer", "account", "transaction"):
+            theirs = theirs.replace(str(planted.own[kind].pk), str(planted.others[kind].pk))
+        asked = [own, theirs, *(f"{own}?{query}" for query in guesses(planted)[:: 1 if "finance" in name else 4])]
+        for address in dict.fromkeys(asked):
+            answer = client.get(address)
+            body = text_of(answer)
+            for query in guesses(planted):  # what was sent may be shown again, and is no record
+                body = body.replace(query, "")
+            assert CANARY not in body, (who, address)
+            if name.endswith("export") or route.endswith(".csv"):
+                covered["exports"].add(name)
+
+
+def test_nothing_that_is_sent_touches_anothers_record(planted: World, covered: dict[str, set[str]]) -> None:
+    before = rows_of(planted)
+    client = planted.clients["customer"]
+    addresses = planted.addresses()
+    for _name, route, _pattern in patterns():
+        if "logout" in route:
+            continue
+        theirs = addresses[route]
+        for kind in ("customer", "account", "transaction"):
+            theirs = theirs.replace(str(planted.own[kind].pk), str(planted.others[kind].pk))
+        sent = {
+            "name": "x", "limit": "1", "version": "1", "id": ids_of(planted)[0], "accounts": "3", "post": "yes",
+            "user": planted.people["customer"].pk, "confirm": "on",
+        }  # fmt: skip
+        client.post(theirs, sent)
+        covered["forms"].add(route)
+    assert rows_of(planted) == before
+
+
+def rows_of(made: World) -> list[dict[str, Any]]:
+    return [row for model in (Customer, Account, Transaction) for row in model.objects.order_by("pk").values()]
+
+
+def test_that_test_would_see_one(planted: World) -> None:
+    found = [
+        address
+        for address in planted.addresses().values()
+        if "logout" not in address and CANARY in text_of(planted.clients["technical_worker"].get(address))
+    ]
+    assert len(found) >= 4  # the lists and the exports of those who may see all

@@ -1,0 +1,97 @@
+"""Whatever is stored in a text field, no page makes an element, an attribute or a script of it."""
+
+from __future__ import annotations
+
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from django.db import connection, models
+from django.test import Client
+
+from tests.world import World
+
+pytestmark = pytest.mark.django_db
+
+PAYLOADS = [
+    "<zqx>", "\"><zqx a='b'>", "'><zqx>", "</script><zqx>", "</textarea><zqx>", "</title><zqx>", "--><zqx>", "]]><zqx>",
+    "\" onzqx=1 x=\"", "' onzqx=1 x='", "` onzqx=1 x=`", "javascript:zqx", " java\tscript:zqx", "data:text/html,zqx",
+    "{{ zqx|safe }}{% zqx %}", "\u202e<zqx>", "<svg/onload=zqx>",
+]  # fmt: skip
+WHO = ("customer", "technical_worker", "senior_management", "superuser")
+
+
+class Seen(HTMLParser):
+    """What of a page came out of a payload."""
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        for name, value in attributes:
+            link = "".join((value or "").split()).lower()
+            if "zqx" in name or name.startswith("on"):
+                self.found.append(f"{tag} {name}")
+            if name in ("href", "src", "action", "formaction") and link.startswith(("javascript:", "data:text")):
+                self.found.append(f"{tag} {name}={value}")
+        if "zqx" in tag:
+            self.found.append(tag)
+
+
+def columns(model: type[models.Model]) -> list[Any]:
+    """Those that hold any text: not keys, choices and what is unique."""
+    return [
+        field
+        for field in model._meta.concrete_fields
+        if isinstance(field, (models.CharField, models.TextField)) and not field.primary_key and not field.choices
+        and not field.unique and not field.remote_field and field.get_internal_type() in ("CharField", "TextField")
+        and field.name != "password"
+    ]  # fmt: skip
+
+
+def plant(made: World, payload: str, covered: dict[str, set[str]]) -> None:
+    """By SQL, so that no form is asked whether it likes it."""
+    quote = connection.ops.quote_name
+    with connection.cursor() as cursor:
+        for model, row in made.rows.items():
+            for field in columns(model):
+                covered["fields"].add(f"{model._meta.label}.{field.name}")
+                text = payload[: field.max_length] if field.max_length else payload
+                key = model._meta.pk
+                assert key is not None
+                cursor.execute(
+                    f"UPDATE {model._meta.db_table} SET {quote(field.column)} = %s WHERE {quote(key.column)} = %s",
+                    [text, key.get_db_prep_value(row.pk, connection)],
+                )
+
+
+@pytest.mark.parametrize("payload", PAYLOADS, ids=ascii)
+def test_no_page_makes_anything_of_it(made: World, covered: dict[str, set[str]], payload: str) -> None:
+    plant(made, payload, covered)
+    shown = 0
+    for who in WHO:
+        covered["roles"].add(who)
+        client: Client = made.clients[who]
+        client.raise_request_exception = False
+        for route, address in made.addresses().items():
+            if "logout" in route:
+                continue
+            answer: Any = client.get(address)
+            assert answer.status_code < 500, (who, address)
+            if answer.streaming or not answer.headers.get("Content-Type", "").startswith("text/html"):
+                continue
+            covered["addresses"].add(route)
+            page = answer.content.decode()
+            seen = Seen()
+            seen.feed(page)
+            assert seen.found == [], (who, address)
+            shown += "zqx" in page
+    assert shown > 5  # pages that show it, as text
+
+
+def test_that_test_would_see_one() -> None:
+    for page in ("<zqx>", "<a onclick=x>", "<a href='java\tscript:x'>", "<img a-zqx=1>"):
+        seen = Seen()
+        seen.feed(page)
+        assert seen.found, page
