@@ -42,7 +42,7 @@ POLICY = (
     Limit("Requests for a password reset", "reset_password", TARGET, "email address", 5, 60),
     Limit("New passwords by a reset link", "reset_password_from_key", ADDRESS, "network address", 20, 60),
     Limit("Mails that confirm an address", "confirm_email", TARGET, "email address", 1, 180),
-    Limit("Mails of any kind", "mail_to", TARGET, "email address", 6, 3600),
+    Limit("Mails that strangers can cause", "mail_to", TARGET, "email address", 6, 3600),
     Limit("Password changes", "change_password", SIGNED_IN, "person", 5, 60),
     Limit("Changes of email addresses", "manage_email", SIGNED_IN, "person", 10, 60),
     Limit("Confirmations of one's identity", "reauthenticate", SIGNED_IN, "person", 10, 60),
