@@ -1,4 +1,4 @@
-"""Sessions end by themselves, a second factor comes before anything else, and exports and uploads have rate limits."""
+"""Sessions end by themselves, a second factor comes before anything else, and exports have a rate limit."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class SecondFactorMiddleware:
         return redirect("mfa_activate_totp")
 
 
-class LimitsMiddleware:
-    """Limits the exports of a person (addresses that end with .csv) and the uploads (forms with a file)."""
+class ExportLimitMiddleware:
+    """Limits the exports of a person: addresses that end with .csv."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -107,14 +107,8 @@ class LimitsMiddleware:
         return self.get_response(request)
 
     def process_view(self, request: HttpRequest, *view: object) -> HttpResponse | None:
-        action = self._action(request)
-        if action is None or not request.user.is_authenticated:
-            return None
-        is_allowed = ratelimit.consume(request, app="allauth.account", action=action, limit_get=True)
-        return None if is_allowed else ratelimit.respond_429(request)
-
-    def _action(self, request: HttpRequest) -> str | None:
         match = request.resolver_match
-        if match and match.route.endswith(".csv"):
-            return "export"
-        return "upload" if request.method == "POST" and request.FILES else None
+        if not (match and match.route.endswith(".csv") and request.user.is_authenticated):
+            return None
+        is_allowed = ratelimit.consume(request, app="allauth.account", action="export", limit_get=True)
+        return None if is_allowed else ratelimit.respond_429(request)

@@ -47,7 +47,6 @@ POLICY = (
     Limit("Changes of email addresses", "manage_email", SIGNED_IN, "person", 10, 60),
     Limit("Confirmations of one's identity", "reauthenticate", SIGNED_IN, "person", 10, 60),
     Limit("Exports", "export", SIGNED_IN, "person", 30, 60),
-    Limit("Uploads of files", "upload", SIGNED_IN, "person", 60, 60),
 )
 
 

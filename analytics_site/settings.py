@@ -91,7 +91,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "accounts.middleware.SessionLimitsMiddleware",
     "accounts.middleware.SecondFactorMiddleware",
-    "accounts.middleware.LimitsMiddleware",
+    "accounts.middleware.ExportLimitMiddleware",
 ]
 
 ROOT_URLCONF = "analytics_site.urls"
