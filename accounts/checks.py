@@ -10,7 +10,7 @@ from django.core.cache.backends.dummy import DummyCache
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.cache.backends.memcached import BaseMemcachedCache
 from django.core.cache.backends.redis import RedisCache
-from django.core.checks import CheckMessage, Error, Tags, register
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils.module_loading import import_string
 
 from analytics_site.cache import FileCache
@@ -39,3 +39,34 @@ def cache_counts_for_all_processes(app_configs: Any, **kwargs: Any) -> list[Chec
             id="accounts.E001",
         )
     ]
+
+
+@register(Tags.security, deploy=True)
+def what_is_open(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """What Django's own checks accept."""
+    found: list[CheckMessage] = []
+    if "*" in settings.ALLOWED_HOSTS:
+        found.append(
+            Error(
+                "ALLOWED_HOSTS takes any host.",
+                hint="Name the hosts under which the portal is reached.",
+                id="accounts.E002",
+            )
+        )
+    if "staff" not in settings.REQUIRE_MFA:
+        found.append(
+            Warning(
+                "Staff and superusers need no second factor.",
+                hint="Leave REQUIRE_MFA unset, or add staff to it.",
+                id="accounts.W002",
+            )
+        )
+    if settings.EMAIL_BACKEND.rpartition(".")[0].rpartition(".")[2] in ("console", "dummy", "locmem", "filebased"):
+        found.append(
+            Warning(
+                "Mails are not sent, so nobody can confirm an address or reset a password.",
+                hint="Set EMAIL_URL, such as smtp+tls://user:password@mail.example.com:587.",
+                id="accounts.W003",
+            )
+        )
+    return found

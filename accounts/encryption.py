@@ -15,21 +15,26 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from django.conf import settings
+from django.views.decorators.debug import sensitive_variables
 
 __all__ = ["InvalidToken", "decrypt", "encrypt", "rotate", "secrets_of"]
 
 PURPOSE = b"analytics portal: second factors"  # another use of the same setting would have another key
 
 
+# Reports of errors show the variables of each frame: not of these.
+@sensitive_variables()
 def encrypt(text: str) -> str:
     return _keys().encrypt(text.encode()).decode()
 
 
+@sensitive_variables()
 def decrypt(token: str) -> str:
     """Raises InvalidToken when none of the keys opens it, as for a text that was never encrypted."""
     return _keys().decrypt(token.encode()).decode()
 
 
+@sensitive_variables()
 def rotate(token: str) -> str:
     """The same, encrypted by the first key. Raises InvalidToken as `decrypt`."""
     return _keys().rotate(token.encode()).decode()
@@ -42,10 +47,12 @@ def secrets_of(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any] | list[Any
         yield from ((codes, place) for place in range(len(codes)))
 
 
+@sensitive_variables()
 def _keys() -> MultiFernet:
-    settings_ = settings.ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
-    return MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key))) for key in settings_])
+    keys = settings.ENCRYPTION_KEYS or [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
+    return MultiFernet([Fernet(base64.urlsafe_b64encode(_derive(key))) for key in keys])
 
 
+@sensitive_variables()
 def _derive(key: str) -> bytes:
     return HKDF(algorithm=SHA256(), length=32, salt=None, info=PURPOSE).derive(key.encode())

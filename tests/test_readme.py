@@ -75,13 +75,27 @@ def test_djangos_deployment_check_is_clean_with_the_production_variables(tmp_pat
     assert "no issues (0 silenced)" in done.said
 
 
-def test_the_deployment_check_can_fail(tmp_path: Path) -> None:
-    assert "security.W009" in deployment_check(tmp_path, SECRET_KEY="short").said
-    assert "Set SECRET_KEY" in deployment_check(tmp_path, SECRET_KEY="").said
-    for cache in ("dummycache://", "locmemcache://", "dbcache://cache"):
-        done = deployment_check(tmp_path, CACHE_URL=cache)
-        assert done.status == 1
-        assert "accounts.E001" in done.said
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"SECRET_KEY": "short"}, "security.W009"), ({"SECRET_KEY": ""}, "Set SECRET_KEY"),
+        ({"DEBUG": "True"}, "security.W018"), ({"HTTPS": "False"}, "security.W008"),
+        ({"ALLOWED_HOSTS": "", "PORTAL_ORIGIN": ""}, "security.W020"), ({"ALLOWED_HOSTS": "*"}, "accounts.E002"),
+        ({"ALLOWED_HOSTS": "*", "PORTAL_ORIGIN": ""}, "Set PORTAL_ORIGIN"),
+        ({"PORTAL_ORIGIN": "portal.example.com"}, "PORTAL_ORIGIN is"),
+        ({"REQUIRE_MFA": "none"}, "accounts.W002"), ({"REQUIRE_MFA": "customer"}, "accounts.W002"),
+        ({"EMAIL_URL": "consolemail://"}, "accounts.W003"), ({"ENCRYPTION_KEYS": "short"}, "ENCRYPTION_KEYS is"),
+        ({"CACHE_URL": "dummycache://"}, "accounts.E001"), ({"CACHE_URL": "locmemcache://"}, "accounts.E001"),
+        ({"CACHE_URL": "dbcache://cache"}, "accounts.E001"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_deployment_check_fails_with_each_unsafe_variable(
+    tmp_path: Path, changes: dict[str, str], said: str
+) -> None:
+    done = deployment_check(tmp_path, **changes)
+    assert done.status in (1, 2)
+    assert said in done.said
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(script/[a-z-]+)", README))), ids=str)
