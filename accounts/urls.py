@@ -1,6 +1,7 @@
 """The addresses of people: ours, and allauth's at the places where this portal has them."""
 
 from allauth.account import views as allauth
+from allauth.mfa.totp.views import activate_totp
 from django.urls import include, path, re_path
 
 from accounts import views
@@ -15,7 +16,7 @@ urlpatterns = [
     path("logout/", allauth.logout, name="account_logout"),
     path("inactive/", allauth.account_inactive, name="account_inactive"),
     path("reauthenticate/", allauth.reauthenticate, name="account_reauthenticate"),
-    path("email/", allauth.email, name="account_email"),
+    path("email/", views.one_at_a_time(allauth.email), name="account_email"),
     path("email/confirm/", allauth.email_verification_sent, name="account_email_verification_sent"),
     path("email/confirm/<str:key>/", allauth.confirm_email, name="account_confirm_email"),
     path("email/undo/<str:token>/", views.undo_address, name="account_undo_address"),
@@ -33,5 +34,7 @@ urlpatterns = [
         allauth.password_reset_from_key,
         name="account_reset_password_from_key",
     ),
+    # In front of allauth's own, which it replaces.
+    path("two-factor/totp/activate/", views.one_at_a_time(activate_totp), name="mfa_activate_totp"),
     path("two-factor/", include("allauth.mfa.urls")),
 ]
