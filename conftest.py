@@ -6,6 +6,7 @@ from typing import Any
 
 import pymongo
 import pytest
+from django.core.cache import cache
 from django.db import connections
 from playwright.sync_api import BrowserContext, sync_playwright
 from pymongo.database import Database
@@ -36,6 +37,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection and not connection.in_atomic_block and not connection.is_usable():
             connection.close()
+
+
+@pytest.fixture(autouse=True)
+def _no_limits_from_other_tests() -> None:
+    """The cache counts the rate limits."""
+    cache.clear()
 
 
 @pytest.fixture

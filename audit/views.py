@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from django.contrib.auth.decorators import login_required, permission_required
-from django.db.models import Q, QuerySet
+from django.db.models import CharField, Q, QuerySet
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -67,6 +68,11 @@ def _rows(entries: QuerySet[Entry]) -> Iterator[list[object]]:
 
 def _below(entries: QuerySet[Entry], last: Entry) -> QuerySet[Entry]:
     """Those that come after `last`. The second condition implies the first, which is the one that an index serves."""
+    if last.at is None:  # SQL has written a date that does not exist; as text it compares as it is sorted
+        moment = Cast("at", CharField())
+        text = Entry.objects.filter(pk=last.pk).values_list(moment, flat=True).get()
+        entries = entries.alias(moment=moment)
+        return entries.filter(Q(moment__lt=text) | Q(moment=text, pk__lt=last.pk))
     return entries.filter(Q(at__lte=last.at), Q(at__lt=last.at) | Q(pk__lt=last.pk))
 
 

@@ -7,16 +7,10 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
-from django.core.cache import cache
 
 from accounts.models import User
 
 PASSWORD = "correct-horse-7"
-
-
-@pytest.fixture(autouse=True)
-def _no_limits_from_other_tests() -> None:
-    cache.clear()
 
 
 @pytest.fixture

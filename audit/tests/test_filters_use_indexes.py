@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from audit.models import Entry
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 
-MANY = 20_000
+MANY = int(os.environ.get("AUDIT_ROWS", "20000"))
 DAY = datetime.timedelta(days=1)
 NOW = timezone.now()
 SEARCHES: list[dict[str, Any]] = [
