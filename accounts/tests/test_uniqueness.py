@@ -112,7 +112,10 @@ def test_of_several_addresses_that_are_made_primary_at_once_one_is(ada: User) ->
     emails = [f"ada{number}@example.com" for number in range(len(browsers))]
     for email in emails:
         EmailAddress.objects.create(user=ada, email=email, verified=True)
-    posts = [(browser, "/email/", {"action_primary": "", "email": email}) for browser, email in zip(browsers, emails)]
+    posts = [
+        (browser, "/email/", {"action_primary": "", "email": email})
+        for browser, email in zip(browsers, emails, strict=True)
+    ]
     assert post_at_once(posts) == [302] * len(browsers)
     ada.refresh_from_db()
     assert EmailAddress.objects.get(user=ada, primary=True).email == ada.email
@@ -127,7 +130,7 @@ def test_addresses_that_are_added_at_once_are_no_more_than_the_limit(ada: User, 
     names = ["new" if is_one else f"new{number}" for number in range(len(browsers))]
     posts = [
         (browser, "/email/", {"action_add": "", "email": f"{name}@example.com"})
-        for browser, name in zip(browsers, names)
+        for browser, name in zip(browsers, names, strict=True)
     ]
     assert set(post_at_once(posts)) <= {200, 302}
     assert EmailAddress.objects.filter(user=ada).count() == (2 if is_one else settings.ACCOUNT_MAX_EMAIL_ADDRESSES)
