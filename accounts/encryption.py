@@ -40,11 +40,16 @@ def rotate(token: str) -> str:
     return _keys().rotate(token.encode()).decode()
 
 
-def secrets_of(data: dict[str, Any]) -> Iterator[tuple[dict[str, Any] | list[Any], Any]]:
-    """Where in an authenticator's data its secrets are: each as a container and the name or place in it."""
+def secrets_of(data: Any) -> Iterator[tuple[dict[str, Any] | list[Any], Any]]:
+    """Where in an authenticator's data its secrets are: each as a container and the name or place in it.
+
+    Data that another program has written may have any shape. What is no text there is no secret.
+    """
+    if not isinstance(data, dict):
+        return
     yield from ((data, name) for name in ("secret", "seed") if isinstance(data.get(name), str))
     if isinstance(codes := data.get("migrated_codes"), list):
-        yield from ((codes, place) for place in range(len(codes)))
+        yield from ((codes, place) for place, code in enumerate(codes) if isinstance(code, str))
 
 
 @sensitive_variables()

@@ -1,7 +1,10 @@
 """The addresses of people: ours, and allauth's at the places where this portal has them."""
 
 from allauth.account import views as allauth
-from django.urls import include, path, re_path
+from allauth.mfa.base import views as factors
+from allauth.mfa.recovery_codes import views as codes
+from allauth.mfa.totp import views as totp
+from django.urls import path, re_path
 
 from accounts import views
 
@@ -15,7 +18,7 @@ urlpatterns = [
     path("logout/", allauth.logout, name="account_logout"),
     path("inactive/", allauth.account_inactive, name="account_inactive"),
     path("reauthenticate/", allauth.reauthenticate, name="account_reauthenticate"),
-    path("email/", allauth.email, name="account_email"),
+    path("email/", views.one_at_a_time(allauth.email), name="account_email"),
     path("email/confirm/", allauth.email_verification_sent, name="account_email_verification_sent"),
     path("email/confirm/<str:key>/", allauth.confirm_email, name="account_confirm_email"),
     path("email/undo/<str:token>/", views.undo_address, name="account_undo_address"),
@@ -33,5 +36,12 @@ urlpatterns = [
         allauth.password_reset_from_key,
         name="account_reset_password_from_key",
     ),
-    path("two-factor/", include("allauth.mfa.urls")),
+    path("two-factor/", factors.index, name="mfa_index"),
+    path("two-factor/authenticate/", factors.authenticate, name="mfa_authenticate"),
+    path("two-factor/reauthenticate/", factors.reauthenticate, name="mfa_reauthenticate"),
+    path("two-factor/totp/activate/", views.one_at_a_time(totp.activate_totp), name="mfa_activate_totp"),
+    path("two-factor/totp/deactivate/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("two-factor/recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
+    path("two-factor/recovery-codes/generate/", codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
+    path("two-factor/recovery-codes/download/", codes.download_recovery_codes, name="mfa_download_recovery_codes"),
 ]

@@ -19,6 +19,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts.encryption import decrypt, secrets_of
+from accounts.management.commands import rotate_secrets
 from accounts.models import User
 from accounts.tests.test_second_factor import code_of
 
@@ -120,6 +121,24 @@ def test_one_that_no_key_opens_stops_no_other_and_lets_nobody_in(
     for guess in ("", secret, "AAAAAAAA"):
         assert not theirs.validate_code(code_of(guess) if guess else "000000")
     assert "No key opens the secret" in caplog.text
+
+
+@pytest.mark.parametrize("data", [[], "text", {"secret": None}, {"migrated_codes": [1, None]}])
+def test_data_that_is_no_second_factor_stops_no_other(
+    person: Callable[..., User], secret: str, settings: Any, data: Any
+) -> None:
+    Authenticator.objects.create(user=person("tom"), type="totp", data=data)
+    settings.ENCRYPTION_KEYS = [NEW, settings.SECRET_KEY]
+    assert run()[0] == 0
+    settings.ENCRYPTION_KEYS = [NEW]
+    assert decrypt(Authenticator.objects.get(user__username="ada", type="totp").data["secret"]) == secret
+    migration.encrypt_all(apps, SimpleNamespace(connection=connection))
+    assert Authenticator.objects.get(user__username="tom").data == data
+
+
+def test_a_long_rotation_says_how_far_it_is(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rotate_secrets, "TOLD_EVERY", 1)
+    assert run()[1].splitlines()[:2] == ["1 of 2", "2 of 2"]
 
 
 def test_the_admin_shows_no_secret_and_takes_none(ada: User, superuser: User, secret: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -16,10 +17,38 @@ from django.test import Client
 
 from accounts import uniqueness
 from accounts.models import User
+from accounts.tests.conftest import PASSWORD
+from accounts.tests.test_second_factor import code_of
 
 pytestmark = [pytest.mark.engine]
 
 ADDRESS = "shared@example.com"
+
+
+def with_one_session(user: User, number: int) -> list[Client]:
+    """Tabs of one browser, in which this person has just given the password."""
+    first = Client(raise_request_exception=False)
+    first.force_login(user)
+    first.post("/reauthenticate/", {"password": PASSWORD})
+    others = [Client(raise_request_exception=False) for _ in range(number - 1)]
+    for other in others:
+        other.cookies.update(first.cookies)
+    return [first, *others]
+
+
+def post_at_once(posts: list[tuple[Client, str, dict[str, str]]]) -> list[int]:
+    """The status of each answer."""
+    barrier = threading.Barrier(len(posts))
+
+    def post(browser: Client, path: str, data: dict[str, str]) -> int:
+        barrier.wait(10)
+        try:
+            return browser.post(path, data).status_code
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(posts)) as pool:
+        return list(pool.map(lambda each: post(*each), posts))
 
 
 @pytest.mark.django_db
@@ -58,23 +87,53 @@ def test_of_two_who_verify_one_address_at_once_one_wins(ada: User, person: Calla
     for user in people:
         address = EmailAddress.objects.create(user=user, email=ADDRESS, verified=False)
         links.append(f"/email/confirm/{EmailConfirmationHMAC(address).key}/")
-    barrier = threading.Barrier(len(people))
-    answers = []
-
-    def verify(link: str) -> None:
-        browser = Client()
-        barrier.wait(10)
-        answers.append(browser.post(link).status_code)
-        connection.close()
-
-    threads = [threading.Thread(target=verify, args=[link]) for link in links]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(30)
+    answers = post_at_once([(Client(), link, {}) for link in links])
     assert len(answers) == len(people)
     assert set(answers) <= {200, 302}
     assert EmailAddress.objects.filter(email=ADDRESS, verified=True).count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_second_factor_that_is_set_up_several_times_at_once_is_set_up_once(ada: User) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("one writer at a time")
+    browsers = with_one_session(ada, 6)
+    code = code_of(browsers[0].get("/two-factor/totp/activate/").context["form"].secret)
+    answers = post_at_once([(browser, "/two-factor/totp/activate/", {"code": code}) for browser in browsers])
+    assert answers == [302] * len(browsers)
+    assert sorted(Authenticator.objects.values_list("type", flat=True)) == ["recovery_codes", "totp"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_addresses_that_are_made_primary_at_once_one_is(ada: User) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("one writer at a time")
+    browsers = with_one_session(ada, 5)
+    emails = [f"ada{number}@example.com" for number in range(len(browsers))]
+    for email in emails:
+        EmailAddress.objects.create(user=ada, email=email, verified=True)
+    posts = [
+        (browser, "/email/", {"action_primary": "", "email": email})
+        for browser, email in zip(browsers, emails, strict=True)
+    ]
+    assert post_at_once(posts) == [302] * len(browsers)
+    ada.refresh_from_db()
+    assert EmailAddress.objects.get(user=ada, primary=True).email == ada.email
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_one", [True, False])
+def test_addresses_that_are_added_at_once_are_no_more_than_the_limit(ada: User, settings: Any, is_one: bool) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("one writer at a time")
+    browsers = with_one_session(ada, 6)
+    names = ["new" if is_one else f"new{number}" for number in range(len(browsers))]
+    posts = [
+        (browser, "/email/", {"action_add": "", "email": f"{name}@example.com"})
+        for browser, name in zip(browsers, names, strict=True)
+    ]
+    assert set(post_at_once(posts)) <= {200, 302}
+    assert EmailAddress.objects.filter(user=ada).count() == (2 if is_one else settings.ACCOUNT_MAX_EMAIL_ADDRESSES)
 
 
 @pytest.mark.django_db

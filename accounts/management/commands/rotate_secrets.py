@@ -12,6 +12,8 @@ from django.db import transaction
 
 from accounts.encryption import InvalidToken, rotate, secrets_of
 
+TOLD_EVERY = 1000  # second factors between two lines of progress
+
 HELP = """
 Encrypts the secrets of all second factors by the first of ENCRYPTION_KEYS (without that variable: by SECRET_KEY).
 
@@ -38,7 +40,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         done = 0
         closed: list[int] = []
-        for pk in Authenticator.objects.order_by("pk").values_list("pk", flat=True).iterator():
+        keys = list(Authenticator.objects.order_by("pk").values_list("pk", flat=True))
+        for number, pk in enumerate(keys, 1):
+            if number % TOLD_EVERY == 0:
+                self.stderr.write(f"{number} of {len(keys)}")
             with transaction.atomic():
                 authenticator = Authenticator.objects.select_for_update().filter(pk=pk).first()
                 if authenticator is None:  # removed meanwhile
