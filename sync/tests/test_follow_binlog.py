@@ -11,6 +11,7 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.models import Change, Sweep
+from sync.recovering import tried_again
 from sync.tests import follow
 from sync.tests.compare import differences
 from sync.tests.follow import RELAY, add_accounts, catch_up, following, recorded, sql, until
