@@ -22,8 +22,8 @@ emptying.install()
 LONG = (
     "test_pages_in_browser.py", "test_chaos.py", "test_follow_binlog_faults.py", "test_publish_faults.py",
     "test_pulling_sales.py", "test_copy.py", "test_consume_positions.py", "test_consume.py", "test_kafka_causes.py",
-    "test_server.py", "test_follow_binlog.py", "test_publish.py", "test_every_page.py", "test_follow_binlog_fuzz.py",
-    "test_stored_payloads.py",
+    "test_server.py", "test_follow_binlog.py", "test_publish.py", "test_follow_binlog_fuzz.py",
+    "test_stored_payloads.py", "test_hostile_forms.py",
 )  # fmt: skip
 
 

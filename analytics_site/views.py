@@ -3,6 +3,7 @@
 import logging
 import sys
 
+from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -28,16 +29,20 @@ def help_page(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The page for an error that nobody expected, with the number that finds it in the log; while the database is out
-    of reach or read-only, a page that says to try again.
+    """The page for an error that nobody expected, with the number that finds it in the log.
+
+    While the database is out of reach or read-only, a page with status 503 says to try again. Where two requests saved
+    what there may be only once, each after its form found nothing wrong, the second gets a page with status 409.
 
     It asks nothing of the request and of the databases, as one of them may be what has failed.
     """
     request_id = REQUEST_ID.get()
     error = sys.exc_info()[1]
     is_outage = error is not None and mysql.is_outage(error)
+    is_conflict = isinstance(error, IntegrityError)
+    template = "503.html" if is_outage else "409.html" if is_conflict else "500.html"
     try:
-        page: str = render_to_string("503.html" if is_outage else "500.html", {"request_id": request_id})
+        page: str = render_to_string(template, {"request_id": request_id})
     except Exception:
         logger.exception("The page for errors cannot be made.")
         page = f"Something went wrong on our side. Tell us this number: {request_id}\n"
@@ -45,4 +50,4 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if error is not None and is_outage:
         logger.error("%s", mysql.reason(error))  # the traceback is logged with the response
         return HttpResponse(page, status=503, headers={"Retry-After": "60"})
-    return HttpResponseServerError(page)
+    return HttpResponse(page, status=409) if is_conflict else HttpResponseServerError(page)

@@ -9,6 +9,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
+from typing import Any
+
+# What a person could type, by the name of the control.
+TRADES = (
+    '[{"date": {"$date": "2020-01-31T00:00:00Z"}, "amount": 2, "symbol": "ibm", "transaction_code": "buy", '
+    '"price": "1", "total": "2"}]'
+)
+FILLS = {
+    "name": "Own", "email": "own@example.com", "first_name": "X", "last_name": "Y", "username": "somebody",
+    "limit": "5", "account_id": "77", "account": "1", "products": "Brokerage", "transactions": TRADES,
+    "birthdate": "1990-01-01", "accounts": "1, 2", "transaction_count": "0", "bucket_start_date": "2020-01-01",
+    "bucket_end_date": "2020-01-02", "tier_and_details": "{}", "password1": "taken-over-99", "address": "A street",
+    "password2": "taken-over-99", "extra": "{}", "post": "yes", "confirm": "on",
+}  # fmt: skip
 
 
 @dataclass
@@ -51,6 +65,18 @@ def forms(html: str) -> list[Form]:
     reader.feed(re.sub(r"\r\n?", "\n", html).replace("\0", "\ufffd"))
     reader.close()
     return reader.forms
+
+
+def filled(form: Form) -> dict[str, Any]:
+    """The form as shown, with what it requires typed in."""
+    data: dict[str, Any] = dict(form.sent)
+    for control in form.controls:
+        typed = FILLS.get(control.name.rpartition("-")[2])
+        if typed and control.kind not in ("file", "submit", "checkbox", "select"):
+            data[control.name] = [typed]
+        if control.kind == "submit" and control.name:
+            data[control.name] = control.choices[:1]
+    return data
 
 
 def edit_form(html: str) -> Form:

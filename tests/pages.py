@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any, NamedTuple
 
 from allauth.account.forms import default_token_generator
@@ -15,13 +16,16 @@ from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from django.core import signing
 from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
 from django.test import Client
 from django.urls import get_resolver
 from django.urls.resolvers import URLPattern, URLResolver
+from django.utils import timezone
 
-from accounts.models import User
+from accounts import addresses
+from accounts.models import AddedAddress, User
 from accounts.tests.test_second_factor import code_of
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
@@ -59,6 +63,8 @@ PAGES = [
     Page("email-sent", "anybody", "/email/confirm/", "The mail to confirm an address is sent"),
     Page("email-confirm", "anybody", "/email/confirm/{confirm}/", "An address is confirmed"),
     Page("email-expired", "anybody", "/email/confirm/gone/", "A link that has expired"),
+    Page("email-undo", "anybody", "/email/undo/{undo}/", "An added address is removed again"),
+    Page("email-undo-expired", "anybody", "/email/undo/gone/", "Nothing is left to undo", 410),
     Page("password-reset", "anybody", "/password/reset/", "A new password is asked for"),
     Page("password-reset-done", "anybody", "/password/reset/done/", "The mail for a new password is sent"),
     Page("password-reset-expired", "anybody", "/password/reset/key/1-gone/", "A link that was used or has expired"),
@@ -69,6 +75,7 @@ PAGES = [
     Page("error-400", "anybody", "/400/", "A request that cannot be read", 400, template="400.html"),
     Page("error-csrf", "anybody", "/csrf/", "A form that has expired", 403, template="403_csrf.html"),
     Page("error-404", "anybody", "/nowhere/", "No such page", 404),
+    Page("error-409", "anybody", "/409/", "Someone saved it first", 409, template="409.html"),
     Page("error-429", "anybody", "/429/", "Too many attempts", 429, template="429.html"),
     Page("error-500", "anybody", "/500/", "An error of the portal's own", 500, template="500.html"),
     Page("error-503", "anybody", "/503/", "The database is out of reach", 503, template="503.html"),
@@ -150,7 +157,7 @@ NO_PAGES = {
 # As others of their kind, or in the middle of signing in.
 LIKE_OTHERS = {
     "finance:customer_export", "finance:transaction_export", "mfa_authenticate", "mfa_reauthenticate",
-    "mfa_download_recovery_codes", "account_undo_address",
+    "mfa_download_recovery_codes",
 }  # fmt: skip
 
 
@@ -191,6 +198,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
     RecoveryCodes.activate(people["staff"])
     forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})  # A login would end what mails to her open.
     unconfirmed = EmailAddress.objects.create(user=forgetful, email="paula@example.net")
+    AddedAddress.objects.create(user=forgetful, email=unconfirmed.email, added_at=timezone.now())
     newest = Transaction.objects.order_by("-bucket_end_date", "-pk")
     return {
         "account": Account.objects.exclude(pk=poison.pk).order_by("account_id")[0].pk,
@@ -202,6 +210,9 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         "poison": poison.pk,
         "newcomer": str(people["newcomer"].pk),
         "confirm": EmailConfirmationHMAC(unconfirmed).key,
+        "undo": signing.dumps(
+            [forgetful.pk, forgetful.email, (timezone.now() - timedelta(hours=1)).isoformat()], salt=addresses.SALT
+        ),
         "reset": f"{user_pk_to_url_str(forgetful)}-{default_token_generator.make_token(forgetful)}",
     }
 

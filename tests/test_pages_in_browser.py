@@ -147,7 +147,7 @@ def test_the_table_names_every_page() -> None:
     keys = dict.fromkeys(
         ("account", "customer", "transaction", "own_account", "own_customer", "own_transaction", "poison"), "0" * 24
     )
-    keys |= {"newcomer": "1", "confirm": "x", "reset": "1-x"}
+    keys |= {"newcomer": "1", "confirm": "x", "reset": "1-x", "undo": "x"}
     known = set()
     for page in PAGES:
         if not page.template and page.path != "/nowhere/":

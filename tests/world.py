@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -110,12 +111,25 @@ def world() -> Iterator[World]:
     """A world that is gone afterwards. Nothing of it is committed, so that MongoDB never hears of it."""
     cache.clear()
     with transaction.atomic():
-        yield _made()
+        yield make()
         transaction.set_rollback(True)
     cache.clear()
 
 
-def _made() -> World:
+@contextmanager
+def undone(client: Client) -> Iterator[None]:
+    """What is sent within is gone afterwards, and the client has the session that it had before."""
+    cookies = copy.copy(client.cookies)
+    with transaction.atomic():
+        point = transaction.savepoint()
+        yield
+        transaction.savepoint_rollback(point)
+    client.cookies = cookies
+    cache.clear()
+
+
+def make() -> World:
+    """For a test that rolls back by itself, or empties the tables."""
     made = World()
     for kind in KINDS:
         rights = {"is_staff": kind in ("staff", "superuser"), "is_superuser": kind == "superuser"}

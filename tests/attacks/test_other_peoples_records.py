@@ -91,7 +91,7 @@ def test_nothing_that_is_sent_touches_anothers_record(planted: World, covered: d
             "user": planted.people["customer"].pk, "confirm": "on",
         }  # fmt: skip
         client.post(theirs, sent)
-        covered["forms"].add(route)
+        covered["addresses"].add(route)
     assert rows_of(planted) == before
 
 

@@ -376,10 +376,13 @@ def shares(targets: list[Target]) -> Iterator[tuple[Target, int]]:
         yield target, 1 + more * done // weights - more * before // weights
 
 
-def test_no_request_makes_a_page_fail(fuzz: Fuzz, settings: Any) -> None:
+def test_no_request_makes_a_page_fail(fuzz: Fuzz, settings: Any, covered: dict[str, set[str]]) -> None:
     settings.ACCOUNT_RATE_LIMITS = False
     targets = fuzz.targets()
     assert len([target for target in targets if target.form is not None]) > 40
+    routes = {address: route for route, address in fuzz.made.addresses().items()}
     for target, times in shares(targets):
+        if target.form is not None:
+            covered["forms"].add(f"{routes[target.address]} {target.form}")
         with _undone():
             fuzz.try_(target, times)

@@ -1,0 +1,54 @@
+"""Hostile values and names in the filters of every list, chart and export."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from django.utils.http import urlencode
+
+from tests.world import World, patterns
+
+pytestmark = pytest.mark.django_db
+
+ROUTES = {route: name for name, route, _pattern in patterns()}
+PARAMETERS = (
+    "q", "number", "product", "limit_from", "limit_to", "since", "until", "symbol", "code", "first", "last", "page",
+    "per_page", "sort", "after", "before", "who", "act", "model", "key", "below", "reason", "year", "o", "p", "e",
+)  # fmt: skip
+SEARCHED = re.compile(
+    r"_(list|export|dashboard|detail|trades|chart|changelist)$|^(sync|audit|retail):(?!order|stop|act)"
+)
+HOSTILE = [
+    '{"$ne": null}', '{"$where": "sleep(5000)"}', "$where", "' OR '1'='1", "1; DROP TABLE accounts_user", "\0", "%",
+    "-1", "9" * 400, "NaN", "1e309", "../../etc/passwd", "<script>alert(1)</script>", "{{ 7 * 7 }}", "\ud7ff\U0001f600",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", HOSTILE, ids=lambda value: value[:12])
+def test_no_search_is_anything_but_a_search(made: World, mongo: Any, covered: dict[str, set[str]], value: str) -> None:
+    """MongoDB's operators, SQL, markup and nonsense in every parameter, and operators in the names of parameters."""
+    query = urlencode(dict.fromkeys(PARAMETERS, value) | {f"{name}[$ne]": value for name in PARAMETERS})
+    for route, address in made.addresses().items():
+        if not SEARCHED.search(ROUTES[route]):
+            continue
+        covered["filters"].update(f"{route} {name}" for name in PARAMETERS)
+        for who in ("customer", "superuser") if ROUTES[route].startswith("finance:") else ("superuser",):
+            answer: Any = made.clients[who].get(address + "?" + query)
+            body = b"".join(answer.streaming_content) if answer.streaming else answer.content
+            assert answer.status_code in (200, 302, 400, 403), (route, who)
+            assert b"<script>alert(1)" not in body, (route, who)
+            if who == "customer":
+                assert b"Other" not in body, (route, "another customer's record")
+
+
+def test_a_parameter_that_nobody_knows_finds_what_none_finds(made: World) -> None:
+    """Neither an operator nor a lookup of the ORM in a name does anything."""
+    customer = made.clients["customer"]
+    for name in ("account", "customer", "transaction"):
+        address = made.address(f"finance:{name}_list")
+        records = [row.pk for row in customer.get(address).context["page"].records]
+        for field in ("user__password__startswith", "account_id[$ne]", "$where", "user_id", "or", "id__in"):
+            found = customer.get(address, {field: "1"}).context["page"].records
+            assert [row.pk for row in found] == records != [], (name, field)
