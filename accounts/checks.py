@@ -13,9 +13,7 @@ from django.core.cache.backends.redis import RedisCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils.module_loading import import_string
 
-from analytics_site.cache import FileCache
-
-COUNTING = (FileCache, RedisCache, BaseMemcachedCache)  # whose `add` is atomic for all processes
+COUNTING = (RedisCache, BaseMemcachedCache)  # whose `add` is atomic for all processes; others say so by `is_atomic`
 REASONS = {
     DummyCache: "it stores nothing",
     LocMemCache: "each process has its own, so every worker counts for itself",
@@ -27,7 +25,7 @@ REASONS = {
 def cache_counts_for_all_processes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """The rate limits are as good as the cache that counts them."""
     backend = import_string(settings.CACHES["default"]["BACKEND"])
-    if issubclass(backend, COUNTING):
+    if issubclass(backend, COUNTING) or getattr(backend, "is_atomic", False):
         return []
     reason = next(
         (why for kind, why in REASONS.items() if issubclass(backend, kind)), "it is not known to count exactly"

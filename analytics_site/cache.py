@@ -25,6 +25,8 @@ class FileCache(FileBasedCache):
     and reading deletes nothing, because an expired entry may have been replaced since it was opened.
     """
 
+    is_atomic = True  # `add`, for all processes
+
     def __init__(self, dir: str, params: dict[str, Any]) -> None:
         super().__init__(dir, params)
         self._thread = threading.local()

@@ -150,7 +150,7 @@ NO_PAGES = {
 # As others of their kind, or in the middle of signing in.
 LIKE_OTHERS = {
     "finance:customer_export", "finance:transaction_export", "mfa_authenticate", "mfa_reauthenticate",
-    "mfa_download_recovery_codes",
+    "mfa_download_recovery_codes", "account_undo_address",
 }  # fmt: skip
 
 
