@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from allauth.account.adapter import get_adapter
 from allauth.account.models import EmailAddress
 from allauth.account.signals import email_added
+from allauth.core.internal import ratelimit
 from allauth.utils import build_absolute_uri
 from django.core import signing
 from django.db import transaction
@@ -87,14 +88,41 @@ def undo(token: str) -> Undo | None:
         if (what := read_undo(token)) is None:
             return None
         user = User.objects.select_for_update().get(pk=what.user.pk)
+        # The account's own address too is none of them afterwards: allauth would send a reset there.
         EmailAddress.objects.filter(user=user, email__in=what.added).delete()
         AddedAddress.objects.filter(user=user, added_at__gte=what.since).delete()
-        if not User.objects.filter(email=what.told).exclude(pk=user.pk).exists():
-            EmailAddress.objects.filter(user=user).update(primary=False)
+        EmailAddress.objects.filter(user=user).update(primary=False)
+        if _take_from_others(what.told, user):
             EmailAddress.objects.update_or_create(
                 user=user, email=what.told, defaults={"verified": True, "primary": True}
             )
             user.email = what.told
+        else:
+            left = EmailAddress.objects.filter(user=user, verified=True).order_by("pk").first()
+            if left:
+                left.primary = True
+                left.save()
+            user.email = left.email if left else ""
         user.set_unusable_password()
         user.save()
     return what
+
+
+def _take_from_others(email: str, user: User) -> bool:
+    """Takes the address from accounts that claim it and have not proven it. False if one of them has.
+
+    Otherwise an intruder who removed the address could register another account with it, and the owner's undo would
+    not bring it back.
+    """
+    if EmailAddress.objects.filter(email=email, verified=True).exclude(user=user).exists():
+        return False
+    EmailAddress.objects.filter(email=email).exclude(user=user).delete()
+    for other in User.objects.filter(email=email).exclude(pk=user.pk):
+        other.email = ""
+        other.save(update_fields=["email"])
+    return True
+
+
+def forget_mails_to(request: HttpRequest, email: str) -> None:
+    """Counts the mails to this address anew: its owner acts, and a flood of mails by others must not delay theirs."""
+    ratelimit.clear(request, app="allauth.account", action="mail_to", key=email.lower())

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from allauth.account.admin import EmailAddressAdmin
+from allauth.account.internal.flows import reauthentication
 from allauth.account.models import EmailAddress
+from allauth.core.exceptions import ReauthenticationRequired
+from allauth.core.internal.httpkit import add_query_params
 from allauth.mfa.admin import AuthenticatorAdmin
 from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
@@ -16,6 +22,7 @@ from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -25,6 +32,28 @@ from audit.admin import Audited
 
 # What staff who are no superusers may change of somebody else: nothing that gives power or takes a login over.
 HARMLESS_FIELDS = {"first_name", "last_name", "address"}
+
+
+def _must_say_who_they_are(request: HttpRequest) -> bool:
+    """A superuser who has not given the password (or second factor) in the last minutes: the session may be stolen."""
+    return request.user.is_superuser and reauthentication.is_reauthentication_required(request, app="allauth.account")
+
+
+def after_the_password(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """For views of an admin that give power: superusers post there only after they gave the password again.
+
+    What was posted before is dropped. allauth would keep it in the session, and a new password with it.
+    """
+
+    @wraps(view)
+    def asked(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if request.method != "POST" or not _must_say_who_they_are(request):
+            return view(self, request, *args, **kwargs)
+        messages.warning(request, _("Nothing is saved yet. Confirm who you are, then fill in the form again."))
+        ways = get_adapter().get_reauthentication_methods(request.user)
+        return redirect(add_query_params(ways[0]["url"], {"next": request.get_full_path()}))
+
+    return asked
 
 
 class RequestFilter(admin.SimpleListFilter):
@@ -102,6 +131,11 @@ class UserAdmin(Audited, DjangoUserAdmin):
             return super().get_fieldsets(request, obj)
         return [(None, {"fields": [name for name in self._all_fields() if name != "password"]})]
 
+    @after_the_password
+    def add_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().add_view(request, *args, **kwargs)
+
+    @after_the_password
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         if not request.user.is_superuser:
             raise PermissionDenied
@@ -109,6 +143,8 @@ class UserAdmin(Audited, DjangoUserAdmin):
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
         """To give somebody the role that they wait for is to approve."""
+        if set(form.changed_data) - HARMLESS_FIELDS and _must_say_who_they_are(request):
+            raise ReauthenticationRequired
         if "role" in form.changed_data and obj.has_pending_request and obj.role == obj.requested_role:
             obj.request_decision = Decision.APPROVED
         super().save_model(request, obj, form, change)
@@ -163,6 +199,18 @@ class SuperusersOnly:
         return request.user.is_superuser
 
     has_view_permission = has_add_permission = has_change_permission = has_delete_permission = _is_superuser
+
+    @after_the_password
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changeform_view(request, *args, **kwargs)  # type: ignore[misc]
+
+    @after_the_password
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().delete_view(request, *args, **kwargs)  # type: ignore[misc]
+
+    @after_the_password
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return super().changelist_view(request, *args, **kwargs)  # type: ignore[misc]
 
 
 class WithoutSecrets:

@@ -104,14 +104,24 @@ def undo_address(request: HttpRequest, token: str) -> HttpResponse:
     if request.method != "POST":
         return render(request, "accounts/undo_address.html", {"what": what})
     logout(request)
-    form = ResetPasswordForm({"email": what.told})
-    if form.is_valid():
-        form.save(request)
-    messages.success(
+    if User.objects.filter(pk=what.user.pk, email=what.told).exists():
+        addresses.forget_mails_to(request, what.told)
+        form = ResetPasswordForm({"email": what.told})
+        if form.is_valid():
+            form.save(request)
+        messages.success(
+            request,
+            _("The address is removed and everybody is signed out. We have sent you a mail to choose a new password."),
+        )
+        return redirect("account_reset_password_done")
+    messages.warning(
         request,
-        _("The address is removed and everybody is signed out. We have sent you a mail to choose a new password."),
+        _(
+            "The address is removed and everybody is signed out. Your old address belongs to another account by now:"
+            " reset the password by another address of yours, or ask our staff."
+        ),
     )
-    return redirect("account_reset_password_done")
+    return redirect("account_reset_password")
 
 
 @require_safe

@@ -33,6 +33,7 @@ PLACES = ("portal", "admin")
 @pytest.fixture
 def root(client: Client) -> Client:
     client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", "secret"))
+    client.post("/reauthenticate/", {"password": "secret"})  # without it the admin gives nobody power
     return client
 
 

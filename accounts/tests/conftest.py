@@ -7,10 +7,16 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
+from django.test import Client
 
 from accounts.models import User
 
 PASSWORD = "correct-horse-7"
+
+
+def confirm_identity(browser: Client) -> None:
+    """Gives the password again, which the portal asks for before it changes what gives power."""
+    browser.post("/reauthenticate/", {"password": PASSWORD})
 
 
 @pytest.fixture

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from django.contrib.auth.models import Permission
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import Group, Permission
 from django.db import connection
 from django.test import Client
 from django.urls import reverse
 
 from accounts.models import User
+from accounts.tests.conftest import PASSWORD, confirm_identity
 
 USERS = "/admin/accounts/user/"
 
@@ -74,8 +77,68 @@ def test_what_gives_power_is_closed_to_staff(client: Client, clerk: User, url_na
     assert client.get(reverse(f"admin:{url_name}")).status_code == 403
 
 
+NEW_PASSWORD = {"password1": "taken-over-99", "password2": "taken-over-99", "usable_password": "true"}
+ROOT = {"username": "root", "email": "root@example.com", "is_active": "on", "is_staff": "on", "is_superuser": "on"}
+
+
+@pytest.mark.parametrize(
+    ("page", "form"),
+    [
+        ("/admin/accounts/user/{root}/password/", NEW_PASSWORD),
+        ("/admin/accounts/user/{root}/change/", {**ROOT, "email": "eve@evil.example"}),
+        ("/admin/accounts/user/{ada}/change/", {**ROOT, "username": "ada", "email": "ada@example.com"}),
+        ("/admin/accounts/user/add/", {"username": "eve", "email": "eve@evil.example", "role": "", **NEW_PASSWORD}),
+        ("/admin/account/emailaddress/add/", {"user": "{root}", "email": "eve@evil.example", "verified": "on"}),
+        ("/admin/account/emailaddress/", {"action": "make_verified", "_selected_action": "{unproven}"}),
+        ("/admin/mfa/authenticator/{factor}/delete/", {"post": "yes"}),
+        ("/admin/auth/group/add/", {"name": "mighty"}),
+    ],
+)
+def test_a_stolen_session_of_a_superuser_gives_no_power_without_the_password(
+    client: Client, superuser: User, ada: User, page: str, form: dict[str, str]
+) -> None:
+    unproven = EmailAddress.objects.create(user=superuser, email="eve2@evil.example")
+    factor = Authenticator.objects.create(user=ada, type=Authenticator.Type.TOTP, data={})
+    ids = {"root": superuser.pk, "ada": ada.pk, "unproven": unproven.pk, "factor": factor.pk}
+    client.force_login(superuser)
+
+    def everything() -> list[object]:
+        rows = User.objects.values_list("username", "email", "password", "is_superuser")
+        addresses = EmailAddress.objects.values_list("email", "verified")
+        return [sorted(rows), sorted(addresses), Authenticator.objects.count(), Group.objects.count()]
+
+    before = everything()
+    sent = {name: value.format(**ids) for name, value in form.items()}
+    answer = client.post(page.format(**ids), sent)
+    assert answer.status_code == 302
+    assert answer["Location"].startswith("/reauthenticate/?next=%2Fadmin%2F")
+    assert everything() == before
+    assert "taken-over-99" not in str(dict(client.session))
+    confirm_identity(client)
+    client.post(page.format(**ids), sent)
+    assert everything() != before  # the same form does it, so that the test shows something
+
+
+def test_a_change_that_gives_power_goes_on_after_the_password(client: Client, superuser: User, ada: User) -> None:
+    client.force_login(superuser)
+    form = {"username": "ada", "email": "ada@example.com", "role": "senior_management", "is_active": "on"}
+    asked = client.post(f"{USERS}{ada.pk}/change/", form)
+    client.post(asked["Location"], {"password": PASSWORD})
+    ada.refresh_from_db()
+    assert ada.role == "senior_management"
+
+
+def test_a_superuser_mends_a_name_without_the_password(client: Client, superuser: User, ada: User) -> None:
+    client.force_login(superuser)
+    form = {"username": "ada", "email": "ada@example.com", "role": "customer", "is_active": "on", "first_name": "A."}
+    client.post(f"{USERS}{ada.pk}/change/", form)
+    ada.refresh_from_db()
+    assert ada.first_name == "A."
+
+
 def test_a_superuser_edits_roles(client: Client, superuser: User, ada: User) -> None:
     client.force_login(superuser)
+    confirm_identity(client)
     form = {"username": "ada", "email": "ada@example.com", "role": "senior_management", "is_active": "on"}
     assert client.post(f"{USERS}{ada.pk}/change/", form).status_code == 302
     ada.refresh_from_db()
@@ -84,6 +147,7 @@ def test_a_superuser_edits_roles(client: Client, superuser: User, ada: User) -> 
 
 def test_a_superuser_adds_people(client: Client, superuser: User) -> None:
     client.force_login(superuser)
+    confirm_identity(client)
     form = {"username": "new", "email": "New@example.com", "role": "customer", "usable_password": "true",
             "password1": "correct-horse-7", "password2": "correct-horse-7"}  # fmt: skip
     assert client.post(f"{USERS}add/", form).status_code == 302

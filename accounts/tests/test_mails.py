@@ -8,7 +8,8 @@ import pytest
 from django.core import mail
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import Decision, User
+from accounts.role_requests import decide
 from accounts.tests.conftest import PASSWORD
 
 pytestmark = pytest.mark.django_db
@@ -16,11 +17,11 @@ pytestmark = pytest.mark.django_db
 PHISHING = "You won 1000 pounds: www.evil.example"
 
 
-def register(address: str, username: str = "evil.example_prize", **more: Any) -> None:
+def register(address: str, username: str = "evil.example_prize", requested_role: str = "", **more: Any) -> None:
     Client(HTTP_USER_AGENT=PHISHING).post(
         "/register/",
-        {"first_name": PHISHING, "last_name": PHISHING, "username": username, "email": address, "requested_role": "",
-         "password1": "another-horse-8", "password2": "another-horse-8"},
+        {"first_name": PHISHING, "last_name": PHISHING, "username": username, "email": address,
+         "requested_role": requested_role, "password1": "another-horse-8", "password2": "another-horse-8"},
         **more,
     )  # fmt: skip
 
@@ -32,6 +33,16 @@ def test_a_registration_mails_nothing_that_was_typed_but_the_address() -> None:
     for text in (message.subject, message.body):
         assert "evil.example" not in text
         assert "pounds" not in text
+
+
+def test_an_answer_to_a_request_for_a_role_has_no_name_that_was_typed(django_capture_on_commit_callbacks: Any) -> None:
+    register("victim@example.com", requested_role="technical_worker")
+    mail.outbox.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert decide(User.objects.get(email="victim@example.com"), Decision.DECLINED)
+    [message] = mail.outbox
+    assert "pounds" not in message.body
+    assert "evil.example" not in message.body
 
 
 def test_a_reset_mails_no_username_that_a_stranger_may_have_chosen() -> None:

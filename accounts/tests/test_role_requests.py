@@ -12,6 +12,7 @@ from django.test import Client
 
 from accounts.models import Decision, User
 from accounts.role_requests import decide
+from accounts.tests.conftest import confirm_identity
 
 USERS = "/admin/accounts/user/"
 
@@ -108,6 +109,7 @@ def test_the_person_sees_the_state(client: Client, asking: User, decision: str, 
 
 def test_giving_the_role_by_hand_answers_the_request(client: Client, superuser: User, asking: User) -> None:
     client.force_login(superuser)
+    confirm_identity(client)
     form = client.get(f"{USERS}{asking.pk}/change/").context["adminform"].form
     data = {name: value for name, value in form.initial.items() if value not in (None, False)}
     client.post(f"{USERS}{asking.pk}/change/", {**data, "role": "technical_worker"})

@@ -14,7 +14,7 @@ from django.test import Client
 from time_machine import TimeMachineFixture
 
 from accounts.models import User
-from accounts.tests.conftest import PASSWORD
+from accounts.tests.conftest import PASSWORD, confirm_identity
 
 pytestmark = pytest.mark.django_db
 
@@ -163,6 +163,7 @@ def test_a_reset_password_ends_all(ada: User) -> None:
 def test_a_password_that_an_administrator_sets_ends_all(ada: User, superuser: User) -> None:
     browser, admin = log_in(), Client()
     admin.force_login(superuser)
+    confirm_identity(admin)
     answer = admin.post(f"/admin/accounts/user/{ada.pk}/password/", {**NEW, "usable_password": "true"})
     assert answer.status_code == 302
     assert not is_open(browser)
@@ -171,6 +172,7 @@ def test_a_password_that_an_administrator_sets_ends_all(ada: User, superuser: Us
 def test_it_ends_with_the_right_to_log_in(ada: User, superuser: User) -> None:
     browser, admin = log_in(), Client()
     admin.force_login(superuser)
+    confirm_identity(admin)
     form = {"username": "ada", "email": "ada@example.com", "role": "customer"}  # without is_active
     assert admin.post(f"/admin/accounts/user/{ada.pk}/change/", form).status_code == 302
     assert not is_open(browser)

@@ -16,6 +16,7 @@ from django.test import Client
 from accounts.addresses import UNDOABLE, WAIT
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
+from accounts.tests.test_mails import register
 
 pytestmark = pytest.mark.django_db
 
@@ -207,8 +208,65 @@ def test_an_undo_leaves_an_address_alone_that_is_somebody_elses_by_now(
     fresh.post("/email/", {"action_remove": "", "email": "ada@example.com"})
     other = User.objects.create_user("other", "ada@example.com", PASSWORD)
     EmailAddress.objects.create(user=other, email=other.email, verified=True, primary=True)
+    mail.outbox.clear()
     assert Client().post(link).status_code == 302
     assert [each.user for each in EmailAddress.objects.filter(email="ada@example.com")] == [other]
+    ada.refresh_from_db()
+    assert ada.email == ""
+    Client().post("/password/reset/", {"email": NEW})
+    assert all("/password/reset/key/" not in message.body for message in mail.outbox)
+
+
+@pytest.mark.parametrize("is_registered", [True, False])
+def test_no_second_account_of_the_intruder_keeps_the_address_from_its_owner(
+    fresh: Client, ada: User, person: Callable[..., User], is_registered: bool
+) -> None:
+    """The intruder removes the address, and claims it for another account without a proof."""
+    add(fresh)
+    confirm(NEW)
+    link = undo_links("ada@example.com")[0]
+    fresh.post("/email/", {"action_primary": "", "email": NEW})
+    fresh.post("/email/", {"action_remove": "", "email": "ada@example.com"})
+    eve = person("eve")
+    if is_registered:
+        User.objects.filter(pk=eve.pk).update(email="ada@example.com")
+    EmailAddress.objects.create(user=eve, email="ada@example.com")
+    mail.outbox.clear()
+    Client().post(link)
+    Client().post("/password/reset/", {"email": NEW})
+    resets = [message for message in mail.outbox if "/password/reset/key/" in message.body]
+    assert [message.to for message in resets] == [["ada@example.com"]]
+    [address] = EmailAddress.objects.filter(email="ada@example.com")
+    assert (address.user, address.verified, address.primary) == (ada, True, True)
+    ada.refresh_from_db()
+    assert ada.email == "ada@example.com"
+
+
+def test_an_undo_keeps_another_old_address_where_the_first_is_gone(
+    fresh: Client, ada: User, person: Callable[..., User]
+) -> None:
+    EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
+    add(fresh)
+    link = undo_links("ada@example.com")[0]
+    EmailAddress.objects.filter(email="ada@example.com").update(user=person("other"), primary=False)
+    Client().post(link)
+    ada.refresh_from_db()
+    assert ada.email == "second@example.com"
+    assert [(each.email, each.primary) for each in EmailAddress.objects.filter(user=ada)] == [
+        ("second@example.com", True)
+    ]
+
+
+def test_a_flood_of_mails_keeps_no_reset_from_the_owner(fresh: Client, ada: User) -> None:
+    add(fresh)
+    for number in range(8):
+        register("ada@example.com", f"user{number}", REMOTE_ADDR=f"192.0.2.{number}")
+        Client().post("/password/reset/", {"email": "ada@example.com"}, REMOTE_ADDR=f"198.51.100.{number}")
+    link = undo_links("ada@example.com")[0]
+    mail.outbox.clear()
+    Client().post(link)
+    [message] = mail.outbox
+    assert "/password/reset/key/" in message.body
 
 
 def test_a_page_about_an_address_is_kept_by_no_cache(fresh: Client) -> None:

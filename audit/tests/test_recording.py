@@ -20,6 +20,7 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture
 def root(client: Client) -> Client:
     client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", "x"))
+    client.post("/reauthenticate/", {"password": "x"})  # without it the admin gives nobody power
     return client
 
 
