@@ -11,7 +11,8 @@ from django.db import connections
 from playwright.sync_api import BrowserContext, sync_playwright
 from pymongo.database import Database
 
-from sync.mongo import BREAKER, clock
+from sync.mongodb.breaker import BREAKER
+from sync.mongodb.client import clock
 from tests import emptying
 from tests.kafka import kafka  # noqa: F401  (a fixture)
 from tests.servers import SERVERS, MariaDB, Mongo

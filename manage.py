@@ -25,7 +25,7 @@ def main() -> None:
         if isinstance(error, ImproperlyConfigured):
             line = str(error)
         else:
-            from sync import mysql
+            from sync.core import mysql
 
             if not mysql.has_a_reason(error):
                 raise

@@ -10,7 +10,7 @@ from django.utils.module_loading import module_has_submodule
 from django.views.generic import RedirectView
 
 from analytics_site import views
-from sync.views import machines
+from sync.web import probes
 
 # The admin has no login and no password page of its own: ours have the limits and the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
@@ -19,12 +19,12 @@ handler500 = "analytics_site.views.server_error"
 
 urlpatterns = [
     path("healthz", views.healthz, name="healthz"),
-    path("readyz", machines.readyz, name="readyz"),
-    path("metrics", machines.prometheus, name="metrics"),
+    path("readyz", probes.readyz, name="readyz"),
+    path("metrics", probes.prometheus, name="metrics"),
     path("help/", views.help_page, name="help"),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
-    path("sync/", include("sync.urls")),
+    path("sync/", include("sync.web.urls")),
     path("audit/", include("audit.urls")),
     path("", include("accounts.urls")),
     path("", include("finance.urls")),

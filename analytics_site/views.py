@@ -10,8 +10,8 @@ from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
 from analytics_site.logs import REQUEST_ID
-from sync import mysql
-from sync.status import WORDS
+from sync.core import mysql
+from sync.monitoring.status import WORDS
 
 logger = logging.getLogger(__name__)
 

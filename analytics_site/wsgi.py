@@ -9,7 +9,7 @@ from analytics_site.environment import Misconfigured
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "analytics_site.settings")
 try:
     application = get_wsgi_application()
-    from sync.checks import check_settings  # commands run all checks; a web server runs none by itself
+    from sync.checks.mirrored import check_settings  # commands run all checks; a web server runs none by itself
 
     if problems := [problem.msg for problem in check_settings(None) if problem.is_serious()]:
         raise Misconfigured("\n".join(problems))

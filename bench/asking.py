@@ -61,8 +61,8 @@ class Portal:
 
     def verified(self, sample: int) -> dict[str, str]:
         """How equal a sample of both sides is, by model."""
-        from sync.registry import all_targets
-        from sync.verify import verify
+        from sync.mapping.registry import all_targets
+        from sync.verification.verify import verify
 
         runs = {target.label: verify(target, sample=sample) for target in all_targets()}
         return {label: f"{run.compared} compared, {run.found} found" for label, run in runs.items()}
@@ -100,7 +100,7 @@ class Portal:
         from django.core.cache import cache
         from django.db import connection
 
-        from sync.views.console import COUNTS
+        from sync.web.console import COUNTS
 
         who, address = self.addresses[name]
         if COLD in name:
@@ -134,7 +134,7 @@ def refresh() -> tuple[float, float, str]:
     from finance.periods import YEAR
     from finance.report import months_of
     from finance.views.management import lately
-    from sync.clock import DatabaseNow
+    from sync.core.clock import DatabaseNow
 
     times, trouble = [], ""
     try:

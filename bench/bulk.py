@@ -23,7 +23,7 @@ def main() -> None:
 def measure(count: int, rounds: int) -> None:
 
     from finance.models import Account
-    from sync.relay import Relay
+    from sync.outbox.relay import Relay
 
     Plain = plain_model()
 

@@ -26,10 +26,10 @@ def measure(count: int, rounds: int) -> None:
     from faker import Faker
 
     from examples.retail.making import sales
-    from sync.addresses import parse
-    from sync.copier import Copier
-    from sync.feed import RAW
-    from sync.mongo import database
+    from sync.mongodb.change_stream import RAW
+    from sync.mongodb.client import database
+    from sync.mongodb.uris import parse
+    from sync.replication.copier import Copier
 
     source, destination = database()["sales"], database()["copied"]
     source.insert_many(list(sales(Faker("en_US"), count, seed=1)))

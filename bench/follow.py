@@ -54,8 +54,8 @@ def rows_of(count: int) -> Iterator[dict[str, Any]]:
     from pymysqlreplication import BinLogStreamReader
     from pymysqlreplication.row_event import WriteRowsEvent
 
+    from sync.binlog.models import BinlogPosition
     from sync.binlog.server import Server
-    from sync.models import BinlogPosition
 
     server = Server(DEFAULT_DB_ALIAS)
     stream = BinLogStreamReader(
@@ -76,9 +76,10 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
     from django.forms.models import model_to_dict
 
     from finance.models import Account
-    from sync import mongo
     from sync.binlog.follower import Follower
-    from sync.models import BinlogPosition, Change
+    from sync.binlog.models import BinlogPosition
+    from sync.mongodb import client
+    from sync.outbox.models import Change
 
     def follow(wanted: int) -> None:
         follower = Follower()
@@ -102,7 +103,7 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
         for values in rows_of(few):
             target.replace_one({"_id": values["_id"]}, values, upsert=True)
 
-    target = mongo.database()["each_row"]
+    target = client.database()["each_row"]
     few = count // 10  # it takes long
     steps: list[tuple[str, Callable[[], None], int]] = [
         ("bare", bare, count), ("follow", lambda: follow(count), count), ("each row", each_row, few),
@@ -128,7 +129,7 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
 
 def follow_begins(kind: Any) -> None:
     """A first start, which takes the position."""
-    from sync.models import BinlogPosition
+    from sync.binlog.models import BinlogPosition
 
     BinlogPosition.objects.all().delete()
     follower = kind()
@@ -144,19 +145,19 @@ def visible(interval: float) -> None:
     """From the commit of one row until MongoDB shows it, with a follower and a relay of their own processes."""
     from django.db import connection
 
-    from sync import mongo
-    from sync.models import Change
+    from sync.mongodb import client
+    from sync.outbox.models import Change
 
     Change.objects.all().delete()
     calls = (
         "from django.core.management import call_command; call_command('sync', 'follow-binlog')",
-        f"from sync.relay import Relay; Relay(interval={interval}).run()",
+        f"from sync.outbox.relay import Relay; Relay(interval={interval}).run()",
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", f"import django; django.setup(); {call}"], cwd=ROOT) for call in calls
     ]
     try:
-        accounts, took = mongo.database()["accounts"], []
+        accounts, took = client.database()["accounts"], []
         for number in range(320):
             with connection.cursor() as cursor:
                 cursor.execute("UPDATE finance_account SET `limit` = %s WHERE _id = %s", [number, f"{1:024x}"])

@@ -45,12 +45,12 @@ def measure(count: int, plain: Any) -> dict[str, float]:
     from django.test import override_settings
 
     from finance.models import Account
-    from sync import backfill
-    from sync.models import Change
-    from sync.registry import Target
-    from sync.relay import Relay
-    from sync.status import status
-    from sync.verify import verify
+    from sync.mapping.registry import Target
+    from sync.monitoring.status import status
+    from sync.outbox import backfill
+    from sync.outbox.models import Change
+    from sync.outbox.relay import Relay
+    from sync.verification.verify import verify
 
     def drain() -> None:
         def relay() -> None:

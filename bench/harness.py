@@ -49,7 +49,7 @@ def plain_model() -> Any:
     """A model with the columns of Account, and nothing that watches them; its table is made."""
     from django.db import connection, models
 
-    from sync import fields
+    from sync.mapping import fields
 
     class Plain(models.Model):
         id = fields.ObjectIdField(primary_key=True, db_column="_id")

@@ -44,14 +44,14 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
     from django.test import override_settings
 
     from examples.news.models import Story
-    from sync import mongo
     from sync.kafka.consumer import Member
     from sync.kafka.messages import CANONICAL, encode
     from sync.kafka.publisher import Publisher
     from sync.kafka.replica import Replica
-    from sync.models import Change
-    from sync.registry import KAFKA
-    from sync.relay import Relay
+    from sync.mapping.registry import KAFKA
+    from sync.mongodb import client
+    from sync.outbox.models import Change
+    from sync.outbox.relay import Relay
 
     address = {"bootstrap.servers": broker.settings["bootstrap.servers"]}
     with override_settings(SYNC_INLINE=False, SYNC_KAFKA=address):
@@ -91,7 +91,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
         member.consumer.subscribe(["story-events"], on_assign=member._on_assign, on_revoke=member._on_revoke)
         bare = Consumer({**address, "group.id": "bare", "enable.auto.commit": False})
         bare.assign([TopicPartition("bare", number, OFFSET_BEGINNING) for number in range(5)])
-        target = mongo.database()["bare"]
+        target = client.database()["bare"]
 
         def consume() -> None:
             aim = member.applied + count

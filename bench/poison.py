@@ -30,15 +30,15 @@ def measure(count: int, rounds: int) -> None:
     from django.test import override_settings
 
     from finance.models import Account
-    from sync import mongo
-    from sync.models import Change
-    from sync.relay import Relay
-    from sync.writes import State
+    from sync.mongodb import client
+    from sync.outbox.models import Change
+    from sync.outbox.mongo_writer import State
+    from sync.outbox.relay import Relay
 
     logging.getLogger("sync").setLevel(
         logging.ERROR
     )  # a line for each bad row is the terminal's cost, not the mirror's
-    database = mongo.database()
+    database = client.database()
 
     def spoil(products: str, remainder: int, every: int) -> None:
         with connection.cursor() as cursor:

@@ -31,9 +31,9 @@ def measure(count: int, rounds: int) -> None:
 
     from examples.retail.making import sales
     from examples.retail.models import Sale
-    from sync.fields import ExtendedJSONEncoder
-    from sync.mongo import database
-    from sync.puller import Puller
+    from sync.mapping.extended_json import ExtendedJSONEncoder
+    from sync.mongodb.client import database
+    from sync.replication.puller import Puller
 
     source = database()["sales"]
     source.insert_many(list(sales(Faker("en_US"), count, seed=1)))

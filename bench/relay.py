@@ -36,21 +36,22 @@ def measure(name: str, size: int, count: int, rounds: int) -> None:
     from django.test import override_settings
 
     from finance.models import Account
-    from sync import backfill, mongo
-    from sync.models import Change
-    from sync.registry import Target
-    from sync.relay import Relay
+    from sync.mapping.registry import Target
+    from sync.mongodb import client
+    from sync.outbox import backfill
+    from sync.outbox.models import Change
+    from sync.outbox.relay import Relay
 
     settings = override_settings(SYNC_INLINE=False)
     settings.enable()
     Account.objects.all()._raw_delete("default")
     Change.objects.all()._raw_delete("default")
-    mongo.collection(Target(Account)).drop()
+    client.collection(Target(Account)).drop()
     for start in range(0, count, 1000):
         numbers = range(start, min(start + 1000, count))
         Account.objects.bulk_create([Account(account_id=number, limit=0, products=["x" * size]) for number in numbers])
     Relay().drain()
-    target = mongo.database()["bare"]
+    target = client.database()["bare"]
     target.drop()
     documents = [{**row.to_document(), "_sync": {"v": 0, "by": "0" * 24}} for row in Account.objects.all()]
     for start in range(0, count, 500):

@@ -25,7 +25,7 @@ def measure(rounds: int, repeat: int) -> None:
     from django.conf import settings
 
     from finance.models import Account
-    from sync import mongo
+    from sync.mongodb import client as mongo
 
     Plain = plain_model()
     values = {"account_id": 1, "limit": 9000, "products": ["Derivatives", "InvestmentStock"]}

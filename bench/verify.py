@@ -10,7 +10,8 @@ import tracemalloc
 from typing import Any
 
 from bench.harness import compare, portal, print_ratios
-from sync.registry import Target
+from sync.mapping import bson_options
+from sync.mapping.registry import Target
 
 TRADES = 50  # in a large document
 
@@ -32,7 +33,7 @@ def main() -> None:
 
 def fill(model: Any, count: int) -> None:
     """Rows up to `count`, delivered."""
-    from sync.relay import Relay
+    from sync.outbox.relay import Relay
 
     moment = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
     trade = {
@@ -56,12 +57,12 @@ def measure(model: Any, title: str, rounds: int) -> None:
     from bson.raw_bson import RawBSONDocument
     from django.db import connection
 
-    from sync import mongo
-    from sync.sides import CHUNK
-    from sync.verify import verify
+    from sync.mongodb import client
+    from sync.verification.scan import CHUNK
+    from sync.verification.verify import verify
 
-    documents = mongo.collection(Target(model))
-    raw = documents.with_options(codec_options=mongo.CODEC_OPTIONS.with_options(document_class=RawBSONDocument))
+    documents = client.collection(Target(model))
+    raw = documents.with_options(codec_options=bson_options.CODEC_OPTIONS.with_options(document_class=RawBSONDocument))
 
     def as_values() -> None:
         last = ""

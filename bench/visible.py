@@ -31,13 +31,13 @@ def measure(saves: int) -> None:
     from pymongo.write_concern import WriteConcern
 
     from finance.models import Account
-    from sync import mongo
-    from sync.registry import Target
-    from sync.relay import Relay
+    from sync.mapping.registry import Target
+    from sync.mongodb import client
+    from sync.outbox.relay import Relay
 
     row = Account.objects.create(account_id=1, limit=0, products=["Derivatives", "InvestmentStock"])
-    documents = mongo.collection(Target(Account))
-    copies = mongo.database()["bare"]
+    documents = client.collection(Target(Account))
+    copies = client.database()["bare"]
     document = row.to_document()
     copies.insert_one(document)
     committed = 0.0

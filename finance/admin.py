@@ -18,9 +18,9 @@ from django.utils.translation import gettext_lazy as _
 from audit.admin import Audited
 from finance.filters import INT32, begins_with
 from finance.models import Account, Customer, Record, Transaction
-from sync.admin import ReadsExactly
-from sync.fields import DocumentField
-from sync.forms import DocumentFormField
+from sync.mapping.forms import DocumentFormField
+from sync.models import DocumentField
+from sync.web.admin import ReadsExactly
 
 OBJECT_ID = re.compile("[0-9a-f]{24}")
 MOST = 1000  # rows that a list has pages for; a search finds the others

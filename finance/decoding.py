@@ -9,9 +9,9 @@ from bson import DatetimeMS
 from bson.errors import BSONError
 from django.db import models
 
-from sync.limits import LARGEST, depth
+from sync.mapping.limits import LARGEST, depth
+from sync.mapping.strict_json import decode_document
 from sync.models import MirroredModel
-from sync.strict_json import decode_document
 
 NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as the reader marks such bytes
 DEEPEST = 100  # levels; MongoDB's limit

@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from sync.models import Change
-from sync.mongo import Unavailable
-from sync.relay import Relay
-from sync.wording import counted
+from sync.core.humanize import counted
+from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 
 
 def deliver_now(progress: Callable[[int], None] = lambda keys: None) -> str:

@@ -13,8 +13,8 @@ import pymongo
 from bson import Decimal128
 
 from finance.models import Account, Customer, Transaction
-from sync import mongo
-from sync.registry import Target
+from sync.mapping.registry import Target
+from sync.mongodb import client
 
 LONGEST = 300.0  # seconds for all of them together
 TOP = 10
@@ -217,7 +217,7 @@ def top_customers(start: datetime.datetime, end: datetime.datetime) -> list[list
 
 
 def _collection(model: Any) -> Any:
-    return mongo.collection(Target(model))
+    return client.collection(Target(model))
 
 
 def _unread(model: Any) -> dict[str, Any]:

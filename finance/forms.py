@@ -18,7 +18,7 @@ from audit.values import visible
 from finance.filters import INT32
 from finance.models import Account, Customer, Record, Transaction
 from finance.products import PRODUCTS
-from sync.readable import ReadableForm
+from sync.mapping.readable import ReadableForm
 
 LARGEST = 2**31 - 1
 MOST_NUMBERS = 1000

@@ -1,6 +1,6 @@
 """How large a record's values may be, so that every later step can hold them.
 
-What each document can hold at all is said in sync.limits; this is about what is computed with.
+What each document can hold at all is said in sync.mapping.limits; this is about what is computed with.
 
 - Account numbers and limits: int32, as MySQL's INTEGER and BSON's int32.
 - Pieces of a trade: int64, as BSON.

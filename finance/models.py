@@ -10,12 +10,19 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext_lazy as _
 
 from finance import validators
-from sync.capture import MirroredManager, MirroredQuerySet
-from sync.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
-from sync.mapping import INT32
-from sync.models import Mirror, MirroredModel
-from sync.reading import exact
-from sync.wording import counted
+from sync.core.humanize import counted
+from sync.mapping.documents import INT32
+from sync.mapping.reading import exact
+from sync.models import (
+    DocumentField,
+    Mirror,
+    MirroredManager,
+    MirroredModel,
+    MirroredQuerySet,
+    NewObjectId,
+    ObjectIdField,
+    TextDefault,
+)
 
 VIEW_OWN = "finance.view_own"
 VIEW_ALL = "finance.view_all"
@@ -24,7 +31,7 @@ EDIT_RECORDS = "finance.edit_records"
 
 
 class ExactManager(MirroredManager):
-    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync.reading."""
+    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync.mapping.reading."""
 
     def get_queryset(self) -> Any:
         return exact(super().get_queryset())

@@ -16,7 +16,7 @@ from django.db import connection
 from django.db.models import CharField, DateField, Model, Q, QuerySet, Subquery, Value
 from django.db.models.functions import Cast
 
-from sync.columns import Unreadable
+from sync.mapping.unreadable import Unreadable
 
 PAGE = 25
 LARGEST_PAGE = 100

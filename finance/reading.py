@@ -28,7 +28,7 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from bson.errors import BSONError
 
 from finance.recognising import LONGEST_BSON, Format, recognise
-from sync.fields import CANONICAL
+from sync.mapping.extended_json import CANONICAL
 
 CHUNK = 1 << 18  # characters
 # MongoDB takes documents of 16 MiB; as canonical Extended JSON they are up to about four times as long.

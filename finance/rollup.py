@@ -21,9 +21,9 @@ from pymongo.errors import PyMongoError
 from finance import figures
 from finance.models import Figures
 from finance.periods import Month, Range
-from sync import mongo
-from sync.clock import DatabaseNow, database_now
-from sync.fields import new_object_id
+from sync.core.clock import DatabaseNow, database_now
+from sync.mapping.fields import new_object_id
+from sync.mongodb import client, errors
 
 logger = logging.getLogger(__name__)
 
@@ -56,9 +56,9 @@ def trouble() -> str:
     """Why MongoDB does not answer now; empty when it does."""
     try:
         with pymongo.timeout(PING):
-            mongo.client().admin.command("ping")
+            client.client().admin.command("ping")
     except PyMongoError as error:
-        return mongo.reason(error)
+        return errors.reason(error)
     return ""
 
 
@@ -158,7 +158,7 @@ def _compute(key: str, token: str) -> None:
     try:
         data = _data(key)
     except PyMongoError as error:
-        reason = mongo.reason(error)
+        reason = errors.reason(error)
         logger.warning("No figures %s: %s", key, reason)
         ours.update(claim="", due_at=_in(PAUSE), error=reason[:255])
         raise

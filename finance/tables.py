@@ -16,7 +16,7 @@ from finance.models import Account, Customer, Transaction
 from finance.paging import Order
 from finance.tiers import tier_names
 from finance.unreadable import cell
-from sync.columns import Unreadable
+from sync.mapping.unreadable import Unreadable
 
 LOOK = {"class": "table table-hover align-middle mb-0"}
 NUMBER = {"th": {"class": "text-end pe-4"}, "td": {"class": "text-end pe-4 number"}}

@@ -12,9 +12,9 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from finance.models import Record
-from sync.columns import Unreadable
-from sync.fields import DocumentField
-from sync.forms import DocumentFormField
+from sync.mapping.forms import DocumentFormField
+from sync.mapping.unreadable import Unreadable
+from sync.models import DocumentField
 
 SHOWN = 100  # characters of a stored text in a cell
 

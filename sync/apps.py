@@ -9,10 +9,10 @@ class SyncConfig(AppConfig):
     verbose_name = "Mirror"
 
     def ready(self) -> None:
-        from sync.checks import check_database, check_models, check_settings
-        from sync.evolution import plan_for_changed_mappings
-        from sync.mysql import require_tls
-        from sync.pulled_checks import check_pulled_models, check_pulled_tables
+        from sync.checks.mirrored import check_database, check_models, check_settings
+        from sync.checks.pulled import check_pulled_models, check_pulled_tables
+        from sync.core.mysql import require_tls
+        from sync.outbox.mapping_changes import plan_for_changed_mappings
 
         post_migrate.connect(plan_for_changed_mappings, sender=self)
         connection_created.connect(require_tls)

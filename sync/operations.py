@@ -11,10 +11,10 @@ from django.db import models, router, transaction
 from django.db.migrations.operations.base import Operation
 from django.utils.translation import ngettext
 
-from sync.compare import LENIENT
-from sync.mapping import codec
-from sync.mongo import CODEC_OPTIONS
-from sync.reading import exact, literal
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.diff import LENIENT
+from sync.mapping.documents import codec
+from sync.mapping.reading import exact, literal
 
 logger = logging.getLogger(__name__)
 

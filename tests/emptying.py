@@ -11,7 +11,7 @@ from django.core.management.color import no_style
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import TransactionTestCase
 
-from sync.evolution import plan_for_changed_mappings
+from sync.outbox.mapping_changes import plan_for_changed_mappings
 
 KEPT = {"django_content_type", "django_migrations", "auth_permission"}  # what `migrate` wrote, and no test changes
 

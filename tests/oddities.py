@@ -16,7 +16,7 @@ from examples.news.models import Story
 from examples.retail.models import Sale
 from finance.models import Account, Customer, Figures, Transaction
 from finance.tests.damage import lax
-from sync.fields import DocumentField
+from sync.mapping.fields import DocumentField
 
 MOMENTS = ["0000-00-00 00:00:00", "2024-02-31 12:00:00", "2024-00-10 00:00:00", "9999-12-31 23:59:59.999999",
            "0001-01-01 00:00:00", "1000-01-01 00:00:00"]  # fmt: skip

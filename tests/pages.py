@@ -29,9 +29,9 @@ from accounts.models import AddedAddress, User
 from accounts.tests.test_second_factor import code_of
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
-from sync.models import Change
-from sync.mongo import database
-from sync.relay import Relay
+from sync.mongodb.client import database
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 
 PASSWORD = "correct-horse-7"
 SECRET = "JBSWY3DPEHPK3PXP"  # of the staff's authenticator app

@@ -16,10 +16,10 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Account
-from sync import errands
-from sync.models import Change
-from sync.relay import Relay
-from sync.samples import take
+from sync.jobs import runner
+from sync.monitoring.history import take
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 
 PASSWORD = "correct-horse-7"
 
@@ -129,13 +129,13 @@ def test_verify_is_asked_for_and_its_outcome_shown(page: Page, live_server: Any,
     main = page.get_by_role("main")
     main.get_by_role("button", name="Verify now").first.click()
     expect(main).to_contain_text("Verify: waits for a relay; none is alive")
-    assert errands.work()
+    assert runner.work()
     page.goto(f"{live_server.url}/sync/")
     expect(main).to_contain_text("1 different")
     main.get_by_role("link", name="Repair…").first.click()
     main.get_by_role("button", name="Repair").click()
     page.wait_for_url("**/sync/")
-    assert errands.work()
+    assert runner.work()
     page.goto(f"{live_server.url}/sync/")
     expect(main).to_contain_text("1 repaired, 0 left")
     assert mongo.accounts.count_documents({}) == 1

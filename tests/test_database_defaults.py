@@ -13,8 +13,8 @@ from pymongo.database import Database
 
 from examples.news.models import Story
 from finance.models import Account, Customer, Transaction
-from sync.models import Change
-from sync.relay import Relay
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.follow import following, grant, revoke, sql, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -176,7 +176,7 @@ def _binary_log() -> Any:
 
 @pytest.mark.usefixtures("_binary_log")
 def test_the_follower_delivers_what_the_database_has_filled_in(mongo: Database) -> None:
-    with following("from sync.relay import Relay; Relay(interval=0.02).run()") as follower:
+    with following("from sync.outbox.relay import Relay; Relay(interval=0.02).run()") as follower:
         for model, (known, _filled_in) in KNOWN.items():
             insert(model, **known)
         for model, (known, filled_in) in KNOWN.items():

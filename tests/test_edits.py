@@ -21,8 +21,8 @@ from audit.values import exact, visible
 from examples.news.models import Story
 from finance.models import Account, Customer, Transaction
 from finance.tests.people import customer
-from sync.fields import restore
-from sync.models import Change
+from sync.mapping.extended_json import restore
+from sync.outbox.models import Change
 from tests.browser_forms import edit_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]

@@ -16,12 +16,15 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Act, Entry
 from finance.models import Account
-from sync.clock import DatabaseNow
-from sync.heartbeat import INLINE_HEART, Kind, RelayHeart
-from sync.models import Change, Difference, Errand, Sample, Verification
+from sync.core.clock import DatabaseNow
+from sync.core.humanize import counted, duration
+from sync.jobs.models import Errand
+from sync.monitoring.models import Sample
+from sync.outbox.models import Change
 from sync.tests.hurry import LONG_AGO, confirm
 from sync.tests.test_capture import make
-from sync.wording import counted, duration
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, Kind, RelayHeart
 from tests.plurals import wrong
 
 

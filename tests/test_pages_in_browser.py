@@ -16,7 +16,7 @@ from django.urls import resolve
 from playwright.sync_api import Browser, BrowserContext
 from playwright.sync_api import Page as Tab
 
-from sync.samples import take
+from sync.monitoring.history import take
 from tests.emptying import empty
 from tests.pages import LIKE_OTHERS, NO_PAGES, PAGES, PEOPLE, Page, furnish, names, session, visit
 from tests.portal import serving

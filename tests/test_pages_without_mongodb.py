@@ -15,7 +15,7 @@ from pymongo.database import Database
 
 from accounts.models import User
 from finance.models import Account
-from sync.models import Change
+from sync.outbox.models import Change
 from tests.pages import PAGES, PEOPLE, furnish, session
 from tests.servers import Mongo
 
@@ -35,7 +35,7 @@ NEVER = re.compile(r"Everything that is committed in MySQL is in MongoDB|>\s*Equ
 @pytest.fixture(autouse=True)
 def _short_waits(monkeypatch: pytest.MonkeyPatch, settings: Any, keys: dict[str, str]) -> None:
     settings.SYNC_INLINE_TIMEOUT = settings.SYNC_TIMEOUT = 0.5
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     cache.clear()
 
 

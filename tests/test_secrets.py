@@ -13,7 +13,7 @@ from django.views.debug import ExceptionReporter
 from pymongo.errors import ServerSelectionTimeoutError
 
 from accounts.models import User
-from sync import mongo
+from sync.mongodb import errors
 
 SECRET = "hush-hush-42"
 ADDRESS = f"mongodb://portal:{SECRET}@127.0.0.1:9/analytics?replicaSet=rs0"
@@ -87,7 +87,7 @@ def test_no_page_and_no_log_has_the_password_of_a_database(
 ) -> None:
     """While MongoDB is away or refuses us, which is when its address is talked about."""
     caplog.set_level(logging.DEBUG)
-    assert SECRET not in mongo.reason(ServerSelectionTimeoutError(f"127.0.0.1:9: refused, {ADDRESS}"))
+    assert SECRET not in errors.reason(ServerSelectionTimeoutError(f"127.0.0.1:9: refused, {ADDRESS}"))
     root = User.objects.create_superuser("root", "root@example.com", "a-password-9")
     client.force_login(root)
     for path in ("/sync/", "/readyz", "/metrics"):

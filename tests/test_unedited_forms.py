@@ -27,7 +27,7 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Account, Customer, Transaction
-from sync.models import Change
+from sync.outbox.models import Change
 from tests.browser_forms import edit_form
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -27,9 +27,9 @@ from pymongo.database import Database
 from accounts.models import User
 from analytics_site.database_url import mysql_options
 from finance.models import Account
-from sync import mysql
-from sync.models import Change
-from sync.relay import Relay
+from sync.core import mysql
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from tests.servers import ROOT, SERVERS, MariaDB, free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
@@ -403,7 +403,7 @@ def test_a_relay_waits_for_a_read_only_database_and_goes_on(
         mariadb.sql("SET GLOBAL read_only=OFF")
         relay.stop.set()
         thread.join()
-    said = [record.getMessage() for record in caplog.records if record.name == "sync.relay"]
+    said = [record.getMessage() for record in caplog.records if record.name == "sync.outbox.relay"]
     assert len([line for line in said if line.startswith("MySQL takes no writes (")]) == 1, said
     assert mongo.accounts.count_documents({}) == 1
 

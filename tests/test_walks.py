@@ -17,8 +17,8 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Account, Customer
-from sync.models import Change, ModelState
-from sync.relay import Relay
+from sync.outbox.models import Change, ModelState
+from sync.outbox.relay import Relay
 from tests.pages import PEOPLE, furnish, session
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

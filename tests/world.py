@@ -30,7 +30,8 @@ from examples.retail.models import Sale
 from finance import rollup
 from finance.models import Account, Customer, Figures, Transaction
 from finance.tests.people import DAY, customer
-from sync.models import Change, Errand
+from sync.jobs.models import Errand
+from sync.outbox.models import Change
 
 PASSWORD = "correct-horse-7"
 KINDS = ("customer", "technical_worker", "senior_management", "staff", "superuser")

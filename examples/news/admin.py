@@ -9,7 +9,7 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
 from examples.news.models import Story
-from sync.admin import ReadsExactly
+from sync.web.admin import ReadsExactly
 
 
 @admin.register(Story)

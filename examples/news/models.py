@@ -8,8 +8,7 @@ from typing import Any, Self
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from sync.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
-from sync.models import Mirror, MirroredModel
+from sync.models import DocumentField, Mirror, MirroredModel, NewObjectId, ObjectIdField, TextDefault
 
 REPLICAS = ("stories_1", "stories_2", "stories_3")
 

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from examples.retail.models import Sale
-from sync.admin import ReadsExactly
+from sync.web.admin import ReadsExactly
 
 
 @admin.register(Sale)

@@ -8,9 +8,8 @@ from typing import Any, Self
 from bson import Decimal128
 from django.db import models
 
-from sync.fields import DocumentField, ObjectIdField
-from sync.mapping import MappingError
-from sync.pulled import PulledModel, Source
+from sync.mapping.documents import MappingError
+from sync.models import DocumentField, ObjectIdField, PulledModel, Source
 
 CENTS = Decimal("0.0001")
 

@@ -2,7 +2,7 @@
 
 import django.db.models.deletion
 import finance.validators
-import sync.fields
+import sync.models
 from django.conf import settings
 from django.db import migrations, models
 
@@ -19,11 +19,11 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Account',
             fields=[
-                ('id', sync.fields.ObjectIdField(db_column='_id', default=sync.fields.new_object_id, editable=False, max_length=24, primary_key=True, serialize=False)),
-                ('extra', sync.fields.DocumentField(blank=True, default=dict, editable=False, help_text='Fields that came with the document.')),
+                ('id', sync.models.ObjectIdField(db_column='_id', editable=False, max_length=24, primary_key=True, serialize=False)),
+                ('extra', sync.models.DocumentField(blank=True, default=dict, editable=False, help_text='Fields that came with the document.')),
                 ('account_id', models.IntegerField(db_index=True, verbose_name='account number')),
                 ('limit', models.IntegerField(db_index=True, verbose_name='limit')),
-                ('products', sync.fields.DocumentField(blank=True, default=list, help_text='An array of names.', validators=[finance.validators.array_of_names], verbose_name='products')),
+                ('products', sync.models.DocumentField(blank=True, default=list, help_text='An array of names.', validators=[finance.validators.array_of_names], verbose_name='products')),
             ],
             options={
                 'verbose_name': 'account',
@@ -36,16 +36,16 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Customer',
             fields=[
-                ('id', sync.fields.ObjectIdField(db_column='_id', default=sync.fields.new_object_id, editable=False, max_length=24, primary_key=True, serialize=False)),
-                ('extra', sync.fields.DocumentField(blank=True, default=dict, editable=False, help_text='Fields that came with the document.')),
+                ('id', sync.models.ObjectIdField(db_column='_id', editable=False, max_length=24, primary_key=True, serialize=False)),
+                ('extra', sync.models.DocumentField(blank=True, default=dict, editable=False, help_text='Fields that came with the document.')),
                 ('username', models.CharField(db_index=True, max_length=150, verbose_name='username')),
                 ('name', models.CharField(db_index=True, max_length=200, verbose_name='name')),
                 ('address', models.TextField(blank=True, verbose_name='address')),
                 ('birthdate', models.DateTimeField(verbose_name='birthdate')),
                 ('email', models.CharField(blank=True, db_index=True, max_length=254, verbose_name='email')),
                 ('active', models.BooleanField(blank=True, null=True, verbose_name='active')),
-                ('accounts', sync.fields.DocumentField(blank=True, default=list, help_text='An array of account numbers.', validators=[finance.validators.array_of_account_numbers], verbose_name='account numbers')),
-                ('tier_and_details', sync.fields.DocumentField(blank=True, default=dict, help_text='Tiers by id: tier, benefits, active.', validators=[finance.validators.tiers], verbose_name='tiers')),
+                ('accounts', sync.models.DocumentField(blank=True, default=list, help_text='An array of account numbers.', validators=[finance.validators.array_of_account_numbers], verbose_name='account numbers')),
+                ('tier_and_details', sync.models.DocumentField(blank=True, default=dict, help_text='Tiers by id: tier, benefits, active.', validators=[finance.validators.tiers], verbose_name='tiers')),
                 ('user', models.OneToOneField(blank=True, help_text='Who may see this record as their own. Set by staff only; never guessed from an email.', null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='customer', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],
             options={
@@ -58,13 +58,13 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='Transaction',
             fields=[
-                ('id', sync.fields.ObjectIdField(db_column='_id', default=sync.fields.new_object_id, editable=False, max_length=24, primary_key=True, serialize=False)),
-                ('extra', sync.fields.DocumentField(blank=True, default=dict, editable=False, help_text='Fields that came with the document.')),
+                ('id', sync.models.ObjectIdField(db_column='_id', editable=False, max_length=24, primary_key=True, serialize=False)),
+                ('extra', sync.models.DocumentField(blank=True, default=dict, editable=False, help_text='Fields that came with the document.')),
                 ('account_id', models.IntegerField(verbose_name='account number')),
                 ('transaction_count', models.IntegerField(verbose_name='trades')),
                 ('bucket_start_date', models.DateTimeField(verbose_name='from')),
                 ('bucket_end_date', models.DateTimeField(db_index=True, verbose_name='until')),
-                ('transactions', sync.fields.DocumentField(blank=True, default=list, help_text='An array of trades: date, amount, transaction_code, symbol, price, total.', validators=[finance.validators.trades], verbose_name='list of trades')),
+                ('transactions', sync.models.DocumentField(blank=True, default=list, help_text='An array of trades: date, amount, transaction_code, symbol, price, total.', validators=[finance.validators.trades], verbose_name='list of trades')),
             ],
             options={
                 'verbose_name': 'transactions',

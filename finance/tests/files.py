@@ -10,7 +10,7 @@ from bson import ObjectId, json_util
 
 from finance.importing import FileImport, Rejects
 from finance.models import Account, Customer, Transaction
-from sync.models import MirroredModel
+from sync.outbox.mirrored import MirroredModel
 
 DATASETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
 KINDS: dict[str, type[MirroredModel]] = {"account": Account, "customer": Customer, "transaction": Transaction}

@@ -15,7 +15,7 @@ from faker import Faker
 
 from finance.demo import SYMBOLS, Demo
 from finance.models import Account, Customer, Transaction
-from sync.models import Change
+from sync.outbox.models import Change
 
 SMALL = {"customers": 12, "trades": 900, "force": True}
 TODAY = datetime.date(2026, 1, 5)

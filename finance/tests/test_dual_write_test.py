@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from finance.management.commands import dual_write_test
 from finance.models import Transaction
-from sync.mongo import forget_clients
+from sync.mongodb.client import forget_clients
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -9,7 +9,7 @@ from django.contrib.auth import get_user_model
 
 from finance.models import Account, Customer
 from finance.tests.files import account, load, to_line, write
-from sync.models import Change
+from sync.outbox.models import Change
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 CUSTOMER = {

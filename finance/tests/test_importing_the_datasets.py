@@ -6,7 +6,7 @@ from django.core.management import call_command
 
 from finance.models import Account, Customer, Transaction
 from finance.tests.files import DATASETS, dataset
-from sync.models import Change
+from sync.outbox.models import Change
 from sync.tests.hurry import confirm
 
 pytestmark = [

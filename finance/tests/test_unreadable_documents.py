@@ -20,7 +20,7 @@ from finance import figures, rollup
 from finance.models import Figures
 from finance.tests.damage import damage
 from finance.tests.people import DAY, customer, user
-from sync.relay import Relay
+from sync.outbox.relay import Relay
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -22,7 +22,7 @@ from finance.access import visible_or_404
 from finance.forms import AccountForm, CustomerForm, DeleteForm, RecordForm, TransactionForm
 from finance.models import EDIT_RECORDS, Account, Customer, Record, Transaction
 from finance.unreadable import facts
-from sync.models import Change
+from sync.outbox.models import Change
 
 CONFLICT = 409
 FORMS: dict[type[Record], type[RecordForm]] = {

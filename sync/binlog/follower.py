@@ -17,21 +17,22 @@ from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, transaction
 
-from sync import backfill, mysql
 from sync.binlog import sweep
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
+from sync.binlog.models import BinlogPosition
 from sync.binlog.position import Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
-from sync.capture import record
-from sync.clock import DatabaseNow
-from sync.heartbeat import FOLLOWER, RelayHeart
-from sync.models import BinlogPosition
-from sync.mongo import Unavailable
-from sync.recovering import forget_connection
-from sync.registry import KAFKA, targets
-from sync.stopping import Stop
+from sync.core import mysql
+from sync.core.clock import DatabaseNow
+from sync.core.retry import forget_connection
+from sync.mapping.registry import KAFKA, targets
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill
+from sync.outbox.capture import record
+from sync.workers.heartbeat import FOLLOWER, RelayHeart
+from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
 

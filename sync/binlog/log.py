@@ -40,11 +40,12 @@ from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEven
 
 from sync.binlog import rows
 from sync.binlog.keys import Unrecorded
+from sync.binlog.models import BinlogPosition
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
 from sync.binlog.statements import Statement, Statements
 from sync.binlog.tables import Table
-from sync.models import BinlogPosition, Change
+from sync.outbox.models import Change
 
 logger = logging.getLogger(__name__)
 

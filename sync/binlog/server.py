@@ -8,8 +8,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import connections
 
-from sync import mysql
 from sync.binlog.position import Gtids, MariaDBGtids, MySQLGtids, NoGtids, Position
+from sync.core import mysql
 
 DENIED = {1044, 1045, 1142, 1227}  # error numbers: a right is missing
 WANTED = {

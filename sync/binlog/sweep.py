@@ -16,14 +16,15 @@ from bson import json_util
 from django.db import ProgrammingError, transaction
 from pymongo.errors import PyMongoError
 
-from sync import conf
-from sync.capture import record
-from sync.clock import DatabaseNow
-from sync.mapping import codec
-from sync.models import Sweep
-from sync.mongo import Unavailable, collection, reason
-from sync.registry import Target, all_rows, find_target
-from sync.sides import TEXT
+from sync.binlog.models import Sweep
+from sync.core import conf
+from sync.core.clock import DatabaseNow
+from sync.mapping.documents import codec
+from sync.mapping.registry import Target, all_rows, find_target
+from sync.mongodb.client import collection
+from sync.mongodb.errors import Unavailable, reason
+from sync.outbox.capture import record
+from sync.verification.scan import TEXT
 
 CHUNK = 1000  # documents looked at in one step
 RETRY = 2.0  # seconds until a missing table is looked for again

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import models
 
-from sync.registry import label, mirrored_models
+from sync.mapping.registry import label, mirrored_models
 
 
 class Table(NamedTuple):

@@ -15,10 +15,10 @@ from confluent_kafka import KafkaError, KafkaException, TopicCollection, TopicPa
 from confluent_kafka.admin import AdminClient, ConfigResource, NewTopic, OffsetSpec, ResourceType
 from django.core.exceptions import ImproperlyConfigured
 
-from sync import conf
+from sync.core import conf
 from sync.kafka.position import Log, Place
-from sync.mongo import Unavailable
-from sync.registry import Target
+from sync.mapping.registry import Target
+from sync.mongodb.errors import Unavailable
 
 SECRET = ("password", "secret", "key", "pem", "config", "token")  # of the names of settings whose values are not shown
 # Errors that say that there was no answer in time, and not why.

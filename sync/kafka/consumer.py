@@ -11,16 +11,16 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
-from sync import conf, mysql
-from sync.heartbeat import CONSUMER, RelayHeart
+from sync.core import conf, mysql
+from sync.core.humanize import counted
+from sync.core.retry import forget_connection
 from sync.kafka.client import TopicMissing, Topics, Trouble, refused, settings
-from sync.kafka.dead import DeadLetters
+from sync.kafka.dead_letters import DeadLetters
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span, offset_of, place_of, starts
-from sync.mongo import Unavailable
-from sync.recovering import forget_connection
-from sync.relay import LONGEST_PAUSE
-from sync.stopping import Stop
-from sync.wording import counted
+from sync.mongodb.errors import Unavailable
+from sync.outbox.relay import LONGEST_PAUSE
+from sync.workers.heartbeat import CONSUMER, RelayHeart
+from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
 

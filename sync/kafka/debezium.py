@@ -26,15 +26,17 @@ from typing import Any
 from confluent_kafka import Message
 from django.db import DEFAULT_DB_ALIAS, models, transaction
 
-from sync import backfill
 from sync.binlog import sweep
-from sync.capture import chunks, record
+from sync.core.batching import chunks
 from sync.kafka.messages import Poison, key_to_id
+from sync.kafka.models import KafkaPosition
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span
-from sync.models import KafkaPosition, MirroredModel
-from sync.mongo import Unavailable
-from sync.registry import KAFKA, all_rows, label, targets
-from sync.relay import LONGEST_PAUSE
+from sync.mapping.registry import KAFKA, all_rows, label, targets
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill
+from sync.outbox.capture import record
+from sync.outbox.mirrored import MirroredModel
+from sync.outbox.relay import LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 

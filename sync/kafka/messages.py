@@ -19,10 +19,10 @@ from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 from django.db import models
 
-from sync.mapping import codec, document_of
-from sync.models import MirroredModel
-from sync.mongo import CODEC_OPTIONS
-from sync.writes import to_pk
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.documents import codec, document_of
+from sync.outbox.mirrored import MirroredModel
+from sync.outbox.mongo_writer import to_pk
 
 CANONICAL = JSONOptions(
     json_mode=JSONMode.CANONICAL,

@@ -26,13 +26,13 @@ from typing import Any, NamedTuple
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.core.exceptions import ImproperlyConfigured
 
-from sync import conf
+from sync.core import conf
+from sync.core.humanize import counted
 from sync.kafka.client import Topics, Trouble, refused, settings, topic
 from sync.kafka.messages import encode, partition_of
-from sync.mongo import Unavailable
-from sync.registry import Target, published
-from sync.wording import counted
-from sync.writes import Fenced, Outcome, State, explain, halving, read_rows, to_pk
+from sync.mapping.registry import Target, published
+from sync.mongodb.errors import Unavailable
+from sync.outbox.mongo_writer import Fenced, Outcome, State, explain, halving, read_rows, to_pk
 
 logger = logging.getLogger(__name__)
 

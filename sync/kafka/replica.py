@@ -29,12 +29,12 @@ from pymongo.errors import BulkWriteError, PyMongoError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from sync import conf
+from sync.core import conf
 from sync.kafka.messages import Poison, decode, key_to_id, to_bson
 from sync.kafka.position import Gap, Log, Loss, Moved, Place, Position, Span, offset_of, place_of
-from sync.models import MirroredModel
-from sync.mongo import Unavailable, client, database, reason
-from sync.mongo_errors import SERVERS_FAULT
+from sync.mongodb.client import client, database
+from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason
+from sync.outbox.mirrored import MirroredModel
 
 POSITIONS = "sync_positions"  # the collection that they are kept in, in the replicas' database
 

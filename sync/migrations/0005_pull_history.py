@@ -1,6 +1,6 @@
 from django.db import migrations
 
-import sync.fields
+import sync.mapping.fields
 
 
 class Migration(migrations.Migration):
@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='pullstate',
             name='history',
-            field=sync.fields.DocumentField(help_text='Of which server and collection the token is; sync.feed.History.', null=True),
+            field=sync.mapping.fields.DocumentField(help_text='Of which server and collection the token is; sync.mongodb.change_stream.History.', null=True),
         ),
     ]

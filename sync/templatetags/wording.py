@@ -2,7 +2,7 @@
 
 from django import template
 
-from sync import wording
+from sync.core import humanize
 
 register = template.Library()
 
@@ -10,7 +10,7 @@ register = template.Library()
 @register.filter
 def duration(seconds: float | None) -> str:
     """As wording.duration, in one piece when lines are broken."""
-    return wording.duration(seconds).replace(" ", "\u00a0")
+    return humanize.duration(seconds).replace(" ", "\u00a0")
 
 
 @register.filter

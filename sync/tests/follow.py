@@ -12,7 +12,8 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from sync.models import BinlogPosition, Change
+from sync.binlog.models import BinlogPosition
+from sync.outbox.models import Change
 from tests.servers import SERVERS
 
 CODE = """
@@ -23,7 +24,7 @@ from django.core.management import call_command
 {call}
 """
 FOLLOW = "call_command('sync', 'follow-binlog')"
-RELAY = "from sync.relay import Relay; Relay(interval=0.02).run()"
+RELAY = "from sync.outbox.relay import Relay; Relay(interval=0.02).run()"
 
 
 def grant() -> None:

@@ -1,8 +1,8 @@
 """Time passes: what waits for a confirmation, a retry or a settling time is due now."""
 
-from sync.models import Change
-from sync.relay import Relay
-from sync.writes import State
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import State
+from sync.outbox.relay import Relay
 
 LONG_AGO = "2020-01-01T00:00Z"
 

@@ -36,8 +36,8 @@ def relay() -> None:
     """Delivers; prints how many keys."""
     import threading
 
-    from sync.mongo import Unavailable
-    from sync.relay import Relay
+    from sync.mongodb.errors import Unavailable
+    from sync.outbox.relay import Relay
 
     relay = Relay(interval=0.02)
     threading.Thread(target=lambda: (sys.stdin.read(), relay.stop.set()), daemon=True).start()

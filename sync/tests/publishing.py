@@ -14,12 +14,12 @@ from django.db import connection
 from pymongo.database import Database
 
 from examples.news.models import Story
-from sync.heartbeat import PUBLISHER
 from sync.kafka.messages import CANONICAL
 from sync.kafka.publisher import Publisher
-from sync.registry import KAFKA
-from sync.relay import Relay
-from sync.writes import State
+from sync.mapping.registry import KAFKA
+from sync.outbox.mongo_writer import State
+from sync.outbox.relay import Relay
+from sync.workers.heartbeat import PUBLISHER
 
 TOPIC = "story-events"
 NUMBERS = itertools.count(1)

@@ -9,9 +9,10 @@ from pymongo.database import Database
 
 from audit.models import Entry
 from finance.models import Account
-from sync.clock import DatabaseNow
-from sync.models import Change, Errand, ModelState
-from sync.relay import Relay
+from sync.core.clock import DatabaseNow
+from sync.jobs.models import Errand
+from sync.outbox.models import Change, ModelState
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import LONG_AGO
 from sync.tests.people import OPERATOR, user

@@ -15,12 +15,12 @@ from django.test import Client
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.actions import DISCARD, RETRY, discard, retry
-from sync.claims import claim
-from sync.clock import DatabaseNow
-from sync.fields import new_object_id
-from sync.models import Change, ModelState
-from sync.relay import Relay
+from sync.core.clock import DatabaseNow
+from sync.mapping.fields import new_object_id
+from sync.outbox.actions import DISCARD, RETRY, discard, retry
+from sync.outbox.models import Change, ModelState
+from sync.outbox.queue import claim
+from sync.outbox.relay import Relay
 from sync.tests.hurry import LONG_AGO, confirm
 from sync.tests.people import OPERATOR, user
 from sync.tests.test_capture import make

@@ -10,10 +10,10 @@ from django.db import connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import backfill
-from sync.models import Change
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.registry import Target
+from sync.outbox import backfill
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.test_capture import make
 from sync.tests.zoo.models import Tag

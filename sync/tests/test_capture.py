@@ -14,7 +14,7 @@ from django.db.models import F
 from pymongo.database import Database
 
 from finance.models import Account, Transaction
-from sync.models import Change
+from sync.outbox.models import Change
 from sync.tests.compare import differences, rows
 from sync.tests.hurry import confirm
 

@@ -10,9 +10,9 @@ from django.urls import path
 from pymongo.database import Database
 
 from analytics_site.urls import urlpatterns as portal
-from sync.registry import Target
+from sync.mapping.registry import Target
 from sync.tests.zoo.models import Animal, Keeper
-from sync.verify import verify
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.urls(__name__)]
 

@@ -13,14 +13,14 @@ from django.db import connection, connections, models
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.checks import check_database
-from sync.models import Change
-from sync.registry import Target
+from sync.checks.mirrored import check_database
+from sync.mapping.registry import Target
+from sync.outbox.models import Change
 from sync.tests.compare import differences
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import accounts, make
 from sync.tests.zoo.models import Animal, Keeper, Tag
-from sync.verify import verify
+from sync.verification.verify import verify
 
 __all__ = ["accounts"]  # the fixture
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -6,9 +6,9 @@ import pytest
 from django.db import connection, transaction
 from pymongo.database import Database
 
-from sync.registry import Target
+from sync.mapping.registry import Target
 from sync.tests.zoo.models import Animal, Bird, HeadKeeper, Keeper, Tag
-from sync.verify import verify
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -15,10 +15,13 @@ from django.db import OperationalError, connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import causal, reading, strict, verify
-from sync.models import Change, Difference, Verification
-from sync.registry import Target, all_rows
+from sync.core import causal
+from sync.mapping import reading
+from sync.mapping.registry import Target, all_rows
+from sync.outbox.models import Change
 from sync.tests.splitting import SplittingProxy
+from sync.verification import strict, verify
+from sync.verification.models import Difference, Verification
 from tests.galera import CAUSAL_TIMEOUT, Galera, Node, galera  # noqa: F401  (galera is a fixture)
 
 KEY = "a" * 24

@@ -2,23 +2,24 @@
 
 import pytest
 
-from sync import samples
-from sync.charts import HEIGHT, MARGIN, WIDTH, charts, table
-from sync.clock import database_now
-from sync.heartbeat import RelayHeart
-from sync.models import Change, Sample
+from sync.core.clock import database_now
+from sync.monitoring import history
+from sync.monitoring.models import Sample
+from sync.outbox.models import Change
+from sync.web.charts import HEIGHT, MARGIN, WIDTH, charts, table
+from sync.workers.heartbeat import RelayHeart
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 
 def test_one_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(samples, "EVERY", 1000)
+    monkeypatch.setattr(history, "EVERY", 1000)
     Sample.objects.create(slot=1, pending=5)
     relay = RelayHeart("default")
     relay.count(3, [0.004, 0.004, 40.0])
     relay.write()
     Change.objects.create(model="finance.account", key="a", due_at="2020-01-01T00:00Z")
-    took = [samples.take() for _ in range(3)]
+    took = [history.take() for _ in range(3)]
     assert took.count(True) in (1, 2), "two where the slot has just ended"
     sample = Sample.objects.latest("slot")
     assert (sample.pending, sample.p50, sample.p99) == (1, 0.005, 50.0)
@@ -28,11 +29,11 @@ def test_one_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_slot_without_a_relay_is_a_gap_and_not_a_zero() -> None:
-    last = int(database_now("default").timestamp()) // samples.EVERY
+    last = int(database_now("default").timestamp()) // history.EVERY
     Sample.objects.create(slot=last - 3, pending=0, p50=0.02)
     Sample.objects.create(slot=last - 1, pending=10, p50=0.02)
-    recent = samples.recent()
-    assert len(recent) == samples.SHOWN
+    recent = history.recent()
+    assert len(recent) == history.SHOWN
     lag, pending, oldest, rate = charts(recent)
     [(name, pieces)] = pending.lines
     assert name == "pending"
@@ -50,4 +51,4 @@ def test_a_slot_without_a_relay_is_a_gap_and_not_a_zero() -> None:
 
 
 def test_nothing_is_drawn_of_nothing() -> None:
-    assert charts(samples.recent()) == []
+    assert charts(history.recent()) == []

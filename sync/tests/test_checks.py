@@ -7,9 +7,9 @@ from django.core.checks import run_checks
 from django.db import models
 from django.test.utils import isolate_apps
 
-from sync.checks import check_models, check_settings
-from sync.fields import ObjectIdField
-from sync.models import Mirror, MirroredModel
+from sync.checks.mirrored import check_models, check_settings
+from sync.mapping.fields import ObjectIdField
+from sync.outbox.mirrored import Mirror, MirroredModel
 
 
 def ids() -> list[str | None]:
@@ -49,8 +49,8 @@ def test_another_isolation_level_is_refused(monkeypatch: Any, settings: Any) -> 
 
 
 def messages_of(model: type[models.Model], monkeypatch: Any) -> list[str | None]:
-    monkeypatch.setattr("sync.checks.apps.get_models", lambda: [model])
-    monkeypatch.setattr("sync.checks.mirrored_models", lambda: [model] if hasattr(model, "mirror") else [])
+    monkeypatch.setattr("sync.checks.mirrored.apps.get_models", lambda: [model])
+    monkeypatch.setattr("sync.checks.mirrored.mirrored_models", lambda: [model] if hasattr(model, "mirror") else [])
     return [message.id for message in check_models(None)]
 
 

@@ -12,12 +12,14 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
 
-from sync.clock import DatabaseNow
-from sync.heartbeat import INLINE_HEART, SILENCE, RelayHeart
-from sync.models import Change, Difference, ModelState, Verification, Worker
+from sync.core.clock import DatabaseNow
+from sync.outbox.models import Change, ModelState
 from sync.tests.test_capture import make
 from sync.tests.test_status import leave_pending
-from sync.views.console import COUNTS
+from sync.verification.models import Difference, Verification
+from sync.web.console import COUNTS
+from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
+from sync.workers.models import Worker
 from tests.servers import Mongo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -94,7 +96,7 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
 
 
 def test_it_answers_while_mongodb_is_away(technician: Client, mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
     response = technician.get("/sync/")
     assert response.status_code == 200

@@ -11,9 +11,10 @@ from pymongo.database import Database
 
 from examples.news.models import Story
 from sync.kafka.replica import POSITIONS
-from sync.models import Change, Worker
-from sync.relay import Relay
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.publishing import TOPIC, publish, replica, rows, story
+from sync.workers.models import Worker
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)

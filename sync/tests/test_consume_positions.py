@@ -15,8 +15,10 @@ from django.db import connection
 from pymongo.database import Database
 
 from examples.news.models import Story
-from sync.models import Change, Sweep, Worker
+from sync.binlog.models import Sweep
+from sync.outbox.models import Change
 from sync.tests.publishing import TOPIC, process, publish, replica, rows, story, wait_until
+from sync.workers.models import Worker
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -10,9 +10,9 @@ import pymongo
 import pytest
 from pymongo.collection import Collection
 
-from sync import copier
-from sync.addresses import parse
-from sync.copier import Copier
+from sync.mongodb.uris import parse
+from sync.replication import copier
+from sync.replication.copier import Copier
 from sync.tests.copies import COPY, SOURCE, address, contents, copy, status_of, wait_until_equal
 from tests.servers import SERVERS
 
@@ -45,7 +45,7 @@ def copied(client: pymongo.MongoClient) -> Collection:
 def following(source: Collection, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A copy that follows, in a thread, and often looks at indexes."""
     monkeypatch.setattr(copier, "SHAPE", 0.1)
-    monkeypatch.setattr("sync.following.KEEP", 0.1)
+    monkeypatch.setattr("sync.replication.replicator.KEEP", 0.1)
     work = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
     source.insert_one({"_id": "first", "at": LONG_AGO})
     thread = threading.Thread(target=work.follow, args=(lambda result: None,))

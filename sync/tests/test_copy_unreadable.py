@@ -14,10 +14,10 @@ from django.core.management import call_command
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from sync.addresses import parse
-from sync.copier import Copier
-from sync.feed import is_one_of, key_of
-from sync.models import ParkedDocument
+from sync.mongodb.change_stream import is_one_of, key_of
+from sync.mongodb.uris import parse
+from sync.replication.copier import Copier
+from sync.replication.models import ParkedDocument
 from sync.tests.copies import COPY, RAW, SOURCE, address, contents, copy, status_of, wait_until_equal
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS

@@ -8,8 +8,10 @@ from django.core.management import call_command
 from django.db import connection
 from pymongo.database import Database
 
+from sync.binlog.models import Sweep
 from sync.kafka.debezium import keys_of
-from sync.models import Change, MirroredModel, Sweep
+from sync.outbox.mirrored import MirroredModel
+from sync.outbox.models import Change
 from sync.tests.publishing import story
 from sync.tests.zoo.models import Tag, Typed
 from tests.kafka import Kafka

@@ -12,13 +12,15 @@ from pymongo import monitoring
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import backfill, sharding, verify, writes
-from sync import mongo as engine
-from sync.mongo import Unavailable
-from sync.registry import Target
-from sync.relay import Relay
-from sync.repair import Mender
-from sync.sides import Sides
+from sync.mapping.registry import Target
+from sync.mongodb import client as engine
+from sync.mongodb import sharding
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill, mongo_writer
+from sync.outbox.relay import Relay
+from sync.verification import verify
+from sync.verification.repair import Mender
+from sync.verification.scan import Sides
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 WRITES = {"insert", "update", "delete", "findAndModify"}
@@ -83,7 +85,7 @@ def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], s
 
 def test_what_is_gone_is_confirmed_by_every_shard(commands: list[Any]) -> None:
     keys = ["c" * 24, "d" * 24]
-    writes.deliver(Target(Account), keys, "default", "token")
+    mongo_writer.deliver(Target(Account), keys, "default", "token")
     [command] = [command for command in commands if "delete" in command]
     [delete] = command["deletes"]
     assert delete["limit"] == 0  # all that match, wherever they are

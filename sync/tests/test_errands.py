@@ -8,16 +8,18 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import errands
-from sync.chores import Chore, beside
-from sync.models import Change, Errand, Verification
-from sync.mongo import forget_clients
-from sync.registry import Target
-from sync.relay import Relay
+from sync.jobs import runner
+from sync.jobs.models import Errand
+from sync.jobs.periodic import Chore, beside
+from sync.mapping.registry import Target
+from sync.mongodb.client import forget_clients
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import LONG_AGO
 from sync.tests.test_capture import make
 from sync.tests.zoo.models import Keeper
+from sync.verification.models import Verification
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -34,9 +36,9 @@ def rows(mongo: Database) -> None:
 
 
 def do(kind: str, **options: Any) -> Errand:
-    errand = errands.ask(ACCOUNTS, kind, "theo", **options)
+    errand = runner.ask(ACCOUNTS, kind, "theo", **options)
     assert errand
-    assert errands.work()
+    assert runner.work()
     errand.refresh_from_db()
     return errand
 
@@ -51,7 +53,7 @@ def test_verify_compares_and_tells(mongo: Database) -> None:
     errand = do("verify")
     assert errand.found == 2
     assert Verification.objects.latest("pk").found == 2
-    assert not errands.work(), "there is nothing more to do"
+    assert not runner.work(), "there is nothing more to do"
 
 
 def test_repair_mends_and_deletes_only_when_asked(mongo: Database) -> None:
@@ -76,86 +78,86 @@ def test_backfill_is_planned_and_relays_deliver_it(mongo: Database) -> None:
 
 
 def test_there_is_one_at_a_time_for_each_target(mongo: Database) -> None:
-    assert errands.ask(ACCOUNTS, "verify", "theo")
-    assert errands.ask(ACCOUNTS, "repair", "tina") is None
-    assert errands.ask(Target(Keeper), "verify", "theo")
-    errands.work()
-    assert errands.ask(ACCOUNTS, "repair", "tina")
+    assert runner.ask(ACCOUNTS, "verify", "theo")
+    assert runner.ask(ACCOUNTS, "repair", "tina") is None
+    assert runner.ask(Target(Keeper), "verify", "theo")
+    runner.work()
+    assert runner.ask(ACCOUNTS, "repair", "tina")
 
 
 def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mongo) -> None:
-    errands.ask(ACCOUNTS, "verify", "theo")
+    runner.ask(ACCOUNTS, "verify", "theo")
     mongod.kill()
-    assert errands.work()
+    assert runner.work()
     errand = Errand.objects.get()
     assert errand.finished_at is None
     assert "MongoDB does not answer" in errand.note
     mongod.start()
     forget_clients()
-    assert not errands.work(), "it waits a little"
+    assert not runner.work(), "it waits a little"
     Errand.objects.update(due_at=LONG_AGO)
-    assert errands.work()
+    assert runner.work()
     errand.refresh_from_db()
     assert errand.finished_at
     assert errand.note == ""
 
 
 def test_it_can_be_stopped_while_it_is_done(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    errand = errands.ask(ACCOUNTS, "verify", "theo")
+    errand = runner.ask(ACCOUNTS, "verify", "theo")
     assert errand
 
     def verify(target: Any, using: str, progress: Any, **options: Any) -> None:
-        assert errands.stop(errand.pk, "stopped by tina")
+        assert runner.stop(errand.pk, "stopped by tina")
         progress.tell()
         raise AssertionError("it goes on")
 
-    monkeypatch.setattr(errands, "verify", verify)
-    assert errands.work()
+    monkeypatch.setattr(runner, "verify", verify)
+    assert runner.work()
     errand.refresh_from_db()
     assert (errand.note, errand.unfinished) == ("stopped by tina", None)
     assert errand.finished_at
-    assert not errands.stop(errand.pk, "again")
+    assert not runner.stop(errand.pk, "again")
 
 
 def test_another_process_goes_on_when_one_ends(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    errands.ask(ACCOUNTS, "verify", "theo")
+    runner.ask(ACCOUNTS, "verify", "theo")
     resumed = []
-    true = errands.verify
+    true = runner.verify
 
     def verify(*args: Any, resume: bool, **options: Any) -> Any:
         resumed.append(resume)
         return true(*args, resume=resume, **options)
 
-    monkeypatch.setattr(errands, "verify", verify)
+    monkeypatch.setattr(runner, "verify", verify)
     stop = threading.Event()
     stop.set()  # the process is told to end as it begins
-    assert errands.work(stop)
+    assert runner.work(stop)
     assert Errand.objects.get().finished_at is None
-    assert errands.work(), "at once: its lease was given back"
+    assert runner.work(), "at once: its lease was given back"
     assert Errand.objects.get().finished_at
     assert resumed == [True]
 
 
 def test_a_lease_that_has_ended_is_taken_over_and_its_holder_is_out(mongo: Database) -> None:
-    errand = errands.ask(ACCOUNTS, "verify", "theo")
+    errand = runner.ask(ACCOUNTS, "verify", "theo")
     assert errand
-    frozen = errands._claim("default")
+    frozen = runner._claim("default")
     assert frozen
-    assert not errands.work(), "it is in hand"
+    assert not runner.work(), "it is in hand"
     Errand.objects.update(due_at=LONG_AGO)
-    assert errands.work()
-    with pytest.raises(errands.Ended):
-        errands._Hold(frozen, threading.Event(), "default").tell()
+    assert runner.work()
+    with pytest.raises(runner.Ended):
+        runner._Hold(frozen, threading.Event(), "default").tell()
 
 
 def test_what_goes_wrong_ends_it_with_the_reason(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **options: Any) -> None:
         raise RuntimeError("no such luck")
 
-    monkeypatch.setattr(errands, "verify", broken)
+    monkeypatch.setattr(runner, "verify", broken)
     assert do("verify").note == "RuntimeError: no such luck"
     Errand.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
-    assert errands.work()
+    assert runner.work()
     assert Errand.objects.latest("pk").note == "there is no such target any more"
 
 

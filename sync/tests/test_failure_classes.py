@@ -6,11 +6,11 @@ import pytest
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.clock import DatabaseNow
-from sync.failures import Failures, failures
-from sync.models import Change
-from sync.relay import Relay
-from sync.status import status
+from sync.core.clock import DatabaseNow
+from sync.monitoring.status import status
+from sync.outbox.failures import Failures, failures
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.test_capture import make
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -29,7 +29,7 @@ def reasons(model: str = "finance.account") -> list[Failures]:
 
 
 def test_too_large(left: None, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.writes.MAX_BSON_SIZE", 10)
+    monkeypatch.setattr("sync.outbox.mongo_writer.MAX_BSON_SIZE", 10)
     assert reasons() == [Failures("too large", 0, 1)]
 
 

@@ -10,8 +10,9 @@ from django.db import connection, transaction
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.models import Change, Sweep
-from sync.recovering import tried_again
+from sync.binlog.models import Sweep
+from sync.core.retry import tried_again
+from sync.outbox.models import Change
 from sync.tests import follow
 from sync.tests.compare import differences
 from sync.tests.follow import RELAY, add_accounts, catch_up, following, recorded, sql, until

@@ -17,12 +17,13 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.binlog.position import MySQLGtids
-from sync.models import Change, Worker
-from sync.mongo import Unavailable
-from sync.relay import Relay
+from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests import follow
 from sync.tests.compare import differences
 from sync.tests.follow import RELAY, Process, add_accounts, catch_up, following, recorded, saved, sql, until
+from sync.workers.models import Worker
 from tests.servers import SERVERS, MariaDB
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

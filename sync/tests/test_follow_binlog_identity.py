@@ -13,8 +13,8 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.binlog.follower import Follower, _Session
 from sync.binlog.log import Gap
+from sync.binlog.models import BinlogPosition, Sweep
 from sync.binlog.server import Server
-from sync.models import BinlogPosition, Sweep
 from sync.tests import follow
 from sync.tests.compare import differences
 from sync.tests.follow import RELAY, Process, add_accounts, catch_up, following, saved, sql, until

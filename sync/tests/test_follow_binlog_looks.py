@@ -12,7 +12,7 @@ from pymysqlreplication import event, row_event
 
 from finance.models import Account
 from sync.binlog.log import WITHOUT_ROWS, _known_events
-from sync.models import Change
+from sync.outbox.models import Change
 from sync.tests import follow
 from sync.tests.compare import differences
 from sync.tests.follow import RELAY, Process, add_accounts, catch_up, following, saved, sql, until

@@ -17,14 +17,14 @@ from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import writes
-from sync.models import Change
-from sync.mongo import clock
-from sync.registry import Target
+from sync.mapping.registry import Target
+from sync.mongodb.client import clock
+from sync.outbox import mongo_writer
+from sync.outbox.models import Change
 from sync.tests.compare import differences, rows
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import accounts, make
-from sync.verify import verify
+from sync.verification.verify import verify
 from tests.servers import SERVERS
 
 __all__ = ["accounts"]  # the fixture
@@ -227,7 +227,7 @@ def test_versions_grow_also_when_the_deliverers_clock_goes_back(
     accounts: list[Account], mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = version(mongo)
-    monkeypatch.setattr(writes.time, "time_ns", lambda: 10**15)
+    monkeypatch.setattr(mongo_writer.time, "time_ns", lambda: 10**15)
     accounts[0].limit = 9
     accounts[0].save()
     assert version(mongo) == before + 1
@@ -240,7 +240,7 @@ def test_versions_from_the_future_hold_up_nothing(
     """A deliverer's clock was years ahead, and is right again."""
     with monkeypatch.context() as ahead:
         future = time.time_ns() + 10 * 365 * 86400 * 10**9
-        ahead.setattr(writes.time, "time_ns", lambda: future)
+        ahead.setattr(mongo_writer.time, "time_ns", lambda: future)
         Account.objects.update(limit=1)
     assert version(mongo) > time.time_ns() // 1000 + 10**14
     before = version(mongo)

@@ -15,14 +15,14 @@ from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.clock import DatabaseNow
-from sync.heartbeat import INLINE, INLINE_BEAT, INLINE_HEART, RELAY, SILENCE, InlineHeart, RelayHeart
-from sync.models import Worker
-from sync.relay import Relay
-from sync.stats import BOUNDS, quantile
-from sync.status import status
+from sync.core.clock import DatabaseNow
+from sync.monitoring.status import status
+from sync.outbox.relay import Relay
 from sync.tests.test_capture import make
 from sync.tests.test_relay_killed import start_relay
+from sync.workers.heartbeat import INLINE, INLINE_BEAT, INLINE_HEART, RELAY, SILENCE, InlineHeart, RelayHeart
+from sync.workers.lag import BOUNDS, quantile
+from sync.workers.models import Worker
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -36,7 +36,7 @@ def fresh_heart() -> None:
 @pytest.fixture
 def running(mongo: Database, monkeypatch: Any) -> Iterator[Relay]:
     """A relay at work in a thread, with a heartbeat ten times as fast."""
-    monkeypatch.setattr("sync.heartbeat.BEAT", 0.1)
+    monkeypatch.setattr("sync.workers.heartbeat.BEAT", 0.1)
     relay = Relay(interval=0.05)
     thread = threading.Thread(target=relay.run)
     thread.start()
@@ -144,7 +144,7 @@ def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monke
     def fail(*args: Any, **kwargs: Any) -> None:
         raise DatabaseError("the table is locked")
 
-    monkeypatch.setattr("sync.heartbeat.Heart._write", fail)
+    monkeypatch.setattr("sync.workers.heartbeat.Heart._write", fail)
     make(1).save()
     assert mongo.accounts.count_documents({}) == 1
     assert "The heartbeat is not written: The database failed: the table is locked" in caplog.text

@@ -17,11 +17,13 @@ from jsonschema.validators import extend
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.heartbeat import INLINE_HEART, Heart, Kind, RelayHeart
-from sync.models import Change, Difference, ModelState, Verification, Worker
-from sync.output import dumps
+from sync.cli.output import dumps
+from sync.outbox.models import Change, ModelState
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, Heart, Kind, RelayHeart
+from sync.workers.models import Worker
 from tests.servers import ROOT, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -102,7 +104,7 @@ def test_the_status_of_everything(mongo: Database) -> None:
 def test_the_status_while_mongodb_is_down_has_null_for_what_is_unknown(
     mongo: Database, mongod: Mongo, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
     data = printed("status")
     assert (data["mongodb_up"], data["models"][0]["documents"]) == (False, None)
@@ -147,5 +149,5 @@ def test_what_has_no_form_is_refused(value: Any) -> None:
 def test_no_command_has_a_json_form_of_its_own() -> None:
     for path in (ROOT / "sync" / "verbs").glob("*.py"):
         text = path.read_text()
-        assert '"--json"' not in text or "sync.output" in text, path
+        assert '"--json"' not in text or "sync.cli.output" in text, path
         assert "DjangoJSONEncoder" not in text

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.core.management import CommandError, call_command
 
 from sync.kafka import publisher
-from sync.models import Change
-from sync.mongo import Unavailable
+from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
 from sync.tests.publishing import story
 from tests.kafka import Kafka, kafka_broker
 from tests.servers import free_port

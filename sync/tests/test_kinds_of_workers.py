@@ -13,14 +13,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.clock import DatabaseNow
-from sync.heartbeat import INLINE_HEART, SILENCE, STUCK, Heart, Kind, RelayHeart
+from sync.core.clock import DatabaseNow
 from sync.kafka.consumer import ConsumerHeart
-from sync.metrics import exposition
-from sync.models import Change, ModelState, Worker
-from sync.status import status
+from sync.monitoring.metrics import exposition
+from sync.monitoring.status import status
+from sync.outbox.models import Change, ModelState
 from sync.tests.hurry import LONG_AGO, confirm
 from sync.tests.test_capture import make
+from sync.workers.heartbeat import INLINE_HEART, SILENCE, STUCK, Heart, Kind, RelayHeart
+from sync.workers.models import Worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -8,12 +8,12 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.models import Change
-from sync.mongo import CODEC_OPTIONS
-from sync.relay import Relay
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import MAX_BSON_SIZE
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.test_capture import make
-from sync.writes import MAX_BSON_SIZE
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 MAX_DEPTH = 180  # levels of documents and arrays, the document itself included

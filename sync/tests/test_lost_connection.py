@@ -8,7 +8,8 @@ from django.db import connection, connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import recovering, relay
+from sync.core import retry
+from sync.outbox import relay
 from sync.tests.chaos.proxy import DOWN, UP, Proxies
 from sync.tests.compare import differences
 from sync.tests.test_heartbeat import wait_for
@@ -60,10 +61,10 @@ def test_one_that_nothing_comes_from_any_more_is_given_up(
     own = connections.settings["default"]
     proxy = Proxies().start(int(own["PORT"]))
     with monkeypatch.context() as patch:
-        patch.setattr(recovering, "LONGEST_STATEMENT", 1)
+        patch.setattr(retry, "LONGEST_STATEMENT", 1)
         others = {name: value for name, value in own["OPTIONS"].items() if not name.endswith("_timeout")}
         patch.setitem(own, "OPTIONS", others)  # without what an earlier test's command has set
-        recovering.bound_statements("default")
+        retry.bound_statements("default")
         patch.setitem(own, "HOST", "127.0.0.1")
         patch.setitem(own, "PORT", proxy.port)
         worker = relay.Relay(interval=0.05)

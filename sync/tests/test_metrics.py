@@ -10,13 +10,15 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
-from sync.heartbeat import INLINE_HEART, RelayHeart
-from sync.metrics import exposition
-from sync.models import Change, Difference, Worker
-from sync.stats import BOUNDS
-from sync.status import status
+from sync.monitoring.metrics import exposition
+from sync.monitoring.status import status
+from sync.outbox.models import Change
 from sync.tests.test_capture import make
 from sync.tests.test_status import leave_pending
+from sync.verification.models import Difference
+from sync.workers.heartbeat import INLINE_HEART, RelayHeart
+from sync.workers.lag import BOUNDS
+from sync.workers.models import Worker
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -107,7 +109,7 @@ def test_what_was_counted_by_other_bounds_is_left_out(mongo: Database) -> None:
 
 
 def test_what_mongodb_does_not_say_is_absent(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     make(1).save()
     mongod.kill()
     now = samples()

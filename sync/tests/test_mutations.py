@@ -12,10 +12,10 @@ from bson import Int64
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import writes
-from sync.models import Change
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.registry import Target
+from sync.outbox import mongo_writer
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.chaos import mutations
 from sync.tests.compare import differences
 from sync.tests.test_protocol import between_row_and_write
@@ -78,7 +78,7 @@ def test_a_row_read_before_the_version_leaves_a_stale_document(
 ) -> None:
     """Right before a relay reads the version, the row changes and another relay delivers it."""
     Account.objects.filter(pk=account.pk).update(limit=2)
-    read_versions = writes._read_versions
+    read_versions = mongo_writer._read_versions
     done = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -89,7 +89,7 @@ def test_a_row_read_before_the_version_leaves_a_stale_document(
         return read_versions(*arguments)
 
     apply(mutation)
-    monkeypatch.setattr(writes, "_read_versions", interrupted)
+    monkeypatch.setattr(mongo_writer, "_read_versions", interrupted)
     Relay().drain()
     assert done
     assert not Change.objects.exists()
@@ -131,7 +131,7 @@ def test_an_insert_without_a_deadline_undoes_a_delete_that_has_settled(
 
     apply(mutation)
     between_row_and_write(monkeypatch, deleted_meanwhile)
-    writes.deliver(Target(Account), [account.pk], "default", "a token")
+    mongo_writer.deliver(Target(Account), [account.pk], "default", "a token")
     Relay().drain()
     assert not Change.objects.exists()
     assert mongo.accounts.count_documents({}) == (1 if mutation else 0)

@@ -11,15 +11,15 @@ from django.core.management import call_command
 from django.db import connection, transaction
 from pymongo.database import Database
 
-from sync.backfill import plan
-from sync.capture import record
-from sync.models import Change
-from sync.registry import Target
-from sync.relay import Relay
-from sync.sides import Sides
+from sync.mapping.registry import Target
+from sync.outbox.backfill import plan
+from sync.outbox.capture import record
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.hurry import confirm
 from sync.tests.zoo.models import Keeper, Typed
-from sync.verify import verify
+from sync.verification.scan import Sides
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

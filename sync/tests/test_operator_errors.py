@@ -11,10 +11,11 @@ import pytest
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.models import Change
-from sync.mongo import BREAKER, forget_clients
-from sync.relay import Relay
-from sync.status import status
+from sync.mongodb.breaker import BREAKER
+from sync.mongodb.client import forget_clients
+from sync.monitoring.status import status
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.test_capture import make
 from sync.tests.test_heartbeat import wait_for
 from tests.servers import SERVERS, Mongo
@@ -87,7 +88,7 @@ def test_the_relay_says_it_once_and_goes_on_when_it_is_mended(
     monkeypatch: Any,
 ) -> None:  # fmt: skip
     settings.SYNC_INLINE = False
-    monkeypatch.setattr("sync.heartbeat.BEAT", 0.1)
+    monkeypatch.setattr("sync.workers.heartbeat.BEAT", 0.1)
     use(settings, guarded.uri("analytics_test", **mistake))
     Account.objects.bulk_create([make(number) for number in range(20)])
     relay = Relay(batch=5, interval=0.05)

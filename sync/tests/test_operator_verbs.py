@@ -9,9 +9,9 @@ from django.core.management import CommandError, call_command
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.claims import PAUSED
-from sync.models import Change
-from sync.relay import Relay
+from sync.outbox.models import Change
+from sync.outbox.queue import PAUSED
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make

@@ -18,11 +18,11 @@ from django.test import Client
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import delivery
-from sync.models import Change
-from sync.mongo import BREAKER
-from sync.relay import Relay
-from sync.status import status
+from sync.mongodb.breaker import BREAKER
+from sync.monitoring.status import status
+from sync.outbox import delivery
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences, rows
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make

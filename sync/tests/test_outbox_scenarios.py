@@ -17,16 +17,16 @@ from django.db import connection, connections, transaction
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import backfill
-from sync.claims import claim
-from sync.models import Change
-from sync.mongo import Unavailable
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.registry import Target
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import State
+from sync.outbox.queue import claim
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences, rows
 from sync.tests.hurry import hurry
 from sync.tests.test_capture import make
-from sync.writes import State
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -235,7 +235,7 @@ def test_a_lease_ends_by_the_databases_clock(mongo: Database, settings: Any) -> 
 
 def test_what_an_expired_relay_still_writes_harms_nothing(mongo: Database) -> None:
     """It was frozen past its lease: another has delivered its changes, and the row has changed again since."""
-    from sync.delivery import deliver_changes
+    from sync.outbox.delivery import deliver_changes
 
     account = Account.objects.create(account_id=1, limit=1)
     claimed = claim(10, "frozen", "default")
@@ -355,20 +355,20 @@ def test_live_writes_and_deletes_win_against_a_backfill(mongo: Database, setting
 
 def test_a_backfill_brings_back_nothing_that_is_deleted_meanwhile(mongo: Database, monkeypatch: Any) -> None:
     """The range is read; then a row is deleted and its delete delivered; then the range is written."""
-    from sync import writes
+    from sync.outbox import mongo_writer
 
     Account.objects.bulk_create([make(number) for number in range(3)])
     Relay().drain()
     backfill.plan(Target(Account))
-    send = writes.Writes.send
+    send = mongo_writer.Writes.send
 
     def deleted_meanwhile(batch: Any, target: Target, majority: bool) -> None:
-        monkeypatch.setattr(writes.Writes, "send", send)
+        monkeypatch.setattr(mongo_writer.Writes, "send", send)
         Account.objects.filter(account_id=1).delete()
         assert Relay().drain()[State.GONE] == 1
         send(batch, target, majority)
 
-    monkeypatch.setattr(writes.Writes, "send", deleted_meanwhile)
+    monkeypatch.setattr(mongo_writer.Writes, "send", deleted_meanwhile)
     Relay().drain()
     settle()
     assert sorted(document["account_id"] for document in mongo.accounts.find()) == [0, 2]

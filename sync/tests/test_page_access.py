@@ -9,9 +9,10 @@ from pymongo.database import Database
 
 from audit.models import Entry
 from finance.models import Account
-from sync.models import Change, Errand, ModelState
+from sync.jobs.models import Errand
+from sync.outbox.models import Change, ModelState
 from sync.tests.people import OPERATOR, VIEWER, user
-from sync.urls import urlpatterns
+from sync.web.urls import urlpatterns
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -9,9 +9,9 @@ from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import writes
-from sync.models import Change
-from sync.relay import Relay
+from sync.outbox import mongo_writer
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import hurry
 from sync.tests.test_capture import make
@@ -75,13 +75,13 @@ def test_a_batch_with_bad_rows_is_one_delivery(
     poisoned: None, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    deliver = writes._deliver
+    deliver = mongo_writer._deliver
 
     def counted(target: Any, keys: Any, *arguments: Any) -> Any:
         sizes.append(len(keys))
         return deliver(target, keys, *arguments)
 
-    monkeypatch.setattr(writes, "_deliver", counted)
+    monkeypatch.setattr(mongo_writer, "_deliver", counted)
     Relay(batch=ROWS).drain()
     assert mongo.accounts.count_documents({}) == ROWS - 6
     assert sizes == [ROWS], "only the reading is split, not the delivery"

@@ -13,9 +13,9 @@ from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 
 from finance.models import Account
-from sync.models import Change
-from sync.mongo import forget_clients
-from sync.relay import Relay
+from sync.mongodb.client import forget_clients
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.copies import contents, start_copy, wait_until_equal
 from sync.tests.hurry import confirm, hurry
 from sync.tests.zoo.models import Visit

@@ -9,13 +9,13 @@ from bson import Int64, ObjectId
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import writes
-from sync.models import Change
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.registry import Target
+from sync.outbox import mongo_writer
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import State, deliver
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import confirm, hurry
-from sync.writes import State, deliver
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -29,7 +29,7 @@ def account(mongo: Database) -> Account:
 
 def between_row_and_write(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
     """Has `act` happen, once, after the rows are read and before the documents are written."""
-    send = writes.Writes.send
+    send = mongo_writer.Writes.send
     done = []
 
     def interrupted(batch: Any, model: Any, majority: bool) -> None:
@@ -38,7 +38,7 @@ def between_row_and_write(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any
             act()
         send(batch, model, majority)
 
-    monkeypatch.setattr(writes.Writes, "send", interrupted)
+    monkeypatch.setattr(mongo_writer.Writes, "send", interrupted)
 
 
 def deliver_one(key: str) -> State:
@@ -168,7 +168,7 @@ def test_somebody_elses_later_write_confirms_nothing(account: Account, mongo: Da
 
 
 def test_what_a_killed_relay_has_written_is_confirmed_by_the_next(account: Account, mongo: Database) -> None:
-    from sync.claims import claim
+    from sync.outbox.queue import claim
 
     account.limit = 6
     account.save()

@@ -8,10 +8,10 @@ from bson import ObjectId
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from sync.models import Change
-from sync.registry import KAFKA
+from sync.mapping.registry import KAFKA
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import State
 from sync.tests.publishing import TOPIC, document, newest, publish, story
-from sync.writes import State
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)

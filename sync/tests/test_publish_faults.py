@@ -11,9 +11,10 @@ import pytest
 from django.db import connections
 
 from examples.news.models import Story
-from sync.models import Change, Worker
-from sync.registry import KAFKA
+from sync.mapping.registry import KAFKA
+from sync.outbox.models import Change
 from sync.tests.publishing import TOPIC, document, newest, process, publish, rows, story, wait_until
+from sync.workers.models import Worker
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -6,13 +6,13 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from examples.news.models import Story
-from sync.checks import check_settings
-from sync.heartbeat import CONSUMER
+from sync.checks.mirrored import check_settings
 from sync.kafka.consumer import ConsumerHeart
-from sync.metrics import exposition
-from sync.models import Worker
-from sync.status import status
+from sync.monitoring.metrics import exposition
+from sync.monitoring.status import status
 from sync.tests.publishing import process, story, wait_until
+from sync.workers.heartbeat import CONSUMER
+from sync.workers.models import Worker
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)

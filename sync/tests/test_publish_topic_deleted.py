@@ -4,9 +4,10 @@ import signal
 
 import pytest
 
-from sync.models import Change, Worker
-from sync.registry import KAFKA
+from sync.mapping.registry import KAFKA
+from sync.outbox.models import Change
 from sync.tests.publishing import TOPIC, newest, process, story, wait_until
+from sync.workers.models import Worker
 from tests.kafka import Kafka
 
 SOON = "import os; os.environ['SYNC_TIMEOUT'] = '3'"

@@ -16,13 +16,15 @@ from django.db import connection
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from sync.feed import to_key
-from sync.following import LeaseLost, Position
-from sync.models import Change, ParkedDocument, PullState, Worker
-from sync.pulled import ReadOnlyError
-from sync.puller import Puller
-from sync.pulling import Rows
+from sync.mongodb.change_stream import to_key
+from sync.outbox.models import Change
+from sync.replication.models import ParkedDocument, PullState
+from sync.replication.pulled import ReadOnlyError
+from sync.replication.puller import Puller
+from sync.replication.replicator import LeaseLost, Position
+from sync.replication.table_sink import Rows
 from sync.tests.zoo.models import Ticket, Visit
+from sync.workers.models import Worker
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -235,7 +237,7 @@ def test_a_new_mapping_means_a_full_pass(visits: Collection, monkeypatch: Any) -
     pull()
     with connection.cursor() as cursor:  # as if the column were new
         cursor.execute("UPDATE zoo_visit SET badge = ''")
-    monkeypatch.setattr("sync.pulling.fingerprint", lambda model: "another")
+    monkeypatch.setattr("sync.replication.table_sink.fingerprint", lambda model: "another")
     pull()
     assert badges() == {1: "b1"}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from sync.pulled_checks import check_pulled_tables
+from sync.checks.pulled import check_pulled_tables
 from sync.tests.zoo.models import Visit
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -10,7 +10,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
 
-from sync import health
+from sync.monitoring import health
 from tests.servers import MariaDB, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -68,7 +68,7 @@ def test_a_frozen_mysql_is_fatal_in_bounded_time(client: Client, mongo: Database
 
 
 def test_migrations_that_are_missing_are_fatal(client: Client, mongo: Database, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.health.MigrationExecutor.migration_plan", lambda self, targets: ["one"])
+    monkeypatch.setattr("sync.monitoring.health.MigrationExecutor.migration_plan", lambda self, targets: ["one"])
     monkeypatch.setattr(health.MYSQL, "ask", health.MigrationsSeen())
     code, words, _ = ask(client)
     assert (code, words["mysql"]) == (503, "not migrated")

@@ -10,11 +10,11 @@ from django.test import Client
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.inspecting import find_key, find_model, inspect
-from sync.models import Change
+from sync.outbox.models import Change
 from sync.tests.people import VIEWER, user
 from sync.tests.test_capture import make
 from sync.tests.zoo.models import Bird, Keeper, Tag, Typed
+from sync.verification.inspection import find_key, find_model, inspect
 from tests.servers import Mongo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -99,7 +99,7 @@ def test_a_row_that_cannot_be_a_document_is_shown_with_the_reason(
 def test_it_says_that_mongodb_is_away_and_shows_the_row(
     viewer: Client, account: Account, mongod: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sync.inspecting.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.verification.inspection.TIMEOUT", 0.5)
     mongod.kill()
     page = text(viewer, account)
     assert "MongoDB does not answer" in page

@@ -6,8 +6,8 @@ import pytest
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.models import Change
-from sync.relay import Relay
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import hurry
 from sync.tests.test_capture import make

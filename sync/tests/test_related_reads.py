@@ -9,12 +9,12 @@ import pytest
 from django.db import connections
 from pymongo.database import Database
 
-from sync import verify
 from sync.kafka import messages
-from sync.mapping import document_of
-from sync.registry import Target, all_rows
-from sync.relay import Relay
+from sync.mapping.documents import document_of
+from sync.mapping.registry import Target, all_rows
+from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Animal, Keeper, Tag
+from sync.verification import verify
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 REPLICA = "replica"

@@ -15,8 +15,8 @@ from django.db import connection, connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.models import Change
-from sync.relay import Relay
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences, rows
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
@@ -31,7 +31,7 @@ def start_relay(batch: int = 10) -> subprocess.Popen:
         "import django; django.setup();"
         "from django.db import connections;"
         f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r};"
-        f"from sync.relay import Relay; Relay(batch={batch}, interval=0.01).run()"
+        f"from sync.outbox.relay import Relay; Relay(batch={batch}, interval=0.01).run()"
     )
     return subprocess.Popen([sys.executable, "-c", code], cwd=django_settings.BASE_DIR, stderr=subprocess.DEVNULL)
 

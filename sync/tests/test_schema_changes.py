@@ -10,11 +10,11 @@ from django.core.management import call_command
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import backfill
-from sync.evolution import fingerprint, plan_for_changed_mappings
-from sync.models import Mirror
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.registry import Target
+from sync.outbox import backfill
+from sync.outbox.mapping_changes import fingerprint, plan_for_changed_mappings
+from sync.outbox.mirrored import Mirror
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.test_capture import make
 
@@ -55,7 +55,7 @@ def test_a_field_that_is_left_out_disappears_from_the_documents(rows: None, mong
 def test_the_fingerprint_is_the_same_in_every_process() -> None:
     there = (
         "import django; django.setup()\n"
-        "from finance.models import Account; from sync.evolution import fingerprint; from sync.registry import Target\n"
+        "from finance.models import Account; from sync.outbox.mapping_changes import fingerprint; from sync.mapping.registry import Target\n"
         "print(fingerprint(Target(Account)))"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONHASHSEED": "1"}

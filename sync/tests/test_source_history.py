@@ -20,10 +20,10 @@ from django.db import connection
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from sync.addresses import parse
-from sync.copier import Copier
-from sync.mongo import forget_clients
-from sync.puller import Puller
+from sync.mongodb.client import forget_clients
+from sync.mongodb.uris import parse
+from sync.replication.copier import Copier
+from sync.replication.puller import Puller
 from sync.tests.copies import COPY, SOURCE, address, contents, copy, start_copy, status_of, wait_until_equal
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo
@@ -73,7 +73,7 @@ def server() -> Iterator[Source]:
 
 @pytest.fixture
 def source(server: Source, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collection]:
-    monkeypatch.setattr("sync.following.STALE", 0.5)
+    monkeypatch.setattr("sync.replication.replicator.STALE", 0.5)
     yield server.things()
     for name in (SOURCE, "analytics_test"):
         server.things().database.client.drop_database(name)

@@ -11,13 +11,15 @@ from django.utils import timezone
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.clock import DatabaseNow
-from sync.heartbeat import INLINE_HEART, SILENCE, RelayHeart
-from sync.models import Change, Difference, ModelState, Verification, Worker
-from sync.relay import Relay
-from sync.status import WORDS, ModelStatus, status
+from sync.core.clock import DatabaseNow
+from sync.monitoring.status import WORDS, ModelStatus, status
+from sync.outbox.models import Change, ModelState
+from sync.outbox.relay import Relay
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
+from sync.workers.models import Worker
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -189,7 +191,7 @@ def test_it_knows_the_last_verification_and_what_still_differs(mongo: Database) 
 
 
 def test_what_mongodb_does_not_say_is_unknown(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     make(1).save()
     mongod.kill()
     now = status()
@@ -203,7 +205,7 @@ def test_a_count_that_takes_too_long_is_unknown_and_mongodb_is_up(mongo: Databas
     make(1).save()
     fail_point = {"failCommands": ["aggregate"], "blockConnection": True, "blockTimeMS": 1500}
     admin = mongo.client.admin
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     try:
         admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail_point)
         start = time.monotonic()

@@ -12,12 +12,13 @@ import pytest
 from django.core.management import call_command
 from pymongo.database import Database
 
-from sync.clock import DatabaseNow
-from sync.heartbeat import INLINE_HEART, RelayHeart
-from sync.models import Change, Difference, ModelState, Verification
+from sync.core.clock import DatabaseNow
+from sync.outbox.models import Change, ModelState
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.tests.test_status import leave_pending
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, RelayHeart
 from tests.servers import ROOT, Mongo, free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -105,7 +106,7 @@ def test_json_has_all_of_it(mongo: Database) -> None:
 
 
 def test_a_dead_mongodb_is_said_with_exit_status_2(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
-    monkeypatch.setattr("sync.status.TIMEOUT", 0.5)
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
     code, said = run("--json")
     assert code == 2

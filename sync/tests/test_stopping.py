@@ -9,10 +9,10 @@ import time
 
 from django.conf import settings
 
-from sync.stopping import Stop
+from sync.workers.shutdown import Stop
 
 WAITER = """
-from sync.stopping import Stop, stop_on_signals
+from sync.workers.shutdown import Stop, stop_on_signals
 stop = Stop()
 stop_on_signals(stop)
 print("ready", flush=True)

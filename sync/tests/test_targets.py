@@ -12,16 +12,17 @@ from django.core.management import call_command
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from sync import mongo as client
-from sync.checks import check_models, check_settings
-from sync.models import Change
-from sync.mongo import Unavailable, forget_clients
-from sync.registry import Target, targets
-from sync.relay import Relay, adopt_orphans
-from sync.status import status
+from sync.checks.mirrored import check_models, check_settings
+from sync.mapping.registry import Target, targets
+from sync.mongodb import client
+from sync.mongodb.client import forget_clients
+from sync.mongodb.errors import Unavailable
+from sync.monitoring.status import status
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay, adopt_orphans
 from sync.tests.hurry import hurry
 from sync.tests.zoo.models import Keeper
-from sync.verify import verify
+from sync.verification.verify import verify
 from tests.servers import SERVERS, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

@@ -44,7 +44,7 @@ def test_verify_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatc
     def go(*args: Any, **kwargs: Any) -> None:
         raise OperationalError(2013, "Lost connection to server during query")
 
-    monkeypatch.setattr("sync.verbs.verify.verify", go)
+    monkeypatch.setattr("sync.cli.verify.verify", go)
     with pytest.raises(CommandError) as error:
         call_command("sync", "verify", "account", stdout=io.StringIO())
     first, second = str(error.value).splitlines()
@@ -58,7 +58,7 @@ def test_who_interrupts_it_is_told_how_to_go_on(
     def interrupt(*args: Any, **kwargs: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sync.verbs.verify.verify", interrupt)
+    monkeypatch.setattr("sync.cli.verify.verify", interrupt)
     with pytest.raises(SystemExit) as end:
         call_command("sync", "verify", "account", stdout=io.StringIO())
     assert end.value.code == 1

@@ -9,9 +9,10 @@ import pytest
 from pymongo.errors import PyMongoError
 
 from finance.models import Account
-from sync.models import Change
-from sync.mongo import Unavailable, forget_clients
-from sync.relay import Relay
+from sync.mongodb.client import forget_clients
+from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.chaos.servers import ThreeMembers
 from sync.tests.hurry import confirm, hurry
 

@@ -14,13 +14,13 @@ from django.core.checks import run_checks
 from django.db import connection, transaction
 from pymongo.database import Database
 
-from sync.capture import record
-from sync.models import Change, ModelState
+from sync.mapping.registry import Target
 from sync.operations import MoveFromExtra
-from sync.registry import Target
-from sync.relay import Relay
+from sync.outbox.capture import record
+from sync.outbox.models import Change, ModelState
+from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Order
-from sync.verify import verify
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -13,12 +13,12 @@ from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import connection, models
 from pymongo.database import Database
 
-from sync.mapping import MappingError, from_document, to_document
-from sync.models import Change
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.documents import MappingError, from_document, to_document
+from sync.mapping.registry import Target
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Typed
-from sync.verify import verify
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 UTC = datetime.UTC

@@ -23,12 +23,13 @@ from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import mongo as mongo_module
-from sync.models import Change
-from sync.mongo import BREAKER, client, forget_clients
-from sync.mongo_errors import NoClient, Unavailable
-from sync.relay import Relay
-from sync.sharding import require_keys
+from sync.mongodb import client as mongo_module
+from sync.mongodb.breaker import BREAKER
+from sync.mongodb.client import client, forget_clients
+from sync.mongodb.errors import NoClient, Unavailable
+from sync.mongodb.sharding import require_keys
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests import unreachable
 from sync.tests.hurry import hurry
 from sync.tests.tls import TLSMongo, now, write

@@ -19,15 +19,16 @@ from django.db import connection, transaction
 from django.test import Client
 from pymongo.database import Database
 
-from sync import verify as verifying
-from sync.backfill import plan
-from sync.capture import record
-from sync.metrics import exposition
-from sync.models import Change, Difference, Verification
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping.registry import Target
+from sync.monitoring.metrics import exposition
+from sync.outbox.backfill import plan
+from sync.outbox.capture import record
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.people import VIEWER, user
 from sync.tests.zoo.models import Legacy, Typed
+from sync.verification import verify as verifying
+from sync.verification.models import Difference, Verification
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -137,7 +138,7 @@ def test_its_page_shows_the_raw_text_with_the_reason(rows: list[str], mongo: Dat
 
 
 def test_a_row_is_not_saved_while_it_holds_what_could_not_be_read(rows: list[str], mongo: Database) -> None:
-    from sync.reading import exact
+    from sync.mapping.reading import exact
 
     row = exact(Legacy.objects.all()).get(pk=BAD)
     assert set(row.unreadable) == {"clock", "data_text"}

@@ -11,15 +11,15 @@ from django.utils import timezone
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.compare import FieldDifference
-from sync.models import Change
-from sync.mongo import CODEC_OPTIONS
-from sync.registry import Target
-from sync.sides import Sides
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.diff import FieldDifference
+from sync.mapping.registry import Target
+from sync.outbox.models import Change
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.tests.zoo.models import Tag, Typed
-from sync.verify import verify
+from sync.verification.scan import Sides
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

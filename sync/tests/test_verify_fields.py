@@ -8,8 +8,8 @@ import bson
 import pytest
 from bson import Binary, Decimal128, Int64
 
-from sync.compare import field_differences, is_equal, kind
-from sync.mongo import CODEC_OPTIONS
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.diff import field_differences, is_equal, kind
 
 SYNC = {"v": Int64(7), "by": "a token"}
 MOMENT = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)

@@ -11,16 +11,17 @@ from django.db import connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.models import Change, Difference, ModelState
-from sync.registry import Target
-from sync.relay import Relay
-from sync.repair import Mender
-from sync.sides import Sides
+from sync.mapping.registry import Target
+from sync.outbox.models import Change, ModelState
+from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.tests.zoo.models import Typed
-from sync.verify import verify
+from sync.verification.models import Difference
+from sync.verification.repair import Mender
+from sync.verification.scan import Sides
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -20,15 +20,15 @@ from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
-from sync import sides, verify
-from sync.mapping import codec
-from sync.models import Difference, Verification
-from sync.mongo import collection
-from sync.registry import Target
+from sync.mapping.documents import codec
+from sync.mapping.registry import Target
+from sync.mongodb.client import collection
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.tests.test_verify_repair import command
 from sync.tests.zoo.models import Typed
+from sync.verification import scan, verify
+from sync.verification.models import Difference, Verification
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -140,7 +140,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     mongod.insert_many([{"_id": _id} for _id in ["by hand", *ids[2:]]])
 
     looked_at: list[str] = []
-    find = sides.Sides.finding
+    find = scan.Sides.finding
 
     def finding(self: Any, key: str, row: Any, document: Any) -> Any:
         looked_at.append(key)
@@ -152,11 +152,11 @@ def test_an_interrupted_run_goes_on_where_it_was(
         if stop_after == 0:
             raise Interrupted
 
-    monkeypatch.setattr(sides, "CHUNK", 5)
-    monkeypatch.setattr(sides, "FIRST_CHUNK", 5)
+    monkeypatch.setattr(scan, "CHUNK", 5)
+    monkeypatch.setattr(scan, "FIRST_CHUNK", 5)
     monkeypatch.setattr(verify, "SAVE_EVERY", 0)
     monkeypatch.setattr(verify, "PAUSE", 0.01)
-    monkeypatch.setattr(sides.Sides, "finding", finding)
+    monkeypatch.setattr(scan.Sides, "finding", finding)
     with suppress(Interrupted):
         verify.verify(Target(model), progress=progress)
     [before] = Verification.objects.all()
@@ -204,8 +204,8 @@ def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(accounts: list[
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sides, "CHUNK", 200)
-    monkeypatch.setattr(sides, "FIRST_CHUNK", 200)
+    monkeypatch.setattr(scan, "CHUNK", 200)
+    monkeypatch.setattr(scan, "FIRST_CHUNK", 200)
     peaks = []
     for count in (500, 1500):
         fill(count)

@@ -17,15 +17,15 @@ from bson import ObjectId
 from django.db import connection, transaction
 from pymongo.database import Database
 
-from sync import mapping
-from sync.backfill import plan
-from sync.capture import record
-from sync.models import Change
-from sync.registry import Target
-from sync.relay import Relay
+from sync.mapping import documents
+from sync.mapping.registry import Target
+from sync.outbox.backfill import plan
+from sync.outbox.capture import record
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests.hurry import confirm
 from sync.tests.zoo.models import Keeper, Legacy
-from sync.verify import verify
+from sync.verification.verify import verify
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -153,7 +153,7 @@ def test_a_document_of_the_applications_own_shape_is_left_to_the_other_compariso
     mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def to_document(row: Keeper) -> dict[str, Any]:
-        return {**mapping.to_document(row), "greeting": f"Hello {row.name}"}
+        return {**documents.to_document(row), "greeting": f"Hello {row.name}"}
 
     monkeypatch.setattr(Keeper, "to_document", to_document)
     row = Keeper.objects.create(name="Ada")

@@ -14,15 +14,16 @@ from bson import ObjectId
 from pymongo.database import Database
 
 from finance.models import Customer
-from sync.models import Change, Verification
-from sync.mongo import forget_clients
-from sync.registry import Target
-from sync.relay import Relay
-from sync.repair import Mender
-from sync.sides import Sides
+from sync.mapping.registry import Target
+from sync.mongodb.client import forget_clients
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
 from sync.tests import load
 from sync.tests.compare import differences
-from sync.verify import verify
+from sync.verification.models import Verification
+from sync.verification.repair import Mender
+from sync.verification.scan import Sides
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 

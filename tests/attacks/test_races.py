@@ -15,7 +15,7 @@ from django.test import Client
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Customer, Transaction
-from sync.models import Change
+from sync.outbox.models import Change
 from tests.browser_forms import FILLS, filled, forms
 from tests.world import World, make
 

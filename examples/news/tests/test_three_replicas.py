@@ -14,9 +14,10 @@ from django.db import connections
 from pymongo.database import Database
 
 from examples.news.models import REPLICAS, Story
-from sync.models import Change, Worker
-from sync.registry import KAFKA
+from sync.mapping.registry import KAFKA
+from sync.outbox.models import Change
 from sync.tests.publishing import TOPIC, document, process, replica, rows, story, wait_until
+from sync.workers.models import Worker
 from tests.kafka import Kafka
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -22,7 +22,7 @@ from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.database import Database
 
 from examples.retail.making import sales
-from sync.mongo import CODEC_OPTIONS
+from sync.mapping.bson_options import CODEC_OPTIONS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 

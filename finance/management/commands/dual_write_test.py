@@ -17,10 +17,11 @@ from rich.console import Console
 from rich.table import Table
 
 from finance.models import Transaction
-from sync import mysql
-from sync.mapping import MappingError
-from sync.mongo import collection, reason
-from sync.registry import Target
+from sync.core import mysql
+from sync.mapping.documents import MappingError
+from sync.mapping.registry import Target
+from sync.mongodb.client import collection
+from sync.mongodb.errors import reason
 
 PATIENCE = 10.0  # seconds until a document that does not come counts as missing: a relay may have to bring it
 TRADE = {

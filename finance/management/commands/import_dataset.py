@@ -19,7 +19,7 @@ from finance.delivering import deliver_now
 from finance.importing import MODELS, FileImport, NothingToImport, Plan, Rejects, plan
 from finance.reading import Piece
 from finance.upserting import CREATED, REJECTED, UNCHANGED, UPDATED
-from sync import mysql
+from sync.core import mysql
 
 OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
 SHOWN = 10  # rejects named on the screen; all are in the rejects file

@@ -21,7 +21,7 @@ from finance.delivering import deliver_now
 from finance.demo import FIRST_DAY, Demo, day_of_earlier_run, demo_id
 from finance.models import Customer
 from finance.upserting import CREATED, UNCHANGED, UPDATED, upsert
-from sync import mysql
+from sync.core import mysql
 from sync.models import MirroredModel
 
 BATCH = 200

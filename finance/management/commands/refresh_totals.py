@@ -11,7 +11,8 @@ from django.utils.translation import ngettext
 from pymongo.errors import PyMongoError
 
 from finance import rollup
-from sync import mongo, mysql
+from sync.core import mysql
+from sync.mongodb import errors
 
 EPILOG = """\
 The dashboard does this by itself, in the background, when somebody looks at it and its figures are older than a
@@ -46,7 +47,7 @@ class Command(BaseCommand):
                     left += not if_due
                     self.stdout.write(f"{key}: {'fresh' if if_due else 'left to another process that is at it'}")
         except PyMongoError as error:
-            raise CommandError(f"{mongo.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
+            raise CommandError(f"{errors.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
         except DatabaseError as error:
             raise CommandError(mysql.reason(error), returncode=2) from error
         problems = [_unread(name, **found) for name, found in rollup.unread().items() if found["count"]]

@@ -9,10 +9,10 @@ from django.core.management.base import BaseCommand, CommandError, SystemCheckEr
 from django.db import DEFAULT_DB_ALIAS
 from django.db import Error as DatabaseError
 
-from sync import mysql
-from sync.mongo import Unavailable
-from sync.recovering import bound_statements
-from sync.verbs import VERBS
+from sync.cli import VERBS
+from sync.core import mysql
+from sync.core.retry import bound_statements
+from sync.mongodb.errors import Unavailable
 
 
 class Command(BaseCommand):

@@ -95,14 +95,14 @@ def lost_race_dropped() -> None:
 
 def row_before_version() -> None:
     """The rows are read before the documents' versions."""
-    from sync import writes
+    from sync.outbox import mongo_writer
 
-    read_rows, known = writes.read_rows, threading.local()
+    read_rows, known = mongo_writer.read_rows, threading.local()
 
     def make(deliver: Any) -> Any:
         def deliver_what_was(target: Any, keys: Any, using: str, *rest: Any, **more: Any) -> Any:
             outer = getattr(known, "rows", None)
-            known.rows = read_rows(target.model, list(keys), using, writes.Outcome())
+            known.rows = read_rows(target.model, list(keys), using, mongo_writer.Outcome())
             try:
                 return deliver(target, keys, using, *rest, **more)
             finally:
@@ -133,7 +133,7 @@ def change_outside_transaction() -> None:
 
 def deadline_off() -> None:
     """An insert may land at any time."""
-    from sync.mongo import ServerClock
+    from sync.mongodb.client import ServerClock
 
     after = ServerClock.after
     put(ServerClock, "after", lambda self, seconds: after(self, seconds + 3600))
@@ -143,7 +143,7 @@ def repeatable_read() -> None:
     """A relay drains in one transaction under REPEATABLE READ: it sees its rows as they were at first."""
     from django.db import connection, transaction
 
-    from sync.relay import Relay
+    from sync.outbox.relay import Relay
 
     drain = Relay.drain
 
@@ -160,7 +160,7 @@ def id_as_cursor() -> None:
     """A relay takes the changes whose id is larger than the last one it took."""
     from django.db import transaction
 
-    from sync.models import Change
+    from sync.outbox.models import Change
 
     last = ""
 
@@ -179,18 +179,18 @@ def write_concern_1() -> None:
     """A write counts as done when the primary alone has it."""
     from pymongo.write_concern import WriteConcern
 
-    from sync import mongo
+    from sync.mongodb import client
 
-    mongo.WriteConcern = lambda *_: WriteConcern(1)  # type: ignore[assignment, misc]
+    client.WriteConcern = lambda *_: WriteConcern(1)  # type: ignore[assignment, misc]
 
 
 def confirm_local() -> None:
     """A relay confirms by what the primary has, not by what the majority has."""
     from pymongo.read_concern import ReadConcern
 
-    from sync import writes
+    from sync.outbox import mongo_writer
 
-    writes.ReadConcern = lambda *_: ReadConcern("local")  # type: ignore[assignment, misc]
+    mongo_writer.ReadConcern = lambda *_: ReadConcern("local")  # type: ignore[assignment, misc]
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {

@@ -18,11 +18,13 @@ from pymongo import common
 from pymongo.errors import PyMongoError
 
 from finance.models import Account
-from sync import backfill, mongo, relay, verify
-from sync.mongo import Unavailable
-from sync.registry import Target
+from sync.mapping.registry import Target
+from sync.mongodb import client
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill, relay
 from sync.tests.chaos.journal import Journal
 from sync.tests.chaos.writers import Writer
+from sync.verification import verify
 
 INTERVAL = 0.015  # seconds between a relay's looks for what is due
 
@@ -49,7 +51,7 @@ class Worker:
         with suppress(DatabaseError), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         with suppress(PyMongoError), pymongo.timeout(5):
-            mongo.database().command("ping")
+            client.database().command("ping")
 
     def do(self, task: dict[str, Any]) -> None:
         match task["slot"].split()[0]:

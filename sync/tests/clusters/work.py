@@ -10,11 +10,11 @@ from django.conf import settings
 from django.db import transaction
 
 from finance.models import Account
-from sync import causal
-from sync.claims import claim
-from sync.delivery import deliver_changes
-from sync.fields import new_object_id
-from sync.relay import Relay
+from sync.core import causal
+from sync.mapping.fields import new_object_id
+from sync.outbox.delivery import deliver_changes
+from sync.outbox.queue import claim
+from sync.outbox.relay import Relay
 from sync.tests.chaos import work
 
 LEASE = 20.0  # seconds: nobody else takes what is held

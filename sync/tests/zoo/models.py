@@ -4,9 +4,9 @@ from typing import Any
 
 from django.db import models
 
-from sync.fields import DocumentField, ObjectIdField
-from sync.models import Mirror, MirroredModel
-from sync.pulled import PulledModel, Source
+from sync.mapping.fields import DocumentField, ObjectIdField
+from sync.outbox.mirrored import Mirror, MirroredModel
+from sync.replication.pulled import PulledModel, Source
 
 
 class Keeper(MirroredModel):

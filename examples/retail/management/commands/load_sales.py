@@ -13,8 +13,9 @@ from pymongo.errors import PyMongoError
 
 from examples.retail.making import sales
 from examples.retail.models import Sale
-from sync.mongo import database, reason
-from sync.wording import counted
+from sync.core.humanize import counted
+from sync.mongodb.client import database
+from sync.mongodb.errors import reason
 
 BATCH = 1000
 EPILOG = """\

@@ -1,0 +1,277 @@
+"""System checks: a misconfiguration that would lose changes is refused before anything runs."""
+
+from __future__ import annotations
+
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.apps import apps
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import DatabaseError, connections, models
+from django.utils.translation import ngettext
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+
+from sync.core import conf, mysql
+from sync.mapping.documents import codec, mirrored_fields
+from sync.mapping.fields import DocumentField, ObjectIdField
+from sync.mapping.registry import KAFKA, mirrored_models, published, targets
+from sync.mongodb.client import addresses, file_problem, setting, without_files
+from sync.mongodb.errors import without_secrets
+from sync.outbox.capture import MirroredQuerySet
+from sync.outbox.mapping_changes import clashes, is_changed
+from sync.outbox.mirrored import Mirror, MirroredModel
+from sync.outbox.models import Change, ModelState
+
+DECIMAL128_DIGITS = 34
+LONGEST_ALIAS = Change._meta.get_field("lane").max_length or 0
+
+
+def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E001 to E003, E018, W001, W002: the servers' addresses and certificate files, the times, the isolation level."""
+    errors: list[CheckMessage] = []
+    for lane, address in addresses().items():
+        if problem := _address_problem(address):
+            hint = "mongodb://host:27017/analytics?replicaSet=rs0"
+            errors.append(Error(f"{setting(lane)} {problem}", hint=hint, id="sync.E001"))
+        elif problem := file_problem(address):
+            hint = "Changes are kept in MySQL meanwhile, and delivered as soon as the file is there."
+            errors.append(Warning(f"MongoDB cannot be reached: in {setting(lane)}, {problem}.", hint, id="sync.W001"))
+    for alias in conf.TARGETS:
+        if not 0 < len(alias) <= LONGEST_ALIAS:
+            problem = f"An alias in SYNC_TARGETS has 1 to {LONGEST_ALIAS} characters, and {alias!r} has {len(alias)}."
+            errors.append(Error(problem, id="sync.E001"))
+    if KAFKA in conf.TARGETS:
+        errors.append(Error(f"{KAFKA!r} in SYNC_TARGETS is what is published, not a database.", id="sync.E001"))
+    if published() and not conf.KAFKA.get("bootstrap.servers"):
+        labels = " and ".join(target.label for target in published())
+        hint = 'SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and what else librdkafka needs to connect.'
+        errors.append(Error(f"{labels} is published, and SYNC_KAFKA has no bootstrap.servers.", hint, id="sync.E018"))
+    if not (0 < conf.INLINE_TIMEOUT < conf.LEASE and 0 < conf.TIMEOUT < conf.LEASE):
+        hint = "A delivery has to end before others may take its changes."
+        errors.append(
+            Error("SYNC_TIMEOUT and SYNC_INLINE_TIMEOUT must be shorter than SYNC_LEASE.", hint, id="sync.E002")
+        )
+    if not conf.INLINE_TIMEOUT < conf.CONFIRM:
+        hint = "A relay confirms what inline delivery has ended, one way or the other."
+        errors.append(Error("SYNC_CONFIRM must be longer than SYNC_INLINE_TIMEOUT.", hint, id="sync.E002"))
+    if conf.SETTLE - conf.LEASE <= conf.TIMEOUT:
+        hint = (
+            "A delete is delivered again when every insert begun before it can land no more: it may begin a lease "
+            "later, and take until the timeout. What is left over is how far the clocks of several mongos may differ."
+        )
+        problem = "SYNC_SETTLE must be longer than SYNC_LEASE and SYNC_TIMEOUT together."
+        errors.append(Error(problem, hint, id="sync.E002"))
+    if min(conf.INLINE_MAX_KEYS, conf.BATCH, conf.MAX_ATTEMPTS, conf.KAFKA_PARTITIONS) < 1:
+        errors.append(
+            Error(
+                "SYNC_INLINE_MAX_KEYS, SYNC_BATCH, SYNC_MAX_ATTEMPTS and SYNC_KAFKA_PARTITIONS start at 1.",
+                id="sync.E002",
+            )
+        )
+    for alias, database in settings.DATABASES.items():
+        if problem := mysql.file_problem(database.get("OPTIONS", {})):
+            hint = "Until the file can be used, nothing can be read or saved."
+            errors.append(
+                Warning(f"There is no TLS connection to the database {alias!r}: {problem}.", hint, id="sync.W002")
+            )
+        level = database.get("OPTIONS", {}).get("isolation_level", "read committed")
+        if database["ENGINE"].endswith("mysql") and (level or "").lower() != "read committed":
+            hint = "Set OPTIONS['isolation_level'] = 'read committed': a deliverer has to read what is committed now."
+            errors.append(Error(f"The database {alias!r} is not used with READ COMMITTED.", hint, id="sync.E003"))
+    return errors
+
+
+def _address_problem(address: str) -> str:
+    """What is wrong with an address in itself: neither DNS nor a server is asked, nor the files that it names."""
+    if not address:
+        return "names no database."
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            client: MongoClient[Any] = MongoClient(without_files(address), connect=False)
+        # The driver leaves out an option that it does not know, or whose value it cannot read.
+        for warning in caught:
+            if warning.category is UserWarning and "compression" not in str(warning.message):
+                return f"cannot be read: {warning.message}"
+        client.get_default_database()
+    except (PyMongoError, ValueError, TypeError) as error:
+        if "No default database" in str(error):
+            return "names no database."
+        return f"cannot be read: {without_secrets(str(error))}"
+    return ""
+
+
+def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """E010 to E017: each mirrored model, its targets, and no collection twice."""
+    errors: list[CheckMessage] = []
+    collections: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for model in apps.get_models():
+        if issubclass(model, MirroredModel) and not isinstance(getattr(model, "mirror", None), Mirror):
+            errors.append(Error(f"{model._meta.label} does not say where it is mirrored.",
+                                'Declare mirror = Mirror("collection").', obj=model, id="sync.E010"))  # fmt: skip
+    for model in mirrored_models():
+        for target in targets(model):
+            collections[target.lane, target.place].append(model._meta.label)
+            if target.lane not in {"", KAFKA, *conf.TARGETS}:
+                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.lane!r}."
+                errors.append(Error(problem, "Give the address of its database there.", obj=model, id="sync.E017"))
+        errors += [*_managers(model), *_options(model), *_fields(model)]
+    for (_, collection), labels in collections.items():
+        if len(labels) > 1:
+            errors.append(Error(f"The collection {collection!r} mirrors {' and '.join(labels)}.",
+                                "Each needs a collection of its own.", id="sync.E011"))  # fmt: skip
+    return errors
+
+
+def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """E019, E025 and W026: what only the tables themselves tell. Runs with `migrate` and `check --database`."""
+    return [
+        error
+        for alias in databases or ()
+        for check in (_foreign_keys, _text_keys, _two_sources)
+        for error in check(connections[alias])
+    ]
+
+
+def _two_sources(connection: Any) -> Iterator[CheckMessage]:
+    """No field of a document has two sources: a column, and what `extra` has held before there was that column.
+
+    Only where the mapping has changed: to look means to read the table.
+    """
+    if ModelState._meta.db_table not in connection.introspection.table_names():
+        return
+    for model in mirrored_models():
+        if not (model.mirror.extra and any(is_changed(target, connection.alias) for target in targets(model))):
+            continue
+        try:
+            found = clashes(model, connection.alias)
+        except DatabaseError:  # the table is not what the model says yet
+            continue
+        for name, count in found.items():
+            rows = ngettext("%d row", "%d rows", count) % count
+            problem = f"{model._meta.label}.{name} is a field, and {model.mirror.extra} holds a {name} in {rows}."
+            hint = (
+                f"Put sync.operations.MoveFromExtra({model._meta.model_name!r}, {name!r}) into the migration that adds "
+                "the field. Until then, a row with two different values is not delivered and its document stays."
+            )
+            yield Warning(problem, hint, obj=model, id="sync.W026")
+
+
+def _foreign_keys(connection: Any) -> Iterator[CheckMessage]:
+    """No foreign key of a mirrored table changes its rows by itself, which neither ORM nor binary log sees.
+
+    Django makes none; a table that was altered by hand may have one.
+    """
+    tables = {model._meta.db_table for model in mirrored_models()}
+    hint = "Let it be ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes what depends on a row by itself."
+    for table, other, action in _foreign_key_actions(connection, tables):
+        problem = f"The foreign key from {table} to {other} has {action}, which changes rows unseen."
+        yield Error(problem, hint, id="sync.E019")
+
+
+def _text_keys(connection: Any) -> Iterator[CheckMessage]:
+    """No two texts are one key in MySQL and two in MongoDB, as "a", "A" and "a " are by most collations.
+
+    A save under another spelling would change the row, and its document would never hear of it.
+    """
+    keys = {(model._meta.db_table, model._meta.pk.column): model for model in mirrored_models() if _is_text_key(model)}
+    if connection.vendor != "mysql" or not keys:
+        return
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT table_name, column_name, collation_name FROM information_schema.columns"
+            " WHERE table_schema = DATABASE() AND collation_name IS NOT NULL"
+        )
+        collations = {(table, column): collation for table, column, collation in cursor.fetchall()}
+    exact = "utf8mb4_nopad_bin" if connection.mysql_is_mariadb else "utf8mb4_0900_bin"
+    for place, model in keys.items():
+        collation = collations.get(place, exact)
+        if not (collation.endswith("_bin") and ("_nopad_" in collation or "_0900_" in collation)):
+            problem = f"{model._meta.label}'s key is compared by {collation}, to which several texts are the same key."
+            yield Error(problem, f"Give the field db_collation={exact!r}.", obj=model, id="sync.E025")
+
+
+def _is_text_key(model: type[MirroredModel]) -> bool:
+    """An ObjectIdField has one spelling only."""
+    key: Any = model._meta.pk
+    while key.is_relation:
+        key = key.target_field
+    return isinstance(key, (models.CharField, models.TextField)) and not isinstance(key, ObjectIdField)
+
+
+def _foreign_key_actions(connection: Any, tables: set[str]) -> Iterator[tuple[str, str, str]]:
+    """(table, the table it refers to, `ON DELETE CASCADE`) for each action that changes rows of `tables`."""
+    keys: list[tuple[str, str, str, str]] = []
+    with connection.cursor() as cursor:
+        if connection.vendor == "mysql":
+            cursor.execute(
+                "SELECT table_name, referenced_table_name, delete_rule, update_rule"
+                " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+                " ORDER BY table_name, constraint_name"
+            )
+            keys = [key for key in cursor.fetchall() if key[0] in tables]
+        elif connection.vendor == "sqlite":
+            for table in sorted(tables):
+                cursor.execute(f"PRAGMA foreign_key_list({connection.ops.quote_name(table)})")
+                keys += [(table, row[2], row[6], row[5]) for row in cursor.fetchall()]
+    for table, other, on_delete, on_update in keys:
+        for event, rule in (("DELETE", on_delete), ("UPDATE", on_update)):
+            if rule not in ("NO ACTION", "RESTRICT"):
+                yield table, other, f"ON {event} {rule}"
+
+
+def _managers(model: type[MirroredModel]) -> list[CheckMessage]:
+    managers = {manager.name: manager for manager in [*model._meta.managers, model._base_manager]}
+    return [
+        Error(
+            f"{model._meta.label}.{name} writes without recording changes.",
+            "Make it with MirroredManager.from_queryset(...), and let Meta inherit MirroredModel.Meta.",
+            obj=model,
+            id="sync.E012",
+        )
+        for name, manager in managers.items()
+        if not isinstance(manager.get_queryset(), MirroredQuerySet)
+    ]
+
+
+def _options(model: type[MirroredModel]) -> list[CheckMessage]:
+    options = model.mirror
+    fields = {field.name: field for field in model._meta.concrete_fields}
+    errors: list[CheckMessage] = [
+        Error(f"{model._meta.label} has no field {name!r} to exclude.", obj=model, id="sync.E013")
+        for name in options.exclude
+        if name not in fields
+    ]
+    if options.extra and not isinstance(fields.get(options.extra), DocumentField):
+        errors.append(Error(f"{model._meta.label}.{options.extra} must be a DocumentField.", obj=model, id="sync.E013"))
+    return errors
+
+
+def _fields(model: type[MirroredModel]) -> list[CheckMessage]:
+    errors: list[CheckMessage] = [
+        Error(
+            f"{parent._meta.label}, a table that {model._meta.label} inherits from, is not mirrored.",
+            "Let it inherit MirroredModel, or make it abstract.",
+            model,
+            "sync.E016",
+        )
+        for parent in model._meta.all_parents
+        if not hasattr(parent, "mirror")
+    ]
+    for name, field in mirrored_fields(model):
+        if codec(field) is None:
+            hint = "Give the field to_bson() and from_bson(), or exclude it."
+            errors.append(
+                Error(f"There is no BSON type for {model._meta.label}.{field.name}.", hint, model, "sync.E014")
+            )
+        if isinstance(field, models.DecimalField) and (field.max_digits or 0) > DECIMAL128_DIGITS:
+            problem = f"{model._meta.label}.{field.name} has {field.max_digits} digits, Decimal128 holds 34."
+            errors.append(Error(problem, "Use fewer digits, or a CharField.", model, "sync.E015"))
+        if name == "_sync":
+            problem = f"{model._meta.label} has a field _sync, which is the mirror's own."
+            errors.append(Error(problem, obj=model, id="sync.E013"))
+    return errors

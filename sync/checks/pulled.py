@@ -1,0 +1,132 @@
+"""System checks of pulled models: E020 to E024, W027."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.core.checks import CheckMessage, Error, Warning
+from django.db import connections
+
+from sync.mapping.documents import codec, mirrored_fields
+from sync.mapping.fields import DocumentField
+from sync.mapping.registry import all_targets
+from sync.replication.pulled import PulledModel, PulledQuerySet, Source, pulled_models
+
+
+def check_pulled_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
+    """Each pulled model, and no collection both pulled and mirrored."""
+    errors: list[CheckMessage] = []
+    mirrored = {target.place for target in all_targets() if not target.lane}
+    for model in pulled_models():
+        if not isinstance(getattr(model, "source", None), Source):
+            hint = 'Declare source = Source("collection").'
+            errors.append(Error(f"{model._meta.label} does not say where it is pulled from.", hint, model, "sync.E020"))
+            continue
+        if hasattr(model, "mirror") or model.source.collection in mirrored:
+            problem = (
+                f"The collection {model.source.collection!r} is both pulled, by {model._meta.label}, and mirrored."
+            )
+            hint = "A collection follows MySQL or MySQL follows it: use another collection for one of them."
+            errors.append(Error(problem, hint, model, "sync.E021"))
+        errors += [*_managers(model), *_shape(model)]
+    return errors
+
+
+def _managers(model: type[PulledModel]) -> list[CheckMessage]:
+    managers = {manager.name: manager for manager in [*model._meta.managers, model._base_manager]}
+    hint = "Make it with PulledManager.from_queryset(...), and let Meta inherit PulledModel.Meta."
+    return [
+        Error(f"{model._meta.label}.{name} could change rows that come from MongoDB.", hint, model, "sync.E022")
+        for name, manager in managers.items()
+        if not isinstance(manager.get_queryset(), PulledQuerySet)
+    ]
+
+
+def _shape(model: type[PulledModel]) -> list[CheckMessage]:
+    fields = {field.name: field for field in model._meta.concrete_fields}
+    source = model.source
+    errors: list[CheckMessage] = [
+        Error(f"{model._meta.label} has no field {name!r} to exclude.", None, model, "sync.E023")
+        for name in source.exclude
+        if name not in fields
+    ]
+    if source.extra and not isinstance(fields.get(source.extra), DocumentField):
+        errors.append(Error(f"{model._meta.label}.{source.extra} must be a DocumentField.", None, model, "sync.E023"))
+    if any(not parent._meta.abstract for parent in model._meta.all_parents):
+        problem = f"{model._meta.label} inherits from another table; a document is one row of one table."
+        errors.append(Error(problem, "Let it inherit from abstract models only.", model, "sync.E024"))
+    for _, field in mirrored_fields(model):
+        if codec(field) is None:
+            hint = "Give the field to_bson() and from_bson(), or exclude it."
+            problem = f"There is no BSON type for {model._meta.label}.{field.name}."
+            errors.append(Error(problem, hint, model, "sync.E024"))
+    return errors
+
+
+def check_pulled_tables(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """W027: what changes or deletes pulled rows in the database, although no document has changed.
+
+    Runs with `migrate` and `check --database`.
+    """
+    tables = {model._meta.db_table for model in pulled_models()}
+    hint = "Remove it, or be certain that it leaves the rows as they are: they have to be equal to their documents."
+    return [
+        Warning(f"{what}, and may change rows that come from MongoDB.", hint, id="sync.W027")
+        for alias in databases or ()
+        for what in _acting(connections[alias], tables)
+    ]
+
+
+def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
+    """What acts by itself in these tables, in words."""
+    with connection.cursor() as cursor:
+
+        def rows(query: str) -> list[Any]:
+            cursor.execute(query)
+            return list(cursor.fetchall())
+
+        keys: list[Any] = []
+        if connection.vendor == "mysql":
+            keys = rows(
+                "SELECT constraint_name, table_name, referenced_table_name, delete_rule, update_rule"
+                " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+                " ORDER BY constraint_name"
+            )
+            triggers = rows(
+                "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers"
+                " WHERE trigger_schema = DATABASE() ORDER BY trigger_name"
+            )
+            events = rows(
+                "SELECT event_name, event_definition FROM information_schema.events"
+                " WHERE event_schema = DATABASE() ORDER BY event_name"
+            )
+            columns = rows(
+                "SELECT table_name, column_name, extra FROM information_schema.columns WHERE table_schema = DATABASE()"
+            )
+        elif connection.vendor == "sqlite":
+            triggers = rows("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+            events, columns = [], []
+            for [table] in rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+                found = rows(f"PRAGMA foreign_key_list({connection.ops.quote_name(table)})")
+                keys += [(row[3], table, row[2], row[6], row[5]) for row in found]
+        else:
+            return
+    for name, table, other, *rules in keys:
+        # One that refers to a pulled table, too: a row is deleted and made again to exchange unique values.
+        if {table, other} & tables and not {*rules} <= {"NO ACTION", "RESTRICT"}:
+            yield f"The foreign key {name} from {table} to {other} is ON DELETE {rules[0]} ON UPDATE {rules[1]}"
+    for name, table, statement in triggers:
+        if table in tables or _names(statement, tables):
+            yield f"The trigger {name} of {table} acts by itself"
+    for name, statement in events:
+        if _names(statement, tables):
+            yield f"The event {name} acts by itself"
+    for table, column, extra in columns:
+        if table in tables and "on update" in (extra or "").lower():
+            yield f"The column {table}.{column} is ON UPDATE CURRENT_TIMESTAMP"
+
+
+def _names(statement: str, tables: set[str]) -> bool:
+    return bool(tables & {*re.findall(r"\w+", statement)})

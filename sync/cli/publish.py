@@ -1,0 +1,64 @@
+"""Publishes the changes of mirrors that name a topic ("kafka:" or "kafka:topic") to Kafka, until stopped: the key is
+the row's, the value its document as canonical Extended JSON, or nothing when the row is gone. Rows that were there
+before are published by `sync backfill`. Topics that do not exist are made.
+
+One publisher is active. Starting another one takes over from it: the first then ends, with exit status 1, whatever it
+was doing, and however long it was frozen. Changes wait in MySQL while Kafka is away.
+
+Exit status 0: stopped, or with --once all that was due is published; 1: another publisher has taken over, or some rows
+were refused; 2: wrong use, or a server is out of reach.
+"""
+
+import logging
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.db import DEFAULT_DB_ALIAS
+
+from sync.cli import relay
+from sync.core.humanize import counted
+from sync.mapping.registry import KAFKA, published
+from sync.mongodb.errors import Unavailable
+from sync.outbox.mongo_writer import Fenced, State
+from sync.outbox.relay import Relay, require_read_committed
+from sync.workers.heartbeat import PUBLISHER
+from sync.workers.shutdown import Stop, stop_on_signals
+
+logger = logging.getLogger(__name__)
+
+SUMMARY = "publish changes to Kafka, until stopped"
+
+add_arguments = relay.add_common_arguments
+
+
+def run(options: dict[str, Any], out: Any) -> int:
+    from sync.kafka.publisher import Publisher
+
+    if not published():
+        raise CommandError('No mirror names a topic: targets=("", "kafka:my-topic"), for example.', returncode=2)
+    require_read_committed(DEFAULT_DB_ALIAS)
+    stop = Stop()
+    writer = Publisher()
+    publisher = Relay(
+        KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER
+    )
+    try:
+        if options["once"]:
+            writer.connect()
+            return _once(publisher, out)
+        stop_on_signals(stop)
+        try:
+            writer.connect()
+            logger.info("The publisher is at work, %s at a time.", counted(publisher.batch, "change", "changes"))
+        except Unavailable as error:
+            logger.error("%s. Nothing is lost; trying again with the first change.", error)
+        publisher.run()
+    except Fenced as error:
+        raise CommandError(str(error), returncode=1) from error
+    return 0
+
+
+def _once(publisher: Relay, out: Any) -> int:
+    counts = publisher.drain()
+    out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REFUSED]} refused.")
+    return 1 if counts[State.REFUSED] else 0

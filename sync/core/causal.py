@@ -1,0 +1,175 @@
+"""Causal reads: on a cluster, a row is read only after its node has applied what the cluster has committed before.
+
+In a Galera cluster or a replication group every node takes writes, and a node shows those of the others a moment late.
+A delivery that saw the newest document and then read an old row on such a node would write the old row over it, and
+nothing would be left to tell. So before rows are read, the node is asked to catch up: one round trip, after which
+READ COMMITTED shows at least everything that had been committed anywhere when it was asked.
+
+Related rows that an application's own `to_document` follows are read on the same connection, see `pinned`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import Any, NamedTuple
+
+from django.core.exceptions import ImproperlyConfigured
+from django.db import OperationalError, connections, router, transaction
+
+from sync.core import conf
+
+BELIEVED = 60.0  # seconds before a process asks again whether a server belongs to a cluster
+NOT_IN_TIME = {1205, 3797}  # what a node of Galera (a lock's time-out), or of a group, says that has not caught up
+SPLIT_PROBES = 10  # reads at a worker's start that a proxy may send elsewhere
+
+# Read from a table: what names none, a replication group does not hold back.
+READ = "SELECT 1 FROM sync_change LIMIT 1"
+WAIT_GALERA = (f"SET STATEMENT wsrep_sync_wait = 1 FOR {READ}",)
+WAIT_PERCONA = (  # Percona's cluster and MySQL's Galera have no SET STATEMENT
+    "SET @sync_before = @@SESSION.wsrep_sync_wait, SESSION wsrep_sync_wait = 1",
+    READ,
+    "SET SESSION wsrep_sync_wait = @sync_before",
+)
+WAIT_GROUP = (  # the group waits for as long as an idle session may live
+    "SET @sync_before = @@SESSION.group_replication_consistency, @sync_timeout = @@SESSION.wait_timeout,"
+    " SESSION group_replication_consistency = 'BEFORE', SESSION wait_timeout = {timeout}",
+    READ,
+    "SET SESSION group_replication_consistency = @sync_before, SESSION wait_timeout = @sync_timeout",
+)
+
+
+class _Known(NamedTuple):
+    statements: tuple[str, ...]  # that make this server catch up; none where it belongs to no cluster
+    asked_at: float
+
+
+_known: dict[tuple[Any, ...], _Known] = {}
+
+
+def wait(using: str) -> None:
+    """Returns when this connection's server shows all that its cluster had committed before; at once without one.
+
+    Does nothing inside of a transaction, where a node waits no more: call it before.
+    Raises OperationalError when the node does not catch up in time.
+    """
+    connection: Any = connections[using]
+    if connection.vendor != "mysql" or connection.in_atomic_block:
+        return
+    if not (statements := _statements(connection)):
+        return
+    before, read, after = statements if len(statements) == 3 else ("", *statements, "")
+    try:
+        with _cursor(connection) as cursor:
+            if before:
+                cursor.execute(before)
+            try:
+                cursor.execute(read)
+                cursor.fetchall()
+            finally:
+                if after:
+                    cursor.execute(after)
+    except OperationalError as error:
+        if error.args[0] not in NOT_IN_TIME:
+            raise
+        raise OperationalError(
+            error.args[0],
+            "This database node has not caught up with its cluster in time, so its rows may be old. Check why it lags. "
+            "The limit is Galera's repl.causal_read_timeout, or SYNC_TIMEOUT in a replication group.",
+        ) from error
+
+
+def _statements(connection: Any) -> tuple[str, ...]:
+    server = (connection.alias, *(connection.settings_dict[name] for name in ("HOST", "PORT")))
+    known = _known.get(server)
+    if known is None or time.monotonic() - known.asked_at > BELIEVED:
+        known = _known[server] = _Known(_ask(connection), time.monotonic())
+    return known.statements
+
+
+@contextmanager
+def _cursor(connection: Any) -> Iterator[Any]:
+    """The driver's own cursor: these statements are the connection's affair, and no query of the application."""
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
+        yield cursor
+
+
+def _ask(connection: Any) -> tuple[str, ...]:
+    with _cursor(connection) as cursor:
+        cursor.execute(
+            "SHOW VARIABLES WHERE Variable_name IN"
+            " ('wsrep_on', 'group_replication_consistency', 'group_replication_group_name')"
+        )
+        found = dict(cursor.fetchall())
+    if found.get("wsrep_on") == "ON":
+        return WAIT_GALERA if connection.mysql_is_mariadb else WAIT_PERCONA
+    if found.get("group_replication_group_name"):
+        first, *rest = WAIT_GROUP
+        return first.format(timeout=max(1, int(conf.TIMEOUT))), *rest
+    return ()
+
+
+# --- related rows -----------------------------------------------------------------------------------------------------
+
+_alias: ContextVar[str | None] = ContextVar("sync_alias", default=None)
+
+
+class _Pin:
+    """The first of the routers: reads inside of `pinned` go to its database, if the model's table is there."""
+
+    def db_for_read(self, model: Any, **hints: Any) -> str | None:
+        alias = _alias.get()
+        return alias if alias and router.allow_migrate_model(alias, model) else None
+
+
+_PIN = _Pin()
+
+
+def pinned(using: str) -> AbstractContextManager[None]:
+    """Reads in this block ask no router for a replica: relations of a row are read where the row was.
+
+    Only a query that names another database by `using()` still reads there.
+    """
+    return _pinned(using) if router.routers else _FREE
+
+
+_FREE = nullcontext()
+
+
+@contextmanager
+def _pinned(using: str) -> Iterator[None]:
+    if not router.routers or router.routers[0] is not _PIN:
+        router.routers.insert(0, _PIN)
+    before = _alias.set(using)
+    try:
+        yield
+    finally:
+        _alias.reset(before)
+
+
+# --- proxies ----------------------------------------------------------------------------------------------------------
+
+
+def require_one_server(using: str) -> None:
+    """Raises ImproperlyConfigured where a proxy sends reads to another server than writes: those may be late."""
+    connection: Any = connections[using]
+    if connection.vendor != "mysql" or connection.in_atomic_block:
+        return
+    identity = "SELECT CONCAT_WS(':', @@hostname, @@port, @@server_id)"
+    with connection.cursor() as cursor:
+        readers = set()
+        for _ in range(SPLIT_PROBES):
+            cursor.execute(identity)
+            readers.update(cursor.fetchone())
+        with transaction.atomic(using):
+            cursor.execute("UPDATE sync_change SET attempts = attempts WHERE id = ''")
+            cursor.execute(identity)
+            [writer] = cursor.fetchone()
+    if others := sorted(readers - {writer}):
+        raise ImproperlyConfigured(
+            f"The database {using!r} is reached through a proxy that sends reads to {', '.join(others)} and writes to "
+            f"{writer}. The mirror would deliver old rows. Give it an address that leads to one server."
+        )

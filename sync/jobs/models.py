@@ -1,0 +1,37 @@
+"""Long work that somebody has asked for on a page."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+from sync.core.clock import DatabaseNow
+
+
+class Errand(models.Model):
+    """Long work that somebody has asked for on a page; a relay's process does it, and tells how far it is."""
+
+    class Kind(models.TextChoices):
+        VERIFY = "verify", _("Verify")
+        REPAIR = "repair", _("Repair")
+        BACKFILL = "backfill", _("Backfill")
+
+    model = models.CharField(max_length=200, db_index=True)
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    prune = models.BooleanField(default=False, help_text="Repair: delete documents that have no row.")
+    unfinished = models.CharField(  # noqa: DJ001 (NULL is not unique, which is the point)
+        max_length=200, null=True, unique=True, help_text="Its model, until it ends: one errand at a time."
+    )
+    asked_by = models.CharField(max_length=150)
+    asked_at = models.DateTimeField(default=DatabaseNow)
+    due_at = models.DateTimeField(default=DatabaseNow, help_text="Nobody takes it before: a lease, or a delay.")
+    claim = models.CharField(max_length=24, blank=True, help_text="Who holds the lease.")
+    steps = models.BigIntegerField(null=True, help_text="Rows and documents, or ranges, about; null: not begun.")
+    done = models.BigIntegerField(default=0, help_text="Of the steps.")
+    found = models.BigIntegerField(default=0, help_text="Differences that are left.")
+    repaired = models.BigIntegerField(default=0)
+    note = models.CharField(max_length=255, blank=True, help_text="What it waits for, or why it ended.")
+    finished_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.model}"

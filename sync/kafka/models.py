@@ -1,0 +1,26 @@
+"""How far consumers have read."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class KafkaPosition(models.Model):
+    """How far `sync consume --format debezium` has come in one partition, and of which topic of which cluster.
+
+    Written in the transactions that record what was read.
+    """
+
+    group = models.CharField(max_length=255, help_text="The consumer group.")
+    topic = models.CharField(max_length=249)
+    partition = models.PositiveIntegerField()
+    cluster = models.CharField(max_length=100, help_text="The cluster's id.")
+    topic_id = models.CharField(max_length=50, help_text="Another topic of the same name has another one.")
+    offset = models.BigIntegerField(help_text="The next message to read.")
+    read_at = models.DateTimeField(null=True, help_text="When all there was had last been read, or reading began.")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["group", "topic", "partition"], name="sync_kafka_position")]
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition} at {self.offset}"

@@ -1,0 +1,381 @@
+"""Rows to documents and back: which BSON type each Django field is, exactly.
+
+| field | BSON | | field | BSON |
+|---|---|---|---|---|
+| Char, Text, Slug, URL, File, IP | string | | Decimal | Decimal128 (34 digits) |
+| Integer, SmallInteger, Auto | int32 | | UUID | binary, subtype 4 |
+| BigInteger, BigAuto, Duration (microseconds) | int64 | | Binary | binary |
+| Boolean | bool | | Time | string, ISO 8601 |
+| Float | double | | JSON, Document | what it holds |
+| DateTime, Date | date (UTC) | | ForeignKey | as the key it points to |
+
+A date holds milliseconds; the microseconds below them are kept in `_sync.us`. NULL is an absent field.
+"""
+
+import datetime
+import functools
+import uuid
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import bson
+from bson import Binary, Decimal128, Int64, ObjectId
+from bson.binary import UuidRepresentation
+from django.core.exceptions import ValidationError
+from django.core.files import File
+from django.db import models
+from django.utils import timezone
+
+from sync.core import causal
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.extended_json import to_extended_json
+from sync.mapping.fields import DocumentField, ObjectIdField
+
+INT32 = range(-(2**31), 2**31)
+INT64 = range(-(2**63), 2**63)
+UTC = datetime.UTC
+
+
+class MappingError(ValueError):
+    """A value that the other side cannot hold exactly. The message names the field and says why."""
+
+
+class Codec(NamedTuple):
+    """How one kind of field becomes BSON and comes back. Both raise ValueError or TypeError with the reason."""
+
+    to_bson: Callable[[Any], Any]
+    from_bson: Callable[[Any], Any]
+
+
+def _expect(*types: type) -> Callable[[Any], Any]:
+    def check(value: Any) -> Any:
+        if type(value) not in types:
+            raise TypeError(f"{_type_name(value)} where {_type_names(types)} is expected")
+        return value
+
+    return check
+
+
+TYPE_NAMES = {
+    str: "string", int: "int32", Int64: "int64", float: "double", bool: "bool", datetime.datetime: "date",
+    dict: "object", list: "array", Decimal128: "decimal", ObjectId: "objectId", Binary: "binary", bytes: "binary",
+    type(None): "null",
+}  # fmt: skip
+
+
+def _type_names(types: tuple[type, ...]) -> str:
+    return " or ".join(dict.fromkeys(TYPE_NAMES.get(kind, kind.__name__) for kind in types))
+
+
+def _type_name(value: Any) -> str:
+    if type(value) is int and value not in INT32:
+        return "int64"
+    return _type_names((type(value),))
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, (str, File)):
+        raise TypeError(f"{_type_name(value)} where string is expected")
+    return str(value)
+
+
+def _float(value: Any) -> float:
+    if type(value) not in (float, int):
+        raise TypeError(f"{_type_name(value)} where double is expected")
+    return float(value)
+
+
+def _bytes(value: Any) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{_type_name(value)} where binary is expected")
+    return bytes(value)
+
+
+def _within(value: int, limits: range) -> bool:
+    if type(value) is int:
+        return value in limits
+    # Of another type, such as an IntegerChoices, a range would look through all its numbers.
+    return int(value) == value and int(value) in limits
+
+
+def _int32(value: int) -> int:
+    if not _within(value, INT32):
+        raise ValueError(f"{value} does not fit int32; use a BigIntegerField")
+    return int(value)
+
+
+def _int64(value: int) -> Int64:
+    if not _within(value, INT64):
+        raise ValueError(f"{value} does not fit BSON's 64-bit integer")
+    return Int64(value)
+
+
+def _from_int32(value: Any) -> int:
+    if type(value) is not int or value not in INT32:
+        raise TypeError(f"{_type_name(value)} where int32 is expected")
+    return value
+
+
+def _from_int64(value: Any) -> int:
+    if type(value) is not Int64 and (type(value) is not int or value in INT32):
+        raise TypeError(f"{_type_name(value)} where int64 is expected")
+    return int(value)
+
+
+def _datetime(value: datetime.datetime) -> datetime.datetime:
+    value = value.replace(tzinfo=UTC) if timezone.is_naive(value) else value.astimezone(UTC)
+    return value.replace(microsecond=value.microsecond // 1000 * 1000)
+
+
+def _date(value: datetime.date) -> datetime.datetime:
+    if type(value) is not datetime.date:
+        raise TypeError(f"{_type_name(value)} where a day is expected")
+    return datetime.datetime(value.year, value.month, value.day, tzinfo=UTC)
+
+
+def _from_date(value: Any) -> datetime.date:
+    moment = _expect(datetime.datetime)(value)
+    if moment.time() != datetime.time():
+        raise ValueError(f"{moment.isoformat()} is not a whole day")
+    return moment.date()
+
+
+def _decimal(value: Decimal) -> Decimal128:
+    try:
+        return Decimal128(value)
+    except ArithmeticError:
+        raise ValueError(f"{value} has more than the 34 digits, or the exponent, that Decimal128 holds") from None
+
+
+def _microseconds(value: datetime.timedelta) -> Int64:
+    return _int64(value // datetime.timedelta(microseconds=1))
+
+
+def _document(value: Any) -> Any:
+    to_extended_json(value)  # refuses what cannot be kept
+    return value
+
+
+TEXT = Codec(_text, _expect(str))
+INT = Codec(_int32, _from_int32)
+LONG = Codec(_int64, _from_int64)
+CODECS: dict[type[models.Field], Codec] = {
+    ObjectIdField: Codec(ObjectId, lambda value: str(_expect(ObjectId)(value))),
+    models.CharField: TEXT,
+    models.TextField: TEXT,
+    models.FileField: TEXT,
+    models.FilePathField: TEXT,
+    models.GenericIPAddressField: TEXT,
+    models.BooleanField: Codec(_expect(bool), _expect(bool)),
+    models.IntegerField: INT,
+    models.AutoField: INT,
+    models.BigIntegerField: LONG,
+    models.PositiveBigIntegerField: LONG,
+    models.PositiveIntegerField: LONG,  # unsigned on MySQL: up to 2**32 - 1
+    models.BigAutoField: LONG,
+    models.DurationField: Codec(_microseconds, lambda value: datetime.timedelta(microseconds=_from_int64(value))),
+    models.FloatField: Codec(_float, _expect(float)),
+    models.DecimalField: Codec(_decimal, lambda value: _expect(Decimal128)(value).to_decimal()),
+    models.DateTimeField: Codec(_datetime, _expect(datetime.datetime)),
+    models.DateField: Codec(_date, _from_date),
+    models.TimeField: Codec(lambda value: value.isoformat(), lambda value: datetime.time.fromisoformat(value)),
+    models.UUIDField: Codec(
+        # Not a Binary: what is looked for by _id has to be equal to what the driver gives back.
+        lambda value: value if isinstance(value, uuid.UUID) else uuid.UUID(value),
+        lambda value: value if isinstance(value, uuid.UUID) else value.as_uuid(UuidRepresentation.STANDARD),
+    ),
+    models.BinaryField: Codec(_bytes, lambda value: bytes(_expect(bytes, Binary)(value))),
+    # Its column holds only what BSON can keep; and what comes from a document is validated with the other fields.
+    DocumentField: Codec(lambda value: value, lambda value: value),
+    models.JSONField: Codec(_document, _document),
+}
+
+# Fields that need no validation after their codec: it takes one exact type, whose every value they hold.
+EXACT = (
+    ObjectIdField,
+    models.BooleanField,
+    models.DateTimeField,
+    models.DateField,
+    models.FloatField,
+    models.UUIDField,
+)
+
+
+def codec(field: Any) -> Codec | None:
+    """The codec for `field`: its own (`to_bson`/`from_bson` methods), or that of its class. None: there is none."""
+    while field.remote_field:
+        field = field.target_field
+    if hasattr(field, "to_bson"):
+        return Codec(field.to_bson, field.from_bson)
+    return next((CODECS[kind] for kind in type(field).__mro__ if kind in CODECS), None)
+
+
+def options_of(model: type[models.Model]) -> Any:
+    """What says how rows and documents correspond: where a model is mirrored, or where it is pulled from."""
+    return getattr(model, "mirror", None) or model.source  # type: ignore[attr-defined]
+
+
+def has_own_mapping(model: type[models.Model]) -> bool:
+    """Whether the application makes the documents itself."""
+    return model.to_document.__module__ != "sync.models"  # type: ignore[attr-defined]
+
+
+def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]:
+    """The (name in the document, field) pairs of `model`, `_id` first: the columns of its own table.
+
+    In multi-table inheritance parent and child are two rows, and so two documents.
+    """
+    options = options_of(model)
+    left_out = {*options.exclude, options.extra}
+    table = model._meta.concrete_model._meta  # type: ignore[union-attr]
+    rest = [field for field in table.local_concrete_fields if not field.primary_key and field.name not in left_out]
+    assert model._meta.pk is not None
+    return [("_id", model._meta.pk), *((field.attname, field) for field in rest)]
+
+
+@functools.cache
+def _readers(model: type[models.Model], options: Any) -> list[tuple[str, str, bool, Callable[[Any], Any]]]:
+    """For each field of a document its name there, the attribute, whether it may be null, and what reads BSON."""
+    return [
+        (name, field.attname, field.null, codec(field).from_bson)  # type: ignore[union-attr]
+        for name, field in mirrored_fields(model)
+    ]
+
+
+@functools.cache
+def _sure(model: type[models.Model]) -> list[str]:
+    """Names of the fields for which whatever their codec reads is valid.
+
+    The documents inside a pulled model's rows are among them: the puller encodes them right afterwards, which looks at
+    all of it anyway.
+    """
+    kinds = (*EXACT, DocumentField) if hasattr(model, "source") else EXACT
+    fields = [field for field in model._meta.concrete_fields if type(field) in kinds]
+    return [
+        field.name
+        for field in fields
+        if not (field.choices or field._validators) and (field.blank or type(field) is not DocumentField)  # type: ignore[attr-defined]
+    ]
+
+
+@functools.cache
+def _writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Callable[[Any], Any]]]:
+    """For each mirrored field its name in the document, its attribute, and what makes it BSON."""
+    return [
+        (name, field.attname, codec(field).to_bson)  # type: ignore[union-attr]
+        for name, field in mirrored_fields(model)
+    ]
+
+
+def document_of(row: Any) -> dict[str, Any]:
+    """The document of a row that was read exactly (sync.mapping.reading); raises MappingError where a column cannot be read.
+
+    And whatever an application's own `to_document` raises.
+    """
+    if row.unreadable:
+        left_out = set() if has_own_mapping(type(row)) else set(row.mirror.exclude)
+        if reasons := [f"{name}: {why}" for name, why in row.unreadable.items() if name not in left_out]:
+            raise MappingError("; ".join(reasons))
+    with causal.pinned(row._state.db):
+        document: dict[str, Any] = row.to_document()
+    return document
+
+
+def encode(document: dict[str, Any]) -> bytes:
+    """The document as BSON; raises MappingError that names the field which BSON cannot hold."""
+    try:
+        return bson.encode(document, codec_options=CODEC_OPTIONS)
+    except Exception as error:  # UnicodeEncodeError, OverflowError, RecursionError, ...
+        for name, value in document.items():
+            try:
+                bson.encode({"": value}, codec_options=CODEC_OPTIONS)
+            except Exception as reason:
+                raise MappingError(f"{name}: {reason}") from error
+        raise MappingError(str(error)) from error
+
+
+def to_document(instance: models.Model) -> dict[str, Any]:
+    """The document of one row, without `_sync.v`. Raises MappingError when BSON cannot hold a value exactly."""
+    document: dict[str, Any] = {}
+    microseconds: dict[str, int] = {}
+    for name, attname, to_bson in _writers(type(instance), instance.mirror):  # type: ignore[attr-defined]
+        value = getattr(instance, attname)
+        if value is None:
+            if attname in instance.json_nulls:  # type: ignore[attr-defined]
+                document[name] = None
+            continue
+        try:
+            document[name] = to_bson(value)
+        except (ValueError, TypeError, ArithmeticError, RecursionError) as error:
+            raise MappingError(f"{name}: {error}") from error
+        if isinstance(value, datetime.datetime) and value.microsecond % 1000:
+            microseconds[name] = value.microsecond % 1000
+    extra = instance.mirror.extra  # type: ignore[attr-defined]
+    others = (getattr(instance, extra) or {}) if extra else {}
+    if not isinstance(others, dict):
+        raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
+    if "_sync" in others:
+        raise MappingError(f"{extra}: it holds a field _sync, which is the mirror's own")
+    for name, value in others.items():
+        if document.setdefault(name, value) is not value and value is not None:
+            _require_same(name, document[name], value, extra)
+    if microseconds:
+        document["_sync"] = {"us": microseconds}
+    return document
+
+
+def _require_same(name: str, column: Any, value: Any, extra: str) -> None:
+    """Two values for one field of the document: neither may be lost."""
+    ours, theirs = (bson.encode({"": each}, codec_options=CODEC_OPTIONS) for each in (column, value))
+    if ours != theirs:
+        raise MappingError(
+            f"{name}: the column and {extra} hold different values. "
+            f"Keep one of them; to move all of {extra}'s into the column, use sync.operations.MoveFromExtra"
+        )
+
+
+def from_document(model: type[models.Model], document: dict[str, Any]) -> models.Model:
+    """The unsaved row for `document`. Raises MappingError for a missing field, a wrong type, an unknown field.
+
+    Fields that the model does not have go into its `extra` field, where it declares one; so does an explicit null,
+    which a column could not tell from an absent field.
+    """
+    rest = dict(document)
+    sync = rest.pop("_sync", {})
+    if not isinstance(sync, dict):
+        raise MappingError(f"_sync: {_type_name(sync)} where object is expected")
+    microseconds = sync.get("us")
+    microseconds = microseconds if isinstance(microseconds, dict) else {}
+    values: dict[str, Any] = {}
+    options = options_of(model)
+    for name, attname, null, from_bson in _readers(model, options):
+        if rest.get(name) is None:
+            if not null:
+                raise MappingError(f"{name}: {'null' if name in rest else 'missing'}")
+            values[attname] = None
+            continue
+        value = rest.pop(name)
+        try:
+            value = from_bson(value)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise MappingError(f"{name}: {error}") from error
+        if isinstance(value, datetime.datetime) and isinstance(microseconds.get(name), int):
+            value += datetime.timedelta(microseconds=microseconds[name])
+        values[attname] = value
+    extra = options.extra
+    if extra:
+        try:
+            values[extra] = _document(rest)
+        except ValueError as error:
+            raise MappingError(str(error)) from error
+    elif rest:
+        raise MappingError(f"unknown field {', '.join(sorted(rest))}")
+    instance = model(**values)
+    absent = [field.name for field in model._meta.fields if getattr(instance, field.attname) is None]
+    try:
+        instance.clean_fields(exclude={*absent, *options.exclude, *_sure(model)})
+    except ValidationError as error:
+        reasons = (f"{name}: {' '.join(messages)}" for name, messages in error.message_dict.items())
+        raise MappingError("; ".join(reasons)) from error
+    return instance

@@ -1,0 +1,56 @@
+"""The form field of a DocumentField."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bson import json_util
+from django import forms
+from django.forms.fields import InvalidJSONInput
+from django.utils.translation import gettext as _
+
+from sync.mapping.extended_json import CANONICAL, ExtendedJSONEncoder
+from sync.mapping.limits import REFUSALS, check
+from sync.mapping.unreadable import Unreadable
+
+
+class DocumentFormField(forms.JSONField):
+    """Extended JSON in a text area. What a database could not keep exactly is refused, with the reason.
+
+    empty_value: what an empty text area stands for. None where a null is.
+    """
+
+    empty_value: Any = None
+
+    def to_python(self, value: Any) -> Any:
+        try:
+            value = super().to_python(value)
+            check(value)
+        except forms.ValidationError:
+            raise
+        except REFUSALS as error:
+            reason = str(error)[:200] or type(error).__name__
+            raise forms.ValidationError(_("This cannot be kept: %(reason)s"), params={"reason": reason}) from error
+        if value is None:
+            return self.empty_value
+        # A model checks no empty value, and so would take an empty array where there is to be an object.
+        if not value and self.empty_value is not None and type(value) is not type(self.empty_value):
+            raise forms.ValidationError(_("Enter %(empty)s for none."), params={"empty": self.empty_value})
+        return value
+
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        return initial if self.disabled else InvalidJSONInput(data or "")  # as it was typed
+
+    def prepare_value(self, value: Any) -> Any:
+        """Shows also what another program has stored and this field would refuse, such as a lone surrogate."""
+        if isinstance(value, (InvalidJSONInput, Unreadable)):
+            return str(value)
+        try:
+            return json.dumps(value, ensure_ascii=False, cls=ExtendedJSONEncoder)
+        except REFUSALS:
+            return json.dumps(value, default=_as_extended_json)
+
+
+def _as_extended_json(value: Any) -> Any:
+    return json_util.default(value, CANONICAL)

@@ -1,0 +1,43 @@
+"""Forms for rows that `sync.mapping.reading.exact` has read: what cannot be read is shown, and entered anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.db.models import JSONField
+from django.forms.widgets import DateTimeBaseInput
+from django.utils.text import Truncator
+from django.utils.translation import gettext as _
+
+SHOWN = 200  # characters of a stored text
+TEXT = (forms.Textarea, forms.TextInput)
+
+
+class ReadableForm(forms.ModelForm):
+    """A mixin for a ModelForm: a value that cannot be read does not stop the form.
+
+    A field that takes text shows what is stored; any other begins empty and shows it beside. A form that saves has to
+    write only what was edited: the mirror refuses to write back what it could not read.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, (stored, why) in unreadable(self.instance).items():
+            field = self.fields.get(name)
+            if field is not None:
+                if not self._shows_text(name, field):
+                    self.initial[name] = None
+                text = _("Stored is “%(stored)s”, which cannot be read: %(why)s. Enter the right value.")
+                field.help_text = text % {"stored": Truncator(stored).chars(SHOWN), "why": why}
+
+    def _shows_text(self, name: str, field: forms.Field) -> bool:
+        """Whether the field shows a stored text as it is."""
+        is_text = isinstance(field.widget, TEXT) and not isinstance(field.widget, DateTimeBaseInput)
+        return is_text or isinstance(self.instance._meta.get_field(name), JSONField)
+
+
+def unreadable(row: Any) -> dict[str, tuple[str, str]]:
+    """By field name the stored text and why it cannot be read, of a row that `exact` has read."""
+    names = getattr(row, "unreadable", {})
+    return {name: (str(row.__dict__.get(row._meta.get_field(name).attname)), why) for name, why in names.items()}

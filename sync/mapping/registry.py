@@ -1,0 +1,113 @@
+"""Which models are mirrored, where to, and how a person names them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.apps import apps
+from django.core.management.base import CommandError
+from django.db.models import Model, QuerySet
+
+from sync.mapping.reading import exact
+
+if TYPE_CHECKING:
+    from sync.outbox.mirrored import MirroredModel
+
+KAFKA = "kafka"  # the lane of what is published instead of written
+
+
+class Target(NamedTuple):
+    """One place that the rows of a model are delivered to. Each is delivered, tracked and verified on its own.
+
+    name: one of Mirror's `targets`: empty for the mirror's own collection, else `[alias:]collection`.
+    """
+
+    model: type[MirroredModel]
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What changes call it: `finance.account`, or `finance.account@eu:accounts`."""
+        return label(self.model) + (f"@{self.name}" if self.name else "")
+
+    @property
+    def lane(self) -> str:
+        """The alias of its server. What one server holds up stays in its own lane; empty is MONGODB_URI's."""
+        alias, colon, _ = self.name.partition(":")
+        return alias if colon else ""
+
+    @property
+    def place(self) -> str:
+        """The collection (in Kafka the topic) by name."""
+        return self.name.rpartition(":")[2] or self.model.mirror.collection
+
+
+def mirrored_models() -> list[type[MirroredModel]]:
+    """Every mirrored model with a table of its own."""
+    models: list[Any] = apps.get_models()
+    return [model for model in models if hasattr(model, "mirror") and not model._meta.proxy]
+
+
+def targets(model: type[MirroredModel]) -> list[Target]:
+    """Where the rows of one model are delivered to."""
+    return [Target(model, name) for name in model.mirror.targets]
+
+
+def all_targets() -> list[Target]:
+    """Those of every mirrored model."""
+    return [target for model in mirrored_models() for target in targets(model)]
+
+
+def lanes() -> list[str]:
+    """The MongoDB servers that there are targets on, MONGODB_URI's first."""
+    return ["", *sorted({target.lane for target in all_targets()} - {"", KAFKA})]
+
+
+def published() -> list[Target]:
+    """The targets that are Kafka's topics, of all models."""
+    return [target for target in all_targets() if target.lane == KAFKA]
+
+
+def find_target(label: str) -> Target:
+    """The target with this label. Raises LookupError when there is none (any more)."""
+    name, _, place = label.partition("@")
+    model: Any = apps.get_model(name)
+    if place not in model.mirror.targets:
+        raise LookupError(f"{name} has no target {place}")
+    return Target(model, place)
+
+
+def all_rows(model: type[Model], using: str) -> QuerySet[Any]:
+    """Every row of the table, whatever the model's managers leave out, read exactly."""
+    return exact(QuerySet(model, using=using))
+
+
+def label(model: Any) -> str:
+    """What a change calls its model: `finance.account`."""
+    return model._meta.concrete_model._meta.label_lower
+
+
+def chosen_targets(names: list[str]) -> list[Target]:
+    """What a command line names: `account` or `finance.account` for all targets of a model, or one target's label.
+
+    All there are when it names none. Raises CommandError for a name that is none.
+    """
+    if not names:
+        return all_targets()
+    known: dict[str, list[Target]] = {}
+    for target in all_targets():
+        for name in (label(target.model), str(target.model._meta.model_name)):
+            known.setdefault(name, []).append(target)
+            if target.name:
+                known[f"{name}@{target.name}"] = [target]
+    chosen: dict[Target, None] = {}
+    for name in names:
+        # What follows the @ is a collection's name, in which case counts.
+        model, at, place = name.partition("@")
+        if not (found := known.get(model.lower() + at + place)):
+            raise CommandError(
+                f"{name} is no mirrored model; there are {', '.join(target.label for target in all_targets())}.",
+                returncode=2,
+            )
+        chosen |= dict.fromkeys(found)
+    return list(chosen)

@@ -1,0 +1,382 @@
+"""One MongoDB collection as a source to follow: what it holds, and what changes in it.
+
+Documents pass through here as the bytes they are, because a single one that cannot be decoded must not stop the
+others. Each goes by its key: the BSON of `{"_id": ...}`, which is exact, and fit for a dict whatever the `_id` is. Keys
+are cut out of documents and put into filters as bytes too, because an `_id` may be what cannot be decoded.
+"""
+
+from __future__ import annotations
+
+import struct
+import time
+from collections.abc import Collection as Several
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import bson
+import pymongo
+from bson import ObjectId, Timestamp, json_util
+from bson.codec_options import CodecOptions, DatetimeConversion
+from bson.errors import BSONError
+from bson.raw_bson import RawBSONDocument
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from sync.mapping.bson_options import CODEC_OPTIONS
+
+Key = bytes
+Documents = dict[Key, RawBSONDocument | None]  # None: there is no such document
+
+BATCH = 2000  # documents at once,
+BATCH_BYTES = 1_000_000  # or so many bytes of them: a document has up to 16 MB
+WAIT = 0.2  # seconds that the server waits for an event before it says that there is none,
+GLANCE = 0.02  # or so many, where only what has happened already is wanted
+
+RAW: CodecOptions[RawBSONDocument] = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
+# For showing the key of what cannot be read: any text and any date will do.
+LENIENT = CODEC_OPTIONS.with_options(
+    unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
+)
+
+# FailedToParse, Overflow, CappedPositionLost, InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost, and
+# two assertions of the server's own: what it says of a token that is too old, or is none.
+LOST = {9, 15, 136, 260, 280, 286, 40647, 50811}
+NO_REPLICA_SET = 40573
+ENDS = {"drop", "rename", "dropDatabase", "invalidate"}
+# Events without the documents that they are about: these are read when it is their turn, as they are then.
+SLIM: list[dict[str, Any]] = [{"$project": {"operationType": 1, "documentKey": 1, "clusterTime": 1}}]
+# Bytes of each BSON type's values, where these are the same for all; what has a length before it is in _value_end.
+SIZES = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
+
+
+@dataclass(frozen=True)
+class History:
+    """What was seen of the history that a token belongs to: a token alone does not say whose it is.
+
+    Another server behind the address, or an older backup of the same one, takes it as well, and goes on from a moment
+    by its clock.
+
+    server: the process that answered, which has one history. event: `_data` of the last event's token; whoever has that
+    event has the same history up to it. uuid: of the collection. "" is unknown.
+    """
+
+    server: str = ""
+    event: str = ""
+    uuid: str = ""
+
+
+UNKNOWN = History()
+
+
+class TokenLost(Exception):
+    """The changes since a token cannot be had, or it is not known to be of this server's history. Says why."""
+
+
+class Replaced(Exception):
+    """Another server answers than before, or another collection is written: begin again with what was kept."""
+
+
+class Ended(Exception):
+    """The collection was dropped or renamed, or another was renamed to its name."""
+
+
+class NotFollowed(Exception):
+    """What has this name cannot be followed. Says why in one line."""
+
+
+OBJECT_ID_FIRST = b"\x07_id\0"  # how nearly every document begins, behind its length
+
+
+def key_of(document: RawBSONDocument) -> Key:
+    """The key of a document, also of one that cannot be decoded."""
+    raw = document.raw
+    if raw[4:9] == OBJECT_ID_FIRST:
+        return b"\x16\0\0\0" + raw[4:21] + b"\0"
+    raw = bytes(raw)  # the driver gives a view of a large one
+    begin = 4
+    while raw[begin]:
+        name_end = raw.index(0, begin + 1)
+        end = _value_end(raw, raw[begin], name_end + 1)
+        if raw[begin + 1 : name_end] == b"_id":
+            return _document(raw[begin:end])
+        begin = end
+    raise ValueError("a document without an _id")
+
+
+def _value_end(raw: bytes, kind: int, begin: int) -> int:
+    """Where the value that begins there ends (https://bsonspec.org/spec.html)."""
+    if kind in SIZES:
+        return begin + SIZES[kind]
+    if kind == 11:  # a regular expression: two texts
+        return raw.index(0, raw.index(0, begin) + 1) + 1
+    [length] = struct.unpack_from("<i", raw, begin)
+    # A document, an array and code with its scope count the length itself; text, a pointer and bytes do not.
+    more = {2: 4, 13: 4, 14: 4, 12: 16, 5: 5, 3: 0, 4: 0, 15: 0}[kind]
+    return int(begin + length + more)
+
+
+def _document(elements: bytes) -> bytes:
+    return struct.pack("<i", len(elements) + 5) + elements + b"\0"
+
+
+def is_(key: Key) -> RawBSONDocument:
+    """A filter for the document of a key."""
+    return RawBSONDocument(key)
+
+
+def is_one_of(keys: Iterable[Key]) -> RawBSONDocument:
+    """A filter for the documents of these keys."""
+    values = b"".join(key[4:5] + b"%d\0" % number + key[9:-1] for number, key in enumerate(keys))
+    return RawBSONDocument(_document(b"\x03_id\0" + _document(b"\x04$in\0" + _document(values))))
+
+
+def to_key(value: Any) -> Key:
+    return bson.encode({"_id": value}, codec_options=CODEC_OPTIONS)
+
+
+def from_key(key: Key) -> Any:
+    """The `_id`. Raises BSONError when it cannot be decoded."""
+    return bson.decode(key, CODEC_OPTIONS)["_id"]
+
+
+def in_words(key: Key) -> str:
+    """A document's `_id` as a person writes it, in 255 characters at most."""
+    value = bson.decode(key, LENIENT)["_id"]
+    text = str(value) if isinstance(value, (str, ObjectId)) else json_util.dumps(value)
+    return text if len(text) <= 255 else f"{text[:254]}…"
+
+
+def in_batches(documents: Iterable[RawBSONDocument]) -> Iterator[dict[Key, RawBSONDocument]]:
+    """The documents by key, bounded in number and in bytes."""
+    batch: dict[Key, RawBSONDocument] = {}
+    size = 0
+    for document in documents:
+        batch[key_of(document)] = document
+        size += len(document.raw)
+        if len(batch) >= BATCH or size >= BATCH_BYTES:
+            yield batch
+            batch, size = {}, 0
+    if batch:
+        yield batch
+
+
+def scan(
+    collection: Collection[RawBSONDocument], after: Key | None, session: ClientSession | None = None, **options: Any
+) -> Iterator[dict[Key, RawBSONDocument]]:
+    """All documents in the order of `_id` from `after` on, itself included, in batches."""
+    # Bounds of the index, because {"$gt": 5} would see numbers only, and a collection may have `_id`s of any types.
+    found = collection.find(session=session, sort=[("_id", 1)], hint=[("_id", 1)], batch_size=BATCH, **options)
+    if after:
+        with suppress(BSONError):  # from the beginning, then: more is read, and nothing is missed
+            found = found.min([("_id", from_key(after))])
+    with found as cursor:
+        yield from in_batches(cursor)
+
+
+class Events:
+    """An open change stream. What the server says of a token is raised as TokenLost, here and by Feed.events."""
+
+    def __init__(self, feed: Feed, stream: Any) -> None:
+        self.feed = feed
+        self.stream = stream
+        self.last = ""  # `_data` of the last event's token
+
+    @property
+    def token(self) -> dict[str, Any]:
+        """Where to go on after what was taken."""
+        return dict(self.stream.resume_token)
+
+    def take(self) -> tuple[list[Key], Timestamp | None]:
+        """The keys that changed next, and the time of the last change; waits a while for the first.
+
+        Raises Ended, and Replaced when the driver went on with the stream on another server.
+        """
+        keys: dict[Key, None] = {}
+        newest, size, ended = None, 0, False
+        end = time.monotonic() + WAIT
+        while (event := self._next()) is not None:
+            if ended := event["operationType"] in ENDS:
+                break
+            key = key_of(event["documentKey"])
+            keys[key] = None
+            newest, self.last = event["clusterTime"], event["_id"]["_data"]
+            size += len(key)
+            if len(keys) >= BATCH or size >= BATCH_BYTES or time.monotonic() > end:
+                break
+        self.feed.require_same_server()
+        if ended:
+            raise Ended
+        return list(keys), newest
+
+    def require(self, event: str) -> None:
+        """Goes to this event, with whose time the stream began. Raises TokenLost where there is no such event."""
+        goal = self.feed.latest()
+        while self.last != event:
+            found = self._next()
+            if found is not None and moment_of(found["_id"]["_data"]) == moment_of(event):
+                self.last = found["_id"]["_data"]
+            elif found is not None or self.token["_data"] >= goal:
+                raise TokenLost("another server answers, and it does not have the change that was followed last")
+        self.feed.require_same_server()
+
+    def _next(self) -> Any:
+        try:
+            return self.stream.try_next()
+        except OperationFailure as error:
+            raise _as_lost(error) from error
+
+
+def moment_of(token: str) -> int:
+    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within the second. Raises TokenLost."""
+    try:
+        return int(token[2:18], 16)
+    except ValueError as error:
+        raise TokenLost(f"{token!r} is no token") from error
+
+
+def _as_lost(error: OperationFailure) -> Exception:
+    return TokenLost((error.details or {}).get("errmsg", str(error))) if error.code in LOST else error
+
+
+class Feed:
+    """Reads what the majority of the members have, in a session: what is read is never older than what was before.
+
+    Opened anew after every failure: a session must not wait for a time that only a lost primary knew.
+    """
+
+    def __init__(self, collection: Collection[Any], session: ClientSession) -> None:
+        self.session = session
+        self.name = collection.full_name
+        self.plain = collection.with_options(
+            codec_options=CODEC_OPTIONS,
+            read_concern=ReadConcern("majority"),
+            read_preference=pymongo.ReadPreference.PRIMARY,
+        )
+        self.raw: Collection[RawBSONDocument] = self.plain.with_options(codec_options=RAW)
+        self.client = collection.database.client
+        self.server = str(self.client.admin.command("hello", session=session)["topologyVersion"]["processId"])
+
+    def require_same_server(self) -> None:
+        """Raises Replaced unless the process that answers is still the one that did when this was opened."""
+        topology = self.client.topology_description
+        is_direct = topology.topology_type_name == "Single"
+        answering = {
+            str(server.topology_version["processId"])
+            for server in topology.server_descriptions().values()
+            if server.topology_version and (server.is_writable or is_direct)
+        }
+        if self.server not in answering:
+            raise Replaced
+
+    def history(self) -> History:
+        """Of what changes from now on."""
+        return History(self.server, uuid=self.uuid())
+
+    def uuid(self) -> str:
+        """The collection's; "" where there is none."""
+        infos = self.plain.database.list_collections(filter={"name": self.plain.name}, session=self.session)
+        return next((str(info["info"].get("uuid", "")) for info in infos), "")
+
+    def kind(self) -> str | None:
+        """None for a collection; "absent"; or what else has this name: a view, a time series, a capped collection."""
+        infos = self.plain.database.list_collections(filter={"name": self.plain.name}, session=self.session)
+        return kind_of(next(iter(infos), None))
+
+    def require_followable(self) -> None:
+        """Raises NotFollowed for what has no change stream, or one that does not tell all."""
+        kind = self.kind()
+        if kind not in (None, "absent"):
+            raise NotFollowed(f"{self.name} is a {kind}, whose changes MongoDB does not tell; only collections are.")
+
+    def now(self) -> dict[str, Any]:
+        """A token for all that changes from now on."""
+        with self.events(None) as events:
+            return events.token
+
+    def latest(self) -> str:
+        """The least `_data` of a token that has seen all that is written until now.
+
+        Tokens compare as text (a sharded cluster merges its shards' streams by that), and begin with their time. A
+        fresh stream's own token would not do: it is of a moment that only the next write brings.
+        """
+        now = self.plain.database.client.admin.command("ping", session=self.session)["operationTime"]
+        return f"82{now.time:08X}{now.inc:08X}"
+
+    @contextmanager
+    def events(
+        self, token: dict[str, Any] | None, wait: float = WAIT, since: Timestamp | None = None
+    ) -> Iterator[Events]:
+        """The changes since `token` or a time, or from now on, open while the block lasts. Raises TokenLost."""
+        try:
+            stream = self.raw.watch(
+                SLIM, resume_after=token, start_at_operation_time=since, max_await_time_ms=int(wait * 1000),
+                batch_size=BATCH, session=self.session,
+            )  # fmt: skip
+        except OperationFailure as error:
+            if error.code == NO_REPLICA_SET:
+                raise NotFollowed(f"{self.name}: its server is no replica set, and has no change streams.") from error
+            raise (_as_lost(error) if token or since else error) from error
+        with stream:
+            yield Events(self, stream)
+
+    @contextmanager
+    def resume(self, token: dict[str, Any], history: History, wait: float = WAIT) -> Iterator[Events]:
+        """The changes since `token`, once it is certain that it is of this server's history.
+
+        The process that gave it has one history. Any other has to show the last event, and goes on from there. Raises
+        TokenLost, and Ended where another collection has the name.
+        """
+        if history.server == self.server:
+            # A fresh stream's token is of the moment after the latest.
+            if moment_of(token["_data"]) > moment_of(self.latest()) + 1:
+                raise TokenLost("the server's time is before that of the change that was followed last")
+            opened = self.events(token, wait)
+        elif history.event:
+            since = Timestamp(*divmod(moment_of(history.event), 2**32))
+            opened = self.events(None, wait, since=since)
+        else:
+            raise TokenLost("another server answers than before, and no change is known that both would have")
+        with opened as events:
+            if history.server != self.server:
+                events.require(history.event)
+            events.last = history.event
+            if history.uuid and (uuid := self.uuid()) and uuid != history.uuid:
+                raise Ended
+            yield events
+
+    def scan(self, after: Key | None) -> Iterator[dict[Key, RawBSONDocument]]:
+        return scan(self.raw, after, self.session)
+
+    def fetch(self, keys: Several[Key], since: Timestamp | None = None) -> Iterator[Documents]:
+        """The documents of these keys as they are now, in batches; the last has those that do not exist.
+
+        since: what they are at least as new as, whichever member is primary.
+        """
+        if since:
+            self.session.advance_operation_time(since)
+        missing = dict.fromkeys(keys)
+        found: Documents = {}
+        for batch in in_batches(self.raw.find(is_one_of(keys), session=self.session, batch_size=BATCH)):
+            if found:
+                yield found
+            found = dict(batch)
+            for key in batch:
+                missing.pop(key, None)
+        yield found | dict(missing)
+
+    def existing(self, keys: Several[Key]) -> set[Key]:
+        """Those of the keys that have a document."""
+        return {key_of(found) for found in self.raw.find(is_one_of(keys), {"_id": 1}, session=self.session)}
+
+
+def kind_of(info: Any) -> str | None:
+    """What an entry of listCollections is, other than a collection that can be followed (None)."""
+    if info is None:
+        return "absent"
+    if info["type"] != "collection":
+        return {"timeseries": "time series"}.get(info["type"], info["type"])
+    return "capped collection" if info["options"].get("capped") else None

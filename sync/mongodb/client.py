@@ -1,0 +1,291 @@
+"""MongoDB: a process's clients, its servers' clocks, and the breaker that keeps a dead server from slowing saves."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+import pymongo
+from django.conf import settings
+from pymongo import _csot, pool_shared
+from pymongo.collection import Collection
+from pymongo.database import Database
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
+
+from sync.core import conf
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mongodb.errors import NO_DNS, NOT_YET, NoClient, cause_of, without_secrets
+from sync.mongodb.errors import Unavailable as Unavailable
+from sync.mongodb.errors import reason as reason
+
+if TYPE_CHECKING:
+    from sync.mapping.registry import Target
+
+CLOCK_AGE = 60.0  # seconds after which the server's clock is asked for again
+RETRY = 1.0  # seconds between two tries to make a client
+
+TLS_FILES = {
+    "tlsCAFile": "certificates of CAs in PEM",
+    "tlsCRLFile": "a revocation list in PEM",
+    "tlsCertificateKeyFile": "a certificate and its private key in PEM",
+}
+
+
+def uri(lane: str = "") -> str:
+    """The address of MONGODB_URI, or that of an alias of SYNC_TARGETS."""
+    return conf.TARGETS[lane] if lane else settings.MONGODB_URI
+
+
+def addresses() -> dict[str, str]:
+    """Every address in the settings, by lane."""
+    return {"": settings.MONGODB_URI} | conf.TARGETS
+
+
+def setting(lane: str) -> str:
+    """The setting that has a lane's address."""
+    return f"SYNC_TARGETS[{lane!r}]" if lane else "MONGODB_URI"
+
+
+@dataclass
+class Made:
+    """A client, its collections, and the state of the files that it has read."""
+
+    client: pymongo.MongoClient[dict[str, Any]]
+    files: dict[str, Any]
+    collections: dict[Target, Collection[dict[str, Any]]] = field(default_factory=dict)
+
+
+class Connector:
+    """This process's client of one server: made at its first use, and again as long as it could not be made.
+
+    Making it is not bounded, because a mongodb+srv:// address is looked up meanwhile, and DNS may not answer. So a
+    thread does it, and callers wait no longer than their `pymongo.timeout`. The driver reads certificates once; when
+    their files change, another client is made.
+    """
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.lock = threading.Lock()
+        self.made: Made | None = None
+        self.thread: threading.Thread | None = None
+        self.next_try = float("-inf")
+        self.problem = ""  # of the last try
+
+    def get(self) -> Made:
+        """Raises NoClient."""
+        made = self.made
+        if made is None or made.files != _states(made.files):
+            self._make()
+            made = self.made
+        if made is None:
+            is_looked_up = uri(self.lane).startswith("mongodb+srv:")  # while the first try goes on
+            raise NoClient(self.problem or (NO_DNS if is_looked_up else NOT_YET))
+        return made
+
+    def _make(self) -> None:
+        with self.lock:
+            if self.thread is None or not self.thread.is_alive():
+                if time.monotonic() < self.next_try:
+                    return
+                self.next_try = time.monotonic() + RETRY
+                self.thread = threading.Thread(target=self._connect, name="connect to MongoDB", daemon=True)
+                self.thread.start()
+            thread = self.thread
+        thread.join(max(_csot.clamp_remaining(conf.TIMEOUT), 0.0))
+
+    def _connect(self) -> None:
+        try:
+            address = uri(self.lane)
+            files = _states(tls_files(address).values())
+            timeout = int(conf.TIMEOUT * 1000)
+            client = connect(
+                address,
+                setting(self.lane),
+                appname="sync",
+                connectTimeoutMS=2000,
+                serverSelectionTimeoutMS=timeout,
+                socketTimeoutMS=timeout,
+            )
+        except PyMongoError as error:
+            self.problem = reason(error)  # a client with the certificates of before stays in use
+        else:
+            self.made = Made(client, files)
+
+
+def connect(address: str, name: str, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
+    """A client, which looks up a mongodb+srv:// address at once and connects in the background. Raises NoClient.
+
+    name: how messages call the address.
+    """
+    if problem := file_problem(address):
+        raise NoClient(f"MongoDB cannot be reached: in {name}, {problem}")
+    try:
+        return pymongo.MongoClient(address, **options)
+    except (PyMongoError, OSError, ValueError, TypeError) as error:
+        raise NoClient(
+            cause_of(str(error)) or f"MongoDB cannot be reached: {name} cannot be used ({without_secrets(str(error))})"
+        ) from error
+
+
+def tls_files(address: str) -> dict[str, str]:
+    """The certificate files that an address names, by option."""
+    options = {name.lower(): value for name, value in parse_qsl(address.partition("?")[2])}
+    return {name: options[name.lower()] for name in TLS_FILES if name.lower() in options}
+
+
+def without_files(address: str) -> str:
+    """The same address, without the options that name files."""
+    start, mark, options = address.partition("?")
+    names = {name.lower() for name in TLS_FILES}
+    kept = [option for option in options.split("&") if option.partition("=")[0].lower() not in names]
+    return start + mark + "&".join(kept)
+
+
+def file_problem(address: str) -> str:
+    """Which of the certificate files that an address names cannot be used, and why; empty when all can."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    for option, path in tls_files(address).items():
+        try:
+            with open(path, "rb"):
+                pass
+            if option == "tlsCertificateKeyFile":
+                password = dict(parse_qsl(address.partition("?")[2])).get("tlsCertificateKeyFilePassword", "")
+                context.load_cert_chain(path, password=password)  # without one, OpenSSL would ask the terminal
+            else:
+                context.load_verify_locations(path)
+        except ssl.SSLError:
+            return f"the file {path} ({option}) does not hold {TLS_FILES[option]}"
+        except (OSError, ValueError) as error:
+            return (
+                f"the file {path} ({option}) cannot be read: {error.strerror if isinstance(error, OSError) else error}"
+            )
+    return ""
+
+
+def _states(paths: Iterable[str]) -> dict[str, Any]:
+    """What changes when a file is written anew; None for a file that is missing."""
+    states: dict[str, Any] = {}
+    for path in paths:
+        try:
+            stat = os.stat(path)
+        except (OSError, ValueError):
+            states[path] = None
+        else:
+            states[path] = (stat.st_ino, stat.st_mtime_ns, stat.st_size)
+    return states
+
+
+@functools.cache
+def connector(lane: str = "") -> Connector:
+    """This process's connector to that server."""
+    return Connector(lane)
+
+
+def client(lane: str = "") -> pymongo.MongoClient[dict[str, Any]]:
+    """This process's client. It connects by itself and comes back after failures. Raises NoClient, in bounded time."""
+    return connector(lane).get().client
+
+
+def database(lane: str = "") -> Database[dict[str, Any]]:
+    """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them.
+
+    Raises NoClient, in bounded time.
+    """
+    return _database(client(lane))
+
+
+def _database(client: pymongo.MongoClient[dict[str, Any]]) -> Database[dict[str, Any]]:
+    return client.get_default_database(
+        codec_options=CODEC_OPTIONS,
+        write_concern=WriteConcern("majority"),
+        read_preference=pymongo.ReadPreference.PRIMARY,
+    )
+
+
+def collection(target: Target) -> Collection[dict[str, Any]]:
+    """The collection that a target names. Raises NoClient, in bounded time."""
+    made = connector(target.lane).get()
+    if target not in made.collections:
+        made.collections[target] = _database(made.client)[target.place]
+    return made.collections[target]
+
+
+class ServerClock:
+    """A server's clock, followed by this process's monotonic one, which goes on while the process is frozen."""
+
+    def __init__(self, lane: str) -> None:
+        self.lane = lane
+        self.asked_at = float("-inf")
+        self.server_time = datetime.min
+
+    def after(self, seconds: float) -> datetime:
+        """The server's time `seconds` from now; early by a round trip at most, never late (unless it is set)."""
+        now = time.monotonic()
+        if now - self.asked_at > CLOCK_AGE:
+            admin = client(self.lane).admin.with_options(codec_options=CODEC_OPTIONS)
+            self.server_time = admin.command("hello")["localTime"]
+            self.asked_at = time.monotonic()
+            now = self.asked_at
+        return self.server_time + timedelta(seconds=now - self.asked_at + seconds)
+
+    def forget(self) -> None:
+        """Asks again next time: another server may be primary now."""
+        self.asked_at = float("-inf")
+
+
+@functools.cache
+def clock(lane: str = "") -> ServerClock:
+    """The clock of that server, as this process knows it."""
+    return ServerClock(lane)
+
+
+class BoundedLookups:
+    """The `socket` module for the driver's pools, where looking up a host name ends with `pymongo.timeout`.
+
+    All else that the driver does keeps to it. The resolver goes on for half a minute while DNS is silent, and a pool
+    that grows asks it in the thread that saves.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(socket, name)
+
+    def getaddrinfo(self, *args: Any, **kwargs: Any) -> Any:
+        seconds = _csot.remaining()
+        if seconds is None:
+            return socket.getaddrinfo(*args, **kwargs)
+        found: Future[Any] = Future()
+
+        def look_up() -> None:
+            try:
+                found.set_result(socket.getaddrinfo(*args, **kwargs))
+            except Exception as error:
+                found.set_exception(error)
+
+        threading.Thread(target=look_up, name="look up a host", daemon=True).start()
+        try:
+            return found.result(timeout=max(seconds, 0.0))
+        except TimeoutError as error:
+            raise TimeoutError("the host name lookup timed out") from error
+
+
+pool_shared.socket = BoundedLookups()  # type: ignore[assignment]
+
+
+def forget_clients() -> None:
+    """The next use makes a new client: after a fork, which a client's sockets and threads do not survive."""
+    for cached in (connector, clock):
+        cached.cache_clear()
+
+
+os.register_at_fork(after_in_child=forget_clients)

@@ -1,0 +1,55 @@
+"""Sharded collections: delivery needs each `_id` to be on one shard, which only a shard key of `_id` promises."""
+
+from __future__ import annotations
+
+import functools
+import logging
+
+import pymongo
+from pymongo.errors import OperationFailure, PyMongoError
+
+from sync.core import conf
+from sync.mapping.registry import all_targets
+from sync.mongodb.client import client, database
+from sync.mongodb.errors import ATLAS, UNAUTHORIZED, Unavailable, reason
+
+logger = logging.getLogger(__name__)
+
+NOT_ALLOWED = {UNAUTHORIZED, ATLAS}
+
+
+@functools.cache
+def require_keys(lane: str) -> None:
+    """Raises Unavailable where a collection of this lane is sharded by something else than `_id`; asks until it passes.
+
+    Elsewhere two shards could each hold a document with the same `_id`, and a write by `_id` could miss one.
+    """
+    try:
+        with pymongo.timeout(conf.TIMEOUT):
+            names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
+            sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
+            try:
+                found = list(client(lane).config.collections.find(sharded, {"key": 1}))
+            except OperationFailure as error:
+                if error.code not in NOT_ALLOWED:
+                    raise
+                found = []
+                _warn_of_mongos(lane)
+    except PyMongoError as error:
+        raise Unavailable(reason(error)) from error
+    for document in found:
+        key = document.get("key") or {"_id": 1}
+        if list(key) != ["_id"]:
+            raise Unavailable(
+                f"The collection {document['_id']} is sharded by {', '.join(key)}, so one _id could be on two shards. "
+                "Shard it by _id, plain or hashed (reshardCollection); nothing is delivered to it until then"
+            )
+
+
+def _warn_of_mongos(lane: str) -> None:
+    if client(lane).admin.command("hello").get("msg") == "isdbgrid":
+        logger.warning(
+            "The user of %s may not read config.collections, so shard keys cannot be checked: they must be _id, plain "
+            "or hashed.",
+            f"SYNC_TARGETS[{lane!r}]" if lane else "MONGODB_URI",
+        )

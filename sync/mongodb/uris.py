@@ -1,0 +1,81 @@
+"""The addresses that `sync copy` takes: mongodb://user:password@host:port/database/collection?options"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote
+
+import pymongo
+from pymongo.errors import PyMongoError
+
+from sync.core import conf
+from sync.mongodb.client import file_problem
+
+ADDRESS = re.compile(r"(?P<head>mongodb(?:\+srv)?://[^/?]+)(?:/(?P<path>[^?]*))?(?P<options>\?.*)?")
+SOCKET_TIMEOUT = 60.0  # seconds without an answer, after which a server counts as away
+OURS = {"admin", "local", "config"}  # databases that belong to the server itself
+
+
+class BadAddress(ValueError):
+    """Says what is wrong with it, without its password."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """A collection; with collection "" a database; with database "" too, all of a cluster.
+
+    uri: for the driver, which knows of no collection in it.
+    """
+
+    uri: str
+    database: str
+    collection: str
+
+    @property
+    def depth(self) -> int:
+        return bool(self.database) + bool(self.collection)
+
+    def __str__(self) -> str:
+        return re.sub(r"//[^@/]*@", "//", self.uri.partition("?")[0]) + (
+            f"/{self.collection}" if self.collection else ""
+        )
+
+    def connect(self) -> pymongo.MongoClient[dict[str, Any]]:
+        """A client; it connects, and looks its servers up in DNS, at its first use. Raises BadAddress."""
+        if problem := file_problem(self.uri):
+            raise BadAddress(f"{self} cannot be used: {problem}")
+        try:
+            return pymongo.MongoClient(
+                self.uri,
+                appname="sync copy",
+                connect=False,
+                connectTimeoutMS=5000,
+                serverSelectionTimeoutMS=int(conf.TIMEOUT * 1000),
+                socketTimeoutMS=int(SOCKET_TIMEOUT * 1000),
+            )
+        except (PyMongoError, ValueError, TypeError) as error:
+            raise BadAddress(f"{self} cannot be read: {error}") from error
+
+
+def parse(text: str) -> Address:
+    """Reads an address. Raises BadAddress."""
+    match = ADDRESS.fullmatch(text)
+    if match is None:
+        hidden = re.sub(r"//[^@/]*@", "//", text)
+        raise BadAddress(f"{hidden} is no address: write mongodb://host:port/database/collection")
+    # A database's name has neither of the two, a collection's may have both.
+    database, collection = map(unquote, re.fullmatch(r"([^/.]*)[/.]?(.*)", match["path"] or "", re.DOTALL).groups())  # type: ignore[union-attr]
+    if collection and not database:
+        raise BadAddress("An address with a collection needs a database: mongodb://host:port/database/collection")
+    address = Address(f"{match['head']}/{quote(database)}{match['options'] or ''}", database, collection)
+    with address.connect() as client:
+        try:
+            if collection:
+                client[database][collection]
+            elif database:
+                client[database]
+        except (PyMongoError, ValueError, TypeError) as error:
+            raise BadAddress(f"{address} cannot be read: {error}") from error
+    return address

@@ -1,0 +1,102 @@
+"""Status as Prometheus metrics, read from the database at each scrape: right with any number of processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import accumulate
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+from prometheus_client.registry import Collector
+
+from sync.monitoring.status import Status, status
+from sync.workers.heartbeat import CONSUMER, Kind
+from sync.workers.lag import BOUNDS, total
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+# Of each model: metric, attribute of ModelStatus, meaning. What is unknown is absent, and not zero.
+OF_MODELS = (
+    ("sync_rows", "rows", "Rows in MySQL."),
+    ("sync_documents", "documents", "Documents in MongoDB; absent while it does not say."),
+    ("sync_pending", "pending", "Changes not yet delivered."),
+    ("sync_in_hand", "in_hand", "Changes being delivered, or delivered inline and not confirmed yet."),
+    ("sync_settling", "settling", "Deletes that are delivered and will be once more."),
+    ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill has still to deliver."),
+    (
+        "sync_differences",
+        "differences",
+        "Keys found different by verify, and not yet found equal; absent while unknown.",
+    ),
+    ("sync_paused", "paused", "1 while delivery is paused."),
+)
+
+
+def exposition() -> bytes:
+    """All metrics in Prometheus' text format."""
+    registry = CollectorRegistry()
+    registry.register(MirrorCollector())
+    return generate_latest(registry)
+
+
+class MirrorCollector(Collector):
+    """Asks for the status whenever it is collected."""
+
+    def collect(self) -> Iterator[Metric]:
+        now = status()
+        yield GaugeMetricFamily("sync_mongodb_up", "1 when MongoDB answers.", now.mongodb_up)
+        oldest = now.oldest_pending_age or 0.0  # nothing is pending: that is known, and zero
+        yield GaugeMetricFamily("sync_oldest_pending_seconds", "Age of the oldest change not yet delivered.", oldest)
+        yield from _of_models(now)
+        yield from _failures(now)
+        yield from _of_workers(now)
+
+
+def _of_models(now: Status) -> Iterator[Metric]:
+    for name, attribute, meaning in OF_MODELS:
+        family = GaugeMetricFamily(name, meaning, labels=["model"])
+        for model in now.models:
+            value = getattr(model, attribute)
+            if value is not None:
+                family.add_metric([model.model], value)
+        yield family
+    verified = GaugeMetricFamily("sync_verified_timestamp_seconds", "When verify last finished.", labels=["model"])
+    for model in now.models:
+        if model.verified:
+            verified.add_metric([model.model], model.verified.finished_at.timestamp())
+    yield verified
+
+
+def _failures(now: Status) -> Iterator[Metric]:
+    failed = GaugeMetricFamily("sync_failed", "Changes parked as failed, by reason.", labels=["model", "class"])
+    retrying = GaugeMetricFamily("sync_retrying", "Changes that failed and are tried again.", labels=["model", "class"])
+    for model in now.models:
+        for failure in model.failures:
+            failed.add_metric([model.model, failure.reason], failure.failed)
+            retrying.add_metric([model.model, failure.reason], failure.retrying)
+    yield failed
+    yield retrying
+
+
+def _of_workers(now: Status) -> Iterator[Metric]:
+    """A series for each worker: a sum would fall when one ends, and counters must not."""
+    alive = [worker for worker in now.workers if worker.alive]
+    workers = GaugeMetricFamily("sync_workers", "Workers that are alive, by kind.", labels=["kind"])
+    for kind in Kind:
+        workers.add_metric([kind], sum(worker.kind == kind for worker in alive))
+    yield workers
+    labels = ["kind", "worker"]
+    delivered = CounterMetricFamily("sync_delivered", "Keys delivered since the worker started.", labels=labels)
+    lag = HistogramMetricFamily("sync_lag_seconds", "From commit to delivery.", labels=labels)
+    behind = GaugeMetricFamily("sync_consumer_lag", "Messages not applied yet.", labels=["group", "worker"])
+    bounds = [*map(str, BOUNDS), "+Inf"]
+    for worker in alive:
+        delivered.add_metric([worker.kind, worker.id], worker.delivered)
+        counts = accumulate(total([worker.lags.get("ever", ())]))
+        buckets = list(zip(bounds, counts, strict=True))
+        lag.add_metric([worker.kind, worker.id], buckets, worker.lags.get("seconds", 0.0))
+        if worker.kind == CONSUMER:
+            behind.add_metric([worker.lane, worker.id], worker.lags.get("messages", 0))
+    yield delivered
+    yield lag
+    yield behind

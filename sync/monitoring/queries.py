@@ -1,0 +1,183 @@
+"""The figures that status is made of, each asked for by one query, whatever the number of models and workers."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from typing import Any
+
+from django.db.models import Count, Max, Min, Q
+
+from sync.core.clock import DatabaseNow
+from sync.outbox.models import Change, ModelState, in_hand
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE, STUCK, Kind
+from sync.workers.models import Worker
+
+NO_CHANGES: dict[str, Any] = {
+    "pending": 0,
+    "in_hand": 0,
+    "settling": 0,
+    "failed": 0,
+    "backfill": 0,
+    "oldest_pending_age": None,
+    "oldest_in_hand_age": None,
+    "oldest_backfill_age": None,
+}
+# A rate is of the time before a heartbeat; this many seconds after it, it is of the past.
+RATE_AGE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: 3 * INLINE_BEAT}
+
+
+@dataclasses.dataclass
+class WorkerStatus:
+    """A process that delivers."""
+
+    id: str
+    kind: str  # one of heartbeat.Kind
+    host: str
+    pid: int
+    lane: str  # the alias of the server that it delivers to; empty is MONGODB_URI's
+    alive: bool
+    stuck: bool  # it lives, and has not finished a batch for long
+    delivers: bool  # it takes what is pending in its lane, and is neither dead nor stuck
+    heartbeat_age: float  # seconds
+    started_at: datetime.datetime
+    delivered: int  # keys, since it started
+    rate: float | None  # keys a second, before its last heartbeat; None when that is long ago
+    note: str  # what it is waiting for
+    lags: dict[str, Any]  # as stats.Lags.as_data
+
+    @property
+    def title(self) -> str:
+        """The kind for a page, to be translated."""
+        return Kind(self.kind).label if self.kind in set(Kind) else self.kind
+
+
+@dataclasses.dataclass
+class Verified:
+    """The last finished run of verify over a model."""
+
+    finished_at: datetime.datetime
+    mode: str
+    compared: int
+    found: int
+
+
+@dataclasses.dataclass
+class Unfinished:
+    """The newest run of verify over a model, not finished. error: why it ended; empty: it is running, or was killed."""
+
+    started_at: datetime.datetime
+    mode: str
+    compared: int
+    error: str
+
+
+def changes(using: str) -> dict[str, dict[str, Any]]:
+    """By model: what of ModelStatus is counted in changes."""
+    keys = Q(until="", failed=False)
+    held, pending = (keys & Q(settling=False) & which for which in (in_hand(), ~in_hand()))
+    ranges = ~Q(until="")
+    groups = (
+        Change.objects.using(using)
+        .values("model")
+        .annotate(
+            waiting=Count("id", filter=pending),
+            held=Count("id", filter=held),
+            deleted=Count("id", filter=keys & Q(settling=True)),
+            parked=Count("id", filter=Q(failed=True)),
+            ranges=Count("id", filter=ranges),
+            oldest=Min("recorded_at", filter=pending),
+            oldest_held=Min("recorded_at", filter=held),
+            ranges_held=Count("id", filter=ranges & in_hand()),
+            oldest_range=Min("due_at", filter=ranges & ~in_hand()),
+            now=Max(DatabaseNow()),
+        )
+    )
+    return {
+        group["model"]: {
+            "pending": group["waiting"],
+            "in_hand": group["held"],
+            "settling": group["deleted"],
+            "failed": group["parked"],
+            "backfill": group["ranges"],
+            "oldest_pending_age": _age(group["now"], group["oldest"]) if group["oldest"] else None,
+            "oldest_in_hand_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
+            "oldest_backfill_age": _age(group["now"], group["oldest_range"])
+            if group["oldest_range"] and not group["ranges_held"]
+            else None,
+        }
+        for group in groups
+    }
+
+
+def states(using: str) -> dict[str, ModelState]:
+    """By model: whether it is paused, and when it was last delivered."""
+    return {state.model: state for state in ModelState.objects.using(using)}
+
+
+def workers(using: str) -> list[WorkerStatus]:
+    """Those that tell of themselves, relays first; a dead one until it is swept."""
+    rows = Worker.objects.using(using).annotate(now=DatabaseNow()).order_by("-kind", "started_at")
+    return [_worker(row, _age(row.now, row.heartbeat_at)) for row in rows]
+
+
+def _worker(row: Worker, age: float) -> WorkerStatus:
+    kind = Kind(row.kind) if row.kind in set(Kind) else None  # another release's
+    alive = age <= SILENCE.get(row.kind, SILENCE[RELAY])
+    delivers = alive and kind is not None and kind.delivers_to(row.lane)
+    stuck = delivers and (row.lags.get("batch") or 0) > STUCK
+    return WorkerStatus(
+        id=row.pk,
+        kind=row.kind,
+        host=row.host,
+        pid=row.pid,
+        lane=row.lane,
+        alive=alive,
+        stuck=stuck,
+        delivers=delivers and not stuck,
+        heartbeat_age=age,
+        started_at=row.started_at,
+        delivered=row.delivered,
+        rate=row.rate if age <= RATE_AGE.get(row.kind, RATE_AGE[RELAY]) else None,
+        note=row.note,
+        lags=row.lags,
+    )
+
+
+def rate(workers: Sequence[WorkerStatus]) -> float | None:
+    """Keys a second, of all that live: the silent ones deliver nothing. None when nobody lives."""
+    alive = [worker for worker in workers if worker.alive]
+    return sum(worker.rate or 0.0 for worker in alive) if alive else None
+
+
+def verified(using: str) -> dict[str, Verified]:
+    """By model its last finished run, of either mode."""
+    finished = Verification.objects.using(using).filter(finished_at__isnull=False)
+    last = finished.values("model").annotate(last=Max("id")).values("last")
+    return {
+        run.model: Verified(run.finished_at, run.mode, run.compared, run.found)
+        for run in finished.filter(id__in=last)
+        if run.finished_at
+    }
+
+
+def unfinished(using: str) -> dict[str, Unfinished]:
+    """By model its newest run, if that is not finished: nobody is to take the one before it for the last word."""
+    runs = Verification.objects.using(using)
+    newest = runs.values("model").annotate(last=Max("id")).values("last")
+    return {
+        run.model: Unfinished(run.started_at, run.mode, run.compared, run.error)
+        for run in runs.filter(id__in=newest, finished_at__isnull=True)
+    }
+
+
+def differences(using: str) -> dict[str, int]:
+    """By model how many keys were found different."""
+    groups = Difference.objects.using(using).values("model").annotate(keys=Count("id"))
+    return {group["model"]: group["keys"] for group in groups}
+
+
+def _age(now: datetime.datetime, then: datetime.datetime) -> float:
+    return max((now - then).total_seconds(), 0.0)

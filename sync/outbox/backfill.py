@@ -1,0 +1,125 @@
+"""Backfill: every row is looked at again, beside live traffic.
+
+A backfill is a number of changes like any other, only that each stands for a range of keys. They are claimed and
+delivered as single keys are, so that it goes on after a crash, several processes share it, and nothing newer is
+overwritten and nothing deleted comes back. What a range loses to others, or cannot write, becomes a change of its own.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from datetime import timedelta
+from typing import Any
+
+import pymongo
+from django.db import DEFAULT_DB_ALIAS, transaction
+
+from sync.core import causal, conf
+from sync.core.clock import DatabaseNow
+from sync.mapping.fields import new_object_id
+from sync.mapping.reading import literal
+from sync.mapping.registry import Target, all_rows, find_target
+from sync.outbox import mongo_writer, queue
+from sync.outbox.capture import record
+from sync.outbox.mirrored import MirroredModel
+from sync.outbox.models import Change, Claimed
+from sync.outbox.mongo_writer import State, Writer
+
+RANGE = 1000  # rows of one change
+SLOW = 1.0  # seconds for one range, after which the servers are given as long to breathe
+
+
+def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = None) -> int:
+    """Records the ranges that cover every row for `target`; how many rows. Ranges already planned are replaced.
+
+    rate: rows a second at most, whoever delivers them; None leaves it to the deliverers.
+    """
+    rows = 0
+    causal.wait(using)  # the ranges are of all rows that any node had before
+    with transaction.atomic(using):
+        Change.objects.using(using).filter(model=target.label).exclude(until="").delete()
+        planned = []
+        for first, last, count in _ranges(target.model, using):
+            wait = timedelta(seconds=rows / rate if rate else 0)
+            due = DatabaseNow() + wait
+            planned.append(Change(model=target.label, lane=target.lane, key=first, until=last, due_at=due))
+            rows += count
+        Change.objects.using(using).bulk_create(planned, batch_size=500)
+    return rows
+
+
+def _ranges(model: type[MirroredModel], using: str) -> Iterator[tuple[str, str, int]]:
+    """(the key before, the last key, the number of rows) of each range; "" is before the first row."""
+    keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True)
+    last: Any = None
+    while True:
+        rest = keys if last is None else keys.filter(pk__gt=literal(model._meta.pk, last))
+        end = rest[RANGE - 1 : RANGE].first()
+        count = RANGE
+        if end is None:
+            tail = list(rest[:RANGE])
+            if not tail:
+                return
+            end, count = tail[-1], len(tail)
+        yield "" if last is None else str(last), str(end), count
+        last = end
+
+
+def left(using: str = DEFAULT_DB_ALIAS, models: Collection[str] = ()) -> int:
+    """How many ranges are not delivered yet."""
+    ranges = Change.objects.using(using).exclude(until="")
+    return (ranges.filter(model__in=models) if models else ranges).count()
+
+
+def work(
+    using: str = DEFAULT_DB_ALIAS, models: Collection[str] = (), lane: str = "", writer: Writer = mongo_writer
+) -> tuple[str, dict[State, int]] | None:
+    """Delivers one range that is due: its label, and how many keys came to which state. None: there is none.
+
+    models: only of these (labels). Raises Unavailable.
+    """
+    token = new_object_id()
+    claimed = queue.claim(1, token, using, lane, ranges=True, models=models)
+    if not claimed:
+        return None
+    [change] = claimed
+    start = time.monotonic()
+    totals = dict.fromkeys(State, 0)
+    mine = Change.objects.using(using).filter(pk=change.pk, claim=token)
+    try:
+        target = find_target(change.model)
+        for keys in _keys(target.model, change, using):
+            for state, count in _deliver(target, keys, using, token, writer).items():
+                totals[state] += count
+    except LookupError:
+        pass  # the target is gone, and what was planned for it
+    except BaseException:
+        mine.update(claim="", due_at=DatabaseNow())
+        raise
+    mine.delete()
+    if (took := time.monotonic() - start) > SLOW:
+        time.sleep(took)
+    return change.model, totals
+
+
+def _keys(model: type[MirroredModel], change: Claimed, using: str) -> Iterator[list[Any]]:
+    pk = model._meta.pk
+    keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True).filter(pk__lte=literal(pk, change.until))
+    last: Any = change.key or None
+    while chunk := list((keys if last is None else keys.filter(pk__gt=literal(pk, last)))[: conf.BATCH]):
+        yield chunk
+        last = chunk[-1]
+
+
+def _deliver(target: Target, keys: list[Any], using: str, token: str, writer: Writer) -> dict[State, int]:
+    with pymongo.timeout(conf.TIMEOUT):
+        outcome = writer.deliver(target, [str(key) for key in keys], using, token)
+    left_over = [key for key in keys if outcome.states[str(key)] in (State.LOST, State.REFUSED)]
+    if left_over:
+        with transaction.atomic(using):
+            record(target.model, left_over, using, inline=False, to=[target])
+    counts = dict.fromkeys(State, 0)
+    for state in outcome.states.values():
+        counts[state] += 1
+    return counts

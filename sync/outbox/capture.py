@@ -1,0 +1,213 @@
+"""Capture: every write of a mirrored row records a change in the same transaction.
+
+`MirroredModel._save_table` covers saves, `MirroredQuerySet` what a queryset writes at once, and a `post_delete`
+receiver every delete (its presence also keeps Django from deleting without looking at the rows). Writes that no
+ORM sees are not captured here.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Collection, Iterable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections, models, router, transaction
+from django.db.models.signals import class_prepared, post_delete
+from django.db.models.sql import InsertQuery
+
+from sync.core import conf
+from sync.core.batching import chunks
+from sync.core.clock import DatabaseNow
+from sync.mapping.fields import new_object_id
+from sync.mapping.registry import Target, targets
+from sync.mongodb.breaker import BREAKER
+from sync.outbox.models import Claimed
+
+logger = logging.getLogger(__name__)
+
+
+def record(
+    model: type[models.Model],
+    keys: Collection[Any],
+    using: str | None = None,
+    *,
+    inline: bool = True,
+    to: Sequence[Target] = (),
+) -> None:
+    """Records, in the caller's transaction, that these rows have to be delivered.
+
+    Inline delivery follows the commit, unless the keys are many or `inline` is false: then the relay delivers them.
+    For a model with `Mirror(capture=False)` only what is not inline is recorded: the follower, backfill, repair.
+    to: only to these targets of the model, instead of all.
+    Raises TransactionManagementError outside of a transaction, where row and change could be torn apart, and
+    ValueError for rows of another database than the relays look at.
+    """
+    if not keys or (inline and not model.mirror.capture):  # type: ignore[attr-defined]
+        return
+    using = using or router.db_for_write(model)
+    connection: Any = connections[using]
+    if using != DEFAULT_DB_ALIAS:
+        _require_same_database(using)
+    if not connection.in_atomic_block:
+        raise transaction.TransactionManagementError("A change is recorded in the transaction that writes the row.")
+    hooks = (getattr(hook, "__self__", None) for _, hook, _ in reversed(connection.run_on_commit))
+    batch = next((owner for owner in hooks if isinstance(owner, InlineBatch)), None)
+    inline = inline and conf.INLINE and len(keys) <= conf.INLINE_MAX_KEYS and (batch is not None or BREAKER.allows())
+    if inline and batch is None:
+        batch = InlineBatch(using)
+    insert, values = _insert_sql(using)
+    for target in to or targets(model._meta.concrete_model):  # type: ignore[arg-type]
+        # What inline delivery will take is born claimed: a relay takes it up later, to confirm it.
+        taken = batch if inline and not target.name else None
+        claim, lease = (taken.token, int(conf.CONFIRM * 1e6)) if taken else ("", 0)
+        label, lane = target.label, target.lane
+        changes = [Claimed(new_object_id(), label, str(key), claim=claim) for key in keys]
+        with connection.cursor() as cursor:
+            for part in chunks(changes):
+                rows = [(change.pk, label, lane, change.key, lease, claim) for change in part]
+                cursor.execute(insert + ", ".join([values] * len(rows)), [value for row in rows for value in row])
+        if taken:
+            taken.add(changes)
+
+
+def _require_same_database(using: str) -> None:
+    """Raises ValueError unless `using` is only another way to the database of the default alias.
+
+    The changes of another one would wait for ever, and its rows would take the place of the others' documents.
+    """
+    mine, other = connections[DEFAULT_DB_ALIAS].settings_dict, connections[using].settings_dict
+    if any(mine[name] != other[name] for name in ("ENGINE", "HOST", "PORT", "NAME")):
+        raise ValueError(f"Mirrored rows are written in one database: {using!r} is another database than 'default'.")
+
+
+@functools.cache
+def _insert_sql(using: str) -> tuple[str, str]:
+    """`INSERT ... VALUES ` and one row's placeholders, phrased by the ORM once a process: it is in every save.
+
+    The parameters are id, model, lane, key, due_at (as microseconds from now) and claim; the rest are defaults.
+    """
+    from sync.outbox.models import Change
+
+    change = Change(recorded_at=DatabaseNow(), due_at=DatabaseNow() + timedelta(microseconds=1))
+    query = InsertQuery(Change)
+    given = ("id", "model", "lane", "key", "recorded_at", "due_at", "claim")
+    query.insert_values([field for field in Change._meta.concrete_fields if field.name in given], [change])
+    [(sql, _)] = query.get_compiler(using).as_sql()
+    insert, values = sql.split("VALUES ", 1)
+    return insert + "VALUES ", values
+
+
+class InlineBatch:
+    """The changes of one transaction, delivered together once it has committed.
+
+    A savepoint that is rolled back takes its changes and its hooks along, so the batch is hooked once for each
+    savepoint it has changes from, and the first hook that runs delivers them all.
+    """
+
+    def __init__(self, using: str) -> None:
+        self.using = using
+        self.token = new_object_id()
+        self.changes: list[Claimed] = []
+        self.savepoints: set[tuple[str, ...]] = set()
+        self.done = False
+
+    def add(self, changes: list[Claimed]) -> None:
+        self.changes += changes
+        connection = connections[self.using]
+        savepoints = tuple(connection.savepoint_ids)
+        if savepoints not in self.savepoints:
+            self.savepoints.add(savepoints)
+            connection.on_commit(self.deliver, robust=True)
+
+    def deliver(self) -> None:
+        """The `on_commit` hook."""
+        from sync.outbox import delivery
+
+        if self.done:
+            return
+        self.done = True
+        delivery.deliver_inline(self.changes, self.token, self.using, some_rolled_back=len(self.savepoints) > 1)
+
+
+class MirroredQuerySet(models.QuerySet):
+    """A queryset whose bulk writes record their changes. Deletes are seen by the receiver below."""
+
+    def update(self, **kwargs: Any) -> int:
+        """As Django's, one chunk of locked keys after the other: what is updated is exactly what is recorded."""
+        options = self.model._meta
+        if {"pk", options.pk.name, options.pk.attname} & set(kwargs):  # type: ignore[union-attr]
+            raise ValueError("The primary key of a mirrored row is its document's _id and cannot be changed.")
+        if self.query.is_sliced:
+            raise TypeError("Cannot update a query once a slice has been taken.")
+        self._for_write = True
+        with transaction.atomic(self.db, savepoint=False):
+            # READ COMMITTED lets rows join the selection between two statements, so the keys are fixed first.
+            tables = _tables(self.model)
+            found = list(self.order_by().select_for_update().values_list(*tables.values()))
+            keys = [row[0] for row in found]
+            # An annotation may be what a value refers to, so the query itself is narrowed, not replaced.
+            updated = sum(super(MirroredQuerySet, self.filter(pk__in=part)).update(**kwargs) for part in chunks(keys))
+            for place, table in enumerate(tables):
+                record(table, [row[place] for row in found], self.db)
+        return updated
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        """As Django's. Each object needs its key beforehand, or a database that returns it."""
+        self._for_write = True
+        with transaction.atomic(self.db, savepoint=False):
+            created = super().bulk_create(objs, *args, **kwargs)
+            record(self.model, self._keys_written(created, **kwargs), self.db)
+        return created
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def _keys_written(self, objs: list[Any], **options: Any) -> list[Any]:
+        """The keys of rows that bulk_create may have written; raises ValueError where they cannot be known."""
+        keys = [obj.pk for obj in objs]
+        if None in keys:
+            raise ValueError(
+                f"{connections[self.db].display_name} does not return the keys of a bulk insert; give "
+                f"{self.model.__name__} a key made in Python (sync.mapping.fields.ObjectIdField), or save one by one."
+            )
+        if options.get("update_conflicts") and _has_other_unique(self.model):
+            raise ValueError(
+                f"{self.model.__name__} has unique fields besides its key, so which rows a conflict updates is not "
+                "known; use update_or_create."
+            )
+        return keys
+
+
+def _tables(model: type[models.Model]) -> dict[type[models.Model], str]:
+    """The mirrored tables that a row of `model` is kept in, its own first, and which field of it holds their key."""
+    model = model._meta.concrete_model  # type: ignore[assignment]
+    parents = [parent for parent in model._meta.all_parents if hasattr(parent, "mirror")]
+    return {model: "pk"} | {parent: model._meta.get_ancestor_link(parent).attname for parent in parents}  # type: ignore[union-attr]
+
+
+def _has_other_unique(model: type[models.Model]) -> bool:
+    options = model._meta
+    return bool(
+        options.total_unique_constraints
+        or options.unique_together
+        or any(field.unique and not field.primary_key for field in options.concrete_fields)
+    )
+
+
+class MirroredManager(models.Manager.from_queryset(MirroredQuerySet)):  # type: ignore[misc]
+    """The manager of mirrored models; make others with `MirroredManager.from_queryset(...)`."""
+
+
+def _record_delete(sender: type[models.Model], instance: models.Model, using: str, **_: Any) -> None:
+    record(sender, [instance.pk], using)
+
+
+def _watch_deletes(sender: type[models.Model], **_: Any) -> None:
+    if hasattr(sender, "mirror") and not sender._meta.abstract:
+        post_delete.connect(_record_delete, sender=sender, dispatch_uid=f"sync.{sender._meta.label}")
+
+
+class_prepared.connect(_watch_deletes)

@@ -1,0 +1,48 @@
+"""What is wrong with the rows that cannot be delivered: their reasons, in a few classes."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from django.db.models import Case, CharField, Count, Q, Value, When
+from django.utils.translation import gettext_noop
+
+from sync.outbox.models import Change, ChangeQuerySet
+
+# The first that fits counts. sync/outbox/mongo_writer.py and sync/outbox/delivery.py word the reasons; a test holds both together.
+CLASSES = (
+    (gettext_noop("target is gone"), Q(error__startswith="there is no target")),
+    (gettext_noop("too large"), Q(error__startswith="the document has ", error__contains=" bytes; MongoDB holds ")),
+    (gettext_noop("refused by MongoDB"), Q(error__startswith="MongoDB")),
+)
+OTHER = gettext_noop("cannot be mapped")
+
+
+@dataclass
+class Failures:
+    """Changes of one model with one class of reason."""
+
+    reason: str
+    failed: int  # parked until somebody asks for another try
+    retrying: int  # failed so far, and tried again by themselves
+
+
+def troubled(using: str) -> ChangeQuerySet:
+    """Changes that failed at least once, each with the name of its class as `reason`."""
+    reason = Case(*(When(q, Value(name)) for name, q in CLASSES), default=Value(OTHER), output_field=CharField())
+    return Change.objects.using(using).filter(Q(failed=True) | ~Q(error="")).annotate(reason=reason)
+
+
+def failures(using: str) -> dict[str, list[Failures]]:
+    """By model, the most frequent class first. One query."""
+    groups = (
+        troubled(using)
+        .values("model", "reason")
+        .annotate(parked=Count("id", filter=Q(failed=True)), tried=Count("id", filter=Q(failed=False)))
+        .order_by("-parked", "-tried", "reason")
+    )
+    found = defaultdict(list)
+    for group in groups:
+        found[group["model"]].append(Failures(group["reason"], group["parked"], group["tried"]))
+    return found

@@ -1,0 +1,77 @@
+"""Schema changes: a model whose mapping is another than that of its documents is backfilled by itself."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from dataclasses import replace
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, transaction
+
+from sync.core.humanize import counted
+from sync.mapping.documents import mirrored_fields
+from sync.mapping.reading import literal
+from sync.mapping.registry import Target, all_rows, all_targets
+from sync.outbox import backfill
+from sync.outbox.mirrored import MirroredModel
+from sync.outbox.models import ModelState
+
+logger = logging.getLogger(__name__)
+
+CHUNK = 1000  # rows read at once
+
+
+def fingerprint(target: Target) -> str:
+    """What decides the shape of its documents, in 64 hex digits: fields, their classes, and Mirror's options."""
+    fields = [(name, type(field).__module__, type(field).__qualname__) for name, field in mirrored_fields(target.model)]
+    mirror = replace(target.model.mirror, targets=(target.name,))
+    return hashlib.sha256(repr((fields, mirror)).encode()).hexdigest()
+
+
+def is_changed(target: Target, using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Whether its documents were written with another mapping than it has now, as far as they were written."""
+    state = ModelState.objects.using(using).filter(model=target.label).exclude(mapping="").first()
+    return state is not None and state.mapping != fingerprint(target)
+
+
+def clashes(model: type[MirroredModel], using: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
+    """By name of a field how many rows hold a value of that name in `extra`, too. Reads the whole table."""
+    extra = model.mirror.extra
+    if not extra:
+        return {}
+    names = {name for name, _ in mirrored_fields(model)}
+    found: Counter[str] = Counter()
+    column = model._meta.get_field(extra)
+    rows = all_rows(model, using).exclude(**{f"{extra}__isnull": True})
+    last: Any = None
+    values = rows.order_by("pk").values_list("pk", column.attname)  # type: ignore[union-attr]
+    while chunk := list((values if last is None else values.filter(pk__gt=literal(model._meta.pk, last)))[:CHUNK]):
+        for _, document in chunk:
+            if isinstance(document, dict):
+                found.update(name for name in names & document.keys() if document[name] is not None)
+        last = chunk[-1][0]
+    return dict(found)
+
+
+def plan_for_changed_mappings(using: str = DEFAULT_DB_ALIAS, **_: Any) -> list[str]:
+    """Plans a backfill for each target whose mapping has changed since its last one, or that is new; their labels.
+
+    A `post_migrate` receiver: whoever adds, renames or drops a field migrates.
+    """
+    planned = []
+    for target in all_targets():
+        with transaction.atomic(using):
+            states = ModelState.objects.using(using).select_for_update()
+            state, _created = states.get_or_create(model=target.label)
+            if state.mapping == (mapping := fingerprint(target)):
+                continue
+            rows = backfill.plan(target, using)
+            state.mapping = mapping
+            state.save(update_fields=["mapping"])
+        if rows:
+            again = counted(rows, "row will be delivered", "rows will be delivered")
+            logger.info("%s: the mapping has changed, %s again.", target.label, again)
+            planned.append(target.label)
+    return planned

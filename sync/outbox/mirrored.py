@@ -1,0 +1,76 @@
+"""`MirroredModel`, the base class of models whose rows are mirrored, and `Mirror`, which says where to."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+from django.db import models, transaction
+
+from sync.mapping import documents, reading
+from sync.outbox import capture
+
+
+@dataclass(frozen=True)
+class Mirror:
+    """Where and how a model is mirrored.
+
+    collection: its name in the database that MONGODB_URI names.
+    targets: where rows are delivered to; empty for that collection, "other" for another in the same database,
+        "alias:other" for one in a database of SYNC_TARGETS, "kafka:" or "kafka:topic" to be published. Each is
+        delivered on its own; the mirror's own collection inline, the others by relays.
+    exclude: names of fields that stay in SQL only.
+    extra: name of a DocumentField that holds what a document has beyond the model's own fields.
+    version: raise it when an own `to_document` makes other documents than before: all are then written anew.
+    capture: False where the application records nothing, and `sync follow-binlog` everything.
+    """
+
+    collection: str
+    targets: tuple[str, ...] = ("",)
+    exclude: tuple[str, ...] = ()
+    extra: str | None = None
+    version: int = 1
+    capture: bool = field(default=True, repr=False)  # no part of the mapping, whose fingerprint is the others' repr
+
+
+class MirroredModel(models.Model):
+    """A model whose every committed row has an equal document in MongoDB.
+
+    Declare `mirror = Mirror("collection")` and inherit `Meta`. Saving and deleting record, in the row's own
+    transaction, that the key has to be delivered; delivery follows the commit.
+    """
+
+    mirror: ClassVar[Mirror]
+    objects: ClassVar[Any] = capture.MirroredManager()
+    # What sync.mapping.reading found: by field name why a column cannot be read, and fields that hold JSON's null.
+    unreadable: Mapping[str, str] = reading.NOTHING
+    json_nulls: Collection[str] = ()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+
+    def _save_table(
+        self, raw: bool = False, cls: Any = None, force_insert: Any = False, force_update: bool = False,
+        using: Any = None, update_fields: Any = None,
+    ) -> bool:  # fmt: skip
+        # save(), create() and loaddata (which passes by save()) all come through here, once for each table.
+        unread = reading.unreadable(self) if self.unreadable else {}
+        if still := [name for name in unread if update_fields is None or name in update_fields]:
+            raise ValueError(f"{', '.join(still)} could not be read; set a value before saving this row.")
+        with transaction.atomic(using, savepoint=False):
+            saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]
+            # In multi-table inheritance a parent's row is saved before the child knows its key.
+            table = cls or type(self)
+            capture.record(table, [getattr(self, table._meta.pk.attname)], using)
+        return saved
+
+    def to_document(self) -> dict[str, Any]:
+        """This row's document. Override it together with `from_document` for another shape."""
+        return documents.to_document(self)
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """The unsaved row for a document; raises MappingError with the reason when there is none."""
+        return documents.from_document(cls, document)  # type: ignore[return-value]

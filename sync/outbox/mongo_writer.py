@@ -1,0 +1,358 @@
+"""Steps 2 to 4 of delivery, for keys of one model: see the versions, read the rows, write what is unchanged since."""
+
+from __future__ import annotations
+
+import enum
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+import bson
+import pymongo
+from bson import Int64
+from bson.raw_bson import RawBSONDocument
+from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError
+from pymongo.errors import BulkWriteError, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from sync.core import conf
+from sync.core.batching import chunks
+from sync.mapping.documents import MappingError, codec, document_of, encode
+from sync.mapping.reading import by_key
+from sync.mapping.registry import Target
+from sync.mongodb import sharding
+from sync.mongodb.client import clock, collection
+from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+    from sync.outbox.mirrored import MirroredModel
+
+MAX_BSON_SIZE = 16 * 1024 * 1024
+ONE = WriteConcern(1)
+is_alone = False  # see Writer
+NEVER = Int64(-1)  # a version that no document has
+LAST_VERSION = 2**62  # beyond any clock: a version that somebody else has put there
+DUPLICATE_KEY, CONVERSION_FAILURE, TOO_DEEP, INVALID_BSON, TOO_LARGE = 11000, 241, 15, 22, 10334
+
+
+class Refused(Exception):
+    """MongoDB takes none of these writes, because of what is in one of them."""
+
+
+class State(enum.Enum):
+    """What became of one key."""
+
+    DELIVERED = "delivered"  # the document equals the row
+    GONE = "gone"  # neither row nor document
+    LOST = "lost"  # somebody else wrote the document meanwhile, or we were too late: try again
+    REFUSED = "refused"  # this row cannot be written; the reason says why
+
+
+@dataclass
+class Outcome:
+    """Keys (as text) by what became of them, and the reasons of those refused."""
+
+    states: dict[str, State] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def refuse(self, key: str, why: str) -> None:
+        self.states[key] = State.REFUSED
+        self.reasons[key] = why
+
+
+class Fenced(Exception):
+    """Another process has taken this one's place: it must deliver no more. Says so in one line."""
+
+
+class Writer(Protocol):
+    """Where keys are delivered to: MongoDB (this module), or Kafka (sync.kafka.publisher).
+
+    is_alone: whatever happens, one process at a time delivers, so that changes need not be claimed: it is a third of
+    the work. What another one is still at may be removed by both, because it was read, and sent, after it was recorded.
+    """
+
+    is_alone: bool
+
+    def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
+        """As `deliver` below. Raises Unavailable, OperationalError, InterfaceError, Fenced."""
+
+    def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
+        """As `confirmed` below. Not asked of one that is alone."""
+
+
+def confirmed(target: Target, tokens: Mapping[str, str]) -> set[str]:
+    """The keys whose document, as the majority has it, was written by the delivery with the key's token.
+
+    Raises Unavailable.
+    """
+    outcome = Outcome()
+    ids = _ids(target.model, tokens, outcome)
+    try:
+        documents = collection(target).with_options(read_concern=ReadConcern("majority"))
+        found = documents.find({"_id": {"$in": list(ids.values())}}, {"_sync.by": 1}, batch_size=len(ids) + 1)
+        by = {document["_id"]: document["_sync"].get("by") for document in found if _is_ours(document)}
+    except PyMongoError as error:
+        raise Unavailable(reason(error)) from error
+    return {key for key, _id in ids.items() if by.get(_id) == tokens[key]}
+
+
+def _is_ours(document: dict[str, Any]) -> bool:
+    return isinstance(document.get("_sync"), dict)
+
+
+def deliver(target: Target, keys: Collection[str], using: str, token: str, *, majority: bool = True) -> Outcome:
+    """Steps 2 to 4 for `keys`, any number that fits into memory.
+
+    token: who writes, put down in `_sync.by`. majority: wait until no failover can undo the writes.
+    Callers bound it by pymongo.timeout, by which MongoDB ends the writes, too: none lands later than that.
+    Raises Unavailable when MongoDB does not serve, OperationalError or InterfaceError when the database does not,
+    and ProgrammingError when its tables are not the models' (in the middle of a deployment, say).
+    Whatever else goes wrong is some row's own fault: the keys are halved until it is found, and that row is refused.
+    """
+    if majority:  # inline delivery leaves the question to the relay that confirms it
+        sharding.require_keys(target.lane)
+    return halving(lambda part: _deliver(target, part, using, token, majority), keys)
+
+
+def halving(act: Callable[[Collection[str]], Outcome], keys: Collection[str]) -> Outcome:
+    """`act` on all keys; when that fails and no server is to blame, on halves, until the row at fault is refused."""
+    try:
+        return act(keys)
+    except (Unavailable, Fenced, OperationalError, InterfaceError, ProgrammingError):
+        raise
+    except Exception as error:
+        outcome = Outcome()
+        if len(keys) == 1:
+            outcome.refuse(next(iter(keys)), explain(error))
+            return outcome
+    ordered = list(keys)
+    for half in (ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]):
+        part = halving(act, half)
+        outcome.states |= part.states
+        outcome.reasons |= part.reasons
+    return outcome
+
+
+def _deliver(target: Target, keys: Collection[str], using: str, token: str, majority: bool) -> Outcome:
+    outcome = Outcome()
+    ids = _ids(target.model, keys, outcome)
+    try:
+        deadline = clock(target.lane).after(conf.LEASE)
+        versions = _read_versions(target, list(ids.values()))
+        rows = read_rows(target.model, list(ids), using, outcome)
+        writes = Writes(outcome, deadline, token)
+        for key, _id in ids.items():
+            if key not in outcome.reasons:
+                writes.plan(key, _id, rows.get(key), versions.get(_id))
+        writes.send(target, majority)
+    except PyMongoError as error:
+        clock(target.lane).forget()
+        raise Unavailable(reason(error)) from error
+    return outcome
+
+
+class _Seen:
+    """What step 2 has seen of one document: its version, and the condition that it is still the same one."""
+
+    def __init__(self, document: dict[str, Any]) -> None:
+        sync = document.get("_sync")
+        version = sync.get("v") if isinstance(sync, dict) else None
+        self.is_ours = isinstance(version, int)
+        self.version = version if isinstance(version, int) else 0
+        self.unchanged: dict[str, Any]
+        if self.is_ours:
+            self.unchanged = {"_sync.v": version}
+        else:  # somebody else has written it; it is ours with the next write
+            self.unchanged = {"_sync": {"$eq": sync} if "_sync" in document else {"$exists": False}}
+
+
+def to_pk(model: type[Model], key: str) -> Any:
+    """The primary key of a change's text. What the field raises for a text that is none, is raised."""
+    return model._meta.pk.to_python(key)  # type: ignore[union-attr]
+
+
+def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[str, Any]:
+    """The `_id` of each key; a key that is none is refused."""
+    to_bson = codec(model._meta.pk).to_bson  # type: ignore[union-attr, arg-type]
+    ids = {}
+    for key in keys:
+        try:
+            ids[key] = to_bson(to_pk(model, key))
+        except Exception as error:  # a field's to_python may raise anything; the other keys go on
+            outcome.refuse(key, f"_id: {error}")
+    return ids
+
+
+def _read_versions(target: Target, ids: list[Any]) -> dict[Any, _Seen]:
+    """What is seen of the documents that exist, by `_id`."""
+    if not ids:
+        return {}
+    found = collection(target).find({"_id": {"$in": ids}}, {"_sync": 1}, batch_size=len(ids) + 1)
+    return {document["_id"]: _Seen(document) for document in found}
+
+
+def read_rows(
+    model: type[MirroredModel], keys: Sequence[str], using: str, outcome: Outcome
+) -> dict[str, MirroredModel]:
+    """Step 3: the committed rows that exist, by key as text; a key whose row cannot be read at all is refused."""
+    rows: dict[str, MirroredModel] = {}
+    for part in chunks(keys):
+        try:
+            rows |= by_key(model, part, using)
+        except DatabaseError:
+            raise
+        except Exception as error:  # whose row it is, is found by bisecting
+            if len(part) == 1:
+                outcome.refuse(part[0], explain(error))
+            else:
+                middle = len(part) // 2
+                for half in (part[:middle], part[middle:]):
+                    rows |= read_rows(model, half, using, outcome)
+    return rows
+
+
+class Writes:
+    """The conditional writes of one delivery, and what became of each."""
+
+    def __init__(self, outcome: Outcome, deadline: Any, token: str) -> None:
+        self.outcome = outcome
+        self.token = token
+        self.deadline = deadline
+        self.operations: list[Any] = []
+        self.keys: list[str] = []
+        self.replaced: dict[Any, tuple[str, Int64]] = {}  # _id: key and the version we write
+        self.deleted: dict[Any, str] = {}
+        self.gone: dict[Any, str] = {}  # neither row nor document was seen
+
+    def plan(self, key: str, _id: Any, row: MirroredModel | None, seen: _Seen | None) -> None:
+        """Adds the write for one key: the row as it was read after the document was `seen`."""
+        operation: Any
+        if row is None:
+            self.outcome.states[key] = State.GONE
+            if seen is None:
+                self.gone[_id] = key
+                return
+            operation = pymongo.DeleteOne({"_id": _id, **seen.unchanged})
+            self.deleted[_id] = key
+        else:
+            version = _next_version(seen.version if seen else 0)
+            try:
+                document = _encode(row, version, self.token)
+            except Exception as error:  # an application's own mapping may raise anything; the other rows go on
+                self.outcome.refuse(key, explain(error))
+                return
+            self.outcome.states[key] = State.DELIVERED
+            if seen is None:
+                operation = _insert_before(self.deadline, _id, document)
+            else:
+                operation = _replace_unchanged(_id, seen, document)
+                self.replaced[_id] = (key, version)
+        self.operations.append(operation)
+        self.keys.append(key)
+
+    def send(self, target: Target, majority: bool) -> None:
+        """Writes all in one unordered bulk. Raises PyMongoError when the writes are not confirmed as a whole."""
+        if self.operations:
+            self._write(target, majority)
+        if self.gone and majority:
+            self._confirm_gone(target)
+
+    def _confirm_gone(self, target: Target) -> None:
+        """Makes sure that what was not there is not there for the majority either: a failover could bring it back."""
+        # A write that changes nothing still waits until the majority has all that was written before it: on each
+        # shard that any of the keys belongs to, so all of them are named.
+        collection(target).delete_many({"_id": {"$in": list(self.gone)}, "_sync.v": NEVER})
+        documents = collection(target).with_options(read_concern=ReadConcern("majority"))
+        for document in documents.find({"_id": {"$in": list(self.gone)}}, {"_id": 1}, batch_size=len(self.gone) + 1):
+            self.outcome.states[self.gone[document["_id"]]] = State.LOST
+
+    def _write(self, target: Target, majority: bool) -> None:
+        try:
+            documents = collection(target) if majority else collection(target).with_options(write_concern=ONE)
+            result = documents.bulk_write(self.operations, ordered=False)
+            replaced, deleted, errors = result.modified_count, result.deleted_count, []
+        except BulkWriteError as error:
+            details = error.details or {}
+            errors = details.get("writeErrors", [])
+            if details.get("writeConcernErrors"):
+                raise
+            replaced, deleted = details.get("nModified", 0), details.get("nRemoved", 0)
+        except OperationFailure as error:
+            if error.code in (TOO_DEEP, INVALID_BSON, TOO_LARGE):  # it could not even read the command
+                raise Refused(_why(error.code, str(error))) from error
+            raise
+        for problem in errors:
+            if problem["code"] in SERVERS_FAULT:
+                raise Unavailable(words(problem["code"], problem["errmsg"]))
+        for problem in errors:
+            self._failed(target, self.keys[problem["index"]], problem)
+        if replaced < len(self.replaced) or deleted < len(self.deleted):
+            self._find_the_lost(target)
+
+    def _failed(self, target: Target, key: str, problem: dict[str, Any]) -> None:
+        by_id = set(problem.get("keyPattern", {})) == {"_id"}
+        if (problem["code"] == DUPLICATE_KEY and by_id) or problem["code"] == CONVERSION_FAILURE:
+            clock(target.lane).forget()  # too late by a clock that may have been set
+            self.outcome.states[key] = State.LOST
+        else:
+            self.outcome.refuse(key, _why(problem["code"], problem["errmsg"]))
+
+    def _find_the_lost(self, target: Target) -> None:
+        # A bulk's result counts and does not say which, so the versions are read again.
+        now = _read_versions(target, [*self.replaced, *self.deleted])
+        for _id, (key, version) in self.replaced.items():
+            if self.outcome.states[key] is State.DELIVERED and (_id not in now or now[_id].version != version):
+                self.outcome.states[key] = State.LOST
+        for _id, key in self.deleted.items():
+            if self.outcome.states[key] is State.GONE and _id in now:
+                self.outcome.states[key] = State.LOST
+
+
+def _next_version(seen: int) -> Int64:
+    """Larger than `seen`, and (while clocks go forward) than any version the key has had: microseconds, by ours."""
+    now = time.time_ns() // 1000
+    return Int64(max(now, seen + 1) if seen < LAST_VERSION else now)
+
+
+def _encode(row: MirroredModel, version: Int64, token: str) -> RawBSONDocument:
+    """The document as BSON, each row by itself, so that what one cannot hold stops no other."""
+    document = document_of(row)
+    document["_sync"] = {"v": version, "by": token, **document.get("_sync", {})}
+    raw = encode(document)
+    if len(raw) > MAX_BSON_SIZE:
+        raise MappingError(f"the document has {len(raw):,} bytes; MongoDB holds {MAX_BSON_SIZE:,}")
+    return RawBSONDocument(raw)
+
+
+def _replace_unchanged(_id: Any, seen: _Seen, document: RawBSONDocument) -> Any:
+    """Replaces the document with `_id` unless its version is another one than that `seen`."""
+    if not seen.is_ours:
+        return pymongo.ReplaceOne({"_id": _id, **seen.unchanged}, document)
+    # The same by a filter on _id alone, which MongoDB looks up without planning a query: a third faster.
+    unchanged = {"$eq": ["$_sync.v", seen.version]}
+    return pymongo.UpdateOne({"_id": _id}, [{"$replaceWith": {"$cond": [unchanged, {"$literal": document}, "$$ROOT"]}}])
+
+
+def _insert_before(deadline: Any, _id: Any, document: RawBSONDocument) -> pymongo.UpdateOne:
+    """Inserts `document`, unless there is one by now (duplicate key) or `deadline` has passed (conversion failure)."""
+    # The conversion always fails, and is only evaluated when it is too late. `$type` keeps it from being a
+    # constant, which MongoDB would evaluate beforehand.
+    too_late = {"$toInt": {"$concat": ["too late: ", {"$type": "$_id"}]}}
+    in_time = {"$lt": ["$$NOW", deadline]}
+    pipeline = [{"$replaceWith": {"$cond": [in_time, {"$literal": document}, too_late]}}]
+    return pymongo.UpdateOne({"_id": _id, "_sync.v": NEVER}, pipeline, upsert=True)
+
+
+def _why(code: int, message: str) -> str:
+    return "MongoDB: the document is nested deeper than 180 levels" if code == TOO_DEEP else f"MongoDB: {message}"
+
+
+def explain(error: Exception) -> str:
+    """Why one row is refused, in one line."""
+    if isinstance(error, (MappingError, Refused, bson.errors.BSONError, OverflowError)):
+        return str(error)
+    return f"{type(error).__name__}: {error}"

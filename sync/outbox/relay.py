@@ -1,0 +1,204 @@
+"""The relay: delivers what inline delivery has left. Any number of them work side by side."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Collection
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import pymongo
+from django.core.exceptions import ImproperlyConfigured
+from django.db import (
+    DEFAULT_DB_ALIAS,
+    InterfaceError,
+    OperationalError,
+    ProgrammingError,
+    connections,
+)
+
+from sync.core import causal, conf, mysql
+from sync.core.batching import chunks
+from sync.core.retry import forget_connection
+from sync.mapping.fields import new_object_id
+from sync.mapping.registry import KAFKA, lanes
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill, mongo_writer
+from sync.outbox.delivery import Remove, deliver_changes, release_quietly, remove_changes
+from sync.outbox.models import Change, Claimed
+from sync.outbox.mongo_writer import Fenced, State, Writer
+from sync.outbox.queue import claim
+from sync.workers.heartbeat import RELAY, Kind, RelayHeart
+from sync.workers.lag import ages
+from sync.workers.shutdown import Stop
+
+logger = logging.getLogger(__name__)
+
+PARTS = 4  # batches that one who is alone reads at once
+INTERVAL = 0.25  # seconds between two looks when nothing is due
+LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
+
+
+def require_read_committed(using: str) -> None:
+    """Raises ImproperlyConfigured under an isolation level, or behind a proxy, that would show a relay old rows."""
+    connection: Any = connections[using]
+    if connection.vendor == "mysql":
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@session.transaction_isolation" if not connection.mysql_is_mariadb
+                           else "SELECT @@session.tx_isolation")  # fmt: skip
+            level = cursor.fetchone()[0]
+        if level != "READ-COMMITTED":
+            raise ImproperlyConfigured(
+                f"The mirror needs READ COMMITTED, this connection has {level}: "
+                "set OPTIONS['isolation_level'] = 'read committed' in DATABASES."
+            )
+    causal.require_one_server(using)
+
+
+class Relay:
+    """Claims and delivers the changes of one lane until stopped.
+
+    stop: may be set from a signal handler or another thread. writer: what delivers, to MongoDB unless said otherwise.
+    kind: what the heartbeat calls it.
+    """
+
+    def __init__(
+        self,
+        lane: str = "",
+        *,
+        batch: int | None = None,
+        interval: float = INTERVAL,
+        using: str = DEFAULT_DB_ALIAS,
+        stop: Stop | None = None,
+        writer: Writer = mongo_writer,
+        kind: Kind = RELAY,
+    ) -> None:
+        self.lane = lane
+        self.writer = writer
+        self.batch = batch or conf.BATCH
+        self.interval = interval
+        self.using = using
+        self.stop = stop or Stop()
+        self.trouble = ""
+        self.heart = RelayHeart(using, lane, kind)
+
+    def run(self) -> None:
+        """Delivers until `stop` is set; waits `interval` seconds when nothing is due, longer while a server is away."""
+        with self.heart.beating(lambda: self.trouble):
+            self._run()
+
+    def _run(self) -> None:
+        pause = 0.0
+        while not self.stop.is_set():
+            try:
+                self.drain()
+                pause = 0.0
+                self._say("")
+            except (Unavailable, OperationalError, InterfaceError, ProgrammingError) as error:
+                pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
+                self._say(mysql.reason(error))
+                forget_connection(self.using)
+            self.heart.at_work(False)
+            self.stop.wait(pause or self.interval)
+
+    def _say(self, trouble: str) -> None:
+        """Says what is wrong once, and that it is over: not at every try, and not for every row."""
+        if trouble and trouble != self.trouble:
+            logger.error("%s%s. Nothing is lost; trying again until it is back.", self._prefix, trouble)
+        elif self.trouble and not trouble:
+            logger.info("%sDelivering again.", self._prefix)
+        self.trouble = trouble
+
+    @property
+    def _prefix(self) -> str:
+        return f"{self.lane}: " if self.lane else ""
+
+    def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
+        """Delivers until nothing is due; how many keys came to which state. Raises Unavailable, or Fenced.
+
+        Changes of keys come first; one range of a backfill is taken whenever no key is due.
+        """
+        totals = dict.fromkeys(State, 0)
+        while not self.stop.is_set():
+            self.heart.at_work(True)
+            alone = self.writer.is_alone
+            token = "" if alone else new_object_id()
+            if changes := claim(self.batch * (PARTS if alone else 1), token, self.using, self.lane):
+                counts = self._deliver(changes, token) if len(changes) <= self.batch else self._deliver_parts(changes)
+            elif (done := backfill.work(self.using, lane=self.lane, writer=self.writer)) is not None:
+                label, counts = done
+                # A range's keys have no commit that they could lag behind.
+                self._count(counts[State.DELIVERED] + counts[State.GONE], [], {label})
+            else:
+                break
+            for state, count in counts.items():
+                totals[state] += count
+            progress(sum(counts.values()))
+        return totals
+
+    def _count(self, keys: int, changes: list[Claimed], labels: Collection[str]) -> None:
+        self._say("")
+        self.heart.count(keys, ages(changes, self.using), labels)
+
+    def _deliver_parts(self, changes: list[Claimed]) -> dict[State, int]:
+        """Of one that is alone: while a part is delivered, a thread removes the changes of the part before."""
+        totals = dict.fromkeys(State, 0)
+        removals: list[Future[None]] = []
+        with ThreadPoolExecutor(1, "removing") as thread:
+
+            def remove(done: list[Claimed], token: str, using: str) -> None:
+                removals.append(thread.submit(remove_changes, done, token, using))
+
+            try:
+                for part in chunks(changes, self.batch):
+                    if not self.stop.is_set():
+                        for state, count in self._deliver(list(part), "", remove).items():
+                            totals[state] += count
+            finally:
+                thread.submit(connections.close_all)
+        for removal in removals:
+            removal.result()  # raises what it has raised
+        return totals
+
+    def _deliver(self, changes: list[Claimed], token: str, remove: Remove = remove_changes) -> dict[State, int]:
+        try:
+            with pymongo.timeout(conf.TIMEOUT):
+                delivered = deliver_changes(changes, token, self.using, self.writer, remove)
+        except (Unavailable, Fenced):
+            release_quietly(changes, token, self.using)
+            raise
+        if delivered.lost:
+            release_quietly(delivered.lost, token, self.using)
+            time.sleep(0.01)  # somebody else is at the same keys: let them finish
+        keys = {(change.model, change.key) for change in delivered.done}
+        self._count(len(keys), delivered.done, {label for label, _ in keys})
+        return delivered.counts
+
+
+def run_all(relays: list[Relay]) -> None:
+    """Runs a relay for each lane side by side, until they are stopped: what one server holds up is its lane's alone."""
+    adopt_orphans(relays[0].using)
+    threads = [threading.Thread(target=_run_in_thread, args=[relay], name=relay.lane) for relay in relays[1:]]
+    for thread in threads:
+        thread.start()
+    try:
+        relays[0].run()
+    finally:
+        for relay in relays:
+            relay.stop.set()
+        for thread in threads:
+            thread.join()
+
+
+def _run_in_thread(relay: Relay) -> None:
+    try:
+        relay.run()
+    finally:
+        connections.close_all()
+
+
+def adopt_orphans(using: str) -> None:
+    """Lets the first lane take the changes of lanes that are gone from the settings: it parks them with the reason."""
+    Change.objects.using(using).exclude(lane__in=[*lanes(), KAFKA]).update(lane="")

@@ -1,0 +1,1 @@
+"""MongoDB as the source: collections are pulled into tables, or copied to other collections. Imported by commands and checks."""

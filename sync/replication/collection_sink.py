@@ -1,0 +1,267 @@
+"""Copying: a MongoDB collection as a target that follows another one. sync/replication/replicator.py has the protocol.
+
+How far it has come is kept beside the copy, in the collection `_sync_copy` of its database, and in one transaction with
+the documents: if the destination is restored from a dump, the position is restored with it. One document there stands
+for one destination, and one for each document that the destination refuses.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import socket
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pymongo
+from bson import Binary
+from bson.raw_bson import RawBSONDocument
+from pymongo import DeleteOne, InsertOne, ReplaceOne
+from pymongo.client_session import ClientSession
+from pymongo.collection import Collection
+from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from sync.core import conf
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.fields import new_object_id
+from sync.mongodb.change_stream import BATCH, RAW, Documents, History, Key, is_, is_one_of, key_of
+from sync.mongodb.collection_spec import Kept, info_of
+from sync.mongodb.errors import SERVERS_FAULT
+from sync.replication.replicator import LeaseLost, Position
+
+STATES = "_sync_copy"
+
+
+class NotOurs(Exception):
+    """The destination has documents that were never copied from this source. Says so in one line."""
+
+
+class Copy:
+    """The destination, as a target. Holds a lease from `lease` to `release`, which every write extends.
+
+    source: the namespace that it is a copy of.
+    """
+
+    def __init__(self, destination: Collection[Any], source: str) -> None:
+        majority: dict[str, Any] = {
+            "write_concern": WriteConcern("majority"),
+            "read_concern": ReadConcern("majority"),
+            "read_preference": pymongo.ReadPreference.PRIMARY,
+        }
+        self.name = f"the collection {destination.full_name}"
+        self.client = destination.database.client
+        self.plain = destination.with_options(codec_options=CODEC_OPTIONS, **majority)
+        self.raw: Collection[RawBSONDocument] = self.plain.with_options(codec_options=RAW)
+        self.states: Collection[dict[str, Any]] = self.plain.database[STATES].with_options(**majority)
+        self.id = destination.name
+        self.source = source
+        self.owner = new_object_id()
+        self.has_refused = False
+
+    # --- lease and position ------------------------------------------------------------------------------------------
+
+    def lease(self) -> dict[str, Any] | None:
+        """Takes the lease; None if it is ours now, else the state with its holder."""
+        self.states.update_one({"_id": self.id}, {"$setOnInsert": {"owner": ""}}, upsert=True)
+        free = [{"owner": ""}, {"owner": self.owner}, {"$expr": {"$lt": ["$until", "$$NOW"]}}]
+        holder = f"process {os.getpid()} on {socket.gethostname()}"
+        taken = self.states.update_one(
+            {"_id": self.id, "$or": free}, [{"$set": {"owner": self.owner, "holder": holder, "until": _lease_end()}}]
+        )
+        return None if taken.matched_count else self.states.find_one({"_id": self.id})
+
+    def release(self) -> None:
+        self.states.update_one(self._mine(), {"$set": {"owner": "", "holder": ""}})
+
+    def forget(self) -> None:
+        """All is to be compared again."""
+        self.states.update_one(
+            self._mine(), {"$unset": dict.fromkeys(("token", "phase", "after", "dropped", "history"), "")}
+        )
+
+    def is_known(self) -> bool:
+        """Whether it was copied from this source before."""
+        return (self.states.find_one({"_id": self.id}) or {}).get("source") == self.source
+
+    def own(self, *, replace: bool) -> bool:
+        """Makes it this source's copy; whether all is to be compared again, because it was not this one before.
+
+        Raises NotOurs when it holds something else, unless that is to be replaced.
+        """
+        state = self.states.find_one(self._mine()) or {}
+        if state.get("source") != self.source and not replace and self.plain.find_one({}, {"_id": 1}) is not None:
+            raise NotOurs(
+                f"{self.plain.full_name} has documents that were not copied from {self.source}: --replace makes it a "
+                "copy, and deletes whatever the source does not have."
+            )
+        info = info_of(self.plain)
+        identity = {"source": self.source, "uuid": info and info["info"].get("uuid")}
+        if all(state.get(name) == value for name, value in identity.items()):
+            return False
+        # Another source, or another collection than the one that was written: compare everything.
+        self.forget()
+        self.states.update_one(self._mine(), {"$set": identity})
+        return True
+
+    def kept(self) -> Kept:
+        state = self.states.find_one({"_id": self.id}) or {}
+        return Kept(state.get("indexes", []), dict(state.get("expires", [])))
+
+    def keep(self, kept: Kept) -> None:
+        values = {"indexes": kept.indexes, "expires": [[name, value] for name, value in kept.expires.items()]}
+        if not self.states.update_one(self._mine(), {"$set": values}).matched_count:
+            raise self._lost()
+
+    def end(self) -> None:
+        """It is no copy any more: what was kept of it is removed, and the lease with it."""
+        self.states.delete_many(self._refused())
+        self.states.delete_one(self._mine())
+
+    def _mine(self) -> dict[str, Any]:
+        return {"_id": self.id, "owner": self.owner}
+
+    def position(self) -> Position:
+        state = self.states.find_one(self._mine())
+        if state is None:
+            raise self._lost()
+        self.has_refused = self.states.find_one(self._refused()) is not None
+        after = state.get("after")
+        return Position(
+            state.get("phase", "documents"), state.get("token"), bytes(after) if after else None,
+            state.get("dropped", False), History(**state.get("history", {})),
+        )  # fmt: skip
+
+    def _keep(self, position: Position, session: ClientSession) -> None:
+        """First in each transaction: whoever takes the lease meanwhile makes it fail."""
+        values = {
+            "phase": position.phase, "token": position.token, "dropped": position.dropped,
+            "history": dataclasses.asdict(position.history),
+            "after": Binary(position.after) if position.after else None,
+        }  # fmt: skip
+        update = [{"$set": {**{name: {"$literal": value} for name, value in values.items()}, "until": _lease_end()}}]
+        if not self.states.update_one(self._mine(), update, session=session).matched_count:
+            raise self._lost()
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"{self.plain.full_name}: another copy has taken over, because this one was silent too long.")
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def write(self, documents: Documents, position: Position) -> int:
+        reasons: dict[Key, str] = {}
+        try:
+            return self._write(documents, position, reasons)
+        except BulkWriteError as error:
+            _reraise_if_away(error)
+        # Somebody is refused: by itself, each can do no harm, and only then the position is kept.
+        before = self.position()
+        written = self._halves(list(documents.items()), before, reasons)
+        if len(reasons) > 1:
+            written += self._exchange({key: documents[key] for key in reasons}, before, reasons)
+        self._write({}, position, reasons)
+        return written
+
+    def _write(self, documents: Documents, position: Position, reasons: dict[Key, str], *, anew: bool = False) -> int:
+        """One transaction. anew: what is there is deleted and inserted, instead of replaced."""
+
+        def act(session: ClientSession) -> int:
+            self._keep(position, session)
+            operations = self._operations(documents, session, anew) if documents else []
+            if operations:
+                self.raw.bulk_write(operations, session=session, bypass_document_validation=True)
+            self._remember(documents, reasons, session)
+            return len(operations)
+
+        with self.client.start_session() as session:
+            return session.with_transaction(act, ReadConcern("snapshot"), WriteConcern("majority"))
+
+    def _operations(self, documents: Documents, session: ClientSession, anew: bool) -> list[Any]:
+        """What makes the destination equal: deletes before all others, so that unique values are free."""
+        there = self.present(list(documents), session)
+        # 5, NumberLong(5) and 5.0 are one `_id` to MongoDB, so what is found may have another key than was asked for.
+        deletes: list[Any] = [DeleteOne(is_(key)) for key in there if anew or documents.get(key) is None]
+        replaces: list[Any] = []
+        inserts: list[Any] = []
+        for key, document in documents.items():
+            if document is None:
+                continue
+            if key not in there or anew:
+                inserts.append(InsertOne(document))
+            elif there[key].raw != document.raw:
+                replaces.append(ReplaceOne(is_(key), document))
+        return deletes + replaces + inserts
+
+    def present(self, keys: list[Key], session: ClientSession | None = None) -> dict[Key, RawBSONDocument]:
+        """The destination's documents of these keys."""
+        found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
+        return {key_of(document): document for document in found}
+
+    def _halves(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
+        try:
+            return self._write(dict(items), before, {})
+        except BulkWriteError as error:
+            _reraise_if_away(error)
+            if len(items) == 1:
+                reasons[items[0][0]] = error.details["writeErrors"][0]["errmsg"]
+                return 0
+        half = len(items) // 2
+        return self._halves(items[:half], before, reasons) + self._halves(items[half:], before, reasons)
+
+    def _exchange(self, documents: Documents, before: Position, reasons: dict[Key, str]) -> int:
+        """Documents that exchange unique values: none can be first, so all are deleted, and all inserted."""
+        try:
+            written = self._write(documents, before, {}, anew=True)
+        except BulkWriteError as error:
+            _reraise_if_away(error)
+            return 0
+        reasons.clear()
+        return written
+
+    # --- what the destination refuses --------------------------------------------------------------------------------
+
+    def _refused(self) -> dict[str, Any]:
+        return {"copy": self.id}
+
+    def _remember(self, documents: Documents, reasons: dict[Key, str], session: ClientSession) -> None:
+        if self.has_refused and documents:
+            fit = [self._refused_id(key) for key in documents if key not in reasons]
+            self.states.delete_many({"_id": {"$in": fit}}, session=session)
+        for key, reason in reasons.items():
+            values = {"copy": self.id, "reason": reason, "tried": time.time()}
+            self.states.update_one({"_id": self._refused_id(key)}, {"$set": values}, upsert=True, session=session)
+            self.has_refused = True
+
+    def _refused_id(self, key: Key) -> dict[str, Any]:
+        return {"copy": self.id, "key": Binary(key)}
+
+    def refused(self) -> Iterator[tuple[Key, str]]:
+        """What is not copied, and why; the longest untried first."""
+        for state in self.states.find(self._refused(), sort=[("tried", 1)]):
+            yield bytes(state["_id"]["key"]), state["reason"]
+
+    def put_aside(self) -> list[Key]:
+        return [
+            bytes(state["_id"]["key"]) for state in self.states.find(self._refused(), sort=[("tried", 1)]).limit(BATCH)
+        ]
+
+    def count(self) -> int:
+        return self.plain.count_documents({}, hint=[("_id", 1)]) + self.states.count_documents(self._refused())
+
+    def keys(self) -> Iterator[Key]:
+        for found in self.raw.find({}, {"_id": 1}, sort=[("_id", 1)], hint=[("_id", 1)]):
+            yield key_of(found)
+        yield from (key for key, _ in self.refused())
+
+
+def _lease_end() -> dict[str, Any]:
+    return {"$add": ["$$NOW", int(conf.LEASE * 1000)]}
+
+
+def _reraise_if_away(error: BulkWriteError) -> None:
+    """Without an error of a single write, or with one that is no document's fault, it is the server that could not."""
+    problems = (error.details or {}).get("writeErrors") or [{"code": None}]
+    if any(problem["code"] in SERVERS_FAULT or problem["code"] is None for problem in problems):
+        raise error

@@ -1,0 +1,322 @@
+"""The copier: which collections `sync copy` copies, once or following them all."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from sync.mongodb import collection_spec as shape
+from sync.mongodb import privileges
+from sync.mongodb.change_stream import Documents, Feed, Key, NotFollowed, Replaced
+from sync.mongodb.errors import reason
+from sync.mongodb.uris import OURS, Address, BadAddress
+from sync.replication.collection_sink import STATES, Copy, NotOurs
+from sync.replication.replicator import Follower, LeaseLost, groups, persist
+from sync.workers.shutdown import Stop
+
+logger = logging.getLogger(__name__)
+
+LOOK = 5.0  # seconds between two looks for new collections
+SHAPE = 10.0  # seconds between two looks at a collection's options and indexes, on both sides
+RECHECKS = 3  # how often a difference is looked at again, a second apart, while both sides are in use
+
+
+class Busy(Exception):
+    """Another copy to the same collection is at work. Says which."""
+
+
+@dataclass
+class Result:
+    """What came of one collection. problem: why it was left out; "" when it was copied.
+
+    shape: which options and indexes the destination refuses, in words.
+    """
+
+    source: str
+    destination: str
+    seen: int = 0
+    written: int = 0
+    refused: list[tuple[Key, str]] = field(default_factory=list)
+    shape: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+@dataclass
+class Verified:
+    """Both sides of one collection compared. different: what it is, and which `_id`."""
+
+    source: str
+    compared: int = 0
+    shape: list[str] = field(default_factory=list)
+    different: list[tuple[str, Key]] = field(default_factory=list)
+
+
+class Copier:
+    """Copies from one address to another. Raises BadAddress for two that do not go together, PyMongoError."""
+
+    def __init__(self, source: Address, destination: Address, *, replace: bool = False, full: bool = False) -> None:
+        if source.depth < destination.depth:
+            raise BadAddress(f"{source} does not fit into {destination}: name a database for a database.")
+        self.source, self.destination = source, destination
+        self.replace, self.full = replace, full
+        self.stop = Stop()
+        self.theirs, self.ours = source.connect(), destination.connect()
+        self.failure: Exception | None = None
+
+    def close(self) -> None:
+        self.theirs.close()
+        self.ours.close()
+
+    # --- what is copied ----------------------------------------------------------------------------------------------
+
+    def require_two_places(self) -> None:
+        """Raises BadAddress where the destination is the source, or has no transactions."""
+        theirs, ours = self.theirs.admin.command("hello"), self.ours.admin.command("hello")
+        if not ("setName" in ours or ours.get("msg") == "isdbgrid"):
+            raise BadAddress(f"{self.destination} is no replica set, and has no transactions, which copying needs.")
+        # The primaries of both are one process, whatever its names are.
+        same = theirs["topologyVersion"]["processId"] == ours["topologyVersion"]["processId"]
+        names = (
+            self.destination.database or self.source.database,
+            self.destination.collection or self.source.collection,
+        )
+        if same and names == (self.source.database, self.source.collection):
+            raise BadAddress(f"{self.destination} is the source itself: nothing can be copied to where it is.")
+
+    def require_privileges(self, *, writes: bool) -> None:
+        """Raises NotPermitted where a user of the two addresses may not do what copying, or comparing, needs."""
+        source, database = self.source, self.destination.database or self.source.database
+        names = [self.destination.collection or source.collection, STATES] if source.collection else []
+        privileges.require(
+            self.theirs, privileges.FOLLOW if writes else privileges.READ, source.database,
+            *filter(None, [source.collection]),
+        )  # fmt: skip
+        privileges.require(self.ours, privileges.WRITE if writes else privileges.READ, database, *names)
+
+    def pairs(self) -> Iterator[tuple[Collection[Any], Collection[Any]]]:
+        """Each source collection and its destination: those that are there, and those that were copied before."""
+        source = self.source
+        if source.collection:
+            yield self._pair(source.database, source.collection)
+            return
+        for database in [source.database] if source.database else self._databases():
+            infos = self.theirs[database].list_collections()
+            names = {info["name"] for info in infos if not info["name"].startswith("system.")} - {STATES}
+            states = self.ours[self.destination.database or database][STATES]
+            for state in states.find({"source": {"$exists": True}}, {"source": 1}):
+                if state["source"].partition(".")[0] == database:
+                    names.add(state["source"].partition(".")[2])
+            for name in sorted(names):
+                yield self._pair(database, name)
+
+    def _databases(self) -> list[str]:
+        return [name for name in self.theirs.list_database_names() if name not in OURS]
+
+    def _pair(self, database: str, name: str) -> tuple[Collection[Any], Collection[Any]]:
+        place = self.ours[self.destination.database or database]
+        return self.theirs[database][name], place[self.destination.collection or name]
+
+    # --- copying -----------------------------------------------------------------------------------------------------
+
+    def copy(self) -> Iterator[Result]:
+        """Copies what has changed until now, one collection after the other."""
+        for source, destination in self.pairs():
+            if self.stop.is_set():
+                return
+            result = Result(source.full_name, destination.full_name)
+            with _left_out(result, one=bool(self.source.collection)):
+                self._with_lease(source, destination, result, Follower.catch_up)
+            yield result
+
+    def follow(self, say: Callable[[Result], None]) -> None:
+        """Copies and follows all collections, also those that are made meanwhile, each in a thread, until stopped."""
+        threads: dict[str, threading.Thread] = {}
+        while not self.stop.is_set():
+            for source, destination in self._pairs_if_there():
+                if source.full_name not in threads:
+                    arguments = (source, destination, say)
+                    threads[source.full_name] = threading.Thread(target=self._follow, args=arguments)
+                    threads[source.full_name].start()
+            self.stop.wait(LOOK)
+        for thread in threads.values():
+            thread.join()
+        if self.failure:
+            raise self.failure
+
+    def _pairs_if_there(self) -> list[tuple[Collection[Any], Collection[Any]]]:
+        try:
+            return list(self.pairs())
+        except PyMongoError as error:
+            logger.error("%s; looking for collections again in %.0f s.", reason(error), LOOK)
+            return []
+
+    def _follow(self, source: Collection[Any], destination: Collection[Any], say: Callable[[Result], None]) -> None:
+        result = Result(source.full_name, destination.full_name)
+        trouble = ""
+
+        def tell(problem: str) -> None:
+            nonlocal trouble
+            if problem != trouble:
+                logger.error("%s: %s. Nothing is lost; trying again until it is back.", source.full_name, problem)
+            trouble = problem
+
+        try:
+            with _left_out(result, one=bool(self.source.collection)):
+                persist(
+                    lambda: self._with_lease(self._again(source), destination, result, Follower.run),
+                    self.stop,
+                    tell,
+                    self._connect_anew,
+                )
+            say(result)
+        except Exception as error:
+            self.failure = error
+            self.stop.set()
+
+    def _again(self, source: Collection[Any]) -> Collection[Any]:
+        """The same collection, through the client of now."""
+        return self.theirs[source.database.name][source.name]
+
+    def _connect_anew(self) -> None:
+        self.theirs.close()
+        self.theirs = self.source.connect()
+
+    def _with_lease(
+        self, source: Collection[Any], destination: Collection[Any], result: Result, act: Callable[[Follower], None]
+    ) -> None:
+        target = Copy(destination, source.full_name)
+        if shape.info_of(source) is None and not target.is_known():
+            raise NotFollowed(f"There is no collection {source.full_name}.")
+        self._lease(target)
+        try:
+            # Before the lease, another copier might make the same indexes; after a refusal, nothing may be changed.
+            target.own(replace=self.replace)
+            self._prepare(source, destination, target, result)
+            target.own(replace=True)
+            if self.full:
+                target.forget()
+            follower = Follower(source, target, self.stop)
+            looked_at = time.monotonic()
+
+            def count(seen: int, written: int) -> None:
+                nonlocal looked_at
+                result.seen += seen
+                result.written += written
+                if time.monotonic() - looked_at > SHAPE:
+                    looked_at = time.monotonic()
+                    self._prepare(source, destination, target, result)
+                    if target.own(replace=True):
+                        raise Replaced  # somebody has dropped the copy, or put another collection in its place
+
+            follower.on_write = count
+            act(follower)
+            if result.shape:  # documents that have changed by now may have been in the way
+                self._prepare(source, destination, target, result)
+            result.refused = list(target.refused())
+        finally:
+            target.release()
+
+    def _prepare(self, source: Collection[Any], destination: Collection[Any], target: Copy, result: Result) -> None:
+        """Makes options and indexes what they are to be, and says once what of them the destination refuses."""
+        before = target.kept()
+        kept, refused = shape.prepare(source, destination, before)
+        if kept != before:
+            target.keep(kept)
+        for what in set(refused) - set(result.shape):
+            logger.warning("%s: %s", destination.full_name, what)
+        result.shape = refused
+
+    def _lease(self, target: Copy) -> None:
+        """Takes the lease; one that is not extended any more is waited for. Raises Busy."""
+        seen = None
+        while (holder := target.lease()) is not None and not self.stop.is_set():
+            if seen is None:
+                seen = holder["until"]
+                logger.info("%s is written by %s; looking whether it lives.", target.name, holder["holder"])
+            elif holder["until"] != seen:
+                raise Busy(f"{target.name} is written by another copy already: {holder['holder']}.")
+            self.stop.wait(0.2)
+
+    def promote(self) -> Iterator[tuple[str, list[str]]]:
+        """Ends each copy: it gets back what was withheld from it. The source is not asked. Raises Busy, NotOurs."""
+        found = False
+        for source, destination in self._copies():
+            found = True
+            target = Copy(destination, source)
+            self._lease(target)
+            done = shape.promote(destination, target.kept().expires)
+            target.end()
+            yield destination.full_name, done
+        if not found:
+            raise NotOurs(f"{self.destination} has no copy of {self.source}: there is nothing to promote.")
+
+    def _copies(self) -> Iterator[tuple[str, Collection[Any]]]:
+        """The namespace that was copied, and its copy, as the destination's own notes say."""
+        wanted = ".".join(filter(None, (self.source.database, self.source.collection)))
+        database = self.destination.database or self.source.database
+        for name in [database] if database else self.ours.list_database_names():
+            for state in list(self.ours[name][STATES].find({"source": {"$exists": True}})):
+                of_source = f"{state['source']}.".startswith(f"{wanted}." if wanted else "")
+                if of_source and self.destination.collection in ("", state["_id"]):
+                    yield state["source"], self.ours[name][state["_id"]]
+
+    # --- comparing ---------------------------------------------------------------------------------------------------
+
+    def verify(self) -> Iterator[Verified]:
+        """Compares every document of both sides by its bytes, and options and indexes."""
+        for source, destination in self.pairs():
+            result = Verified(source.full_name)
+            shape.require_collection(source, shape.info_of(source))
+            shape.require_collection(destination, shape.info_of(destination))
+            result.shape = shape.differences(source, destination)
+            target = Copy(destination, source.full_name)
+            with self.theirs.start_session(causal_consistency=True) as session:
+                feed = Feed(source, session)
+                for batch in feed.scan(None):
+                    result.compared += len(batch)
+                    result.different += self._different(feed, target, dict(batch))
+                for keys in groups(target.keys()):
+                    extra = set(keys) - feed.existing(keys)
+                    result.different += self._different(feed, target, dict.fromkeys(extra))
+            yield result
+
+    def _different(self, feed: Feed, target: Copy, documents: Documents) -> list[tuple[str, Key]]:
+        """What differs, and goes on to: while both sides are in use, one is read before the other."""
+        for _ in range(RECHECKS):
+            there = target.present(list(documents))
+            different = [
+                (_kind(document is not None, key in there), key)
+                for key, document in documents.items()
+                if (document is None) != (key not in there) or (document is not None and document.raw != there[key].raw)
+            ]
+            if not different:
+                break
+            self.stop.wait(1.0)
+            keys = [key for _, key in different]
+            documents = {key: document for part in feed.fetch(keys) for key, document in part.items()}
+        return different
+
+
+def _kind(in_source: bool, in_destination: bool) -> str:
+    if in_source and in_destination:
+        return "different"
+    return "missing" if in_source else "extra"
+
+
+@contextmanager
+def _left_out(result: Result, *, one: bool) -> Iterator[None]:
+    """Notes why a collection is not copied, where the others are; raises it where it is the only one."""
+    try:
+        yield
+    except (NotFollowed, NotOurs, Busy, LeaseLost) as error:
+        if one:
+            raise
+        result.problem = str(error)

@@ -1,0 +1,119 @@
+"""What an application uses for data whose main database is MongoDB: `PulledModel`, a table kept equal to a collection.
+
+Its rows are written by `manage.py sync pull` alone. Whatever else the ORM would write is refused: it would be
+overwritten by the document's next change, and until then the two databases would disagree.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, NoReturn, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models.signals import class_prepared, pre_delete
+
+from sync.mapping import documents
+
+
+@dataclass(frozen=True)
+class Source:
+    """Which documents a model's rows come from.
+
+    collection: its name in the database that MONGODB_URI names.
+    exclude: names of fields that no document has; pulled rows have their defaults.
+    extra: name of a DocumentField that holds what a document has beyond the model's own fields. Without one, a
+        document with an unknown field cannot be pulled.
+    """
+
+    collection: str
+    exclude: tuple[str, ...] = ()
+    extra: str | None = None
+
+
+class ReadOnlyError(TypeError):
+    """A row that comes from MongoDB was to be changed in MySQL. The message says where to change it."""
+
+
+def refuse(model: type[models.Model]) -> NoReturn:
+    """Raises ReadOnlyError."""
+    raise ReadOnlyError(
+        f"{model._meta.label} comes from the MongoDB collection {model.source.collection}: change the document there, "  # type: ignore[attr-defined]
+        "and `manage.py sync pull` changes the row."
+    )
+
+
+class PulledQuerySet(models.QuerySet):
+    """Reads as any queryset does, and refuses to write. get_or_create() and others come by save()."""
+
+    def update(self, **kwargs: Any) -> int:
+        refuse(self.model)
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(self, *args: Any, **kwargs: Any) -> list[Any]:
+        refuse(self.model)
+
+    bulk_create.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_update(self, *args: Any, **kwargs: Any) -> int:
+        refuse(self.model)
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        refuse(self.model)
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]
+
+
+class PulledManager(models.Manager.from_queryset(PulledQuerySet)):  # type: ignore[misc]
+    """The manager of pulled models; make others with `PulledManager.from_queryset(...)`."""
+
+
+class PulledModel(models.Model):
+    """A model whose rows are the documents of a collection. Declare `source = Source("collection")`, inherit `Meta`."""
+
+    source: ClassVar[Source]
+    objects: ClassVar[Any] = PulledManager()
+
+    class Meta:
+        abstract = True
+        base_manager_name = "objects"
+        default_permissions = ("view",)
+
+    def save_base(self, *args: Any, **kwargs: Any) -> None:
+        refuse(type(self))
+
+    def _save_table(self, *args: Any, **kwargs: Any) -> bool:
+        refuse(type(self))  # loaddata calls the save_base() of Model itself
+
+    def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
+        refuse(type(self))
+
+    @classmethod
+    def from_document(cls, document: dict[str, Any]) -> Self:
+        """The row for a document, by the table of types in sync/mapping/documents.py; override it for another shape.
+
+        Raises an exception with the reason when there is no such row: the document is parked with it.
+        """
+        return documents.from_document(cls, document)  # type: ignore[return-value]
+
+
+def _refuse_delete(sender: type[models.Model], **_: Any) -> None:
+    refuse(sender)
+
+
+def _watch_deletes(sender: type[models.Model], **_: Any) -> None:
+    # For cascades, which ask neither model nor queryset.
+    if issubclass(sender, PulledModel) and not sender._meta.abstract:
+        pre_delete.connect(_refuse_delete, sender=sender, dispatch_uid=f"sync.replication.pulled.{sender._meta.label}")
+
+
+class_prepared.connect(_watch_deletes)
+
+
+def pulled_models() -> list[type[PulledModel]]:
+    """Every pulled model with a table of its own."""
+    return [model for model in apps.get_models() if issubclass(model, PulledModel) and not model._meta.proxy]

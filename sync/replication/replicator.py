@@ -1,0 +1,283 @@
+"""Following: makes a target equal to one MongoDB collection, and keeps it so.
+
+The protocol, for one collection and one follower at a time (the target's lease sees to that):
+
+1. Take a token of the change stream, and keep it with what tells whose it is: from here on no change can be missed.
+2. Documents: read the collection in order of `_id`, and write what differs. The position is kept with each batch.
+3. Extras: look up in the source what the target has, and remove what is gone. What is deleted or comes back in the
+   meantime, the stream tells later.
+4. Follow: take the next events, read the documents they are about as they are now, write what differs, and keep the
+   stream's new token, in one transaction with what was written.
+
+Nothing is written from an event: it only names a key. The document is read afterwards, from what the majority of the
+members have, at the time of the event or later. So everything may be read and written twice, after a crash at any
+point, and a later state is never followed by an earlier one.
+
+When the server has lost the token's past, when another server answers that cannot show the last event, when the
+collection is dropped or renamed, or something else takes its name, 1 to 3 are done again. A drop is the deletion of
+every document, so it empties the target. But a collection that is not there without a drop having been seen is taken
+for a mistake in an address, and nothing is removed.
+
+A follower that was frozen and finds another at its work is stopped by the target, which writes for the holder of the
+lease only.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
+from pymongo.collection import Collection
+from pymongo.errors import PyMongoError
+
+from sync.core import mysql
+from sync.core.retry import forget_connection
+from sync.mongodb.change_stream import (
+    BATCH,
+    BATCH_BYTES,
+    GLANCE,
+    UNKNOWN,
+    WAIT,
+    Documents,
+    Ended,
+    Feed,
+    History,
+    Key,
+    NotFollowed,
+    Replaced,
+    TokenLost,
+)
+from sync.mongodb.errors import reason
+from sync.workers.shutdown import Stop
+
+logger = logging.getLogger(__name__)
+T = TypeVar("T")
+
+KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
+LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
+STALE = 10.0  # seconds for which a primary may be one that has lost an election, and does not know it yet
+RETRY = 60.0  # seconds between two tries of what the target could not hold
+
+
+class LeaseLost(Exception):
+    """Somebody else follows this collection now. Says so in one line."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far following has come.
+
+    token: of the change stream; None before step 1. history: whose token it is. after: in step 2 the last key written.
+    dropped: the pass was begun by a drop or a rename, so that a collection that is not there is an empty one.
+    """
+
+    phase: Literal["documents", "extras", "following"] = "documents"
+    token: dict[str, Any] | None = None
+    after: Key | None = None
+    dropped: bool = False
+    history: History = UNKNOWN
+
+
+class Target(Protocol):
+    """What is made equal. Every method may raise LeaseLost, and whatever its database raises."""
+
+    name: str
+
+    def position(self) -> Position:
+        """What was kept last; Position() when there is nothing yet, or when all has to be compared again."""
+
+    def write(self, documents: Documents, position: Position) -> int:
+        """Writes what differs, keeps the position, and extends the lease: all or nothing. How many differed.
+
+        What it cannot hold it puts aside with the reason, and takes out again when it comes equal.
+        """
+
+    def count(self) -> int:
+        """How many `keys` there are."""
+
+    def keys(self) -> Iterator[Key]:
+        """The key of everything that it has, of what was put aside too; may be changed meanwhile."""
+
+    def put_aside(self) -> list[Key]:
+        """Keys that it could not hold, as many as fit into a batch, the longest untried first."""
+
+
+class Follower:
+    """Follows until `stop` is set, which any thread may do."""
+
+    def __init__(self, collection: Collection[Any], target: Target, stop: Stop | None = None) -> None:
+        self.collection = collection
+        self.target = target
+        self.stop = stop or Stop()
+        self.on_write: Callable[[int, int], None] = lambda seen, written: None
+        self.retried_at = time.monotonic()
+        self.kept_at = float("-inf")
+
+    def catch_up(self) -> None:
+        """Until the target has all that had changed when this began."""
+        self._follow(once=True)
+
+    def run(self) -> None:
+        """Until stopped. Raises what a server raises; call it again to go on."""
+        self._follow(once=False)
+
+    def _follow(self, once: bool) -> None:
+        is_done = False
+        while not (is_done or self.stop.is_set()):
+            with self.collection.database.client.start_session(causal_consistency=True) as session, suppress(Replaced):
+                self._follow_server(Feed(self.collection, session), once)
+                is_done = True
+
+    def _follow_server(self, feed: Feed, once: bool) -> None:
+        """Follows as long as the same server answers. Raises Replaced."""
+        feed.require_followable()
+        goal = feed.latest() if once else None
+        position = self.target.position()
+        if position.phase == "following":
+            self._retry(feed, position)
+        while not self.stop.is_set():
+            try:
+                if position.phase != "following":
+                    position = self._pass(feed, position)
+                if position.phase == "following" and self._stream(feed, position, goal):
+                    return
+            except TokenLost as error:
+                logger.warning("%s: the change stream is lost (%s); everything is compared again.", feed.name, error)
+                position = self._begin(feed, Position())
+            except Ended:
+                logger.warning("%s was dropped or renamed; what has its name now is compared.", feed.name)
+                position = self._begin(feed, Position(dropped=True))
+
+    def _begin(self, feed: Feed, position: Position) -> Position:
+        """Step 1."""
+        position = dataclasses.replace(position, token=feed.now(), history=feed.history())
+        feed.require_same_server()
+        self._write({}, position)
+        return position
+
+    def _pass(self, feed: Feed, position: Position) -> Position:
+        """Steps 1 to 3, from wherever they were left; the position where it was done, or stopped."""
+        if position.token is None:
+            position = self._begin(feed, position)
+        if not position.dropped and feed.kind() == "absent" and next(iter(self.target.keys()), None) is not None:
+            raise NotFollowed(
+                f"There is no collection {feed.name}, but {self.target.name} is not empty. Is the address right? "
+                "To remove everything, create the empty collection."
+            )
+        has_extras = True
+        if position.phase == "documents":
+            seen, is_whole = 0, position.after is None
+            for batch in ahead(feed.scan(position.after)):
+                position = dataclasses.replace(position, after=next(reversed(batch)))
+                self._write(dict(batch), position)
+                seen += len(batch)
+                if self.stop.is_set():
+                    return position
+            position = dataclasses.replace(position, phase="extras", after=None)
+            # Each document seen is in the target now. If the target has no more than these, none is extra.
+            has_extras = not is_whole or self.target.count() != seen
+        for keys in groups(self.target.keys() if has_extras else ()):
+            gone = set(keys) - feed.existing(keys)
+            self._write(dict.fromkeys(gone), position)
+            if self.stop.is_set():
+                return position
+        position = dataclasses.replace(position, phase="following", dropped=False)
+        self._write({}, position)
+        return position
+
+    def _stream(self, feed: Feed, position: Position, goal: str | None) -> bool:
+        """Step 4; whether the goal is reached. False: stopped."""
+        assert position.token is not None
+        with feed.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
+            uuid = position.history.uuid or feed.uuid()
+            while not self.stop.is_set():
+                keys, newest = events.take()
+                history = History(feed.server, events.last, uuid)
+                before, position = position, dataclasses.replace(position, token=events.token, history=history)
+                reached = goal is not None and not keys and events.token["_data"] >= goal
+                if keys:
+                    self._write_current(feed, keys, newest, before, position)
+                elif reached or time.monotonic() - self.kept_at > KEEP:
+                    self._write({}, position)
+                if reached or (goal is None and time.monotonic() - self.retried_at > RETRY):
+                    self._retry(feed, position)
+                if reached:
+                    return True
+        return False
+
+    def _retry(self, feed: Feed, position: Position) -> None:
+        self.retried_at = time.monotonic()
+        if keys := self.target.put_aside():
+            self._write_current(feed, keys, None, position, position)
+
+    def _write_current(self, feed: Feed, keys: list[Key], newest: Any, before: Position, position: Position) -> None:
+        """Writes the documents of these keys as they are now. The new position is kept when all are written."""
+        parts = feed.fetch(keys, newest)
+        part = next(parts)
+        for later in parts:
+            self._write(part, before)
+            part = later
+        self._write(part, position)
+
+    def _write(self, documents: Documents, position: Position) -> None:
+        written = self.target.write(documents, position)
+        self.kept_at = time.monotonic()
+        self.on_write(len(documents), written)
+
+
+def persist(
+    follow: Callable[[], None], stop: Stop, say: Callable[[str], None], connect_anew: Callable[[], None]
+) -> None:
+    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses.
+
+    A client refuses a primary that was elected before one that it has known. When such a one stays, it is of another
+    replica set, or of an older backup, and only a new client talks to it.
+    """
+    pause = 0.0
+    stale_since: float | None = None
+    while not stop.is_set():
+        began = time.monotonic()
+        try:
+            follow()
+        except (PyMongoError, OperationalError, InterfaceError) as error:
+            trouble = reason(error) if isinstance(error, PyMongoError) else mysql.reason(error)
+            say(trouble)
+            forget_connection(DEFAULT_DB_ALIAS)
+            stale_since = (stale_since or began) if "marked stale" in str(error) else None
+            if stale_since and time.monotonic() - stale_since > STALE:
+                connect_anew()
+                stale_since = None
+            lasted = time.monotonic() - began
+            pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0
+            stop.wait(pause)
+
+
+def ahead(items: Iterable[T]) -> Iterator[T]:
+    """The items; the next one is made in a thread of its own while one is used."""
+    iterator = iter(items)
+    with ThreadPoolExecutor(1, "reading ahead") as thread:
+        coming = thread.submit(next, iterator, None)
+        while (item := coming.result()) is not None:
+            coming = thread.submit(next, iterator, None)
+            yield item
+
+
+def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:
+    """Keys, BATCH or BATCH_BYTES at a time: an `_id` may be as large as a document."""
+    group: list[Key] = []
+    size = 0
+    for key in keys:
+        group.append(key)
+        size += len(key)
+        if len(group) >= BATCH or size >= BATCH_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group

@@ -1,0 +1,407 @@
+"""Pulling: the rows of a pulled model as a target to follow a collection. sync/replication/replicator.py has the protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+import os
+import socket
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import bson
+from django.db import DatabaseError, DataError, IntegrityError, OperationalError, connections, models, transaction
+from django.db.models import ExpressionWrapper, F, Q
+from django.db.models.constants import OnConflict
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import InsertQuery
+
+from sync.core import conf, mysql
+from sync.core.batching import chunks
+from sync.core.clock import DatabaseNow
+from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.documents import MappingError, codec, mirrored_fields
+from sync.mapping.fields import DocumentField, new_object_id
+from sync.mapping.reading import literal
+from sync.mapping.registry import all_rows, label
+from sync.mapping.unreadable import Unreadable
+from sync.mongodb.change_stream import BATCH, Documents, History, Key, from_key, in_words, to_key
+from sync.replication.models import ParkedDocument, PullState
+from sync.replication.pulled import PulledModel
+from sync.replication.replicator import LeaseLost, Position
+
+logger = logging.getLogger(__name__)
+
+LARGE = 1_000_000  # bytes of a document, from which on its row may be too large for a statement
+
+
+class Rows:
+    """The rows of one pulled model. Holds a lease from `lease` to `release`, which every write extends."""
+
+    def __init__(self, model: type[PulledModel], using: str) -> None:
+        self.model = model
+        self.using = using
+        self.label = label(model)
+        self.name = f"the table {model._meta.db_table}"
+        self.owner = new_object_id()
+        assert model._meta.pk is not None
+        self.pk = model._meta.pk
+        self.pk_codec: Any = codec(self.pk)
+        self.fields = _fields(model)
+        self.has_parked = True
+        self.has_other_unique = _has_other_unique(model)
+        self.kinds = [(field, isinstance(field, DocumentField)) for field in self.fields]
+        # Without their converters: the text of a document is equal only for the same values of the same types.
+        self.columns = [
+            ExpressionWrapper(F(field.attname), models.TextField()) if is_text else F(field.attname)
+            for field, is_text in self.kinds
+        ]
+
+    # --- lease and position ------------------------------------------------------------------------------------------
+
+    def lease(self) -> PullState | None:
+        """Takes the lease; None if it is ours now, else the state with its holder."""
+        states = PullState.objects.using(self.using)
+        states.get_or_create(model=self.label)
+        free = Q(owner="") | Q(owner=self.owner) | Q(leased_until__lt=DatabaseNow())
+        name = f"process {os.getpid()} on {socket.gethostname()[:80]}"
+        if states.filter(free, model=self.label).update(owner=self.owner, owner_name=name, leased_until=_lease_end()):
+            return None
+        return states.get(model=self.label)
+
+    def release(self) -> None:
+        """Gives the lease back, if it is still ours."""
+        self._mine().update(owner="", owner_name="", leased_until=DatabaseNow())
+
+    def forget(self) -> None:
+        """All is to be compared again."""
+        self._mine().update(token=None, phase="documents", after=None, dropped=False, history=None)
+
+    def _mine(self) -> Any:
+        return PullState.objects.using(self.using).filter(model=self.label, owner=self.owner)
+
+    def position(self) -> Position:
+        state = self._mine().first()
+        if state is None:
+            raise self._lost()
+        self.has_parked = self._parked().exists()
+        if state.mapping != (mapping := fingerprint(self.model)):
+            # The rows were made by another mapping: a new field has its default in all of them.
+            self._mine().update(mapping=mapping, token=None, phase="documents", after=None)
+            return Position(dropped=state.dropped)
+        after = bytes(state.after) if state.after else None
+        return Position(state.phase, state.token, after, state.dropped, History(**state.history or {}))
+
+    def _keep(self, position: Position) -> None:
+        """In the transaction of the rows: locks the state, so that whoever takes the lease now waits for the commit."""
+        values: dict[str, Any] = {"equal_at": DatabaseNow()} if position.phase == "following" else {}
+        kept = self._mine().update(
+            phase=position.phase, token=position.token, after=position.after, dropped=position.dropped,
+            history=dataclasses.asdict(position.history), leased_until=_lease_end(), **values,
+        )  # fmt: skip
+        if not kept:
+            raise self._lost()
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"{self.label}: another puller has taken over, because this one was silent for too long.")
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def write(self, documents: Documents, position: Position) -> int:
+        batch = self._read(documents)
+        with transaction.atomic(self.using):
+            self._keep(position)
+            if not documents:
+                return 0
+            reasons, written = batch.reasons, 0
+            if batch.large:
+                self._refuse_larger_than_a_statement(batch)
+            if batch.gone:
+                written += self._each(batch.gone, self._delete, lambda pk: self._key(pk), reasons)
+            changed, new = self._different(batch.rows)
+            if changed:
+                written += self._each(changed, self._update, lambda row: self._key(row.instance.pk), reasons)
+            if new:
+                written += self._each(new, self._insert, lambda row: self._key(row.instance.pk), reasons)
+            written += self._exchange([*changed, *new], reasons)
+            self._park(documents, reasons)
+        return written
+
+    def _read(self, documents: Documents) -> _Batch:
+        batch = _Batch()
+        for key, raw in documents.items():
+            try:
+                if raw is None:
+                    batch.gone += self._pk_or_none(key)
+                    continue
+                row = self._row(self.model.from_document(_decode(raw.raw)))
+                batch.rows[row.instance.pk] = row
+                if len(raw.raw) > LARGE:
+                    batch.large.append(row)
+            except Exception as error:  # an own from_document may raise anything, and the others go on
+                batch.reasons[key] = str(error) or repr(error)
+        return batch
+
+    def _row(self, instance: models.Model) -> _Row:
+        """Raises MappingError for what a column cannot hold."""
+        connection = connections[self.using]
+        values, stored = [], []
+        for field, is_text in self.kinds:
+            value = field.pre_save(instance, True)
+            if type(value) is DatabaseDefault:
+                value = _constant(field, value)
+            try:
+                prepared = field.get_db_prep_save(value, connection)
+            except (ValueError, TypeError, ArithmeticError) as error:
+                raise MappingError(f"{field.name}: {error}") from error
+            values.append(prepared)
+            stored.append(prepared if is_text else value)
+        return _Row(instance, values, stored)
+
+    def _pk_or_none(self, key: Key) -> list[Any]:
+        """The primary key for a document's; [] if no row can have it."""
+        try:
+            return [self.pk_codec.from_bson(from_key(key))]
+        except Exception:
+            return []
+
+    def _key(self, pk: Any) -> Key:
+        return to_key(self.pk_codec.to_bson(pk))
+
+    def _refuse_larger_than_a_statement(self, batch: _Batch) -> None:
+        """MySQL closes the connection on a statement that is too large, so it must not get there."""
+        connection: Any = connections[self.using]
+        if connection.vendor != "mysql":
+            return
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT @@max_allowed_packet")
+            [limit] = cursor.fetchone()
+        for row in batch.large:
+            size = sum(len(connection.connection.literal(value)) for value in row.values)
+            if size + 10_000 > limit:
+                del batch.rows[row.instance.pk]
+                batch.reasons[self._key(row.instance.pk)] = (
+                    f"the row takes a statement of {size:,} bytes; max_allowed_packet is {limit:,}"
+                )
+
+    def _different(self, rows: dict[Any, _Row]) -> tuple[list[_Row], list[_Row]]:
+        """Rows that are not as in the table, and rows that are not there."""
+        place = self.fields.index(self.pk)
+        there: dict[Any, tuple[Any, ...]] = {}
+        for part in chunks(list(rows)):
+            found = all_rows(self.model, self.using).filter(pk__in=part).values_list(*self.columns)
+            there |= {values[place]: values for values in found}
+        changed, new = [], []
+        for pk, row in rows.items():
+            if pk not in there:
+                new.append(row)
+            elif any(mine != theirs for mine, theirs in zip(row.stored, there[pk], strict=True)):
+                changed.append(row)
+        return changed, new
+
+    def _each(
+        self, items: list[Any], act: Callable[[list[Any]], None], key: Callable[[Any], Key], reasons: dict[Key, str]
+    ) -> int:
+        """Acts on all at once, or, if the database refuses that, on each by itself; how many it took."""
+        try:
+            with transaction.atomic(self.using):
+                act(items)
+            return len(items)
+        except DatabaseError as error:
+            if not _is_refusal(error):
+                raise
+            if len(items) == 1:
+                reasons[key(items[0])] = f"the database refuses it: {error.args[-1]}"
+                return 0
+        half = len(items) // 2
+        return self._each(items[:half], act, key, reasons) + self._each(items[half:], act, key, reasons)
+
+    def _exchange(self, rows: list[Any], reasons: dict[Key, str]) -> int:
+        """Rows that exchange unique values: none can be first, so they are deleted together and inserted together."""
+        refused = [row for row in rows if self._key(row.instance.pk) in reasons]
+        if len(refused) < 2 or not self.has_other_unique:
+            return 0
+        try:
+            with transaction.atomic(self.using):
+                self._delete([row.instance.pk for row in refused])
+                self._insert(refused)
+        except DatabaseError as error:
+            if not _is_refusal(error):
+                raise
+            return 0
+        for row in refused:
+            del reasons[self._key(row.instance.pk)]
+        return len(refused)
+
+    def _delete(self, pks: list[Any]) -> None:
+        all_rows(self.model, self.using).filter(pk__in=pks)._raw_delete(self.using)
+
+    def _insert(self, rows: list[_Row]) -> None:
+        self._write_rows(rows, *_insert_sql(self.model, self.using))
+
+    def _update(self, rows: list[_Row]) -> None:
+        others = [field for field in self.fields if not field.primary_key]
+        if not others:
+            return
+        if not self.has_other_unique:
+            self._write_rows(rows, *_upsert_sql(self.model, self.using))
+            return
+        # On MySQL an upsert would change whichever row has the same unique value.
+        for row in rows:
+            values = {field.attname: getattr(row.instance, field.attname) for field in others}
+            all_rows(self.model, self.using).filter(pk=row.instance.pk).update(**values)
+
+    def _write_rows(self, rows: list[_Row], insert: str, places: str, end: str) -> None:
+        # Plain SQL: the values are ready, and the ORM would encode them again.
+        most = connections[self.using].features.max_query_params
+        with connections[self.using].cursor() as cursor:
+            for part in chunks(rows, most // len(self.fields) if most else BATCH):
+                sql = insert + ", ".join([places] * len(part)) + end
+                cursor.execute(sql, [value for row in part for value in row.values])
+
+    # --- what the model cannot hold ----------------------------------------------------------------------------------
+
+    def _parked(self) -> Any:
+        return ParkedDocument.objects.using(self.using).filter(model=self.label)
+
+    def _park(self, documents: Documents, reasons: dict[Key, str]) -> None:
+        if not (reasons or self.has_parked):
+            return
+        self.has_parked = True
+        parked = ParkedDocument.objects.using(self.using)
+        known = {row.pk: row for part in chunks([self._parked_id(key) for key in documents])
+                 for row in parked.filter(pk__in=part)}  # fmt: skip
+        fits = known.keys() - {self._parked_id(key) for key in reasons}
+        if fits:
+            parked.filter(pk__in=fits).delete()
+        for key, reason in reasons.items():
+            values = {"reason": reason[:2000], "tried_at": DatabaseNow()}
+            if self._parked_id(key) in known:
+                parked.filter(pk=self._parked_id(key)).update(**values)
+                continue
+            parked.create(pk=self._parked_id(key), model=self.label, key=in_words(key), document_key=key, **values)
+            logger.warning("%s %s is parked: %s", self.label, in_words(key), reason[:200])
+
+    def _parked_id(self, key: Key) -> str:
+        return hashlib.sha256(self.label.encode() + b"\0" + key).hexdigest()
+
+    def put_aside(self) -> list[Key]:
+        parked = self._parked().order_by("tried_at")
+        return [bytes(key) for key in parked.values_list("document_key", flat=True)[:BATCH]]
+
+    def count(self) -> int:
+        return all_rows(self.model, self.using).count() + self._parked().count()
+
+    def keys(self) -> Iterator[Key]:
+        rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
+        last: Any = None
+        while part := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[:BATCH]):
+            # A key that is none, as another program may write it, is no document's.
+            yield from (self._key(pk) for pk in part if type(pk) is not Unreadable)
+            last = part[-1]
+        parked = self._parked().order_by("pk")
+        last = ""
+        while found := list(parked.filter(pk__gt=last).values_list("pk", "document_key")[:BATCH]):
+            yield from (bytes(key) for _, key in found)
+            last = found[-1][0]
+
+
+def _decode(raw: bytes | memoryview) -> dict[str, Any]:
+    """The document. Raises MappingError for one that Python does not hold as it is, BSONError for an unreadable one."""
+    document = bson.decode(raw, CODEC_OPTIONS)
+    if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
+        raise MappingError(
+            "not every value can be kept as it is: a field's name occurs twice, or a value has a deprecated BSON type "
+            "(symbol, undefined, pointer)"
+        )
+    return document
+
+
+def _is_refusal(error: DatabaseError) -> bool:
+    """Whether the database would take the other rows of the batch, without this one."""
+    if isinstance(error, (DataError, IntegrityError)):
+        return True
+    code = mysql.number(error)
+    if not isinstance(error, OperationalError) or code is None or code >= 2000:  # from there on the client's own
+        return False
+    return code not in mysql.OTHER_TABLES and not mysql.is_outage(error)
+
+
+def fingerprint(model: type[PulledModel]) -> str:
+    """What decides which row a document becomes, in 64 hex digits: fields, their classes and sizes, and the source."""
+    fields = [(name, *_definition(field)) for name, field in mirrored_fields(model)]
+    return hashlib.sha256(repr((fields, model.source)).encode()).hexdigest()
+
+
+def _definition(field: models.Field) -> tuple[Any, ...]:
+    return type(field).__module__, type(field).__qualname__, field.max_length, field.null
+
+
+def _lease_end() -> Any:
+    return DatabaseNow() + timedelta(seconds=conf.LEASE)
+
+
+@dataclasses.dataclass
+class _Batch:
+    """What becomes of documents: rows by primary key, primary keys to delete, and why there is no row."""
+
+    rows: dict[Any, _Row] = dataclasses.field(default_factory=dict)
+    gone: list[Any] = dataclasses.field(default_factory=list)
+    reasons: dict[Key, str] = dataclasses.field(default_factory=dict)
+    large: list[_Row] = dataclasses.field(default_factory=list)
+
+
+class _Row(NamedTuple):
+    """A row to be: `values` as parameters of SQL, `stored` as they come back from `Rows.columns`."""
+
+    instance: models.Model
+    values: list[Any]
+    stored: list[Any]
+
+
+def _constant(field: models.Field, default: Any) -> Any:
+    """The value of a `db_default`."""
+    if isinstance(default.expression, models.Value):
+        return default.expression.value
+    raise MappingError(f"{field.name}: computed by the database; give it a `default` instead")
+
+
+def _fields(model: type[models.Model]) -> list[models.Field]:
+    return [field for field in model._meta.local_concrete_fields if not getattr(field, "generated", False)]
+
+
+@functools.cache
+def _insert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
+    """`INSERT ... VALUES `, one row's placeholders, and nothing: phrased by the ORM once a process."""
+    head, places = _phrase(model, using).split("VALUES ", 1)
+    return f"{head}VALUES ", places, ""
+
+
+@functools.cache
+def _upsert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
+    """The same, and what makes it an update where there is such a row."""
+    insert, places, _ = _insert_sql(model, using)
+    others = [field for field in _fields(model) if not field.primary_key]
+    sql = _phrase(
+        model, using, on_conflict=OnConflict.UPDATE, update_fields=others, unique_fields=[model._meta.pk]
+    )  # fmt: skip
+    return insert, places, sql.removeprefix(insert + places)
+
+
+def _phrase(model: type[models.Model], using: str, **options: Any) -> str:
+    query, fields = InsertQuery(model, **options), _fields(model)
+    query.insert_values(fields, [model(**{field.attname: None for field in fields})])
+    [(sql, _)] = query.get_compiler(using).as_sql()
+    return sql
+
+
+def _has_other_unique(model: type[models.Model]) -> bool:
+    options = model._meta
+    return bool(
+        options.total_unique_constraints
+        or options.unique_together
+        or any(field.unique and not field.primary_key for field in options.concrete_fields)
+    )

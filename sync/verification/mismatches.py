@@ -1,0 +1,101 @@
+"""What is kept of verify's runs: each run, and each difference for as long as it lasts, with when it was first seen."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+from collections.abc import Collection
+
+from django.db import DatabaseError, connections
+from django.db.models import QuerySet
+
+from sync.core.batching import chunks
+from sync.core.clock import DatabaseNow
+from sync.verification.models import Difference, Verification
+from sync.verification.scan import Finding, Sides
+
+logger = logging.getLogger(__name__)
+
+RUNS_KEPT = 1000  # of each model and mode
+PLAIN = re.compile(r"[a-z0-9_-]{1,255}")
+
+
+def begin(sides: Sides, mode: str, resume: bool) -> Verification:
+    """A new run; or, to resume, the last one if it is full and was interrupted."""
+    runs = Verification.objects.using(sides.using).filter(model=sides.label, mode=mode)
+    last = runs.order_by("-id").first() if resume else None
+    if last and last.finished_at is None:
+        last.error = ""
+        last.save(update_fields=["error"])
+        return last
+    run = runs.create(model=sides.label, mode=mode)
+    run.refresh_from_db(sides.using)  # the database has set started_at; no router is asked for a replica
+    return run
+
+
+def end(run: Verification) -> Verification:
+    """Finishes the run. One that is not sampled has seen every key: what it has not found different, is not."""
+    if run.mode != "sampled":
+        _known(run).filter(last_seen__lt=run.started_at).delete()
+    run.finished_at = DatabaseNow()  # type: ignore[assignment]  # an expression
+    run.save()
+    run.refresh_from_db(run._state.db)
+    runs = Verification.objects.using(run._state.db).filter(model=run.model, mode=run.mode)
+    if too_old := runs.order_by("-id").values_list("id", flat=True)[RUNS_KEPT : RUNS_KEPT + 1].first():
+        runs.filter(id__lte=too_old).delete()
+    return run
+
+
+def interrupt(run: Verification, why: str) -> None:
+    """Notes why a run has ended before it was finished: what it did not see, nobody has verified."""
+    try:
+        Verification.objects.using(run._state.db).filter(pk=run.pk).update(error=why[:2000])
+    except DatabaseError:
+        logger.warning("It is not noted that a verify of %s was interrupted: %s", run.model, why)
+
+
+def keep(run: Verification, findings: Collection[Finding]) -> None:
+    """Stores differences; those that are known already keep when they were first seen."""
+    alias = run._state.db
+    rows = [
+        Difference(
+            model=run.model,
+            key=_stored(finding.key),
+            kind=finding.kind,
+            fields=[field.as_data() for field in finding.fields],
+            last_seen=DatabaseNow(),
+        )
+        for finding in findings
+    ]
+    targets = connections[alias or ""].features.supports_update_conflicts_with_target
+    Difference.objects.using(alias).bulk_create(
+        rows,
+        batch_size=100,
+        update_conflicts=True,
+        update_fields=["kind", "fields", "last_seen"],
+        unique_fields=["model", "key"] if targets else None,
+    )
+
+
+def forget(run: Verification, keys: Collection[str]) -> None:
+    """Removes the differences of keys that are equal now."""
+    for some in chunks([_stored(key) for key in keys]):
+        _known(run).filter(key__in=some).delete()
+
+
+def forget_unseen(run: Verification, keys: Collection[str]) -> None:
+    """Removes the differences of keys that this run has looked at and not found different."""
+    for some in chunks([_stored(key) for key in keys]):
+        _known(run).filter(key__in=some, last_seen__lt=run.started_at).delete()
+
+
+def _known(run: Verification) -> QuerySet[Difference]:
+    return Difference.objects.using(run._state.db).filter(model=run.model)
+
+
+def _stored(key: str) -> str:
+    """The key as it is stored: to a database's collation "a", "A" and "a " may be the same, so a digest is added."""
+    if PLAIN.fullmatch(key):
+        return key
+    return f"{key[:200]} [{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}]"

@@ -1,0 +1,53 @@
+"""What is kept of verify's runs."""
+
+from __future__ import annotations
+
+from django.db import models
+
+from sync.core.clock import DatabaseNow
+from sync.mapping.diff import FieldDifference
+
+
+class Verification(models.Model):
+    """One run of verify over one model, kept for the status page; unfinished ones can be resumed."""
+
+    model = models.CharField(max_length=200, db_index=True)
+    mode = models.CharField(max_length=10, choices=[("full", "full"), ("sampled", "sampled"), ("strict", "strict")])
+    started_at = models.DateTimeField(default=DatabaseNow)
+    finished_at = models.DateTimeField(null=True)
+    position = models.TextField(blank=True, help_text="Where to go on after an interruption; empty: at the start.")
+    error = models.TextField(blank=True, db_default="", help_text="Why it ended before it was finished.")
+    compared = models.BigIntegerField(default=0)
+    pending = models.BigIntegerField(default=0)
+    found = models.BigIntegerField(default=0, help_text="Differences, without those that it has repaired.")
+
+    def __str__(self) -> str:
+        return f"{self.model}, {self.mode}, {self.started_at:%Y-%m-%d %H:%M}"
+
+    def found_differences(self) -> models.QuerySet[Difference]:
+        """What this run has found and not repaired, in order of the key, as long as no later run knows better."""
+        found = Difference.objects.using(self._state.db).filter(model=self.model, last_seen__gte=self.started_at)
+        return found.order_by("key")
+
+    @property
+    def differences(self) -> list[Difference]:
+        """All of them, in memory."""
+        return list(self.found_differences())
+
+
+class Difference(models.Model):
+    """A key whose document was not equal to its row when verify last looked; removed when it is found equal."""
+
+    model = models.CharField(max_length=200)
+    key = models.CharField(max_length=255)
+    kind = models.CharField(max_length=20)
+    fields = models.JSONField(default=list, help_text="What differs, as compare.FieldDifference has it: no values.")
+    first_seen = models.DateTimeField(default=DatabaseNow)
+    last_seen = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["model", "key"], name="sync_difference_key")]
+
+    def __str__(self) -> str:
+        fields = ", ".join(str(FieldDifference(**data)) for data in self.fields)
+        return f"{self.model} {self.key}: {self.kind}" + (f" ({fields})" if fields else "")

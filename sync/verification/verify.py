@@ -1,0 +1,238 @@
+"""Verify: compares every row with its document, under live writes, in bounded memory; repairs when asked to.
+
+Both sides are read in order of the key, a range at a time: the rows, and the documents with whatever `_id` from where
+the range begins to where the next one does. Where the two databases may order keys differently (text, say), rows are
+read with the documents of their keys, and then all documents' ids with their rows.
+
+What is not equal is a suspect and no difference yet: its change may be on its way. It is looked at again a moment
+later, in this order: row, pending changes, document. It counts when nothing was pending, row and document differ, and
+the document is the very same as when it was looked at before.
+
+Why that is enough: every delivery gives its document a new version, so none was written between the two looks; and a
+change is removed only when its document is written. So whatever was committed before the pending changes were read
+was either among them, or written before the first look. As nothing was pending, the document stood for the row as it
+was at that moment, which is the row that was read; and it was not equal to it.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS
+from pymongo.errors import PyMongoError
+
+from sync.mapping.registry import Target
+from sync.mongodb.errors import Unavailable, reason
+from sync.verification import mismatches
+from sync.verification.models import Verification
+from sync.verification.scan import CHUNK, Finding, Sides, fingerprint, from_text, id_of, to_text
+
+LOOKS = 3  # how often a suspect that moves is looked at again before it counts as pending
+PAUSE = 0.2  # seconds before each of these
+SAVE_EVERY = 5.0  # seconds of work that an interruption may cost
+UNSEEN = b"?"  # the fingerprint of a document that was not looked at yet
+
+Progress = Callable[[int], None]
+Mend = Callable[[list[Finding]], Collection[str]]  # repairs differences, and returns the keys that are equal now
+
+
+def verify(
+    target: Target,
+    using: str = DEFAULT_DB_ALIAS,
+    progress: Progress = lambda steps: None,
+    *,
+    sample: float | None = None,
+    resume: bool = False,
+    strict: bool = False,
+    mend: Mend | None = None,
+) -> Verification:
+    """Compares rows and documents of `target`, and returns the run as it is kept, with the differences it has found.
+
+    progress: told how many more of `steps()` are done.
+    sample: only so many rows and as many documents at random: a number from 1, or a share of all below 1.
+    resume: goes on where the last full run was interrupted, if it was.
+    strict: compares each document with the columns' own texts, too: see sync/verification/strict.py.
+    mend: is given the differences, at most CHUNK at a time, as soon as they are certain.
+    Raises Unavailable; a full run can be resumed then, and after any other end.
+    """
+    sides = Sides(target, using, strict=strict)
+    kept = mismatches.begin(sides, "sampled" if sample is not None else "strict" if strict else "full", resume)
+    try:
+        run = _Run(sides, kept, progress, mend)
+        if sample is None:
+            run.full()
+        else:
+            run.sampled(sample)
+        return mismatches.end(kept)
+    except PyMongoError as error:
+        mismatches.interrupt(kept, reason(error))
+        raise Unavailable(reason(error)) from error
+    except BaseException as error:
+        mismatches.interrupt(kept, str(error) or type(error).__name__)
+        raise
+
+
+def steps(target: Target, using: str = DEFAULT_DB_ALIAS, sample: float | None = None) -> int:
+    """How many rows and documents a run will look at, about. Raises Unavailable."""
+    sides = Sides(target, using)
+    try:
+        return sum(_counts(sides, sample))
+    except PyMongoError as error:
+        raise Unavailable(reason(error)) from error
+
+
+def _counts(sides: Sides, sample: float | None) -> list[int]:
+    counts = [sides.all_rows.count(), sides.collection.estimated_document_count()]
+    if sample is None:
+        return counts
+    return [min(count, math.ceil(count * sample) if sample < 1 else int(sample)) for count in counts]
+
+
+class _Run:
+    """One run over one target. `kept` is what is stored of it."""
+
+    def __init__(self, sides: Sides, kept: Verification, progress: Progress, mend: Mend | None) -> None:
+        self.sides = sides
+        self.kept = kept
+        self.progress = progress
+        self.mend = mend
+        self.suspects: dict[str, bytes] = {}  # by key the fingerprint of the document, as it was seen last
+        self.foreign: dict[str, Any] = {}  # by their text those ids that cannot be keys
+        self.save_at = time.monotonic() + SAVE_EVERY
+
+    def full(self) -> None:
+        """All rows and all documents."""
+        stage, _, at = self.kept.position.partition(" ")
+        self.progress(self.kept.compared)
+        if self.sides.ordered:
+            self._both_sides(at)
+        else:
+            if stage != "documents":
+                self._rows(at)
+                at = ""
+            self._documents(from_text(at) if at else None)
+        self._settle()
+
+    def _both_sides(self, start: str) -> None:
+        for rows, documents, end in self.sides.slices(start):
+            self.kept.compared += (count := len(rows))
+            for document in documents:
+                key = self.sides.key_of(document)
+                row = None if key is None else rows.pop(key, None)
+                if key is None:
+                    _id = id_of(document)
+                    self.foreign[to_text(_id)] = _id
+                elif row is None or self.sides.finding(key, row, document):
+                    self.suspects[key] = fingerprint(document)
+                self._settle_many()
+            self.suspects |= {key: fingerprint(None) for key in rows}
+            if end:
+                self._advance(2 * count, f"both {end}")
+
+    def _rows(self, after: str) -> None:
+        """All rows in order of their key, each with its document."""
+        for rows in self.sides.row_chunks(after):
+            documents = self.sides.documents(rows)
+            for key, row in rows.items():
+                if self.sides.finding(key, row, documents.get(key)):
+                    self.suspects[key] = fingerprint(documents.get(key))
+            self.kept.compared += len(rows)
+            self._advance(len(rows), f"rows {key}")
+
+    def _documents(self, start: Any) -> None:
+        """All documents that have no row."""
+        for ids in self.sides.id_chunks(start):
+            keys = self._part_foreign(ids)
+            present = self.sides.present(keys)
+            self.suspects |= {key: UNSEEN for key in keys if key not in present}
+            if ids:
+                self._advance(len(ids), f"documents {to_text(ids[-1])}")
+
+    def sampled(self, sample: float) -> None:
+        """Rows at random with their documents, and documents at random with their rows."""
+        # MongoDB's estimate may be too low, after it was killed; a sample as large as all is to be all.
+        rows, documents = _counts(self.sides, sample) if sample < 1 else (int(sample), int(sample))
+        keys = self.sides.sample_keys(rows) if rows else []
+        ids = self.sides.sample_ids(documents) if documents else []
+        keys += self._part_foreign(ids)
+        for start in range(0, len(keys), CHUNK):
+            some = keys[start : start + CHUNK]
+            for key, row, _, document in self.sides.look(dict.fromkeys(some)):
+                if self.sides.finding(key, row, document):
+                    self.suspects[key] = fingerprint(document)
+                self.kept.compared += 1
+            self._settle()
+            mismatches.forget_unseen(self.kept, some)
+            self.progress(len(some))
+        self._settle()
+
+    def _part_foreign(self, ids: Iterable[Any]) -> list[str]:
+        """The keys that the ids are; those ids that cannot be keys are put aside."""
+        keys = []
+        for _id in ids:
+            key = self.sides.key(_id)
+            if key is None:
+                self.foreign[to_text(_id)] = _id
+            else:
+                keys.append(key)
+        return keys
+
+    def _advance(self, steps: int, position: str) -> None:
+        """Up to `position` all has been looked at; now and then this is kept, with nothing left to look at again."""
+        self.progress(steps)
+        self._settle_many()
+        if time.monotonic() > self.save_at:
+            self._settle()
+            self.kept.position = position
+            self.kept.save()
+            self.save_at = time.monotonic() + SAVE_EVERY
+
+    def _settle_many(self) -> None:
+        """Keeps what is still to be looked at again from growing."""
+        if len(self.suspects) + len(self.foreign) >= CHUNK:
+            self._settle()
+
+    def _settle(self) -> None:
+        """Looks at the suspects again until each is equal, a difference, or counted as pending."""
+        for _ in range(LOOKS):
+            if not self.suspects:
+                break
+            time.sleep(PAUSE)
+            self._look_again()
+        self.kept.pending += len(self.suspects)
+        self.suspects = {}
+        self._found(self._look_at_foreign())
+
+    def _look_again(self) -> None:
+        before, self.suspects = self.suspects, {}
+        certain = []
+        for key, row, pending, document in self.sides.look(before):
+            if difference := self.sides.finding(key, row, document):
+                now = fingerprint(document)
+                # No delivery that is still to come makes a document of what cannot be one.
+                if difference.kind != "unmappable" and (pending or before[key] != now):
+                    self.suspects[key] = now
+                else:
+                    certain.append(difference)
+        self._found(certain)
+
+    def _look_at_foreign(self) -> list[Finding]:
+        """Those documents that are there still. No row and no change can belong to them."""
+        ids, self.foreign = list(self.foreign.values()), {}
+        found = []
+        while ids:
+            some, ids = ids[: self.sides.size], ids[self.sides.size :]
+            documents = self.sides.documents_by_id(some)
+            found += [Finding(text, "extra", foreign=document) for text, document in documents.items()]
+        return found
+
+    def _found(self, certain: list[Finding]) -> None:
+        if not certain:
+            return
+        mismatches.keep(self.kept, certain)
+        mended = self.mend(certain) if self.mend else ()
+        mismatches.forget(self.kept, mended)
+        self.kept.found += len(certain) - len(mended)

@@ -1,0 +1,1 @@
+"""The console and the probes. Imported by URL configurations only."""

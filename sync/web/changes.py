@@ -1,0 +1,122 @@
+"""Changes in trouble: which, why, and trying them again or giving them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from audit.log import Object, record
+from audit.models import Act
+from sync.core.humanize import counted
+from sync.mapping.registry import all_targets
+from sync.outbox.actions import DISCARD, RETRY, Outcome, discard, retry, told
+from sync.outbox.failures import CLASSES, OTHER, troubled
+from sync.outbox.models import Change, ChangeQuerySet
+from sync.web.access import OPERATE, VIEW_CONSOLE, allowed
+
+SHOWN = 100  # changes that can be chosen one by one
+KEPT = 100  # keys that the audit log names of one act
+ACTS = {RETRY: Act.RETRY, DISCARD: Act.DISCARD}
+
+
+class Search(forms.Form):
+    """Which changes in trouble: those of a model, with a class of reason."""
+
+    model = forms.ChoiceField(required=False, label=gettext_lazy("Model"))
+    reason = forms.ChoiceField(required=False, label=gettext_lazy("Reason"))
+
+    def __init__(self, data: Any) -> None:
+        super().__init__(data)
+        labels = [target.label for target in all_targets()]
+        reasons = [name for name, _q in CLASSES] + [OTHER]
+        self.fields["model"].choices = [("", _("Any")), *((name, name) for name in labels)]  # type: ignore[attr-defined]
+        self.fields["reason"].choices = [("", _("Any")), *((name, _(name)) for name in reasons)]  # type: ignore[attr-defined]
+
+    def find(self) -> ChangeQuerySet:
+        """None match when the search is not valid."""
+        found = troubled("default").order_by("-failed", "recorded_at")
+        if not self.is_valid():
+            return found.none()
+        return found.filter(**{name: value for name, value in self.cleaned_data.items() if value})
+
+    @property
+    def address(self) -> str:
+        """The page that shows the same."""
+        chosen = {name: value for name, value in self.cleaned_data.items() if value} if self.is_valid() else {}
+        return reverse("sync:changes") + (f"?{urlencode(chosen)}" if chosen else "")
+
+
+@require_safe
+@allowed(VIEW_CONSOLE)
+@never_cache
+def changes(request: HttpRequest) -> HttpResponse:
+    search = Search(request.GET)
+    found = search.find()
+    context = {
+        "search": search,
+        "changes": found[:SHOWN],
+        "count": found.count(),
+        "may_operate": request.user.has_perm(OPERATE),
+    }
+    return render(request, "sync/changes.html", context)
+
+
+class Order(forms.Form):
+    """What to do with which of them. `expected` is how many they were when somebody decided."""
+
+    act = forms.ChoiceField(choices=[(RETRY, RETRY), (DISCARD, DISCARD)])
+    which = forms.ChoiceField(choices=[("selected", "selected"), ("all", "all")])
+    expected = forms.IntegerField(required=False, min_value=0)
+    sure = forms.BooleanField(required=False)
+
+
+@require_POST
+@allowed(OPERATE)
+def order(request: HttpRequest) -> HttpResponse:
+    """Retries or discards changes; asks before it discards, and before it does anything to all of them."""
+    search, wanted = Search(request.POST), Order(request.POST)
+    if not (wanted.is_valid() and search.is_valid()):
+        messages.error(request, _("This cannot be done. Choose again."))
+        return redirect("sync:changes")
+    act, which = wanted.cleaned_data["act"], wanted.cleaned_data["which"]
+    keys = request.POST.getlist("change")[:SHOWN]
+    chosen = search.find() if which == "all" else Change.objects.filter(pk__in=keys)
+    expected = wanted.cleaned_data["expected"] if which == "all" else len(keys)
+    if which == "selected" and not keys:
+        messages.info(request, _("No change was selected."))
+        return redirect(search.address)
+    if not wanted.cleaned_data["sure"] and (which == "all" or act == DISCARD):
+        context = {"search": search, "act": act, "which": which, "keys": keys, "count": chosen.count()}
+        return render(request, "sync/confirm_changes.html", context)
+    _tell(request, act, _act(request, act, chosen, expected or 0))
+    return redirect(search.address)
+
+
+def _act(request: HttpRequest, act: str, chosen: ChangeQuerySet, expected: int) -> Outcome:
+    named = [f"{model} {key}" for model, key in chosen.values_list("model", "key")[:KEPT]]
+    outcome = (retry if act == RETRY else discard)(chosen)
+    after = {"changes": outcome.done, "of": expected, "keys": named}
+    text = counted(outcome.done, "change", "changes")
+    record(request, ACTS[act], Object("sync.change", text=text), after=after)
+    return outcome._replace(skipped=max(expected - outcome.done - outcome.in_flight, 0))
+
+
+def _tell(request: HttpRequest, act: str, outcome: Outcome) -> None:
+    if not outcome.done and outcome.is_complete:
+        messages.info(request, _("There was nothing to do."))
+        return
+    done, *skipped = told(act, outcome)
+    if outcome.done:
+        messages.success(request, done)
+    for sentence in skipped:
+        messages.warning(request, sentence)

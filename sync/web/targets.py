@@ -1,0 +1,97 @@
+"""What is done to one target as a whole: pause and resume, and the long work that a relay takes over."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+from django.views.decorators.http import require_http_methods, require_POST
+
+from audit.log import Object, record
+from audit.models import Act
+from sync.jobs import runner
+from sync.jobs.models import Errand
+from sync.mapping.registry import KAFKA, Target, find_target
+from sync.outbox.actions import set_paused
+from sync.outbox.queue import paused_models
+from sync.web.access import OPERATE, allowed
+
+# Each act, as a heading asks for it, and what it does.
+ACTS = {
+    "pause": (gettext_noop("Pause delivery"), gettext_noop("Changes wait in MySQL until somebody resumes it.")),
+    "resume": (gettext_noop("Resume delivery"), gettext_noop("What waits is delivered.")),
+    "verify": (
+        gettext_noop("Verify"),
+        gettext_noop("A relay compares every row with its document, beside the live traffic. Nothing is written."),
+    ),
+    "repair": (
+        gettext_noop("Repair"),
+        gettext_noop("A relay compares every row with its document, and delivers again what differs."),
+    ),
+    "backfill": (
+        gettext_noop("Backfill"),
+        gettext_noop("Every row is delivered again, by the relays and beside the live traffic. Newer changes stay."),
+    ),
+}
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@allowed(OPERATE)
+def act(request: HttpRequest, label: str, act: str) -> HttpResponse:
+    """Asks whether to do it; does it when it is posted."""
+    target = target_or_404(label)
+    if act not in ACTS or (target.lane == KAFKA and act in ("verify", "repair")):
+        raise Http404
+    if request.method == "POST":
+        with transaction.atomic():
+            _do(request, target, act)
+        return redirect("sync:console")
+    heading, meaning = ACTS[act]
+    return render(
+        request, "sync/confirm_act.html", {"target": target, "act": act, "heading": heading, "means": meaning}
+    )
+
+
+def target_or_404(label: str) -> Target:
+    try:
+        return find_target(label)
+    except (LookupError, ValueError, AttributeError):
+        raise Http404 from None
+
+
+def _do(request: HttpRequest, target: Target, act: str) -> None:
+    if act in ("pause", "resume"):
+        was, paused = target.label in paused_models("default"), act == "pause"
+        [sentence] = set_paused([target.label], paused=paused)
+        record(request, Act(act), _object(target), {"paused": was}, {"paused": paused})
+        messages.success(request, sentence)
+        return
+    prune = act == "repair" and "prune" in request.POST
+    if act == "repair" and target.label in paused_models("default"):
+        messages.error(request, _("%s is paused. To repair it, resume it before.") % target.label)
+    elif runner.ask(target, act, request.user.get_username(), prune=prune):
+        record(request, Act(act), _object(target), after={"prune": True} if prune else {})
+        messages.success(request, _("A relay takes it up. How far it is, is shown below."))
+    else:
+        messages.info(request, _("%s is already at work; wait for it to end, or stop it.") % target.label)
+
+
+@require_POST
+@allowed(OPERATE)
+def stop(request: HttpRequest, pk: int) -> HttpResponse:
+    """Stops an errand, wherever it is being done."""
+    errand = get_object_or_404(Errand, pk=pk)
+    with transaction.atomic():
+        if runner.stop(pk, f"stopped by {request.user.get_username()}"):
+            record(request, Act.STOP, Object("sync.errand", str(pk), str(errand)))
+            messages.success(request, _("It is stopped."))
+        else:
+            messages.info(request, _("It had ended before."))
+    return redirect("sync:console")
+
+
+def _object(target: Target) -> Object:
+    return Object("sync.target", target.label, target.label)

@@ -1,0 +1,14 @@
+from django.urls import path
+
+from sync.web import changes, console, records, targets
+
+app_name = "sync"
+urlpatterns = [
+    path("", console.console, name="console"),
+    path("live/", console.live, name="live"),
+    path("changes/", changes.changes, name="changes"),
+    path("changes/order/", changes.order, name="order"),
+    path("targets/<str:label>/<slug:act>/", targets.act, name="act"),
+    path("errands/<int:pk>/stop/", targets.stop, name="stop"),
+    path("record/<str:label>/<path:key>/", records.record_page, name="record"),
+]

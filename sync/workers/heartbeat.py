@@ -1,0 +1,235 @@
+"""Heartbeats: what a delivering process tells of itself, in its own row of Worker, by the database's clock.
+
+A relay writes its row every BEAT seconds, in a thread of its own, so that a slow batch does not look like a death, and
+removes it when it stops. A web process writes its row with a delivery, at most every INLINE_BEAT seconds: it never
+does so for its own sake, and an idle one is silent. Nothing here may fail or hold up a delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connections
+from django.db import Error as DatabaseError
+from django.utils.translation import gettext_noop
+
+from sync.core import mysql
+from sync.core.clock import DatabaseNow
+from sync.mapping.fields import new_object_id
+from sync.mapping.registry import KAFKA
+from sync.workers.lag import WINDOW, Lags
+
+logger = logging.getLogger(__name__)
+
+
+class Kind(StrEnum):
+    """What a worker does. The one list of kinds; the values are those of Worker.kind."""
+
+    RELAY = "relay"
+    INLINE = "inline"  # a web process, which delivers what it saves and nothing else
+    FOLLOWER = "follower"
+    PULLER = "puller"
+    PUBLISHER = "publisher"
+    CONSUMER = "consumer"
+
+    def delivers_to(self, lane: str) -> bool:
+        """Whether it takes the pending changes of this lane, where that is its own. Most kinds take none."""
+        return self is (Kind.PUBLISHER if lane == KAFKA else Kind.RELAY)
+
+    @property
+    def label(self) -> str:
+        """For a page, to be translated."""
+        return TITLES[self]
+
+
+RELAY, INLINE, FOLLOWER, PULLER, PUBLISHER, CONSUMER = Kind
+TITLES = {
+    RELAY: gettext_noop("Relay"),
+    INLINE: gettext_noop("Web process"),
+    FOLLOWER: gettext_noop("Binary log follower"),
+    PULLER: gettext_noop("Puller"),
+    PUBLISHER: gettext_noop("Publisher"),
+    CONSUMER: gettext_noop("Consumer"),
+}
+BEAT = 5.0
+INLINE_BEAT = 10.0
+# After this silence, in seconds, a worker counts as gone: three missed heartbeats, or nothing worth counting any more.
+SILENCE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: WINDOW}
+SHORTEST = 1.0  # seconds that a rate is taken over at least
+STUCK = 20.0  # seconds in one batch, after which the row says so, and the relay does not count as alive
+
+
+class Heart:
+    """One process's figures, and its row. Its methods may be called from any thread."""
+
+    def __init__(self, kind: Kind, using: str = DEFAULT_DB_ALIAS, lane: str = "") -> None:
+        self.kind = kind
+        self.using = using
+        self.lane = lane
+        self.reset()
+
+    def reset(self) -> None:
+        """Begins anew, as another worker: also after a fork."""
+        self.id = new_object_id()
+        self.lock = threading.Lock()
+        self.lags = Lags()
+        self.delivered = 0
+        self.labels: set[str] = set()
+        self.note = ""
+        self.told = (time.monotonic(), 0)
+
+    def count(self, keys: int, lags: Iterable[float], labels: Collection[str] = ()) -> None:
+        """Counts delivered keys.
+
+        lags: seconds from commit to delivery, of those that are known. labels: of the targets they were delivered to.
+        """
+        with self.lock:
+            self.delivered += keys
+            self.labels.update(labels)
+            for seconds in lags:
+                self.lags.add(seconds)
+
+    def write(self) -> None:
+        """Writes the row, by one UPDATE unless it is new or was swept. Failures are logged, not raised."""
+        try:
+            self._write()
+        except DatabaseError as error:
+            logger.warning("The heartbeat is not written: %s", mysql.reason(error))
+
+    def _write(self) -> None:
+        from sync.outbox.models import ModelState
+        from sync.workers.models import Worker
+
+        figures = self._figures()
+        with self.lock:
+            labels, self.labels = self.labels, set()
+        if labels:
+            ModelState.objects.using(self.using).filter(model__in=labels).update(delivered_at=DatabaseNow())
+        rows = Worker.objects.using(self.using)
+        if not rows.filter(pk=self.id).update(**figures):
+            self._sweep()
+            host = socket.gethostname()[:100]
+            rows.create(pk=self.id, kind=self.kind, host=host, pid=os.getpid(), lane=self.lane, **figures)
+
+    def _figures(self) -> dict[str, Any]:
+        with self.lock:
+            now = time.monotonic()
+            since, before = self.told
+            rate = (self.delivered - before) / max(now - since, SHORTEST)
+            self.told = (now, self.delivered)
+            return {
+                "heartbeat_at": DatabaseNow(),
+                "delivered": self.delivered,
+                "rate": rate,
+                "lags": self.lags.as_data(),
+                "note": self.note[:255],
+            }
+
+    def _sweep(self) -> None:
+        """Removes the rows of workers of this kind that have gone without a word."""
+        from sync.workers.models import Worker
+
+        silent = DatabaseNow() - timedelta(seconds=SILENCE[self.kind])
+        Worker.objects.using(self.using).filter(kind=self.kind, heartbeat_at__lt=silent).delete()
+
+    def _remove(self) -> None:
+        from sync.workers.models import Worker
+
+        try:
+            Worker.objects.using(self.using).filter(pk=self.id).delete()
+        except DatabaseError as error:
+            logger.warning("The heartbeat is not removed, and will be swept: %s", mysql.reason(error))
+
+
+class RelayHeart(Heart):
+    """A relay's, which beats in a thread of its own."""
+
+    def __init__(self, using: str, lane: str = "", kind: Kind = RELAY) -> None:
+        super().__init__(kind, using, lane)
+        self.batch_began: float | None = None
+
+    def at_work(self, is_at_work: bool) -> None:
+        """Another batch begins, or the relay is waiting for work."""
+        self.batch_began = time.monotonic() if is_at_work else None
+
+    @contextmanager
+    def beating(self, trouble: Callable[[], str]) -> Iterator[None]:
+        """Beats until the block ends, then removes the row. trouble: says what the relay waits for, if anything."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._beat, args=(stop, trouble), name="heartbeat", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join(BEAT)
+
+    def _beat(self, stop: threading.Event, trouble: Callable[[], str]) -> None:
+        try:
+            while True:
+                self.note = trouble() or self._stuck()
+                self.write()
+                if stop.wait(BEAT):
+                    break
+                connections[self.using].close_if_unusable_or_obsolete()
+            self._remove()
+        finally:
+            connections.close_all()
+
+    def _stuck(self) -> str:
+        took = self._in_batch()
+        return f"in one batch for {took:.0f} s" if took > STUCK else ""
+
+    def _in_batch(self) -> float:
+        began = self.batch_began
+        return time.monotonic() - began if began else 0.0
+
+    def _figures(self) -> dict[str, Any]:
+        figures = super()._figures()
+        figures["lags"]["batch"] = round(self._in_batch(), 1)
+        return figures
+
+
+class InlineHeart(Heart):
+    """A web process's, which beats with its deliveries."""
+
+    def __init__(self) -> None:
+        super().__init__(INLINE)
+
+    def reset(self) -> None:
+        super().reset()
+        self.next_write = 0.0
+
+    def delivered_inline(
+        self, keys: int, seconds: float, using: str, trouble: str = "", labels: Collection[str] = ()
+    ) -> None:
+        """Counts a delivery of `keys` keys, `seconds` after its commit, and writes the row if it is time.
+
+        trouble: why MongoDB did not serve; nothing was delivered then.
+        """
+        with self.lock:
+            if keys:
+                self.delivered += keys
+                self.labels.update(labels)
+                self.lags.add(seconds, keys)
+            now = time.monotonic()
+            # Inside of a transaction (a test's) the row would be written with it, or lost with it.
+            if now < self.next_write or connections[using].in_atomic_block:
+                return
+            self.next_write = now + INLINE_BEAT
+        self.using, self.note = using, trouble
+        self.write()
+
+
+INLINE_HEART = InlineHeart()
+
+os.register_at_fork(after_in_child=INLINE_HEART.reset)

@@ -1,0 +1,82 @@
+"""Lag, from commit to delivery: counted in buckets, so that the figures of many processes can be added up."""
+
+from __future__ import annotations
+
+import bisect
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from sync.core.clock import database_now
+
+if TYPE_CHECKING:
+    from sync.outbox.models import Claimed
+
+# Upper bounds in seconds, from a millisecond to an hour. One more bucket holds what took longer.
+BOUNDS = (*(float(f"{digit}e{power}") for power in range(-3, 3) for digit in (1, 2, 5)), 1000.0, 2000.0, 3600.0)
+WINDOW = 300.0  # seconds that "recent" means
+SLOT = 30.0  # the window moves on in such steps
+
+
+def no_lags() -> list[int]:
+    """A count for each bucket, all zero."""
+    return [0] * (len(BOUNDS) + 1)
+
+
+class Lags:
+    """The lags of one process: those of the last WINDOW seconds, and all since it started. Not locked."""
+
+    def __init__(self) -> None:
+        self.slots: dict[int, list[int]] = {}
+        self.ever = no_lags()
+        self.seconds = 0.0
+
+    def add(self, seconds: float, count: int = 1) -> None:
+        """Counts `count` keys that were delivered `seconds` after their commit."""
+        bucket = bisect.bisect_left(BOUNDS, seconds)
+        slot = int(time.monotonic() / SLOT)
+        if slot not in self.slots:
+            self._forget_old(slot)
+            self.slots[slot] = no_lags()
+        self.slots[slot][bucket] += count
+        self.ever[bucket] += count
+        self.seconds += seconds * count
+
+    def as_data(self) -> dict[str, Any]:
+        """For Worker.lags: `recent` and `ever` have a count for each bucket, `seconds` is the sum of all lags."""
+        self._forget_old(int(time.monotonic() / SLOT))
+        return {"recent": total(self.slots.values()), "ever": list(self.ever), "seconds": round(self.seconds, 6)}
+
+    def _forget_old(self, slot: int) -> None:
+        oldest = slot - int(WINDOW / SLOT)
+        self.slots = {number: counts for number, counts in self.slots.items() if number > oldest}
+
+
+def total(histograms: Iterable[Sequence[int]]) -> list[int]:
+    """The sum, bucket by bucket. One that was counted by other bounds (an older release's) is left out."""
+    same = [counts for counts in histograms if len(counts) == len(BOUNDS) + 1]
+    return [sum(counts) for counts in zip(no_lags(), *same, strict=True)]
+
+
+def quantile(counts: Sequence[int], share: float) -> float | None:
+    """The bound in seconds that `share` (0 to 1) of the lags do not pass; None when there are none.
+
+    An hour stands for "an hour or more".
+    """
+    enough = share * sum(counts)
+    if not enough:
+        return None
+    so_far = 0
+    for bound, count in zip(BOUNDS, counts, strict=False):
+        so_far += count
+        if so_far >= enough:
+            return bound
+    return BOUNDS[-1]
+
+
+def ages(changes: Sequence[Claimed], using: str) -> list[float]:
+    """Seconds since each change was recorded, by the database's clock: one question for all of them."""
+    if not changes:
+        return []
+    now = database_now(using)
+    return [max((now - change.recorded_at).total_seconds(), 0.0) for change in changes]
