@@ -52,6 +52,7 @@ INSTALLED_APPS = [
     "finance",
     "sync",
     "audit",
+    "analytics_site",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -139,7 +140,7 @@ elif _database["ENGINE"] == "django.db.backends.sqlite3":
     }
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
-# --- MongoDB and the mirror: sync/core/conf.py has the defaults and meanings ---------------------------------------------
+# --- MongoDB and the mirror: sync/core/conf.py has the defaults and meanings ----------------------------------------
 MONGODB = r"mongodb(\+srv)?://[^/\s]+(/\S*)?"
 MONGODB_URI = env.str(
     "MONGODB_URI", "mongodb://127.0.0.1:27117/analytics?replicaSet=rs0",

@@ -10,7 +10,7 @@ from django import forms
 from django.db.models import QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from audit.models import Act, Entry
+from audit.models import Entry, act_choices
 
 # MySQL's dates begin in the year 1000; the day after the last is still one.
 FIRST_DAY, LAST_DAY = datetime.date(1000, 1, 1), datetime.date(9999, 12, 30)
@@ -34,7 +34,7 @@ class DayFilter(django_filters.DateFilter):
 
 class EntryFilter(django_filters.FilterSet):
     who = django_filters.CharFilter("who", lookup_expr="istartswith", max_length=150, label=_("Who"))
-    act = django_filters.ChoiceFilter(choices=Act.choices, label=_("Act"), empty_label=_("Any"))
+    act = django_filters.ChoiceFilter(choices=act_choices, label=_("Act"), empty_label=_("Any"))
     model = django_filters.CharFilter("model", lookup_expr="istartswith", max_length=200, label=_("Kind of object"))
     key = django_filters.CharFilter("key", max_length=255, label=_("Key"))
     since = DayFilter("at", label=_("Since"))

@@ -52,7 +52,7 @@ def _plain(field: Field, obj: Model) -> Any:
 
 def record(
     by: HttpRequest | None,
-    act: Act,
+    act: str,
     what: Model | Object,
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,

@@ -4,33 +4,44 @@ An entry names people and objects by text and by key, not by reference: it outli
 add, change or delete one; `audit_prune` ends those that are old enough.
 """
 
+from __future__ import annotations
+
 import json
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 UNREADABLE = "(cannot be read)"  # in the place of a field's name
 
 
 class Act(models.TextChoices):
+    """The acts on rows. Other apps' acts are added by `register_acts`."""
+
     CREATE = "create", _("Created")
     CHANGE = "change", _("Changed")
     DELETE = "delete", _("Deleted")
     APPROVE = "approve", _("Approved")
     DECLINE = "decline", _("Declined")
-    RETRY = "retry", _("Retried")
-    DISCARD = "discard", _("Discarded")
-    DELIVER = "deliver", _("Delivered again")
-    PAUSE = "pause", _("Paused")
-    RESUME = "resume", _("Resumed")
-    VERIFY = "verify", _("Asked to verify")
-    REPAIR = "repair", _("Asked to repair")
-    BACKFILL = "backfill", _("Asked for a backfill")
-    STOP = "stop", _("Stopped")
     PRUNE = "prune", _("Pruned")
+
+
+_registered: dict[str, StrOrPromise] = {}
+
+
+def register_acts(acts: Mapping[str, StrOrPromise]) -> None:
+    """Lets entries have these acts, each with the words that pages show. Call it from an app config's `ready`."""
+    _registered.update(acts)
+
+
+def act_choices() -> list[tuple[str, StrOrPromise]]:
+    return [*Act.choices, *_registered.items()]
 
 
 class LogDecoder(json.JSONDecoder):
@@ -54,7 +65,7 @@ class Entry(models.Model):
     at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
     who = models.CharField(_("who"), max_length=150, blank=True, help_text=_("As they were called; empty: a command."))
     who_id = models.CharField(max_length=40, blank=True, help_text=_("Their user's key."))
-    act = models.CharField(_("act"), max_length=20, choices=Act.choices, db_index=True)
+    act = models.CharField(_("act"), max_length=20, choices=act_choices, db_index=True)
     model = models.CharField(_("kind of object"), max_length=200, blank=True, help_text=_("Such as finance.account."))
     key = models.CharField(_("key"), max_length=255, blank=True)
     text = models.CharField(_("object"), max_length=255, blank=True, help_text=_("As it was called."))

@@ -31,7 +31,7 @@ EDIT_RECORDS = "finance.edit_records"
 
 
 class ExactManager(MirroredManager):
-    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync.mapping.reading."""
+    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync/mapping."""
 
     def get_queryset(self) -> Any:
         return exact(super().get_queryset())

@@ -7,11 +7,11 @@ from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextD
 from sync.monitoring.models import Sample
 from sync.outbox.capture import MirroredManager, MirroredQuerySet
 from sync.outbox.mirrored import Mirror, MirroredModel
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.replication.models import ParkedDocument, PullState
 from sync.replication.pulled import PulledModel, Source
 from sync.verification.models import Difference, Verification
-from sync.workers.models import Worker
+from sync.workers.models import ModelState, Worker
 
 PUBLIC = (
     Mirror, MirroredModel, MirroredManager, MirroredQuerySet, PulledModel, Source,

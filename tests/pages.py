@@ -261,9 +261,9 @@ def _log(people: dict[str, User], poison: Account, before: int | None) -> None:
     for who, act, model, key, text, old, new in (
         ("staff", Act.APPROVE, "accounts.user", str(people["technician"].pk), "theo", {"role": "customer"},
          {"role": "technical_worker"}),
-        ("technician", Act.PAUSE, "sync.target", "finance.customer", "finance.customer", {"paused": False},
+        ("technician", "pause", "sync.target", "finance.customer", "finance.customer", {"paused": False},
          {"paused": True}),
-        ("technician", Act.RESUME, "sync.target", "finance.customer", "finance.customer", {"paused": True},
+        ("technician", "resume", "sync.target", "finance.customer", "finance.customer", {"paused": True},
          {"paused": False}),
         ("technician", Act.CHANGE, "finance.account", poison.pk, str(poison), {"limit": before}, {"limit": -5}),
     ):  # fmt: skip

@@ -14,7 +14,7 @@ from django.test import Client
 from pymongo.database import Database
 
 from accounts.models import User
-from audit.models import Act, Entry
+from audit.models import Entry
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.core.humanize import counted, duration
@@ -96,7 +96,7 @@ def test_no_command_has_one(
     questions: list[str] = []
     monkeypatch.setattr("builtins.input", lambda question: questions.append(question) or "n")
     caplog.set_level("INFO")
-    Entry.objects.create(act=Act.RETRY, at=LONG_AGO)
+    Entry.objects.create(act="retry", at=LONG_AGO)
     settings.SYNC_BATCH = 1
     key = one_of_each.pk
     (tmp_path / "accounts.json").write_text('{"_id": {"$oid": "%s"}, "account_id": 9, "limit": 1}\n' % ("e" * 24))

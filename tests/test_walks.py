@@ -17,8 +17,9 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Account, Customer
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
+from sync.workers.models import ModelState
 from tests.pages import PEOPLE, furnish, session
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -78,7 +78,7 @@ def test_it_says_so_when_there_is_nothing(reader: Client) -> None:
 )  # fmt: skip
 def test_it_is_searched_by_who_what_and_when_and_the_csv_is_the_same(reader: Client, query: str, found: set) -> None:
     entry(1, who="ada", key="k1", at="2020-01-01T23:59Z")
-    entry(2, who="bob", key="k2", at="2020-01-02T00:00Z", act=Act.PAUSE, model="sync.target")
+    entry(2, who="bob", key="k2", at="2020-01-02T00:00Z", act="pause", model="sync.target")
     entry(3, who="bob", key="k3", at="2020-01-03T00:00Z")
     if "nonsense" in query:
         assert b"Nothing was exported" in reader.get(f"/audit/entries.csv?{query}").content

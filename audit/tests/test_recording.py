@@ -48,7 +48,7 @@ def test_a_command_has_no_name_and_nobody_has_no_key(rf: RequestFactory) -> None
     assert (kept().who, kept().who_id, kept().address) == ("", "", None)
     request = rf.get("/")
     request.user = AnonymousUser()
-    record(request, Act.RETRY, Object("a.b"))
+    record(request, "retry", Object("a.b"))
     assert (kept().who, kept().who_id) == ("", "")
 
 

@@ -1,1 +1,4 @@
-"""System checks: a misconfiguration that would lose changes is refused before anything runs. Imported by the app config only."""
+"""System checks: a misconfiguration that would lose changes is refused before anything runs.
+
+Imported by the app config only.
+"""

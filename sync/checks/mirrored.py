@@ -24,7 +24,8 @@ from sync.mongodb.errors import without_secrets
 from sync.outbox.capture import MirroredQuerySet
 from sync.outbox.mapping_changes import clashes, is_changed
 from sync.outbox.mirrored import Mirror, MirroredModel
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
+from sync.workers.models import ModelState
 
 DECIMAL128_DIGITS = 34
 LONGEST_ALIAS = Change._meta.get_field("lane").max_length or 0

@@ -11,7 +11,7 @@ from django.core.management.base import CommandError
 
 from sync.cli.retry import changes_of
 from sync.core.humanize import counted
-from sync.outbox.actions import DISCARD, discard, told
+from sync.outbox.actions import DISCARD, told
 
 SUMMARY = "forget failed changes"
 
@@ -30,7 +30,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     if failed and not options["yes"] and not _confirmed(question):
         out.write("Nothing is discarded.")
         return 1
-    outcome = discard(changes)
+    outcome = changes.discard()
     outcome = outcome._replace(skipped=max(expected - outcome.done - outcome.in_flight, 0))
     out.write("\n".join(told(DISCARD, outcome)))
     return 0 if outcome.is_complete else 1

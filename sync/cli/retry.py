@@ -11,8 +11,8 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from sync.mapping.registry import chosen_targets
-from sync.outbox.actions import RETRY, Outcome, deliver_again, retry, told
-from sync.outbox.models import Change, ChangeQuerySet
+from sync.outbox.actions import RETRY, deliver_again, told
+from sync.outbox.models import Acted, Change, ChangeQuerySet
 from sync.verification.inspection import find_key
 
 SUMMARY = "deliver failed changes, or rows of your choice, again"
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    outcome = _deliver_again(options) if options["keys"] else retry(_chosen(options))
+    outcome = _deliver_again(options) if options["keys"] else _chosen(options).retry()
     out.write("\n".join(told(RETRY, outcome)))
     return 0
 
@@ -37,7 +37,7 @@ def _chosen(options: dict[str, Any]) -> ChangeQuerySet:
     return changes.exclude(error="", failed=False) if options["all"] else changes.filter(failed=True)
 
 
-def _deliver_again(options: dict[str, Any]) -> Outcome:
+def _deliver_again(options: dict[str, Any]) -> Acted:
     targets = chosen_targets([options["model"]])
     try:
         keys = [find_key(targets[0].model, key) for key in options["keys"]]

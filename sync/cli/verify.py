@@ -28,12 +28,12 @@ from sync.cli.progress import progress_bar
 from sync.core.humanize import counted
 from sync.mapping.registry import KAFKA, Target, chosen_targets
 from sync.mongodb.errors import Unavailable
-from sync.outbox.queue import paused_models
 from sync.outbox.relay import require_read_committed
 from sync.verification.models import Difference, Verification
 from sync.verification.repair import Mender
 from sync.verification.scan import Sides
 from sync.verification.verify import steps, verify
+from sync.workers.models import ModelState
 
 SUMMARY = "compare every row with its document, and repair"
 SHOWN = 20  # differences named on a terminal; --json names all
@@ -93,7 +93,7 @@ def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
     elif options["resume"] and options["sample"]:
         problem = "A sample is not resumed; take another one."
     elif options["repair"] and not options["dry_run"]:
-        paused = sorted(paused_models(DEFAULT_DB_ALIAS) & {target.label for target in targets})
+        paused = sorted(ModelState.objects.paused(DEFAULT_DB_ALIAS) & {target.label for target in targets})
         are, them = ("is", "it") if len(paused) == 1 else ("are", "them")
         problem = f"{', '.join(paused)} {are} paused; to repair {them}, resume {them} before." if paused else ""
     if problem:

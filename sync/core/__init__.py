@@ -1,1 +1,4 @@
-"""What every other package uses: settings, time, retries, batches and errors. Imports nothing of sync."""
+"""What every other package uses: settings, time, retries, batches and errors.
+
+Imports nothing of sync.
+"""

@@ -1,7 +1,7 @@
 """The value of one column: exactly what it holds, or an `Unreadable` with its text and the reason.
 
 1. The driver hands over temporal values by strict readers, which take only what their Python type holds exactly.
-2. Django's and the field's own converters follow; for JSON, a strict decoder takes their place (sync.mapping.strict_json).
+2. Django's and the field's own converters follow; for JSON, a strict decoder takes their place (strict_json.py).
 3. The result must be of the Python type that the field stands for.
 
 No value stops another.

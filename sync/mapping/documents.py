@@ -269,7 +269,7 @@ def _writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Cal
 
 
 def document_of(row: Any) -> dict[str, Any]:
-    """The document of a row that was read exactly (sync.mapping.reading); raises MappingError where a column cannot be read.
+    """The document of a row that was read exactly (reading.py); raises MappingError where a column cannot be read.
 
     And whatever an application's own `to_document` raises.
     """

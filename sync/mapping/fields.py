@@ -10,6 +10,8 @@ from django.db.models.expressions import Col, Func
 from django.utils.deconstruct import deconstructible
 
 from sync.mapping.extended_json import ExtendedJSONDecoder, ExtendedJSONEncoder, restore, to_extended_json
+from sync.mapping.forms import DocumentFormField
+from sync.mapping.limits import REFUSALS, check
 
 
 def new_object_id() -> str:
@@ -116,8 +118,6 @@ class DocumentField(models.JSONField):
         return super().from_db_value(value, expression, connection)
 
     def formfield(self, **kwargs: Any) -> Any:
-        from sync.mapping.forms import DocumentFormField
-
         field = super().formfield(**({"form_class": DocumentFormField} | kwargs))
         if isinstance(field, DocumentFormField):
             field.empty_value = self.get_default()
@@ -132,8 +132,6 @@ class DocumentField(models.JSONField):
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
         """Refuses what cannot be kept, with the reason."""
-        from sync.mapping.limits import REFUSALS, check
-
         models.Field.validate(self, value, model_instance)
         try:
             check(value, type(model_instance) if model_instance else None)

@@ -2,9 +2,9 @@
 
 Drivers and Django's converters alter some values in silence: a date that is none becomes None, a TIME loses its sign,
 a BooleanField takes 2 for true, `1e400` in JSON becomes infinity. A comparison through the same converters sees no
-difference. So the mirror reads rows with `exact` querysets: each value is read by itself (sync.mapping.columns), and one that
+difference. So the mirror reads rows with `exact` querysets: each value is read by itself (columns.py), and one that
 cannot be read becomes an `Unreadable`, the column's text with the reason. `sync verify --strict` proves this without
-driver and converters (sync.verification.strict).
+driver and converters (verification/strict.py).
 """
 
 from __future__ import annotations

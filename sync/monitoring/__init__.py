@@ -1,1 +1,4 @@
-"""What the mirror knows of its own state: status, history, metrics and health. Imported by pages and commands."""
+"""What the mirror knows of its own state: status, history, metrics and health.
+
+Imported by pages and commands.
+"""

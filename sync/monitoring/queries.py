@@ -10,10 +10,10 @@ from typing import Any
 from django.db.models import Count, Max, Min, Q
 
 from sync.core.clock import DatabaseNow
-from sync.outbox.models import Change, ModelState, in_hand
+from sync.outbox.models import Change, in_flight
 from sync.verification.models import Difference, Verification
 from sync.workers.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE, STUCK, Kind
-from sync.workers.models import Worker
+from sync.workers.models import ModelState, Worker
 
 NO_CHANGES: dict[str, Any] = {
     "pending": 0,
@@ -77,7 +77,7 @@ class Unfinished:
 def changes(using: str) -> dict[str, dict[str, Any]]:
     """By model: what of ModelStatus is counted in changes."""
     keys = Q(until="", failed=False)
-    held, pending = (keys & Q(settling=False) & which for which in (in_hand(), ~in_hand()))
+    held, pending = (keys & Q(settling=False) & which for which in (in_flight(), ~in_flight()))
     ranges = ~Q(until="")
     groups = (
         Change.objects.using(using)
@@ -90,8 +90,8 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
             ranges=Count("id", filter=ranges),
             oldest=Min("recorded_at", filter=pending),
             oldest_held=Min("recorded_at", filter=held),
-            ranges_held=Count("id", filter=ranges & in_hand()),
-            oldest_range=Min("due_at", filter=ranges & ~in_hand()),
+            ranges_held=Count("id", filter=ranges & in_flight()),
+            oldest_range=Min("due_at", filter=ranges & ~in_flight()),
             now=Max(DatabaseNow()),
         )
     )

@@ -1,1 +1,4 @@
-"""The outbox: changes are recorded with the rows they belong to, and delivered to every target. Imported by the packages that find out what is to be delivered."""
+"""The outbox: changes are recorded with the rows they belong to, and delivered to every target.
+
+Imported by the packages that find out what is to be delivered.
+"""

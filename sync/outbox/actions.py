@@ -7,17 +7,15 @@ and counted.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, transaction
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from sync.core.clock import DatabaseNow
-from sync.core.retry import tried_again
 from sync.mapping.registry import Target
 from sync.outbox.capture import record
-from sync.outbox.models import Change, ChangeQuerySet, ModelState, in_hand
+from sync.outbox.models import Acted, Change, ChangeQuerySet, in_flight
+from sync.workers.models import ModelState
 
 RETRY, DISCARD = "retry", "discard"
 DONE = {
@@ -26,48 +24,17 @@ DONE = {
 }
 
 
-class Outcome(NamedTuple):
-    """To how many changes it was done, how many were skipped as they are in flight, and how many for another reason."""
-
-    done: int
-    in_flight: int = 0
-    skipped: int = 0
-
-    @property
-    def is_complete(self) -> bool:
-        return not (self.in_flight or self.skipped)
-
-
-@tried_again
-def retry(changes: ChangeQuerySet) -> Outcome:
-    """Makes those that failed, or wait for their next try, due now."""
-    chosen = changes.order_by()
-    in_flight = chosen.filter(in_hand()).count()
-    # A delete that settles was delivered, and waits for its second time as long as it has to.
-    free = chosen.exclude(in_hand()).exclude(settling=True, error="", failed=False)
-    return Outcome(free.update(failed=False, attempts=0, claim="", due_at=DatabaseNow()), in_flight)
-
-
-@tried_again
-def discard(changes: ChangeQuerySet) -> Outcome:
-    """Forgets those that failed. Their documents stay as they are, and verify goes on naming them."""
-    chosen = changes.order_by()
-    in_flight = chosen.filter(in_hand()).count()
-    # One statement: what somebody retries meanwhile has not failed any more, and stays.
-    return Outcome(chosen.filter(failed=True)._raw_delete(chosen.db), in_flight)
-
-
 def deliver_again(
     targets: Sequence[Target], keys: Sequence[str], *, inline: bool, using: str = DEFAULT_DB_ALIAS
-) -> Outcome:
+) -> Acted:
     """Records these rows of one model as changed; what had failed for them is replaced. inline: delivers on commit."""
     labels = [target.label for target in targets]
     changes: ChangeQuerySet = Change.objects.using(using).filter(model__in=labels, key__in=keys, until="")
     with transaction.atomic(using):
-        in_flight = changes.filter(in_hand()).count()
+        skipped = changes.filter(in_flight()).count()
         changes.filter(failed=True)._raw_delete(using)
         record(targets[0].model, list(keys), using, inline=inline, to=list(targets))
-    return Outcome(len(keys), in_flight)
+    return Acted(len(keys), skipped)
 
 
 def set_paused(labels: Sequence[str], *, paused: bool, using: str = DEFAULT_DB_ALIAS) -> list[str]:
@@ -86,7 +53,7 @@ def _paused(*, changed: bool, paused: bool) -> str:
     return _("Delivery of %s was paused already.") if paused else _("Delivery of %s was not paused.")
 
 
-def told(act: str, outcome: Outcome) -> list[str]:
+def told(act: str, outcome: Acted) -> list[str]:
     """What was done, and what was skipped and why: a sentence each, the first about what was done."""
     sentences = [DONE[act](outcome.done) % f"{outcome.done:,}"]
     if outcome.in_flight:

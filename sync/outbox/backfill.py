@@ -20,7 +20,7 @@ from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
 from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, find_target
-from sync.outbox import mongo_writer, queue
+from sync.outbox import mongo_writer
 from sync.outbox.capture import record
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change, Claimed
@@ -80,7 +80,7 @@ def work(
     models: only of these (labels). Raises Unavailable.
     """
     token = new_object_id()
-    claimed = queue.claim(1, token, using, lane, ranges=True, models=models)
+    claimed = Change.objects.using(using).due(lane, ranges=True, models=models).claim(1, token)
     if not claimed:
         return None
     [change] = claimed

@@ -23,7 +23,8 @@ from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, targets
 from sync.mongodb.breaker import BREAKER
-from sync.outbox.models import Claimed
+from sync.outbox import delivery
+from sync.outbox.models import Change, Claimed
 
 logger = logging.getLogger(__name__)
 
@@ -88,8 +89,6 @@ def _insert_sql(using: str) -> tuple[str, str]:
 
     The parameters are id, model, lane, key, due_at (as microseconds from now) and claim; the rest are defaults.
     """
-    from sync.outbox.models import Change
-
     change = Change(recorded_at=DatabaseNow(), due_at=DatabaseNow() + timedelta(microseconds=1))
     query = InsertQuery(Change)
     given = ("id", "model", "lane", "key", "recorded_at", "due_at", "claim")
@@ -123,8 +122,6 @@ class InlineBatch:
 
     def deliver(self) -> None:
         """The `on_commit` hook."""
-        from sync.outbox import delivery
-
         if self.done:
             return
         self.done = True

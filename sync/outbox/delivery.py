@@ -34,24 +34,20 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import pymongo
 from django.db import Error as DatabaseError
-from django.db import connections
-from django.db.models import F
 
 from sync.core import conf
 from sync.core.batching import chunks
-from sync.core.clock import DatabaseNow
 from sync.core.humanize import counted
-from sync.core.retry import tried_again
 from sync.mapping.registry import Target, find_target
 from sync.mongodb.breaker import BREAKER
 from sync.mongodb.errors import Unavailable
 from sync.outbox import mongo_writer
-from sync.outbox.models import Claimed
+from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Outcome, State, Writer, deliver
+from sync.outbox.pauses import PAUSED
 from sync.workers.heartbeat import INLINE_HEART
 
 logger = logging.getLogger(__name__)
@@ -65,15 +61,13 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
 
     some_rolled_back: some of the changes may have gone with a savepoint.
     """
-    from sync.outbox.queue import PAUSED
-
     start, done, labels = time.monotonic(), 0, {change.model for change in changes}
     try:
         if len(changes) > conf.INLINE_MAX_KEYS or not PAUSED(using).isdisjoint(labels):
             _release(changes, token, using)
             return
         if some_rolled_back:
-            left = set(_claimed(changes, token, using).values_list("pk", flat=True))
+            left = set(Change.objects.using(using).held(changes, token).values_list("pk", flat=True))
             changes = [change for change in changes if change.pk in left]
         with pymongo.timeout(conf.INLINE_TIMEOUT):
             for _ in range(INLINE_ROUNDS):
@@ -112,15 +106,9 @@ class Delivered:
         return self.counts[State.DELIVERED] + self.counts[State.GONE]
 
 
-@tried_again
 def remove_changes(changes: list[Claimed], token: str, using: str) -> None:
     """Removes those that are still ours."""
-    # Plain SQL: this is in every request that saves, and the ORM takes longer to phrase it than MySQL to do it.
-    with connections[using].cursor() as cursor:
-        for part in chunks(changes):
-            places = ", ".join(["%s"] * len(part))
-            sql = f"DELETE FROM sync_change WHERE claim = %s AND id IN ({places})"  # noqa: S608 (placeholders only)
-            cursor.execute(sql, [token, *(change.pk for change in part)])
+    Change.objects.using(using).remove(changes, token)
 
 
 def _by_model(changes: Iterable[Claimed]) -> dict[str, dict[str, list[Claimed]]]:
@@ -210,8 +198,7 @@ def _finish(
     if done:
         remove(done, token, using)
     if settle:
-        due = DatabaseNow() + timedelta(seconds=conf.SETTLE)
-        tried_again(_claimed(settle, token, using).update)(settling=True, claim="", due_at=due, attempts=0, error="")
+        Change.objects.using(using).held(settle, token).settle()
     return again
 
 
@@ -220,26 +207,16 @@ def _retry_parked(target: Target, keys: list[str], using: str) -> None:
 
     It is not just removed: it may be newer than what was delivered here.
     """
-    from sync.outbox.actions import retry
-    from sync.outbox.models import Change
-
     parked = Change.objects.using(using).filter(lane=target.lane, failed=True)
     if keys and parked.exists():
         for part in chunks(keys):
-            retry(parked.filter(model=target.label, key__in=part))
-
-
-def _claimed(changes: Collection[Claimed], token: str, using: str) -> Any:
-    """The changes that are still ours."""
-    from sync.outbox.models import Change
-
-    return Change.objects.using(using).filter(pk__in=[change.pk for change in changes], claim=token)
+            parked.filter(model=target.label, key__in=part).retry()
 
 
 def _release(changes: Collection[Claimed], token: str, using: str) -> None:
     """Gives claimed changes back: whoever comes next may take them at once."""
     if changes:
-        tried_again(_claimed(changes, token, using).update)(claim="", due_at=DatabaseNow())
+        Change.objects.using(using).held(changes, token).release()
 
 
 def release_quietly(changes: Collection[Claimed], token: str, using: str) -> None:
@@ -254,11 +231,4 @@ def release_quietly(changes: Collection[Claimed], token: str, using: str) -> Non
 def _put_off(changes: list[Claimed], why: str, token: str, using: str) -> None:
     """One more failed try of one row: later again, or parked as failed after the last."""
     attempts = max(change.attempts for change in changes) + 1
-    tried_again(_claimed(changes, token, using).update)(
-        claim="",
-        attempts=F("attempts") + 1,
-        error=why[:2000],
-        failed=attempts >= conf.MAX_ATTEMPTS,
-        due_at=DatabaseNow() + timedelta(seconds=min(2.0**attempts, 300)),
-    )
-    logger.warning("%s %s is not delivered (try %d): %s", changes[0].model, changes[0].key, attempts, why)
+    Change.objects.using(using).held(changes, token).put_off(why, attempts)

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop
 
 from sync.outbox.models import Change, ChangeQuerySet
 
-# The first that fits counts. sync/outbox/mongo_writer.py and sync/outbox/delivery.py word the reasons; a test holds both together.
+# The first that fits counts. mongo_writer.py and delivery.py word the reasons; a test holds both together.
 CLASSES = (
     (gettext_noop("target is gone"), Q(error__startswith="there is no target")),
     (gettext_noop("too large"), Q(error__startswith="the document has ", error__contains=" bytes; MongoDB holds ")),

@@ -16,7 +16,7 @@ from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, all_targets
 from sync.outbox import backfill
 from sync.outbox.mirrored import MirroredModel
-from sync.outbox.models import ModelState
+from sync.workers.models import ModelState
 
 logger = logging.getLogger(__name__)
 

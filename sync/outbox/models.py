@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Collection
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from django.db import models
+from django.db import connections, models, transaction
 
+from sync.core import conf
+from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
+from sync.core.retry import tried_again
 from sync.mapping.fields import NewObjectId, new_object_id
+from sync.workers.models import ModelState
 
 
 class Claimed(NamedTuple):
@@ -25,15 +30,111 @@ class Claimed(NamedTuple):
     due_at: datetime = datetime.min
 
 
-def in_hand() -> models.Q:
+def in_flight() -> models.Q:
     """Changes that somebody holds: a relay delivers them, or they were written inline and are to be confirmed."""
     return ~models.Q(claim="") & models.Q(due_at__gt=DatabaseNow())
 
 
+class Acted(NamedTuple):
+    """How many changes an operator's act reached, how many it skipped as in flight, and how many for another reason."""
+
+    done: int
+    in_flight: int = 0
+    skipped: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        return not (self.in_flight or self.skipped)
+
+
 class ChangeQuerySet(models.QuerySet):
+    """The verbs of the queue. Each is one statement, or one transaction, and safe beside all the others."""
+
     def undelivered(self) -> ChangeQuerySet:
         """Those whose documents MongoDB does not have yet, as far as this is known: settling deletes it has."""
-        return self.filter(settling=False).exclude(in_hand(), failed=False)
+        return self.filter(settling=False).exclude(in_flight(), failed=False)
+
+    def due(self, lane: str = "", *, ranges: bool = False, models: Collection[str] = ()) -> ChangeQuerySet:
+        """Those of a lane that may be claimed now, oldest first: keys, or a backfill's ranges.
+
+        models: only of these (labels); all but the paused ones when empty.
+        """
+        due = self.filter(lane=lane, failed=False, due_at__lte=DatabaseNow()).order_by("due_at")
+        due = due.exclude(until="") if ranges else due.filter(until="")
+        return due.filter(model__in=models) if models else due.exclude(model__in=ModelState.objects.paused(self.db))
+
+    @tried_again
+    def claim(self, limit: int, token: str) -> list[Claimed]:
+        """Claims up to `limit` of these for one lease; each has in `claim` who held it before.
+
+        token: who claims. "" reads them and claims nothing, for one that is alone in its lane (Writer.is_alone).
+        """
+        if not token:
+            changes = [Claimed(*row) for row in self.values_list(*Claimed._fields[:-1])[:limit]]  # all but due_at
+            if left := [change.pk for change in changes if change.claim]:  # by one that did claim, and is gone
+                Change.objects.using(self.db).filter(pk__in=left).update(claim="")
+            return [change._replace(claim="") for change in changes] if left else changes
+        with transaction.atomic(self.db):
+            skip = connections[self.db].features.has_select_for_update_skip_locked
+            columns = self.select_for_update(skip_locked=skip).values_list(*Claimed._fields)
+            changes = [Claimed(*row) for row in columns[:limit]]
+            if changes:
+                mine = Change.objects.using(self.db).filter(pk__in=[change.pk for change in changes])
+                mine.update(claim=token, due_at=DatabaseNow() + timedelta(seconds=conf.LEASE))
+        return changes
+
+    def held(self, changes: Collection[Claimed], token: str) -> ChangeQuerySet:
+        """Of these changes, those that `token` still holds."""
+        return self.filter(pk__in=[change.pk for change in changes], claim=token)
+
+    @tried_again
+    def release(self) -> None:
+        """Gives claimed changes back: whoever comes next may take them at once."""
+        self.update(claim="", due_at=DatabaseNow())
+
+    @tried_again
+    def settle(self) -> None:
+        """Keeps a delivered delete, to deliver it once more when every insert begun before it has landed."""
+        due = DatabaseNow() + timedelta(seconds=conf.SETTLE)
+        self.update(settling=True, claim="", due_at=due, attempts=0, error="")
+
+    @tried_again
+    def put_off(self, why: str, attempts: int) -> None:
+        """After the failed try number `attempts`: tries again later, or never by itself after the last."""
+        self.update(
+            claim="",
+            attempts=models.F("attempts") + 1,
+            error=why[:2000],
+            failed=attempts >= conf.MAX_ATTEMPTS,
+            due_at=DatabaseNow() + timedelta(seconds=min(2.0**attempts, 300)),
+        )
+
+    @tried_again
+    def remove(self, changes: Collection[Claimed], token: str) -> None:
+        """Removes of these changes, which are delivered, those that `token` still holds."""
+        # Plain SQL: this is in every request that saves, and the ORM takes longer to phrase it than MySQL to do it.
+        with connections[self.db].cursor() as cursor:
+            for part in chunks(list(changes)):
+                places = ", ".join(["%s"] * len(part))
+                sql = f"DELETE FROM sync_change WHERE claim = %s AND id IN ({places})"  # noqa: S608 (placeholders only)
+                cursor.execute(sql, [token, *(change.pk for change in part)])
+
+    @tried_again
+    def retry(self) -> Acted:
+        """Makes those that failed, or wait for their next try, due now."""
+        chosen = self.order_by()
+        skipped = chosen.filter(in_flight()).count()
+        # A delete that settles was delivered, and waits for its second time as long as it has to.
+        free = chosen.exclude(in_flight()).exclude(settling=True, error="", failed=False)
+        return Acted(free.update(failed=False, attempts=0, claim="", due_at=DatabaseNow()), skipped)
+
+    @tried_again
+    def discard(self) -> Acted:
+        """Forgets those that failed. Their documents stay as they are, and verify goes on naming them."""
+        chosen = self.order_by()
+        skipped = chosen.filter(in_flight()).count()
+        # One statement: what somebody retries meanwhile has not failed any more, and stays.
+        return Acted(chosen.filter(failed=True)._raw_delete(chosen.db), skipped)
 
 
 class Change(models.Model):
@@ -83,15 +184,3 @@ class Change(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.key}"
-
-
-class ModelState(models.Model):
-    """What is known of one target: the mapping its documents were written with, and whether it is paused."""
-
-    model = models.CharField(primary_key=True, max_length=200)
-    mapping = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the mapping last backfilled.")
-    paused = models.BooleanField(default=False)
-    delivered_at = models.DateTimeField(null=True, help_text="When a heartbeat has last told of a delivery.")
-
-    def __str__(self) -> str:
-        return self.model

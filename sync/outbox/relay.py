@@ -29,7 +29,6 @@ from sync.outbox import backfill, mongo_writer
 from sync.outbox.delivery import Remove, deliver_changes, release_quietly, remove_changes
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Fenced, State, Writer
-from sync.outbox.queue import claim
 from sync.workers.heartbeat import RELAY, Kind, RelayHeart
 from sync.workers.lag import ages
 from sync.workers.shutdown import Stop
@@ -125,7 +124,8 @@ class Relay:
             self.heart.at_work(True)
             alone = self.writer.is_alone
             token = "" if alone else new_object_id()
-            if changes := claim(self.batch * (PARTS if alone else 1), token, self.using, self.lane):
+            due = Change.objects.using(self.using).due(self.lane)
+            if changes := due.claim(self.batch * (PARTS if alone else 1), token):
                 counts = self._deliver(changes, token) if len(changes) <= self.batch else self._deliver_parts(changes)
             elif (done := backfill.work(self.using, lane=self.lane, writer=self.writer)) is not None:
                 label, counts = done

@@ -9,7 +9,7 @@ from sync.mapping.fields import DocumentField
 
 
 class PullState(models.Model):
-    """How far the rows of one pulled model follow their collection, and who pulls them. See sync/replication/replicator.py."""
+    """How far the rows of one pulled model follow their collection, and who pulls them. See replicator.py."""
 
     model = models.CharField(primary_key=True, max_length=100)
     phase = models.CharField(max_length=10, default="documents")

@@ -1,4 +1,4 @@
-"""Pulling: the rows of a pulled model as a target to follow a collection. sync/replication/replicator.py has the protocol."""
+"""Pulling: the rows of a pulled model as a target to follow a collection. replicator.py has the protocol."""
 
 from __future__ import annotations
 

@@ -11,12 +11,13 @@ from audit.models import Entry
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.jobs.models import Errand
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import LONG_AGO
 from sync.tests.people import OPERATOR, user
 from sync.tests.test_capture import make
+from sync.workers.models import ModelState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

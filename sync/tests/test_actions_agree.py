@@ -17,13 +17,13 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
-from sync.outbox.actions import DISCARD, RETRY, discard, retry
-from sync.outbox.models import Change, ModelState
-from sync.outbox.queue import claim
+from sync.outbox.actions import DISCARD, RETRY
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.hurry import LONG_AGO, confirm
 from sync.tests.people import OPERATOR, user
 from sync.tests.test_capture import make
+from sync.workers.models import ModelState
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -53,7 +53,7 @@ def in_flight(**fields: Any) -> Change:
     """One that a relay has claimed, after a try that failed."""
     made = change(**fields)
     token = new_object_id()
-    assert made.pk in [claimed.pk for claimed in claim(10, token, "default")]
+    assert made.pk in [claimed.pk for claimed in Change.objects.due().claim(10, token)]
     return Change.objects.get(pk=made.pk)
 
 
@@ -117,7 +117,7 @@ def test_what_was_delivered_inline_and_is_not_confirmed_yet_is_in_flight_too() -
     [born] = Change.objects.filter(key=row.pk)
     assert born.claim
     before = as_is(born)
-    retried, discarded = retry(Change.objects.all()), discard(Change.objects.all())
+    retried, discarded = Change.objects.all().retry(), Change.objects.all().discard()
     assert (retried.done, retried.in_flight) == (discarded.done, discarded.in_flight) == (0, 1)
     assert as_is(born) == before
 
@@ -132,7 +132,7 @@ def test_a_lease_that_has_ended_is_nobodys() -> None:
 def test_a_delete_that_settles_is_not_hurried() -> None:
     settling = change(settling=True, error="", attempts=0, due_at=DatabaseNow() + timedelta(seconds=60))
     before = as_is(settling)
-    assert retry(Change.objects.all()).done == 0
+    assert Change.objects.all().retry().done == 0
     assert as_is(settling) == before
 
 
@@ -187,7 +187,7 @@ def test_retrying_without_a_pause_while_relays_deliver_loses_nothing(mongo: Data
     def ask() -> None:
         try:
             while not stop.is_set():
-                retry(Change.objects.exclude(error="", failed=False))
+                Change.objects.exclude(error="", failed=False).retry()
         finally:
             connections.close_all()
 

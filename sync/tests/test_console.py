@@ -13,13 +13,13 @@ from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
 
 from sync.core.clock import DatabaseNow
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.tests.test_capture import make
 from sync.tests.test_status import leave_pending
 from sync.verification.models import Difference, Verification
 from sync.web.console import COUNTS
 from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
-from sync.workers.models import Worker
+from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -18,12 +18,12 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.cli.output import dumps
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.verification.models import Difference, Verification
 from sync.workers.heartbeat import INLINE_HEART, Heart, Kind, RelayHeart
-from sync.workers.models import Worker
+from sync.workers.models import ModelState, Worker
 from tests.servers import ROOT, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

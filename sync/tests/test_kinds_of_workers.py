@@ -17,11 +17,11 @@ from sync.core.clock import DatabaseNow
 from sync.kafka.consumer import ConsumerHeart
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.tests.hurry import LONG_AGO, confirm
 from sync.tests.test_capture import make
 from sync.workers.heartbeat import INLINE_HEART, SILENCE, STUCK, Heart, Kind, RelayHeart
-from sync.workers.models import Worker
+from sync.workers.models import ModelState, Worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

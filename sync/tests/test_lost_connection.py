@@ -10,6 +10,7 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.core import retry
 from sync.outbox import relay
+from sync.outbox.models import ChangeQuerySet
 from sync.tests.chaos.proxy import DOWN, UP, Proxies
 from sync.tests.compare import differences
 from sync.tests.test_heartbeat import wait_for
@@ -25,7 +26,7 @@ def test_it_does_not_stay_in_a_transaction_that_is_none(
         pytest.skip("SQLite's connections are not lost")
     settings.SYNC_INLINE = False
     Account.objects.create(account_id=1, limit=1)
-    claim, lost = relay.claim, threading.Event()
+    claim, lost = ChangeQuerySet.claim, threading.Event()
 
     def claim_once_on_a_lost_connection(*args: Any) -> Any:
         if not lost.is_set():
@@ -40,7 +41,7 @@ def test_it_does_not_stay_in_a_transaction_that_is_none(
             lost.set()
         return claim(*args)
 
-    monkeypatch.setattr(relay, "claim", claim_once_on_a_lost_connection)
+    monkeypatch.setattr(ChangeQuerySet, "claim", claim_once_on_a_lost_connection)
     worker = relay.Relay(interval=0.05)
     thread = threading.Thread(target=relay._run_in_thread, args=[worker])
     thread.start()

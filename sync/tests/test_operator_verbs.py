@@ -10,7 +10,7 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.outbox.models import Change
-from sync.outbox.queue import PAUSED
+from sync.outbox.pauses import PAUSED
 from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import confirm

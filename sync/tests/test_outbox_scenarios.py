@@ -22,7 +22,6 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
-from sync.outbox.queue import claim
 from sync.outbox.relay import Relay
 from sync.tests.compare import differences, rows
 from sync.tests.hurry import hurry
@@ -214,18 +213,18 @@ def test_a_row_that_the_application_has_locked_is_delivered_as_it_was_committed(
 
 def test_claimed_changes_are_nobody_elses_until_the_lease_ends(mongo: Database) -> None:
     Account.objects.create(account_id=1, limit=1)
-    assert len(claim(10, "first", "default")) == 1
-    assert claim(10, "second", "default") == []
+    assert len(Change.objects.due().claim(10, "first")) == 1
+    assert Change.objects.due().claim(10, "second") == []
     Relay().drain()
     assert mongo.accounts.count_documents({}) == 0
     hurry()  # the lease is over
-    assert len(claim(10, "second", "default")) == 1
+    assert len(Change.objects.due().claim(10, "second")) == 1
 
 
 def test_a_lease_ends_by_the_databases_clock(mongo: Database, settings: Any) -> None:
     settings.SYNC_LEASE = 0.5
     Account.objects.create(account_id=1, limit=1)
-    assert len(claim(10, "gone", "default")) == 1
+    assert len(Change.objects.due().claim(10, "gone")) == 1
     deadline = time.monotonic() + 30
     while Change.objects.exists() and time.monotonic() < deadline:
         Relay().drain()
@@ -238,7 +237,7 @@ def test_what_an_expired_relay_still_writes_harms_nothing(mongo: Database) -> No
     from sync.outbox.delivery import deliver_changes
 
     account = Account.objects.create(account_id=1, limit=1)
-    claimed = claim(10, "frozen", "default")
+    claimed = Change.objects.due().claim(10, "frozen")
     hurry()
     Relay().drain()
     account.limit = 2
@@ -314,7 +313,7 @@ def test_a_killed_backfills_ranges_are_delivered_when_their_lease_ends(mongo: Da
     Account.objects.bulk_create([make(number) for number in range(250)])
     Change.objects.all().delete()
     backfill.plan(Target(Account))
-    assert len(claim(3, "killed", "default", ranges=True)) == 3
+    assert len(Change.objects.due(ranges=True).claim(3, "killed")) == 3
     Relay().drain()
     assert backfill.left() == 3
     hurry()

@@ -10,9 +10,10 @@ from pymongo.database import Database
 from audit.models import Entry
 from finance.models import Account
 from sync.jobs.models import Errand
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.tests.people import OPERATOR, VIEWER, user
 from sync.web.urls import urlpatterns
+from sync.workers.models import ModelState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -168,12 +168,11 @@ def test_somebody_elses_later_write_confirms_nothing(account: Account, mongo: Da
 
 
 def test_what_a_killed_relay_has_written_is_confirmed_by_the_next(account: Account, mongo: Database) -> None:
-    from sync.outbox.queue import claim
 
     account.limit = 6
     account.save()
     hurry()
-    assert len(claim(10, "killed", "default")) == 1
+    assert len(Change.objects.due().claim(10, "killed")) == 1
     assert deliver(Target(Account), [account.pk], "default", "killed").states[account.pk] is State.DELIVERED
     before = mongo.accounts.find_one()
     confirm()

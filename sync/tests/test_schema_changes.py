@@ -55,7 +55,8 @@ def test_a_field_that_is_left_out_disappears_from_the_documents(rows: None, mong
 def test_the_fingerprint_is_the_same_in_every_process() -> None:
     there = (
         "import django; django.setup()\n"
-        "from finance.models import Account; from sync.outbox.mapping_changes import fingerprint; from sync.mapping.registry import Target\n"
+        "from finance.models import Account; from sync.mapping.registry import Target\n"
+        "from sync.outbox.mapping_changes import fingerprint\n"
         "print(fingerprint(Target(Account)))"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONHASHSEED": "1"}

@@ -13,13 +13,13 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.monitoring.status import WORDS, ModelStatus, status
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.verification.models import Difference, Verification
 from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
-from sync.workers.models import Worker
+from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

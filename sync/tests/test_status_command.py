@@ -13,12 +13,13 @@ from django.core.management import call_command
 from pymongo.database import Database
 
 from sync.core.clock import DatabaseNow
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.tests.hurry import confirm
 from sync.tests.test_capture import make
 from sync.tests.test_status import leave_pending
 from sync.verification.models import Difference, Verification
 from sync.workers.heartbeat import INLINE_HEART, RelayHeart
+from sync.workers.models import ModelState
 from tests.servers import ROOT, Mongo, free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]

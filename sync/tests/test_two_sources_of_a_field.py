@@ -17,10 +17,11 @@ from pymongo.database import Database
 from sync.mapping.registry import Target
 from sync.operations import MoveFromExtra
 from sync.outbox.capture import record
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Order
 from sync.verification.verify import verify
+from sync.workers.models import ModelState
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -12,7 +12,7 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.mapping.registry import Target
-from sync.outbox.models import Change, ModelState
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.compare import differences
 from sync.tests.hurry import confirm
@@ -22,6 +22,7 @@ from sync.verification.models import Difference
 from sync.verification.repair import Mender
 from sync.verification.scan import Sides
 from sync.verification.verify import verify
+from sync.workers.models import ModelState
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

@@ -16,7 +16,6 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox.capture import record
 from sync.outbox.delivery import deliver_changes, release_quietly
 from sync.outbox.models import Change
-from sync.outbox.queue import claim
 from sync.verification.scan import Finding, Sides
 
 LARGEST_SEEN = 8 * 1024 * 1024  # bytes of a document that can be sent along to be compared with
@@ -106,7 +105,8 @@ class Mender:
 
     def _deliver_some(self) -> bool:
         token = new_object_id()
-        changes = claim(conf.BATCH, token, self.sides.using, self.sides.target.lane, models=[self.sides.label])
+        due = Change.objects.using(self.sides.using).due(self.sides.target.lane, models=[self.sides.label])
+        changes = due.claim(conf.BATCH, token)
         try:
             with pymongo.timeout(conf.TIMEOUT):
                 lost = deliver_changes(changes, token, self.sides.using).lost

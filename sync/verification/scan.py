@@ -80,7 +80,7 @@ class Look(NamedTuple):
 class Sides:
     """Reads a model's rows, and a target's documents. Every method is one round trip, or a generator of them.
 
-    strict: rows are read a second time, as the columns' own texts (sync.verification.strict), and compared with these too.
+    strict: rows are read a second time, as the columns' own texts (strict.py), and compared with these too.
     """
 
     def __init__(self, target: Target, using: str, *, strict: bool = False) -> None:

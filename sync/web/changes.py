@@ -15,18 +15,16 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from audit.log import Object, record
-from audit.models import Act
 from sync.core.humanize import counted
 from sync.mapping.registry import all_targets
-from sync.outbox.actions import DISCARD, RETRY, Outcome, discard, retry, told
+from sync.outbox.actions import DISCARD, RETRY, told
 from sync.outbox.failures import CLASSES, OTHER, troubled
-from sync.outbox.models import Change, ChangeQuerySet
+from sync.outbox.models import Acted, Change, ChangeQuerySet
+from sync.signals import operator_acted
 from sync.web.access import OPERATE, VIEW_CONSOLE, allowed
 
 SHOWN = 100  # changes that can be chosen one by one
 KEPT = 100  # keys that the audit log names of one act
-ACTS = {RETRY: Act.RETRY, DISCARD: Act.DISCARD}
 
 
 class Search(forms.Form):
@@ -102,16 +100,16 @@ def order(request: HttpRequest) -> HttpResponse:
     return redirect(search.address)
 
 
-def _act(request: HttpRequest, act: str, chosen: ChangeQuerySet, expected: int) -> Outcome:
+def _act(request: HttpRequest, act: str, chosen: ChangeQuerySet, expected: int) -> Acted:
     named = [f"{model} {key}" for model, key in chosen.values_list("model", "key")[:KEPT]]
-    outcome = (retry if act == RETRY else discard)(chosen)
+    outcome = chosen.retry() if act == RETRY else chosen.discard()
     after = {"changes": outcome.done, "of": expected, "keys": named}
     text = counted(outcome.done, "change", "changes")
-    record(request, ACTS[act], Object("sync.change", text=text), after=after)
+    operator_acted.send(Change, request=request, act=act, model="sync.change", text=text, after=after)
     return outcome._replace(skipped=max(expected - outcome.done - outcome.in_flight, 0))
 
 
-def _tell(request: HttpRequest, act: str, outcome: Outcome) -> None:
+def _tell(request: HttpRequest, act: str, outcome: Acted) -> None:
     if not outcome.done and outcome.is_complete:
         messages.info(request, _("There was nothing to do."))
         return

@@ -13,14 +13,12 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from audit.log import Object
-from audit.log import record as log
-from audit.models import Act
 from sync.mapping.registry import label as label_of
 from sync.mapping.registry import targets
 from sync.outbox.actions import RETRY, deliver_again, told
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change
+from sync.signals import operator_acted
 from sync.verification.inspection import find_key, find_model, inspect
 from sync.web.access import OPERATE, VIEW_RECORD, allowed
 
@@ -63,7 +61,7 @@ def _deliver_now(request: HttpRequest, model: type[MirroredModel], key: str) -> 
     changes = Change.objects.filter(model__in=labels, key=key, until="")
     with transaction.atomic():
         outcome = deliver_again(targets(model), [key], inline=True)
-        log(request, Act.DELIVER, Object(label_of(model), key))
+        operator_acted.send(model, request=request, act="deliver", model=label_of(model), key=key)
     if outcome.in_flight:
         messages.info(request, told(RETRY, outcome)[-1])
     waiting = changes.undelivered().order_by("recorded_at").first()

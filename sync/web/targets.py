@@ -10,14 +10,13 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_http_methods, require_POST
 
-from audit.log import Object, record
-from audit.models import Act
 from sync.jobs import runner
 from sync.jobs.models import Errand
 from sync.mapping.registry import KAFKA, Target, find_target
 from sync.outbox.actions import set_paused
-from sync.outbox.queue import paused_models
+from sync.signals import operator_acted
 from sync.web.access import OPERATE, allowed
+from sync.workers.models import ModelState
 
 # Each act, as a heading asks for it, and what it does.
 ACTS = {
@@ -64,16 +63,16 @@ def target_or_404(label: str) -> Target:
 
 def _do(request: HttpRequest, target: Target, act: str) -> None:
     if act in ("pause", "resume"):
-        was, paused = target.label in paused_models("default"), act == "pause"
+        was, paused = target.label in ModelState.objects.paused("default"), act == "pause"
         [sentence] = set_paused([target.label], paused=paused)
-        record(request, Act(act), _object(target), {"paused": was}, {"paused": paused})
+        _tell(request, act, target, before={"paused": was}, after={"paused": paused})
         messages.success(request, sentence)
         return
     prune = act == "repair" and "prune" in request.POST
-    if act == "repair" and target.label in paused_models("default"):
+    if act == "repair" and target.label in ModelState.objects.paused("default"):
         messages.error(request, _("%s is paused. To repair it, resume it before.") % target.label)
     elif runner.ask(target, act, request.user.get_username(), prune=prune):
-        record(request, Act(act), _object(target), after={"prune": True} if prune else {})
+        _tell(request, act, target, after={"prune": True} if prune else {})
         messages.success(request, _("A relay takes it up. How far it is, is shown below."))
     else:
         messages.info(request, _("%s is already at work; wait for it to end, or stop it.") % target.label)
@@ -86,12 +85,13 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     errand = get_object_or_404(Errand, pk=pk)
     with transaction.atomic():
         if runner.stop(pk, f"stopped by {request.user.get_username()}"):
-            record(request, Act.STOP, Object("sync.errand", str(pk), str(errand)))
+            operator_acted.send(Errand, request=request, act="stop", model="sync.errand", key=str(pk), text=str(errand))
             messages.success(request, _("It is stopped."))
         else:
             messages.info(request, _("It had ended before."))
     return redirect("sync:console")
 
 
-def _object(target: Target) -> Object:
-    return Object("sync.target", target.label, target.label)
+def _tell(request: HttpRequest, act: str, target: Target, **changed: dict[str, bool]) -> None:
+    label = target.label
+    operator_acted.send(target.model, request=request, act=act, model="sync.target", key=label, text=label, **changed)

@@ -1,1 +1,4 @@
-"""What long-running processes share: heartbeats, lag and shutdown. Imported by every package whose code runs in a worker."""
+"""What long-running processes share: heartbeats, lag and shutdown.
+
+Imported by every package whose code runs in a worker.
+"""

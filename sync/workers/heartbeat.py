@@ -27,6 +27,7 @@ from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import KAFKA
 from sync.workers.lag import WINDOW, Lags
+from sync.workers.models import ModelState, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -106,9 +107,6 @@ class Heart:
             logger.warning("The heartbeat is not written: %s", mysql.reason(error))
 
     def _write(self) -> None:
-        from sync.outbox.models import ModelState
-        from sync.workers.models import Worker
-
         figures = self._figures()
         with self.lock:
             labels, self.labels = self.labels, set()
@@ -136,14 +134,10 @@ class Heart:
 
     def _sweep(self) -> None:
         """Removes the rows of workers of this kind that have gone without a word."""
-        from sync.workers.models import Worker
-
         silent = DatabaseNow() - timedelta(seconds=SILENCE[self.kind])
         Worker.objects.using(self.using).filter(kind=self.kind, heartbeat_at__lt=silent).delete()
 
     def _remove(self) -> None:
-        from sync.workers.models import Worker
-
         try:
             Worker.objects.using(self.using).filter(pk=self.id).delete()
         except DatabaseError as error:

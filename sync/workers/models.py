@@ -1,4 +1,4 @@
-"""The rows in which workers tell that they live."""
+"""What workers share: the rows in which they tell that they live, and what they know of each target."""
 
 from __future__ import annotations
 
@@ -25,3 +25,23 @@ class Worker(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.pid} on {self.host}"
+
+
+class ModelStateQuerySet(models.QuerySet):
+    def paused(self, using: str) -> frozenset[str]:
+        """The labels of the targets whose delivery is paused."""
+        return frozenset(self.using(using).filter(paused=True).values_list("model", flat=True))
+
+
+class ModelState(models.Model):
+    """What is known of one target: the mapping its documents were written with, and whether it is paused."""
+
+    model = models.CharField(primary_key=True, max_length=200)
+    mapping = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the mapping last backfilled.")
+    paused = models.BooleanField(default=False)
+    delivered_at = models.DateTimeField(null=True, help_text="When a heartbeat has last told of a delivery.")
+
+    objects = ModelStateQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.model

@@ -13,7 +13,7 @@ from finance.models import Account
 from sync.core import causal
 from sync.mapping.fields import new_object_id
 from sync.outbox.delivery import deliver_changes
-from sync.outbox.queue import claim
+from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.chaos import work
 
@@ -69,6 +69,6 @@ class Worker(work.Worker):
                 self.save(key, stamp)
             return
         token = new_object_id()
-        changes = claim(5, token, "default")
+        changes = Change.objects.due().claim(5, token)
         pause()
         deliver_changes(changes, token, "default")

@@ -1,0 +1,24 @@
+"""What sync tells other apps of."""
+
+from django.dispatch import Signal
+from django.utils.translation import gettext_lazy as _
+
+# Sent when an operator has done something on a page, inside the transaction of what was done. The arguments are:
+#   request   whose `user` did it
+#   act       one of ACTS
+#   model     what it was done to: "sync.change", "sync.target", "sync.errand", or the label of a model
+#   key, text which of them, and what it is called
+#   before, after   dicts of what changed
+operator_acted = Signal()
+
+ACTS = {
+    "retry": _("Retried"),
+    "discard": _("Discarded"),
+    "deliver": _("Delivered again"),
+    "pause": _("Paused"),
+    "resume": _("Resumed"),
+    "verify": _("Asked to verify"),
+    "repair": _("Asked to repair"),
+    "backfill": _("Asked for a backfill"),
+    "stop": _("Stopped"),
+}
