@@ -23,6 +23,14 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+MONGODB_URI = "mongodb://127.0.0.1:27017/mirror"  # when the setting is absent
+
+
+def mongodb_uri() -> str:
+    """The address of the database that mirrors without an alias are written to."""
+    return getattr(settings, "MONGODB_URI", MONGODB_URI)
+
+
 def __getattr__(name: str) -> Any:
     try:
         default = DEFAULTS[name]

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 import pymongo
-from django.conf import settings
 from pymongo import _csot, pool_shared
 from pymongo.collection import Collection
 from pymongo.database import Database
@@ -44,12 +43,12 @@ TLS_FILES = {
 
 def uri(lane: str = "") -> str:
     """The address of MONGODB_URI, or that of an alias of SYNC_TARGETS."""
-    return conf.TARGETS[lane] if lane else settings.MONGODB_URI
+    return conf.TARGETS[lane] if lane else conf.mongodb_uri()
 
 
 def addresses() -> dict[str, str]:
     """Every address in the settings, by lane."""
-    return {"": settings.MONGODB_URI} | conf.TARGETS
+    return {"": conf.mongodb_uri()} | conf.TARGETS
 
 
 def setting(lane: str) -> str:

@@ -1,10 +1,13 @@
 """`{% load wording %}`: figures in words."""
 
 from django import template
+from django.contrib.humanize.templatetags.humanize import intcomma, naturaltime
 
 from sync.core import humanize
 
 register = template.Library()
+register.filter(intcomma)  # a project need not install django.contrib.humanize
+register.filter(naturaltime)
 
 
 @register.filter

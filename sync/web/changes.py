@@ -37,6 +37,8 @@ class Search(forms.Form):
         super().__init__(data)
         labels = [target.label for target in all_targets()]
         reasons = [name for name, _q in CLASSES] + [OTHER]
+        for field in self.fields.values():
+            field.widget.attrs["class"] = "form-select"
         self.fields["model"].choices = [("", _("Any")), *((name, name) for name in labels)]  # type: ignore[attr-defined]
         self.fields["reason"].choices = [("", _("Any")), *((name, _(name)) for name in reasons)]  # type: ignore[attr-defined]
 

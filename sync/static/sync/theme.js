@@ -1,0 +1,8 @@
+// Light or dark, as the system has it.
+(() => {
+  "use strict";
+  const dark = window.matchMedia("(prefers-color-scheme: dark)");
+  const apply = () => document.documentElement.setAttribute("data-bs-theme", dark.matches ? "dark" : "light");
+  dark.addEventListener("change", apply);
+  apply();
+})();
