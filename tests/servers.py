@@ -1,7 +1,8 @@
 """A pytest plugin: real servers for the tests, on free ports, in a temporary folder, ended with the run.
 
 TEST_DATABASE chooses MySQL's part: `mariadb` (the default), `sqlite`, or the address of a running server
-(mysql://user:password@host:port/name), whose user may create the database test_<name>.
+(mysql://user:password@host:port/name), whose user may create the database test_<name>. With `memory` no server is
+started: SQLite in memory, and MongoDB out of reach; for the tests marked `quick`.
 """
 
 import os
@@ -170,10 +171,13 @@ class Servers:
             ["sh", "-c", WATCHDOG, "watchdog", str(self.folder)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
         )  # fmt: skip
-        self.mongo.start()
-        os.environ["MONGODB_URI"] = self.mongo.uri("analytics_test")
         database = os.environ.get("TEST_DATABASE", "mariadb")
-        if database == "mariadb":
+        if database != "memory":
+            self.mongo.start()
+        os.environ["MONGODB_URI"] = self.mongo.uri("analytics_test")
+        if database == "memory":
+            database = "sqlite://:memory:"
+        elif database == "mariadb":
             self.mariadb = MariaDB(self.place("mariadb"))
             self.mariadb.start()
             database = self.mariadb.url()

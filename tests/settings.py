@@ -6,7 +6,7 @@ from analytics_site.settings import DATABASES, INSTALLED_APPS, STORAGES
 INSTALLED_APPS = [*INSTALLED_APPS, "sync.tests.zoo"]
 if "mysql" in DATABASES["default"]["ENGINE"]:
     DATABASES["default"]["TEST"] = {"CHARSET": "utf8mb4"}
-else:
+elif DATABASES["default"]["NAME"] != ":memory:":
     # A file, as in a trial: one in memory would not be the one that a relay of its own process sees.
     DATABASES["default"]["TEST"] = {"NAME": f"{DATABASES['default']['NAME']}.test"}
 # Pages name the browser files as they are in the tree: there is no collectstatic before a test.

@@ -9,6 +9,8 @@ import pytest
 
 from tests.servers import ROOT
 
+pytestmark = pytest.mark.quick
+
 ALLOWED = {
     "audit": {"audit"},
     "accounts": {"accounts", "audit"},

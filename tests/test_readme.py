@@ -108,7 +108,7 @@ def test_the_commands_it_names_exist() -> None:
     commands = {command for command, _ in named if command.islower()}
     assert commands <= set(get_commands())
     for verb in (verb for command, verb in named if command == "sync" and verb.islower()):
-        assert (ROOT / "sync" / "verbs" / f"{verb.replace('-', '_')}.py").exists()
+        assert (ROOT / "sync" / "cli" / f"{verb.replace('-', '_')}.py").exists()
 
 
 def test_every_dependency_is_explained() -> None:

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.servers import ROOT
+
+pytestmark = pytest.mark.quick
 
 MODEL = (ROOT / "THREAT_MODEL.md").read_text()
 # The cells of the last column of the tables with threats.

@@ -117,6 +117,6 @@ def mariadb() -> dict[str, Any]:
     assert url is not None
     user, password, host, port = url.groups()
     return {
-        "ENGINE": "django.db.backends.mysql", "NAME": "analytics_shop", "USER": user, "PASSWORD": password, "HOST": host,
-        "PORT": port,
+        "ENGINE": "django.db.backends.mysql", "NAME": "analytics_shop", "USER": user, "PASSWORD": password,
+        "HOST": host, "PORT": port,
     }  # fmt: skip

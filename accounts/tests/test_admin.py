@@ -15,6 +15,8 @@ from django.urls import reverse
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD, confirm_identity
 
+pytestmark = pytest.mark.quick
+
 USERS = "/admin/accounts/user/"
 
 

@@ -11,7 +11,7 @@ from django.test import Client
 from accounts.managers import DEMO_PASSWORD
 from accounts.models import User
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from django.test import Client
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.fixture
 def browser(client: Client, ada: User) -> Client:

@@ -10,7 +10,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 
 def fail(client: Client, address: str, login: str = "ada") -> Any:

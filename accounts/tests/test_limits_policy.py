@@ -48,8 +48,8 @@ def is_answered(response: Any) -> int:
 
 
 def is_compared(response: Any) -> int:
-    """Whether a password or a code was looked at."""
-    return int("Too many failed login attempts" not in response.content.decode())
+    """Whether a password or a code was looked at. Another limit, whose counter was busy for too long, answers 429."""
+    return int(response.status_code != 429 and "Too many failed login attempts" not in response.content.decode())
 
 
 def logins(ada: User) -> Attempt:

@@ -12,7 +12,7 @@ from accounts.models import Decision, User
 from accounts.role_requests import decide
 from accounts.tests.conftest import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 PHISHING = "You won 1000 pounds: www.evil.example"
 

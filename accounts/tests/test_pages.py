@@ -11,6 +11,8 @@ from django.views.defaults import bad_request, server_error
 
 from accounts.models import User
 
+pytestmark = pytest.mark.quick
+
 OPEN = ["/", "/login/", "/register/", "/password/reset/", "/password/reset/done/", "/email/confirm/", "/inactive/"]
 PERSONAL = ["/profile/", "/email/", "/password/change/", "/two-factor/", "/reauthenticate/", "/logout/", "/dashboard/"]
 ADMIN = ["/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"]

@@ -15,6 +15,8 @@ from PIL import Image
 
 from accounts.models import User
 
+pytestmark = pytest.mark.quick
+
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (60, 40), **options: Any) -> SimpleUploadedFile:
     out = BytesIO()

@@ -11,7 +11,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 
 def form(**changes: str) -> dict[str, str]:

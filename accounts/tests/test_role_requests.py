@@ -14,6 +14,8 @@ from accounts.models import Decision, User
 from accounts.role_requests import decide
 from accounts.tests.conftest import confirm_identity
 
+pytestmark = pytest.mark.quick
+
 USERS = "/admin/accounts/user/"
 
 

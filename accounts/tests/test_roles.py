@@ -10,6 +10,8 @@ from django.contrib.auth.models import Group, Permission
 
 from accounts.models import Role, User
 
+pytestmark = pytest.mark.quick
+
 EVERYTHING = {name for names in settings.ROLE_PERMISSIONS.values() for name in names}
 
 

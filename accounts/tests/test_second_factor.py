@@ -21,6 +21,8 @@ from django.urls import reverse
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 
+pytestmark = pytest.mark.quick
+
 
 def code_of(secret: str) -> str:
     return format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))

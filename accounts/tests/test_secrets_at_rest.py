@@ -23,7 +23,7 @@ from accounts.management.commands import rotate_secrets
 from accounts.models import User
 from accounts.tests.test_second_factor import code_of
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 
 OLD, NEW = "an-old-key-of-more-than-32-characters", "a-new-key-of-more-than-32-characters-"
 migration = import_module("accounts.migrations.0004_encrypted_second_factors")

@@ -18,7 +18,7 @@ from accounts.models import User
 from accounts.tests.conftest import PASSWORD
 from accounts.tests.test_mails import register
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 NEW = "eve@evil.example"
 HOUR = datetime.timedelta(hours=1)

@@ -13,6 +13,8 @@ import pytest
 
 from audit.export import csv_response
 
+pytestmark = pytest.mark.quick
+
 INVISIBLE = "\ufeff\u200b\u200e\u2060\u202e\u2066\u180e\u3164\xad\xa0 \t\r\n\x00\x1f"
 SIGNS = "=+-@＝＋－＠"  # noqa: RUF001  (full-width ones are among them)
 PAYLOADS = [

@@ -14,7 +14,7 @@ from pytest_django import DjangoAssertNumQueries
 from audit.models import Act, Entry
 from audit.views import PAGE
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 
 def entry(number: int = 1, **fields: Any) -> Entry:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from audit.models import Act, Entry
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 
 @pytest.fixture(autouse=True)

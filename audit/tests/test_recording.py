@@ -14,7 +14,7 @@ from audit.log import LONGEST, Object, record, snapshot
 from audit.models import Act, Entry
 from finance.models import Account
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 
 @pytest.fixture

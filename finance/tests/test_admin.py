@@ -8,7 +8,7 @@ from django.urls import reverse
 from finance.models import Account, Customer, Transaction
 from finance.tests.people import customer
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from finance.portfolio import holdings
 from finance.tests.people import DAY, customer, trade, user
 from finance.trades import newest_trades, trades_of
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 PAGE = "finance:customer_dashboard"
 
 

@@ -14,7 +14,7 @@ from finance import paging
 from finance.models import Account, Customer
 from finance.tests.people import customer, user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from finance.recognising import NothingToImport, recognise
 from finance.tests.damage import lax
 from finance.tests.files import account, to_line
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 
 LINES = "\n".join(to_line(account(number, note="é\U0001f600")) for number in (1, 2, 3)) + "\n"
 ARRAY = "[" + ",\n".join(LINES.splitlines()) + "]"

@@ -11,7 +11,7 @@ from finance.models import Account, Customer
 from finance.tests.files import account, load, to_line, write
 from sync.outbox.models import Change
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 CUSTOMER = {
     "_id": ObjectId("5ca4bbcea2dd94ee58162a68"),
     "username": "anna",

@@ -7,7 +7,7 @@ from finance.models import Account, Customer, Transaction
 from finance.tables import AccountTable, CustomerTable, TransactionTable
 from finance.tests.people import customer, user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from finance.models import Account, Customer, Transaction
 from finance.tests.damage import damage
 from finance.tests.people import customer, user
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 
 
 def stored(table: str, column: str) -> str:

@@ -12,7 +12,7 @@ from finance.models import Account, Customer, Figures, Transaction
 from finance.tests.people import DAY, KINDS, customer, user
 from finance.urls import urlpatterns
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 #                       customer, theirs | another's | technician | manager | nobody
 TABLE = {

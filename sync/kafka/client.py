@@ -64,14 +64,20 @@ class Trouble(logging.Handler):
         if error.code() in NO_ANSWER:
             self.is_away = True
         if error.code() == KafkaError._TRANSPORT:
-            self.passing = _in_few_words(error.str())
+            self._pass(error.str(), is_newer=True)
         elif error.code() not in NO_ANSWER:
             self.cause = _in_few_words(error.str())
 
     def emit(self, record: logging.LogRecord) -> None:
         facility, _, text = record.getMessage().partition(" ")
-        if facility == "FAIL" and not self.passing:
-            self.passing = _in_few_words(text.rpartition("]: ")[2])
+        if facility == "FAIL":
+            self._pass(text.rpartition("]: ")[2], is_newer=False)
+
+    def _pass(self, text: str, *, is_newer: bool) -> None:
+        """Keeps the first line, or the newest error; but that a connection ended never instead of why it did."""
+        text = _in_few_words(text)
+        if not self.passing or (_says_why(text) and (is_newer or not _says_why(self.passing))):
+            self.passing = text
 
     def unavailable(self, error: KafkaException | KafkaError, client: Any = None) -> Unavailable:
         """The error to raise when Kafka does not serve; in the same words while the reason is the same.
@@ -91,6 +97,10 @@ class Trouble(logging.Handler):
                 why = f"no answer from {conf.KAFKA['bootstrap.servers']}" + (f": {why}" if why else "")
         self.cause = self.passing = ""
         return Unavailable(f"Kafka does not serve: {without_secrets(why)}")
+
+
+def _says_why(text: str) -> bool:
+    return not re.match(r"\S+: Disconnected", text)
 
 
 def _in_few_words(text: str) -> str:

@@ -218,7 +218,7 @@ def options_of(model: type[models.Model]) -> Any:
 
 def has_own_mapping(model: type[models.Model]) -> bool:
     """Whether the application makes the documents itself."""
-    return model.to_document.__module__ != "sync.models"  # type: ignore[attr-defined]
+    return not getattr(model.to_document, "is_default", False)  # type: ignore[attr-defined]
 
 
 def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]:

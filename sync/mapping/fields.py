@@ -48,6 +48,16 @@ class TextDefault(Func):
         super().__init__(models.Value(text))
 
 
+def class_name(field: models.Field) -> tuple[str, str]:
+    """What a fingerprint of a mapping calls the field's class: (module, name).
+
+    The fields below have the module that they were first in. Another one would be another fingerprint, and every table
+    would be delivered again after an upgrade.
+    """
+    kind = type(field)
+    return "sync.fields" if kind.__module__ == __name__ else kind.__module__, kind.__qualname__
+
+
 def _public(path: str) -> str:
     """A field's path in an application's migrations: they name `sync.models`, and outlive a move within sync."""
     return path.replace("sync.mapping.fields.", "sync.models.")

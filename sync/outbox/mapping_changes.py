@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 
 from sync.core.humanize import counted
 from sync.mapping.documents import mirrored_fields
+from sync.mapping.fields import class_name
 from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, all_targets
 from sync.outbox import backfill
@@ -25,7 +26,7 @@ CHUNK = 1000  # rows read at once
 
 def fingerprint(target: Target) -> str:
     """What decides the shape of its documents, in 64 hex digits: fields, their classes, and Mirror's options."""
-    fields = [(name, type(field).__module__, type(field).__qualname__) for name, field in mirrored_fields(target.model)]
+    fields = [(name, *class_name(field)) for name, field in mirrored_fields(target.model)]
     mirror = replace(target.model.mirror, targets=(target.name,))
     return hashlib.sha256(repr((fields, mirror)).encode()).hexdigest()
 

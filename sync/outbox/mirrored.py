@@ -70,6 +70,8 @@ class MirroredModel(models.Model):
         """This row's document. Override it together with `from_document` for another shape."""
         return documents.to_document(self)
 
+    to_document.is_default = True  # type: ignore[attr-defined]
+
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
         """The unsaved row for a document; raises MappingError with the reason when there is none."""

@@ -24,7 +24,7 @@ from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.documents import MappingError, codec, mirrored_fields
-from sync.mapping.fields import DocumentField, new_object_id
+from sync.mapping.fields import DocumentField, class_name, new_object_id
 from sync.mapping.reading import literal
 from sync.mapping.registry import all_rows, label
 from sync.mapping.unreadable import Unreadable
@@ -337,7 +337,7 @@ def fingerprint(model: type[PulledModel]) -> str:
 
 
 def _definition(field: models.Field) -> tuple[Any, ...]:
-    return type(field).__module__, type(field).__qualname__, field.max_length, field.null
+    return *class_name(field), field.max_length, field.null
 
 
 def _lease_end() -> Any:

@@ -11,6 +11,8 @@ from sync.checks.mirrored import check_models, check_settings
 from sync.mapping.fields import ObjectIdField
 from sync.outbox.mirrored import Mirror, MirroredModel
 
+pytestmark = pytest.mark.quick
+
 
 def ids() -> list[str | None]:
     return [message.id for message in check_settings(None)]

@@ -4,6 +4,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+pytestmark = pytest.mark.quick
+
 
 @pytest.mark.django_db
 @pytest.mark.engine

@@ -147,7 +147,7 @@ def test_what_has_no_form_is_refused(value: Any) -> None:
 
 
 def test_no_command_has_a_json_form_of_its_own() -> None:
-    for path in (ROOT / "sync" / "verbs").glob("*.py"):
+    for path in (ROOT / "sync" / "cli").glob("*.py"):
         text = path.read_text()
         assert '"--json"' not in text or "sync.cli.output" in text, path
         assert "DjangoJSONEncoder" not in text

@@ -21,7 +21,7 @@ from finance.models import Account
 from sync.mongodb.breaker import BREAKER
 from sync.monitoring.status import status
 from sync.outbox import delivery
-from sync.outbox.models import Change
+from sync.outbox.models import Change, ChangeQuerySet
 from sync.outbox.relay import Relay
 from sync.tests.compare import differences, rows
 from sync.tests.hurry import confirm
@@ -102,7 +102,7 @@ def test_a_database_that_is_lost_right_after_the_commit_fails_no_save(
     def lost(*_: Any) -> None:
         raise OperationalError(2013, "Lost connection to server during query")
 
-    monkeypatch.setattr(delivery, "_claimed", lost)
+    monkeypatch.setattr(ChangeQuerySet, "held", lost)
     monkeypatch.setattr(delivery, "_deliver_unconfirmed", lost)
     with transaction.atomic():
         make(1).save()

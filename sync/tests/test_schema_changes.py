@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import models
 from pymongo.database import Database
 
 from finance.models import Account
+from sync.mapping.fields import DocumentField, ObjectIdField, class_name
 from sync.mapping.registry import Target
 from sync.outbox import backfill
 from sync.outbox.mapping_changes import fingerprint, plan_for_changed_mappings
@@ -62,3 +64,10 @@ def test_the_fingerprint_is_the_same_in_every_process() -> None:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONHASHSEED": "1"}
     found = subprocess.run([sys.executable, "-c", there], env=environment, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == fingerprint(Target(Account))
+
+
+def test_a_class_that_moves_within_sync_has_the_same_fingerprint() -> None:
+    """Or every table would be delivered again after an upgrade."""
+    assert class_name(ObjectIdField()) == ("sync.fields", "ObjectIdField")
+    assert class_name(DocumentField()) == ("sync.fields", "DocumentField")
+    assert class_name(models.TextField()) == ("django.db.models.fields", "TextField")

@@ -11,6 +11,8 @@ from bson import Binary, Decimal128, Int64
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.diff import field_differences, is_equal, kind
 
+pytestmark = pytest.mark.quick
+
 SYNC = {"v": Int64(7), "by": "a token"}
 MOMENT = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
 

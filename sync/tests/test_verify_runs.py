@@ -184,7 +184,8 @@ def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(accounts: list[
     mongo.accounts.delete_many({})
     code = (
         "import django; django.setup();"
-        "from django.core.management import call_command; from django.db import connections; from sync import verify;"
+        "from django.core.management import call_command; from django.db import connections;"
+        "from sync.verification import verify;"
         f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r};"
         "verify.PAUSE = 60; call_command('sync', 'verify', 'account', 'customer', '--repair')"
     )
