@@ -51,6 +51,15 @@ def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return now
 
 
+@pytest.mark.parametrize("mutation", mutations.MUTATIONS)
+def test_what_a_mutation_changes_is_there(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name that has moved would make a mutation harmless, and nobody would notice."""
+    changed: list[str] = []
+    monkeypatch.setattr(mutations, "put", lambda owner, name, value: changed.append(name))
+    mutations.apply(mutation)
+    assert changed
+
+
 def settle() -> None:
     """Lets all deletes settle: nothing is left that would mend anything later."""
     time.sleep(SETTLE + 0.1)

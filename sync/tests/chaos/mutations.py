@@ -55,7 +55,12 @@ def _replace(name: str, make: Callable[[Any], Any]) -> None:
     [original] = {getattr(module, name) for module in modules if hasattr(module, name)}
     for module in modules:
         if hasattr(module, name):
-            put(module, name, make(original))
+            _put(module, name, make(original))
+
+
+def _put(owner: Any, name: str, value: Any) -> None:
+    assert hasattr(owner, name), f"{owner} has no {name} any more: this mutation would change nothing"
+    put(owner, name, value)
 
 
 def comparison_off() -> None:
@@ -136,7 +141,7 @@ def deadline_off() -> None:
     from sync.mongodb.client import ServerClock
 
     after = ServerClock.after
-    put(ServerClock, "after", lambda self, seconds: after(self, seconds + 3600))
+    _put(ServerClock, "after", lambda self, seconds: after(self, seconds + 3600))
 
 
 def repeatable_read() -> None:
@@ -153,26 +158,26 @@ def repeatable_read() -> None:
         with transaction.atomic():
             return drain(self, *arguments)
 
-    Relay.drain = drain_a_snapshot  # type: ignore[method-assign]
+    _put(Relay, "drain", drain_a_snapshot)
 
 
 def id_as_cursor() -> None:
     """A relay takes the changes whose id is larger than the last one it took."""
     from django.db import transaction
 
-    from sync.outbox.models import Change
+    from sync.outbox.models import Change, ChangeQuerySet
 
     last = ""
 
-    def claim_next(limit: int, token: str, using: str, **more: Any) -> list[Change]:
+    def claim_next(due: ChangeQuerySet, limit: int, token: str) -> list[Change]:
         nonlocal last
-        with transaction.atomic(using):
+        with transaction.atomic(due.db):
             found = list(Change.objects.select_for_update().filter(id__gt=last, claim="").order_by("id")[:limit])
             Change.objects.filter(pk__in=[change.pk for change in found]).update(claim=token)
         last = found[-1].pk if found else last
         return found
 
-    _replace("claim", lambda _: claim_next)
+    _put(ChangeQuerySet, "claim", claim_next)
 
 
 def write_concern_1() -> None:
@@ -181,7 +186,7 @@ def write_concern_1() -> None:
 
     from sync.mongodb import client
 
-    client.WriteConcern = lambda *_: WriteConcern(1)  # type: ignore[assignment, misc]
+    _put(client, "WriteConcern", lambda *_: WriteConcern(1))
 
 
 def confirm_local() -> None:
@@ -190,7 +195,7 @@ def confirm_local() -> None:
 
     from sync.outbox import mongo_writer
 
-    mongo_writer.ReadConcern = lambda *_: ReadConcern("local")  # type: ignore[assignment, misc]
+    _put(mongo_writer, "ReadConcern", lambda *_: ReadConcern("local"))
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
