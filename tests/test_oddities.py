@@ -14,14 +14,14 @@ from django.db import connection, models
 from django.urls import NoReverseMatch, reverse
 
 from examples.news.models import Story
-from finance.models import Account, Customer, Transaction
-from finance.views.records import ACCOUNTS, CUSTOMERS, TRANSACTIONS
+from finance.models import Customer, Transaction
+from finance.record_types import RECORD_TYPES
 from tests.oddities import MODELS, hoard
 from tests.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 
-LISTINGS = {Account: ACCOUNTS, Customer: CUSTOMERS, Transaction: TRANSACTIONS}
+LISTINGS = {kind.model: kind for kind in RECORD_TYPES}
 NOTE = re.compile(r"(\d+) records? could not be read in full")
 
 
