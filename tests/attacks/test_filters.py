@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.utils.http import urlencode
 
+from finance.record_types import RECORD_TYPES
 from tests.world import World, patterns
 
 pytestmark = pytest.mark.django_db
@@ -46,9 +47,11 @@ def test_no_search_is_anything_but_a_search(made: World, mongo: Any, covered: di
 def test_a_parameter_that_nobody_knows_finds_what_none_finds(made: World) -> None:
     """Neither an operator nor a lookup of the ORM in a name does anything."""
     customer = made.clients["customer"]
-    for name in ("account", "customer", "transaction"):
-        address = made.address(f"finance:{name}_list")
+    for kind in RECORD_TYPES:
+        if not kind.tab:
+            continue  # of a type that no customer has records of
+        address = made.address(kind.pages["list"])
         records = [row.pk for row in customer.get(address).context["page"].records]
         for field in ("user__password__startswith", "account_id[$ne]", "$where", "user_id", "or", "id__in"):
             found = customer.get(address, {field: "1"}).context["page"].records
-            assert [row.pk for row in found] == records != [], (name, field)
+            assert [row.pk for row in found] == records != [], (kind.name, field)
