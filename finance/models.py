@@ -31,7 +31,7 @@ class ExactManager(MirroredManager):
 
 
 class RecordQuerySet(MirroredQuerySet):
-    """Records, and who may see which of them. Every page reads them through `visible_to`."""
+    """Records, and who may see which of them. Their pages read them through `visible_to` alone."""
 
     def visible_to(self, user: Any) -> Any:
         """All for staff roles; for a customer those that belong to them; else none."""
