@@ -52,14 +52,11 @@ class RecordAdmin(ReadsExactly, Audited):
     def __init__(self, model: type[Record], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
         self.kind = next(kind for kind in RECORD_TYPES if kind.model is model)
+        order = self.kind.order()  # in one direction, as an index has it
+        self.ordering = [("-" if order.descending else "") + name for name in order.fields]  # type: ignore[misc]
         self.first = model._meta.get_field(self.kind.columns[0])
         by_first = format_lazy(_("By {name} or _id."), name=getattr(self.first, "verbose_name", ""))
         self.search_help_text = format_lazy("{} {}", self.search_help_text or by_first, UNTIL)  # type: ignore[misc]
-
-    def get_ordering(self, request: HttpRequest) -> Any:
-        """As the portal's list, in one direction, as an index has it."""
-        order = self.kind.order()
-        return [("-" if order.descending else "") + name for name in order.fields]
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return [*map(self.column, self.kind.columns), "id"]

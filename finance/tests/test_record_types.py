@@ -55,3 +55,12 @@ def test_customers_have_tabs_for_what_can_be_theirs_and_others_for_all(client, m
 
     assert tabs("customer") == ["Your record", "Transactions"]
     assert tabs("technician") == ["Accounts", "Customers", "Transactions"]
+
+
+@pytest.mark.parametrize("kind", RECORD_TYPES, ids=lambda kind: kind.name)
+def test_the_admin_sorts_as_the_list_does_and_shows_it(admin_client, kind):
+    shown = admin_client.get(reverse(f"admin:finance_{kind.name}_changelist")).context["cl"]
+    [(number, direction)] = shown.get_ordering_field_columns().items()
+    order = kind.order()
+    assert shown.list_display[number] == order.name.removeprefix("-")
+    assert direction == ("desc" if order.descending else "asc")
