@@ -199,12 +199,12 @@ def _lists() -> dict[str, tuple[str, str]]:
 
     from finance.models import Account, Customer, Transaction
     from finance.paging import _cursor
-    from finance.tables import AccountTable, CustomerTable, TransactionTable, order_of
+    from finance.record_types import RECORD_TYPES
 
     account, bucket = Account.objects.order_by("pk").first(), Transaction.objects.order_by("pk").first()
     customer = Customer.objects.filter(user=None).order_by("pk").first()
     first, last = customer.name.split()[0], customer.name.split()[-1]
-    tables: Any = {Account: AccountTable, Customer: CustomerTable, Transaction: TransactionTable}
+    kinds = {kind.model: kind for kind in RECORD_TYPES}
     asked: dict[Any, dict[str, str]] = {
         Account: {
             "by number": f"number={account.account_id}", "by product": "product=Derivatives",
@@ -233,7 +233,7 @@ def _lists() -> dict[str, tuple[str, str]]:
             if search:
                 found[words] = ("technical_worker0", f"{address}?{query}")
             if not search or (query.startswith("sort") and "q=" not in query):
-                order = order_of(tables[model], query.removeprefix("sort="))
+                order = kinds[model].order(query.removeprefix("sort="))
                 rows = order.apply(model.objects.all()).values_list(*order.fields)
                 middle = _cursor(model, order, rows[rows.count() // 2])
                 found[f"{words}, middle"] = ("technical_worker0", f"{address}?after={middle}&{query}")

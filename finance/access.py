@@ -1,4 +1,4 @@
-"""Who may see which record: load and authorise in one place, for every page."""
+"""Who may see and edit which record: load and authorise in one place, for every page."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any, TypeVar
 
-from django.contrib.auth.decorators import login_required
+from django.contrib.auth.decorators import login_required, permission_required
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponseBase
 from django.shortcuts import get_object_or_404
+from django.views.decorators.http import require_http_methods
 
-from finance.models import VIEW_ALL, VIEW_OWN, Record
+from finance.models import EDIT_RECORDS, VIEW_ALL, VIEW_OWN, Record
 
-RecordType = TypeVar("RecordType", bound=Record)
+AnyRecord = TypeVar("AnyRecord", bound=Record)
 View = Callable[..., HttpResponseBase]
 
 
@@ -30,7 +31,13 @@ def records_visible(view: View) -> View:
     return checked
 
 
-def visible_or_404(request: HttpRequest, model: type[RecordType], pk: str, *, lock: bool = False) -> RecordType:
+def editors_only(view: View) -> View:
+    """For whoever may edit records; others get 403, and those not logged in the login page."""
+    allowed = permission_required(EDIT_RECORDS, raise_exception=True)(view)
+    return require_http_methods(["GET", "HEAD", "POST"])(login_required(allowed))
+
+
+def visible_or_404(request: HttpRequest, model: type[AnyRecord], pk: str, *, lock: bool = False) -> AnyRecord:
     """The record; 404 for one that does not exist and for one of somebody else's, which must look the same.
 
     lock: until the end of the transaction.

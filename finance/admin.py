@@ -9,6 +9,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
+from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
@@ -16,8 +17,10 @@ from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from audit.admin import Audited
-from finance.filters import INT32, begins_with
-from finance.models import Account, Customer, Record, Transaction
+from finance.filters import INT32
+from finance.models import Customer, Record, Transaction
+from finance.record_types import RECORD_TYPES
+from finance.record_types.customers import begins_with
 from sync.mapping.forms import DocumentFormField
 from sync.models import DocumentField
 from sync.web.admin import ReadsExactly
@@ -45,7 +48,30 @@ class RecordAdmin(ReadsExactly, Audited):
     show_full_result_count = False
     paginator = FirstPages
     search_fields = ("pk",)  # so that there is a search: get_search_results() says of what
-    search_help_text: ClassVar[Any] = format_lazy("{} {}", _("By account number or _id."), UNTIL)
+
+    def __init__(self, model: type[Record], admin_site: admin.AdminSite) -> None:
+        super().__init__(model, admin_site)
+        self.kind = next(kind for kind in RECORD_TYPES if kind.model is model)
+        order = self.kind.order()  # in one direction, as an index has it
+        self.ordering = [("-" if order.descending else "") + name for name in order.fields]  # type: ignore[misc]
+        self.first = model._meta.get_field(self.kind.columns[0])
+        by_first = format_lazy(_("By {name} or _id."), name=getattr(self.first, "verbose_name", ""))
+        self.search_help_text = format_lazy("{} {}", self.search_help_text or by_first, UNTIL)  # type: ignore[misc]
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return [*map(self.column, self.kind.columns), "id"]
+
+    def column(self, name: str) -> Any:
+        """The field's name; for a document a function that writes it as JSON."""
+        field: Any = self.model._meta.get_field(name)
+        if not isinstance(field, DocumentField):
+            return name
+
+        @admin.display(description=field.verbose_name)
+        def document(record: Record) -> str:
+            return DocumentFormField().prepare_value(getattr(record, name))
+
+        return document
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """By equality with what has an index, where the admin's own would compare numbers as text, row by row."""
@@ -53,8 +79,14 @@ class RecordAdmin(ReadsExactly, Audited):
         return (queryset.filter(self.matching(text)) if text else queryset), False
 
     def matching(self, text: str) -> Q:
-        is_number = text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= INT32["max_value"]
-        return Q(account_id=text) if is_number else Q(pk=text)
+        """The records with this `_id`, or whose first column is this number or begins with this text."""
+        if isinstance(self.first, models.IntegerField):
+            is_number = text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= INT32["max_value"]
+            return Q((self.first.name, text)) if is_number else Q(pk=text)
+        return Q(pk=text) if OBJECT_ID.fullmatch(text) else self.beginning(text)
+
+    def beginning(self, text: str) -> Q:
+        return Q((f"{self.first.name}__istartswith", text))
 
     @admin.display(description=_("extra"))
     def other_fields(self, record: Record) -> str:
@@ -71,16 +103,6 @@ class RecordAdmin(ReadsExactly, Audited):
         return super().response_action(request, queryset, *args, **kwargs)
 
 
-@admin.register(Account)
-class AccountAdmin(RecordAdmin):
-    list_display = ("account_id", "limit", "products_held", "id")
-    ordering = ("account_id", "pk")  # in one direction, as the index has them
-
-    @admin.display(description=_("products"))
-    def products_held(self, account: Account) -> str:
-        return DocumentFormField().prepare_value(account.products)
-
-
 class SelectByKey(AutocompleteSelect):
     """Django's looks for whatever was sent, and fails where that is no key."""
 
@@ -91,27 +113,26 @@ class SelectByKey(AutocompleteSelect):
 
 @admin.register(Customer)
 class CustomerAdmin(RecordAdmin):
-    list_display = ("name", "username", "email", "active", "user")
     list_select_related = ("user",)
     list_filter = ("active", ("user", admin.EmptyFieldListFilter))
     autocomplete_fields = ("user",)
-    ordering = ("name", "pk")
-    search_help_text = format_lazy("{} {}", _("How a name, username or email begins, or an _id."), UNTIL)
+    search_help_text = _("How a name, username or email begins, or an _id.")
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        return ("name", "username", "email", "active", "user")
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return super().formfield_for_foreignkey(
             db_field, request, **{"widget": SelectByKey(db_field, self.admin_site)} | kwargs
         )
 
-    def matching(self, text: str) -> Q:
-        return Q(pk=text) if OBJECT_ID.fullmatch(text) else begins_with(text)
+    def beginning(self, text: str) -> Q:
+        return begins_with(text)
 
 
 @admin.register(Transaction)
 class TransactionAdmin(RecordAdmin):
-    list_display = ("account_id", "transaction_count", "bucket_start_date", "bucket_end_date", "id")
     list_filter = ("bucket_end_date",)
-    ordering = ("-bucket_end_date", "-pk")
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         records = super().get_queryset(request)
@@ -119,3 +140,8 @@ class TransactionAdmin(RecordAdmin):
         return (
             records.defer("transactions", "extra") if match and str(match.url_name).endswith("changelist") else records
         )
+
+
+for kind in RECORD_TYPES:
+    if not admin.site.is_registered(kind.model):
+        admin.site.register(kind.model, RecordAdmin)

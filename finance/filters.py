@@ -1,19 +1,12 @@
-"""What lists can be searched by: named filters only, no request data becomes a field or a lookup."""
+"""What all searches have in common: named filters only, no request data becomes a field or a lookup."""
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import django_filters
 from django import forms
-from django.db.models import Q, QuerySet, TextField
-from django.db.models.functions import Cast
 from django.utils.translation import gettext_lazy as _
-
-from audit.filters import DayFilter
-from finance.models import Account, Customer, Transaction
-from finance.products import PRODUCTS
 
 INT32 = {"min_value": -(2**31), "max_value": 2**31 - 1}
 
@@ -23,52 +16,6 @@ class WholeNumberFilter(django_filters.Filter):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **INT32, **kwargs)
-
-
-class AccountFilter(django_filters.FilterSet):
-    number = WholeNumberFilter("account_id", label=_("Account number"))
-    product = django_filters.ChoiceFilter(
-        choices=[(name, name) for name in PRODUCTS], method="with_product", label=_("Product"), empty_label=_("Any")
-    )
-    limit_from = WholeNumberFilter("limit", lookup_expr="gte", label=_("Limit from"))
-    limit_to = WholeNumberFilter("limit", lookup_expr="lte", label=_("Limit to"))
-
-    class Meta:
-        model = Account
-        fields: list[str] = []
-
-    def with_product(self, accounts: QuerySet, name: str, value: str) -> QuerySet:
-        # SQLite has no JSON_CONTAINS; the name in its quotation marks is the same on every database.
-        return accounts.alias(names=Cast("products", TextField())).filter(names__contains=json.dumps(value))
-
-
-def begins_with(text: str) -> Q:
-    """Customers whose name, username or email begins so: what an index finds, however many there are."""
-    text = " ".join(text.split())
-    return Q(name__istartswith=text) | Q(username__istartswith=text) | Q(email__istartswith=text)
-
-
-class CustomerFilter(django_filters.FilterSet):
-    q = django_filters.CharFilter(
-        method="search", max_length=200, label=_("Name, username or email"), help_text=_("How one of them begins.")
-    )
-
-    class Meta:
-        model = Customer
-        fields: list[str] = []
-
-    def search(self, customers: QuerySet, name: str, value: str) -> QuerySet:
-        return customers.filter(begins_with(value))
-
-
-class TransactionFilter(django_filters.FilterSet):
-    number = WholeNumberFilter("account_id", label=_("Account number"))
-    since = DayFilter("bucket_end_date", label=_("Traded since"))
-    until = DayFilter("bucket_start_date", until=True, label=_("Traded until"))
-
-    class Meta:
-        model = Transaction
-        fields: list[str] = []
 
 
 class TradeFilter(forms.Form):

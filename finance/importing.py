@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import TextIO
 
 from finance.decoding import Rejected, decode
-from finance.models import Account, Customer, Transaction
+from finance.models import Record
 from finance.reading import Piece, Reader
 from finance.recognising import Format, NothingToImport, recognise
 from finance.upserting import REJECTED, upsert
 from sync.models import MirroredModel
 
-MODELS: dict[str, type[MirroredModel]] = {"account": Account, "customer": Customer, "transaction": Transaction}
+MODELS: dict[str, type[Record]] = {str(model._meta.model_name): model for model in Record.__subclasses__()}
+NAMES = MODELS | {model.mirror.collection: model for model in MODELS.values()}
 DATA_FILE = re.compile(r"(?<!\.metadata)\.(json|jsonl|ndjson|bson)(\.gz)?$", re.IGNORECASE)
 METADATA = re.compile(r"\.metadata\.json(\.gz)?$", re.IGNORECASE)
-MODEL_NAME = re.compile(rf"(?<![a-z])({'|'.join(MODELS)})s?(?![a-z])", re.IGNORECASE)
+MODEL_NAME = re.compile(rf"(?<![a-z])({'|'.join(NAMES)})(?![a-z])", re.IGNORECASE)
 BATCH_CHARACTERS = 4 << 20  # with room for escapes below the longest statement that MySQL takes: 16 MiB
 
 
 def model_of(path: Path) -> type[MirroredModel] | None:
     """The model that a file's name speaks of, as accounts.json, customers-100.json or db.transactions.json.gz do."""
-    names = {name.lower() for name in MODEL_NAME.findall(path.name)}
-    return MODELS[names.pop()] if len(names) == 1 else None
+    models = {NAMES[name.lower()] for name in MODEL_NAME.findall(path.name)}
+    return models.pop() if len(models) == 1 else None
 
 
 @dataclass
@@ -79,7 +80,8 @@ def _add_folder(found: Plan, folder: Path) -> None:
             names = ", ".join(path.name for path in inner)
             raise NothingToImport(f"{folder} has several folders of data ({names}): name one of them")
         if not inner:
-            raise NothingToImport(f"{folder} has no file for accounts, customers or transactions")
+            collections = ", ".join(model.mirror.collection for model in MODELS.values())
+            raise NothingToImport(f"{folder} has no file for any of: {collections}")
         folder = inner[0]
     for path in sorted(path for path in folder.iterdir() if not path.is_dir() and not METADATA.search(path.name)):
         kind = model_of(path)

@@ -37,8 +37,20 @@ class ExactManager(MirroredManager):
         return exact(super().get_queryset())
 
 
+class RecordQuerySet(MirroredQuerySet):
+    """Records, and who may see which of them. Their pages read them through `visible_to` alone."""
+
+    def visible_to(self, user: Any) -> Any:
+        """All for staff roles; for a customer those that belong to them; else none."""
+        return self.all() if user.has_perm(VIEW_ALL) else self.belonging_to(user)
+
+    def belonging_to(self, user: Any) -> Any:
+        """The records of the customer who is logged in as `user`. None, until a model says which these are."""
+        return self.none()
+
+
 class Record(MirroredModel):
-    """What the three have in common: `_id` as in MongoDB, and a place for fields that the model does not have.
+    """What all record types have in common: `_id` as in MongoDB, and a place for fields that the model does not have.
 
     What may be left out here may be left out by other programs too: each such column has a default in the database.
     """
@@ -51,6 +63,8 @@ class Record(MirroredModel):
         editable=False,
         help_text=_("Fields that came with the document."),
     )
+
+    objects: ClassVar[Any] = ExactManager.from_queryset(RecordQuerySet)()
 
     class Meta(MirroredModel.Meta):
         abstract = True
@@ -67,22 +81,18 @@ def customer_of(user: Any) -> Customer | None:
     return getattr(user, "customer", None)
 
 
-class OfAccounts(MirroredQuerySet):
+class OfAccounts(RecordQuerySet):
     """Records that belong to an account, and by its number to customers."""
 
-    def visible_to(self, user: Any) -> OfAccounts:
-        """All for staff roles; for a customer those of the account numbers in the record linked to them; else none."""
-        if user.has_perm(VIEW_ALL):
-            return self.all()
+    def belonging_to(self, user: Any) -> OfAccounts:
+        """Those of the account numbers in the customer record that staff linked to `user`."""
         customer = customer_of(user)
         return self.filter(account_id__in=customer.account_numbers) if customer else self.none()
 
 
-class CustomerQuerySet(MirroredQuerySet):
-    def visible_to(self, user: Any) -> CustomerQuerySet:
-        """All for staff roles; for a customer the one record that staff linked to them; else none."""
-        if user.has_perm(VIEW_ALL):
-            return self.all()
+class CustomerQuerySet(RecordQuerySet):
+    def belonging_to(self, user: Any) -> CustomerQuerySet:
+        """The one record that staff linked to `user`."""
         return self.filter(user_id=user.pk) if user.is_authenticated else self.none()
 
 
@@ -102,7 +112,7 @@ class Account(Record):
     class Meta(Record.Meta):
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
-        # Those of the portal's pages, which are about all three models; the admin has Django's own for each.
+        # Those of the portal's pages, which are about all record types; the admin has Django's own for each.
         permissions = [
             ("view_own", "Can see the records linked to them"),
             ("view_all", "Can see the records of all customers"),

@@ -1,4 +1,8 @@
-"""The columns of lists. Sortable is what has an index, ties broken by the key, so that pages do not overlap."""
+"""What the columns of all lists have in common.
+
+A column that names its `order_by` can be sorted by. It needs an index, and ends with the key: that breaks ties, so that
+pages do not overlap.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +10,18 @@ from collections.abc import Callable
 from typing import Any
 
 import django_tables2 as tables
+from django.db.models import QuerySet
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 from django_tables2.data import TableListData
 from django_tables2.utils import call_with_appropriate
 
-from finance.models import Account, Customer, Transaction
 from finance.paging import Order
-from finance.tiers import tier_names
 from finance.unreadable import cell
 from sync.mapping.unreadable import Unreadable
 
+RELATED = 20  # records of another kind that a record's page shows
 LOOK = {"class": "table table-hover align-middle mb-0"}
 NUMBER = {"th": {"class": "text-end pe-4"}, "td": {"class": "text-end pe-4 number"}}
 IF_WIDE = {"th": {"class": "d-none d-md-table-cell"}, "td": {"class": "d-none d-md-table-cell"}}
@@ -39,6 +43,12 @@ class InOrder(TableListData):
 class RecordTable(tables.Table):
     """A table in which a value that its column cannot show is shown as it is stored, and marked."""
 
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        for column in cls.base_columns.values():
+            if not column.order_by:
+                column.orderable = False
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for column in self.columns.iterall():
@@ -54,64 +64,6 @@ def _guarded(render: Callable[..., Any]) -> Callable[..., Any]:
             return cell(value)
 
     return render_any
-
-
-class AccountTable(RecordTable):
-    account_id = tables.Column(linkify=True, order_by=("account_id", "pk"), verbose_name=_("Account number"))
-    limit = tables.Column(order_by=("limit", "pk"), attrs=NUMBER)
-    products = tables.Column(orderable=False)
-
-    class Meta:
-        model = Account
-        fields = ("account_id", "limit", "products")
-        attrs = LOOK
-        order_by = "account_id"
-        empty_text = _("No account matches.")
-
-    def render_limit(self, value: int) -> str:
-        return f"{value:,}"
-
-    def render_products(self, value: Any) -> SafeString:
-        return names(value)
-
-
-class CustomerTable(RecordTable):
-    name = tables.Column(linkify=True, order_by=("name", "pk"))
-    username = tables.Column(order_by=("username", "pk"), attrs=IF_WIDE)
-    email = tables.Column(order_by=("email", "pk"), attrs=IF_WIDE)
-    accounts = tables.Column(orderable=False, attrs=NUMBER, verbose_name=_("Accounts"))
-    tier_and_details = tables.Column(orderable=False, verbose_name=_("Tiers"))
-
-    class Meta:
-        model = Customer
-        fields = ("name", "username", "email", "accounts", "tier_and_details")
-        attrs = LOOK
-        order_by = "name"
-        empty_text = _("No customer matches.")
-
-    def render_accounts(self, value: Any) -> str:
-        return f"{len(value):,}" if isinstance(value, list) else cell(value)
-
-    def render_tier_and_details(self, value: Any, record: Customer) -> SafeString:
-        return names(tier_names(record)) if isinstance(value, dict) else cell(value)
-
-
-class TransactionTable(RecordTable):
-    account_id = tables.Column(
-        linkify=True, order_by=("account_id", "bucket_end_date", "pk"), verbose_name=_("Account")
-    )
-    transaction_count = tables.Column(orderable=False, attrs=NUMBER, verbose_name=_("Trades"))
-    bucket_start_date = tables.DateColumn(format=DATE, attrs=DAY, orderable=False, verbose_name=_("From"))
-    bucket_end_date = tables.DateColumn(
-        format=DATE, attrs=DAY, order_by=("bucket_end_date", "pk"), verbose_name=_("Until")
-    )
-
-    class Meta:
-        model = Transaction
-        fields = ("account_id", "transaction_count", "bucket_start_date", "bucket_end_date")
-        attrs = LOOK
-        order_by = "-bucket_end_date"
-        empty_text = _("No transactions match.")
 
 
 class TradeTable(RecordTable):
@@ -143,11 +95,16 @@ class TradeTable(RecordTable):
         return money(value)
 
 
-def order_of(table: type[tables.Table], asked: str) -> Order:
+def order_of(table: type[tables.Table], asked: str = "") -> Order:
     """The order by a column that can be sorted; by the table's own where `asked` names none."""
     sortable = {name: column for name, column in table.base_columns.items() if column.orderable is not False}
     name = asked if asked.removeprefix("-") in sortable else table._meta.order_by[0]
     return Order(name, tuple(sortable[name.removeprefix("-")].order_by), descending=name.startswith("-"))
+
+
+def first_rows(table: type[tables.Table], records: QuerySet) -> tables.Table:
+    """A table that is part of another page: the first records in the order of their own list."""
+    return table(list(order_of(table).apply(records)[:RELATED]), order_by=(), orderable=False)
 
 
 def money(value: Any) -> SafeString:

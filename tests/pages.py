@@ -29,6 +29,7 @@ from accounts.models import AddedAddress, User
 from accounts.tests.test_second_factor import code_of
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
+from finance.record_types import RECORD_TYPES
 from sync.mongodb.client import database
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
@@ -156,7 +157,7 @@ NO_PAGES = {
 }  # fmt: skip
 # As others of their kind, or in the middle of signing in.
 LIKE_OTHERS = {
-    "finance:customer_export", "finance:transaction_export", "mfa_authenticate", "mfa_reauthenticate",
+    *(kind.pages["export"] for kind in RECORD_TYPES), "mfa_authenticate", "mfa_reauthenticate",
     "mfa_download_recovery_codes",
 }  # fmt: skip
 

@@ -144,9 +144,7 @@ def in_admin(url: str) -> bool:
 
 
 def test_the_table_names_every_page() -> None:
-    keys = dict.fromkeys(
-        ("account", "customer", "transaction", "own_account", "own_customer", "own_transaction", "poison"), "0" * 24
-    )
+    keys = {key: "0" * 24 for page in PAGES for key in re.findall(r"{(\w+)}", page.path)}
     keys |= {"newcomer": "1", "confirm": "x", "reset": "1-x", "undo": "x"}
     known = set()
     for page in PAGES:

@@ -20,6 +20,7 @@ from django.contrib.auth import get_user_model
 from django.db import DatabaseError, connection, transaction
 from django.db.models import QuerySet
 from django.test import Client
+from django.urls import reverse
 from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import strategies as st
 from pymongo.database import Database
@@ -27,6 +28,7 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Account, Customer, Transaction
+from finance.record_types import RECORD_TYPES
 from sync.outbox.models import Change
 from tests.browser_forms import edit_form
 
@@ -151,7 +153,7 @@ COLUMNS: dict[Any, dict[str, Any]] = {
         "email": TEXT | st.none(),
     },
 }
-ROW = st.sampled_from([Account, Customer, Transaction] * 3 + [User]).flatmap(
+ROW = st.sampled_from([kind.model for kind in RECORD_TYPES] * 3 + [User]).flatmap(
     lambda model: st.tuples(
         st.just(model),
         st.fixed_dictionaries(COLUMNS[model] | ({} if model is User else {"extra": stored(st.just({}) | JSON)})),
@@ -210,7 +212,7 @@ def store(model: Any, values: dict[str, Any]) -> Any:
 
 def address(model: Any, pk: Any, place: str) -> str:
     if place == "portal":
-        return f"/finance/{model._meta.model_name}s/{pk}/edit/"
+        return reverse(f"finance:{model._meta.model_name}_edit", args=[pk])
     return f"/admin/{model._meta.app_label}/{model._meta.model_name}/{pk}/change/"
 
 

@@ -28,7 +28,7 @@ from audit.models import Act, Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
 from finance import rollup
-from finance.models import Account, Customer, Figures, Transaction
+from finance.models import Account, Figures, Transaction
 from finance.tests.people import DAY, customer
 from sync.jobs.models import Errand
 from sync.outbox.models import Change
@@ -161,9 +161,7 @@ def make() -> World:
         Authenticator: Authenticator.objects.first(),
         Errand: Errand.objects.create(model="finance.account", kind="verify"),
         Change: Change.objects.first(),
-        Account: made.own["account"],
-        Customer: made.own["customer"],
-        Transaction: made.own["transaction"],
+        **{type(record): record for record in made.own.values()},
         Sale: QuerySet(Sale).bulk_create([Sale(saleDate=DAY, total=Decimal(1), **sale)])[0],  # as `sync pull` does
         Story: Story.objects.create(title="News", submit_date=0, story_id="1"),
     }

@@ -8,12 +8,9 @@ from typing import Any
 
 from bson import ObjectId, json_util
 
-from finance.importing import FileImport, Rejects
-from finance.models import Account, Customer, Transaction
-from sync.outbox.mirrored import MirroredModel
+from finance.importing import MODELS, FileImport, Rejects
 
 DATASETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
-KINDS: dict[str, type[MirroredModel]] = {"account": Account, "customer": Customer, "transaction": Transaction}
 
 
 def account(number: int = 1, **changes: Any) -> dict[str, Any]:
@@ -35,7 +32,7 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 def load(path: Path, model: str = "account", batch: int = 500) -> tuple[dict[str, int], list[dict[str, Any]]]:
     """Imports a file; the counts by outcome and the lines of the rejects file."""
     rejects = Rejects(path.with_suffix(".rejects"))
-    counts = FileImport(path, KINDS[model], batch, rejects).run()
+    counts = FileImport(path, MODELS[model], batch, rejects).run()
     rejects.close()
     lines = rejects.path.read_text().splitlines() if rejects.count else []
     return dict(counts), [json.loads(line) for line in lines]

@@ -17,14 +17,15 @@ from django.contrib.auth.models import Group
 from django.db import models
 
 from accounts.models import User
-from finance.models import Account, Customer, Transaction
+from finance.models import Transaction
+from finance.record_types import RECORD_TYPES
 from tests.browser_forms import Form, filled, forms
 from tests.world import World, patterns, undone
 
 pytestmark = pytest.mark.django_db
 
 MODELS: list[type[models.Model]] = [
-    User, Group, EmailAddress, Authenticator, Customer, Account, Transaction,
+    User, Group, EmailAddress, Authenticator, *(kind.model for kind in RECORD_TYPES),
     User.groups.through, User.user_permissions.through, Group.permissions.through,
 ]  # fmt: skip
 FORGED = "zqforged"

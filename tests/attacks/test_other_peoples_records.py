@@ -11,6 +11,7 @@ from django.test import Client
 from accounts.models import User
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
+from finance.record_types import RECORD_TYPES
 from tests.world import World, patterns
 
 pytestmark = pytest.mark.django_db
@@ -63,7 +64,7 @@ def test_no_address_shows_anothers_record(planted: World, covered: dict[str, set
         covered["addresses"].add(route)
         own = addresses[route]
         theirs = own
-        for kind in ("customer", "account", "transaction"):
+        for kind in planted.own:
             theirs = theirs.replace(str(planted.own[kind].pk), str(planted.others[kind].pk))
         asked = [own, theirs, *(f"{own}?{query}" for query in guesses(planted)[:: 1 if "finance" in name else 4])]
         for address in dict.fromkeys(asked):
@@ -84,7 +85,7 @@ def test_nothing_that_is_sent_touches_anothers_record(planted: World, covered: d
         if "logout" in route:
             continue
         theirs = addresses[route]
-        for kind in ("customer", "account", "transaction"):
+        for kind in planted.own:
             theirs = theirs.replace(str(planted.own[kind].pk), str(planted.others[kind].pk))
         sent = {
             "name": "x", "limit": "1", "version": "1", "id": ids_of(planted)[0], "accounts": "3", "post": "yes",
@@ -96,7 +97,7 @@ def test_nothing_that_is_sent_touches_anothers_record(planted: World, covered: d
 
 
 def rows_of(made: World) -> list[dict[str, Any]]:
-    return [row for model in (Customer, Account, Transaction) for row in model.objects.order_by("pk").values()]
+    return [row for kind in RECORD_TYPES for row in kind.model.objects.order_by("pk").values()]
 
 
 def test_that_test_would_see_one(planted: World) -> None:

@@ -1,0 +1,111 @@
+"""Accounts in the portal."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import django_filters
+import django_tables2 as tables
+from django import forms
+from django.contrib.contenttypes.models import ContentType
+from django.db.models import QuerySet, TextField
+from django.db.models.functions import Cast
+from django.http import HttpRequest
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext_lazy as _
+
+from audit.values import visible
+from finance.filters import INT32, WholeNumberFilter
+from finance.forms import RecordForm
+from finance.models import Account, Transaction
+from finance.products import PRODUCTS
+from finance.record_types.base import RecordType
+from finance.record_types.transactions import TransactionTable
+from finance.tables import LOOK, NUMBER, RecordTable, first_rows, names
+
+
+class AccountFilter(django_filters.FilterSet):
+    number = WholeNumberFilter("account_id", label=_("Account number"))
+    product = django_filters.ChoiceFilter(
+        choices=[(name, name) for name in PRODUCTS], method="with_product", label=_("Product"), empty_label=_("Any")
+    )
+    limit_from = WholeNumberFilter("limit", lookup_expr="gte", label=_("Limit from"))
+    limit_to = WholeNumberFilter("limit", lookup_expr="lte", label=_("Limit to"))
+
+    class Meta:
+        model = Account
+        fields: list[str] = []
+
+    def with_product(self, accounts: QuerySet, name: str, value: str) -> QuerySet:
+        # SQLite has no JSON_CONTAINS; the name in its quotation marks is the same on every database.
+        return accounts.alias(names=Cast("products", TextField())).filter(names__contains=json.dumps(value))
+
+
+class AccountTable(RecordTable):
+    account_id = tables.Column(linkify=True, order_by=("account_id", "pk"), verbose_name=_("Account number"))
+    limit = tables.Column(order_by=("limit", "pk"), attrs=NUMBER)
+    products = tables.Column()
+
+    class Meta:
+        model = Account
+        fields = ("account_id", "limit", "products")
+        attrs = LOOK
+        order_by = "account_id"
+        empty_text = _("No account matches.")
+
+    def render_limit(self, value: int) -> str:
+        return f"{value:,}"
+
+    def render_products(self, value: Any) -> SafeString:
+        return names(value)
+
+
+class AccountForm(RecordForm):
+    """An account's limit and products; its number while it is new, because other records refer to it."""
+
+    limit = forms.IntegerField(label=_("Limit"), min_value=0, max_value=INT32["max_value"])
+    products = forms.MultipleChoiceField(label=_("Products"), required=False, widget=forms.CheckboxSelectMultiple)
+
+    class Meta:
+        model = Account
+        fields = ("account_id", "limit", "products")
+
+    def fit(self) -> None:
+        if self.fits("products", str):
+            names = dict.fromkeys([*PRODUCTS, *self.stored["products"]])
+            self.fields["products"].choices = [(name, visible(name)) for name in names]  # type: ignore[attr-defined]
+        if not self.is_new:
+            del self.fields["account_id"]
+
+    def clean_account_id(self) -> int:
+        """Runs in the transaction that creates the account.
+
+        No constraint can say it, because the data has a number that occurs twice; so accounts are added one at a time,
+        under a lock on the row of their content type.
+        """
+        number = self.cleaned_data["account_id"]
+        ContentType.objects.select_for_update().get(pk=ContentType.objects.get_for_model(Account).pk)
+        if Account.objects.filter(account_id=number).exists():
+            raise forms.ValidationError(_("There is an account with this number already."))
+        return number
+
+    def clean_products(self) -> list[str]:
+        """In the order that the account has them; new ones after them."""
+        chosen = self.cleaned_data["products"]
+        if not isinstance(self.fields["products"], forms.MultipleChoiceField):
+            return chosen
+        kept = [name for name in self.stored["products"] if name in chosen]
+        return kept + [name for name in chosen if name not in kept]
+
+
+def newest_transactions(request: HttpRequest, account: Account) -> dict[str, Any]:
+    numbers = [account.account_id] if isinstance(account.account_id, int) else []
+    buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
+    return {"buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions"))}
+
+
+ACCOUNTS = RecordType(
+    model=Account, filters=AccountFilter, table=AccountTable, form=AccountForm, tab=_("Accounts"),
+    related=newest_transactions,
+)  # fmt: skip

@@ -1,0 +1,99 @@
+"""One declaration for each kind of record. The pages, the CSV and the admin follow from it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from operator import attrgetter
+from typing import Any
+
+from django.http import HttpRequest
+from django_filters import FilterSet
+
+from finance.forms import RecordForm
+from finance.models import Record
+from finance.paging import Order
+from finance.tables import RecordTable, order_of
+from sync.models import DocumentField
+
+PAGES = ("list", "export", "create", "detail", "edit", "delete")
+Value = Callable[[Any], Any]
+
+
+def fields(*names: str) -> dict[str, Value]:
+    """CSV columns that hold a record's fields as they are."""
+    return {name: attrgetter(name) for name in names}
+
+
+def nothing(request: HttpRequest, record: Any) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, eq=False)
+class RecordType:
+    """A kind of record, with a list, a CSV, a page for each record, forms to add, edit and delete one, and an admin.
+
+    table: its columns are also what the CSV, a record's page, the question before a delete and the admin's list show.
+        The first column names the record, and needs an index: the admin searches by it.
+    form: names the fields that people can enter. Nothing else of a record can be set.
+    tab: what customers, who see only their own records, find it under; without it they have no tab for it.
+    export: the columns of the CSV after `_id`, each with its value of a record; those of the table if there are none.
+    related: what a record's page shows besides its fields: the context of templates/finance/<name>_detail.html.
+    """
+
+    model: type[Record]
+    filters: type[FilterSet]
+    table: type[RecordTable]
+    form: type[RecordForm]
+    tab: Any = ""
+    export: Mapping[str, Value] = field(default_factory=dict)
+    related: Callable[[HttpRequest, Any], dict[str, Any]] = nothing
+
+    @cached_property
+    def name(self) -> str:
+        """Begins the names of its addresses: `account`."""
+        return str(self.model._meta.model_name)
+
+    @cached_property
+    def slug(self) -> str:
+        """Its part of the addresses, and the name of its CSV: `accounts`, as the collection is called."""
+        return self.model.mirror.collection
+
+    @cached_property
+    def label(self) -> str:
+        """What the mirror calls it: `finance.account`."""
+        return self.model._meta.label_lower
+
+    @cached_property
+    def pages(self) -> dict[str, str]:
+        """The name of each page's address."""
+        return {
+            page: f"finance:{self.name}_{page}" for page in ("list", "export", "create", "detail", "edit", "delete")
+        }
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.table.base_columns)
+
+    @cached_property
+    def deferred(self) -> list[str]:
+        """Documents that neither the list nor the CSV shows. They may be long, and are not read for these."""
+        documents = [each.name for each in self.model._meta.concrete_fields if isinstance(each, DocumentField)]
+        return [name for name in documents if name not in self.columns]
+
+    def order(self, asked: str = "") -> Order:
+        """The order that `asked` names; the list's own where it names none."""
+        return order_of(self.table, asked)
+
+    @cached_property
+    def header(self) -> list[str]:
+        return ["_id", *self._exported]
+
+    def row(self, record: Any) -> list[Any]:
+        """The record's cells in the CSV."""
+        return [record.pk, *(value(record) for value in self._exported.values())]
+
+    @cached_property
+    def _exported(self) -> Mapping[str, Value]:
+        return self.export or fields(*self.columns)

@@ -1,0 +1,66 @@
+"""What follows from the declaration of a record type, and what is missing without one."""
+
+import pytest
+from django.contrib import admin
+from django.urls import reverse
+
+from finance.models import Account, Record, RecordQuerySet
+from finance.record_types import RECORD_TYPES
+from finance.record_types.base import PAGES, RecordType
+from finance.tests.people import customer, user
+from finance.urls import urlpatterns
+
+pytestmark = pytest.mark.django_db
+
+
+def test_each_model_of_records_is_declared_once():
+    declared = [kind.model for kind in RECORD_TYPES]
+    assert len(declared) == len(set(declared))
+    assert set(declared) == set(Record.__subclasses__())
+
+
+@pytest.mark.parametrize("kind", RECORD_TYPES, ids=lambda kind: kind.name)
+def test_each_type_has_all_pages_and_an_admin(kind):
+    names = {f"finance:{pattern.name}" for pattern in urlpatterns}
+    assert set(kind.pages) == set(PAGES)
+    assert set(kind.pages.values()) <= names
+    assert admin.site.is_registered(kind.model)
+
+
+def test_without_further_words_the_columns_of_the_list_are_those_of_the_csv_and_long_documents_are_not_read():
+    accounts, _customers, transactions = RECORD_TYPES[:3]
+    assert accounts.header == ["_id", "account_id", "limit", "products"]
+    assert accounts.row(Account(pk="0" * 24, account_id=1, limit=2, products=["a"])) == ["0" * 24, 1, 2, ["a"]]
+    assert accounts.deferred == ["extra"]
+    assert transactions.deferred == ["extra", "transactions"]
+
+
+def test_a_model_that_says_nothing_about_customers_shows_them_nothing(django_user_model):
+    customer("Own", [1], linked=user("customer"))
+    owner, technician = django_user_model.objects.get(), user("technician")
+    assert list(RecordQuerySet(Account).visible_to(owner)) == []
+    assert len(RecordQuerySet(Account).visible_to(technician)) == 1
+
+
+def test_customers_have_tabs_for_what_can_be_theirs_and_others_for_all(client, monkeypatch):
+    accounts = RECORD_TYPES[0]
+    without = RecordType(accounts.model, accounts.filters, accounts.table, accounts.form)
+    monkeypatch.setattr("finance.templatetags.record_tabs.RECORD_TYPES", (without, *RECORD_TYPES[1:]))
+
+    def tabs(kind):
+        client.force_login(user(kind))
+        text = client.get(reverse("finance:customer_list")).content.decode()
+        nav = text.partition('<ul class="nav nav-underline')[2].partition("</ul>")[0]
+        return [label for label in ("Accounts", "Customers", "Your record", "Transactions") if f">{label}</a>" in nav]
+
+    assert tabs("customer") == ["Your record", "Transactions"]
+    assert tabs("technician") == ["Accounts", "Customers", "Transactions"]
+
+
+@pytest.mark.parametrize("kind", RECORD_TYPES, ids=lambda kind: kind.name)
+def test_the_admin_sorts_as_the_list_does_and_shows_it(admin_client, kind):
+    shown = admin_client.get(reverse(f"admin:finance_{kind.name}_changelist")).context["cl"]
+    [(number, direction)] = shown.get_ordering_field_columns().items()
+    order = kind.order()
+    assert shown.list_display[number] == order.name.removeprefix("-")
+    assert direction == ("desc" if order.descending else "asc")
