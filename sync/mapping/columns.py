@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
-from django.db import InterfaceError, models
+from django.db import InterfaceError, OperationalError, models
 from django.db.models.expressions import Col
 
 from sync.core import causal
@@ -53,6 +53,8 @@ def exact_values(connection: Any) -> Iterator[None]:
     causal.wait(connection.alias)
     driver = connection.connection
     if connection.vendor == "mysql":
+        if driver.converter is None:  # it was closed within a transaction, where Django makes no other
+            raise OperationalError(2006, "The connection to the server was closed.")
         usual, driver.converter = driver.converter, {**driver.converter, **_DRIVER}
     elif connection.vendor == "sqlite":
         usual, driver.text_factory = driver.text_factory, _sqlite_text

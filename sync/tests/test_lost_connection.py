@@ -4,11 +4,11 @@ import threading
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections, transaction
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.core import retry
+from sync.core import mysql, retry
 from sync.outbox import relay
 from sync.outbox.models import ChangeQuerySet
 from sync.tests.chaos.proxy import DOWN, UP, Proxies
@@ -89,3 +89,13 @@ def kill(number: int) -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"KILL {number}")
     connection.close()
+
+
+def test_rows_that_are_read_after_it_was_closed_in_a_transaction_raise_what_django_would(db: None) -> None:
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite has no connections")
+    with pytest.raises(OperationalError) as error, transaction.atomic():
+        Account.objects.first()
+        connection.connection.close()  # as the driver does when the server is lost
+        list(Account.objects.all())
+    assert mysql.is_outage(error.value)
