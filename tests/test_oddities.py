@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from django.db import connection, models
 from django.urls import NoReverseMatch, reverse
-from sync.models import DocumentField
 
 from examples.news.models import Story
 from finance.models import Customer
 from finance.record_types import RECORD_TYPES
+from sync.models import DocumentField
 from tests.oddities import MODELS, hoard
 from tests.world import World
 
