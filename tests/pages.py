@@ -26,7 +26,7 @@ from django.utils import timezone
 
 from accounts import addresses
 from accounts.models import AddedAddress, User
-from accounts.tests.test_second_factor import code_of
+from accounts.tests.support import code_of
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
 from finance.record_types import RECORD_TYPES

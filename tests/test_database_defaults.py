@@ -15,7 +15,7 @@ from examples.news.models import Story
 from finance.models import Account, Customer, Transaction
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.tests.follow import following, grant, revoke, sql, until
+from sync.tests.support.follow import following, grant, revoke, sql, until
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 

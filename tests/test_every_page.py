@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.test import Client
 
-from accounts.tests.test_pages import INLINE
+from accounts.tests.support import INLINE
 from tests.world import World
 
 pytestmark = pytest.mark.django_db

@@ -42,3 +42,17 @@ def test_an_app_imports_only_what_it_may(app: str) -> None:
         if name in PROJECT - ALLOWED[app]
     ]
     assert wrong == []
+
+
+def test_no_test_module_imports_another() -> None:
+    """What several tests use is in a module of its own, so that each can be moved, run and read alone."""
+    wrong = []
+    for source in ROOT.rglob("test_*.py"):
+        if ".venv" in source.parts:
+            continue
+        for node in ast.walk(ast.parse(source.read_text())):
+            names = [str(node.module)] if isinstance(node, ast.ImportFrom) else []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            wrong += [f"{source.relative_to(ROOT)}: {name}" for name in names if ".test_" in name]
+    assert wrong == []

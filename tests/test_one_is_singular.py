@@ -21,8 +21,8 @@ from sync.core.humanize import counted, duration
 from sync.jobs.models import Errand
 from sync.monitoring.models import Sample
 from sync.outbox.models import Change
-from sync.tests.hurry import LONG_AGO, confirm
-from sync.tests.test_capture import make
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import LONG_AGO, confirm
 from sync.verification.models import Difference, Verification
 from sync.workers.heartbeat import INLINE_HEART, Kind, RelayHeart
 from tests.plurals import wrong

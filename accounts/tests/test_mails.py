@@ -11,19 +11,9 @@ from django.test import Client
 from accounts.models import Decision, User
 from accounts.role_requests import decide
 from accounts.tests.conftest import PASSWORD
+from accounts.tests.support import PHISHING, register
 
 pytestmark = [pytest.mark.quick, pytest.mark.django_db]
-
-PHISHING = "You won 1000 pounds: www.evil.example"
-
-
-def register(address: str, username: str = "evil.example_prize", requested_role: str = "", **more: Any) -> None:
-    Client(HTTP_USER_AGENT=PHISHING).post(
-        "/register/",
-        {"first_name": PHISHING, "last_name": PHISHING, "username": username, "email": address,
-         "requested_role": requested_role, "password1": "another-horse-8", "password2": "another-horse-8"},
-        **more,
-    )  # fmt: skip
 
 
 def test_a_registration_mails_nothing_that_was_typed_but_the_address() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -10,13 +9,13 @@ from django.test import Client, RequestFactory
 from django.views.defaults import bad_request, server_error
 
 from accounts.models import User
+from accounts.tests.support import INLINE
 
 pytestmark = pytest.mark.quick
 
 OPEN = ["/", "/login/", "/register/", "/password/reset/", "/password/reset/done/", "/email/confirm/", "/inactive/"]
 PERSONAL = ["/profile/", "/email/", "/password/change/", "/two-factor/", "/reauthenticate/", "/logout/", "/dashboard/"]
 ADMIN = ["/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"]
-INLINE = re.compile(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*(\ssrc=|application/json))", re.I)
 
 
 @pytest.mark.parametrize("address", [*OPEN, *PERSONAL, *ADMIN])

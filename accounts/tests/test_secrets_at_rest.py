@@ -21,7 +21,7 @@ from django.test import Client
 from accounts.encryption import decrypt, secrets_of
 from accounts.management.commands import rotate_secrets
 from accounts.models import User
-from accounts.tests.test_second_factor import code_of
+from accounts.tests.support import code_of
 
 pytestmark = [pytest.mark.quick, pytest.mark.django_db, pytest.mark.engine]
 

@@ -16,7 +16,7 @@ from django.test import Client
 from accounts.addresses import UNDOABLE, WAIT
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
-from accounts.tests.test_mails import register
+from accounts.tests.support import register
 
 pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 

@@ -18,7 +18,7 @@ from django.test import Client
 from accounts import uniqueness
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
-from accounts.tests.test_second_factor import code_of
+from accounts.tests.support import code_of
 
 pytestmark = [pytest.mark.engine]
 

@@ -7,7 +7,7 @@ from django.core.management import call_command
 from finance.models import Account, Customer, Transaction
 from finance.tests.files import DATASETS, dataset
 from sync.outbox.models import Change
-from sync.tests.hurry import confirm
+from sync.tests.support.hurry import confirm
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

@@ -11,7 +11,7 @@ from django.urls import reverse
 from pymongo.database import Database
 
 from examples.news.models import Story
-from sync.tests.publishing import story
+from sync.tests.support.publishing import story
 from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,7 +16,7 @@ from pymongo.database import Database
 from examples.news.models import REPLICAS, Story
 from sync.mapping.registry import KAFKA
 from sync.outbox.models import Change
-from sync.tests.publishing import TOPIC, document, process, replica, rows, story, wait_until
+from sync.tests.support.publishing import TOPIC, document, process, replica, rows, story, wait_until
 from sync.workers.models import Worker
 from tests.kafka import Kafka
 

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from pymongo.database import Database
 
-from examples.retail.tests.test_pulling_sales import load, pull
+from examples.retail.tests.support import load, pull
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -8,20 +8,19 @@ import subprocess
 import sys
 import time
 from decimal import Decimal
-from io import StringIO
 from typing import Any
 
 import bson
 import pytest
 from bson import Decimal128, Int64, ObjectId, json_util
 from django.conf import settings as django_settings
-from django.core.management import call_command
 from django.db import connection
 from faker import Faker
 from pymongo import DeleteOne, InsertOne, UpdateOne
 from pymongo.database import Database
 
 from examples.retail.making import sales
+from examples.retail.tests.support import load, pull
 from sync.mapping.bson_options import CODEC_OPTIONS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
@@ -71,18 +70,6 @@ def differences(mongo: Database) -> list[str]:
 def ordered(document: dict[str, Any]) -> dict[str, Any]:
     """Top-level fields by name: those of a row have the model's order. Within them the order is the document's."""
     return dict(sorted(document.items()))
-
-
-def load(mongo: Database, count: int, seed: int = 1) -> list[dict[str, Any]]:
-    documents = list(sales(Faker("en_US"), count, seed))
-    mongo["sales"].insert_many(documents)
-    return documents
-
-
-def pull(*arguments: str) -> str:
-    out = StringIO()
-    call_command("sync", "pull", "sale", *arguments, stdout=out)
-    return out.getvalue()
 
 
 def start_puller() -> subprocess.Popen:

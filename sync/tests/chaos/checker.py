@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from sync.tests.chaos.journal import Account
 from sync.tests.chaos.schedule import STAMPS
-from sync.tests.compare import expected, sort, without_sync
+from sync.tests.support.compare import expected, sort, without_sync
 
 COLLECTION, MARKERS = "accounts", "markers"
 

@@ -1,0 +1,28 @@
+"""What several tests of people and logins use."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value, yield_hotp_counters_from_time
+from django.test import Client
+
+
+def code_of(secret: str) -> str:
+    return format_hotp_value(hotp_value(secret, next(iter(yield_hotp_counters_from_time()))))
+
+
+INLINE = re.compile(r"<style|\sstyle=|\son[a-z]+=|javascript:|<script(?![^>]*(\ssrc=|application/json))", re.I)
+
+
+PHISHING = "You won 1000 pounds: www.evil.example"
+
+
+def register(address: str, username: str = "evil.example_prize", requested_role: str = "", **more: Any) -> None:
+    Client(HTTP_USER_AGENT=PHISHING).post(
+        "/register/",
+        {"first_name": PHISHING, "last_name": PHISHING, "username": username, "email": address,
+         "requested_role": requested_role, "password1": "another-horse-8", "password2": "another-horse-8"},
+        **more,
+    )  # fmt: skip

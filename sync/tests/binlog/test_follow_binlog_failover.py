@@ -1,0 +1,78 @@
+"""The server dies, and its replica takes over."""
+
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db import connection
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.tests.support import follow
+from sync.tests.support.compare import differences
+from sync.tests.support.follow import RELAY, add_accounts, catch_up, following, recorded, saved, sql, until
+from tests.servers import MariaDB
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+class Replica(MariaDB):
+    def _options(self) -> list[str]:
+        return [*super()._options(), "--server-id=2", "--log-slave-updates"]
+
+    def follow(self, primary: MariaDB, database: str) -> None:
+        """Becomes a replica of `primary`, which nobody writes to meanwhile."""
+        dump = ["mariadb-dump", "--no-defaults", "-uroot", f"--socket={primary.folder}/s", database]
+        rows = subprocess.run(dump, check=True, capture_output=True).stdout
+        self.sql(f"CREATE DATABASE {database} CHARACTER SET utf8mb4")
+        load = ["mariadb", "--no-defaults", "-uroot", f"--socket={self.folder}/s", database]
+        subprocess.run(load, check=True, input=rows)
+        seen = primary.sql("SELECT @@gtid_binlog_pos").strip()
+        self.sql(
+            f"RESET MASTER; SET GLOBAL gtid_slave_pos = '{seen}'; CHANGE MASTER TO master_host = '127.0.0.1', "
+            f"master_port = {primary.port}, master_user = '{self.USER}', master_password = '{self.PASSWORD}', "
+            "master_use_gtid = slave_pos; START SLAVE"
+        )
+
+
+@pytest.fixture
+def replica(mariadb: MariaDB, tmp_path: Path) -> Iterator[Replica]:
+    server = Replica(tmp_path / "replica")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_it_goes_on_with_the_replica(mariadb: MariaDB, replica: Replica, mongo: Database, settings: Any) -> None:
+    settings.SYNC_INLINE = False
+    follow.grant()
+    name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
+    replica.sql("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'")
+    with following() as process:
+        replica.follow(mariadb, name)
+        add_accounts(1)
+        catch_up(process)
+    add_accounts(500, first=2)  # nobody has seen these when the primary dies
+    seen = mariadb.sql("SELECT @@gtid_binlog_pos").strip()
+    until(lambda: replica.sql("SELECT @@gtid_slave_pos").strip() == seen)
+    replica.sql("STOP SLAVE")
+    connection.close()
+    try:
+        connection.settings_dict["PORT"] = replica.port
+        before = saved().gtids
+        add_accounts(1, first=1000)
+        with following() as process:
+            catch_up(process)
+            assert len(recorded()) == 502
+            assert set(recorded().values()) == {1}
+            assert "cannot be read" not in process.said
+            assert saved().gtids != before
+        with following(RELAY) as process:
+            until(lambda: differences(Account, mongo) == [], process)
+        sql("SELECT 1")
+    finally:
+        connection.close()
+        connection.settings_dict["PORT"] = port
+        follow.revoke()

@@ -1,0 +1,248 @@
+"""What a follower bears: kill -9, restarts, purged logs, transactions of any size; and what it refuses to start with.
+
+FOLLOW_ROWS is the number of changes under kill -9 (5,000 by default; 100,000 for a thorough run).
+"""
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.binlog.position import MySQLGtids
+from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support import follow
+from sync.tests.support.compare import differences
+from sync.tests.support.follow import RELAY, Process, add_accounts, catch_up, following, recorded, saved, sql, until
+from sync.workers.models import Worker
+from tests.servers import SERVERS, MariaDB
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+ROWS = int(os.environ.get("FOLLOW_ROWS", "5000"))
+KILLS = 10
+
+
+@pytest.fixture(autouse=True)
+def _rights(settings: Any, mongo: Database) -> Iterator[None]:
+    settings.SYNC_INLINE = False
+    follow.grant()
+    yield
+    follow.revoke()
+
+
+def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))
+    print(f"SEED={seed}")
+    chance = random.Random(seed)
+    with following():
+        pass
+    written, kills = 0, 0
+    follower = Process()
+    try:
+        while written < ROWS or kills < KILLS:
+            if written < ROWS:
+                count = min(chance.choice([1, 3, 50, 700, 4000]), ROWS - written)
+                add_accounts(count, first=written + 1)
+                written += count
+            if chance.random() < KILLS * 800 / ROWS or written == ROWS:
+                time.sleep(0.5 + chance.random())  # it needs about half a second to start
+                follower.end()
+                kills += 1
+                follower = Process()
+        catch_up(follower)
+        assert set(recorded().values()) == {1}, "each once"
+        assert len(recorded()) == ROWS
+    finally:
+        follower.end()
+        print(kills, "kills", follower.said)
+    while Change.objects.filter(settling=False).exists():
+        with suppress(Unavailable):  # a busy machine; the next round goes on
+            Relay().drain()
+    assert differences(Account, mongo) == []
+
+
+def test_a_part_of_a_large_transaction_is_not_recorded_again(mongo: Database) -> None:
+    with following():
+        pass
+    sql("INSERT INTO finance_account (_id, account_id, `limit`, products, extra) "
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) "
+        "SELECT LPAD(HEX(a.i * 1000 + b.i), 24, '0'), a.i, b.i, '[]', '{}' FROM n a, n b WHERE a.i <= 20"
+    )  # fmt: skip
+    kills = 0
+    follower = Process()
+    try:
+        while kills < 3:
+            _wait_for_a_part(follower)
+            follower.end()
+            kills += 1
+            follower = Process()
+        catch_up(follower)
+        assert len(recorded()) == 18_000
+        assert set(recorded().values()) == {1}
+    finally:
+        follower.end()
+
+
+def _wait_for_a_part(follower: Process) -> None:
+    before = Change.objects.count()
+    until(lambda: saved().part and Change.objects.count() > before, follower, 60)
+
+
+def test_a_large_transaction_needs_no_more_memory() -> None:
+    """FOLLOW_LARGE: its rows (50,000 by default; a million for a thorough run)."""
+    if SERVERS.mariadb is None and "PYTEST_XDIST_WORKER" in os.environ:
+        pytest.skip("the log of a shared server carries other tests' rows of 16 MB meanwhile")
+    count = int(os.environ.get("FOLLOW_LARGE", "50000"))
+    with following() as process:
+        add_accounts(100)
+        catch_up(process)
+        before = _memory(process, "VmRSS")
+        blocks = count // 1000
+        sql("INSERT INTO finance_account (_id, account_id, `limit`, products, extra) "
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000) "
+            f"SELECT LPAD(HEX(a.i * 10000 + b.i), 24, '0'), a.i, b.i, '[]', '{{}}' FROM n a, n b WHERE a.i <= {blocks}"
+        )  # fmt: skip
+        catch_up(process, 120 + count / 1000)
+        assert Change.objects.filter(model="finance.account").count() == count + 100
+        grown = _memory(process, "VmHWM") - before
+        print(f"{count} rows: {before} kB before, {grown} kB more")
+        assert grown < 40_000
+
+
+def _memory(process: Process, what: str) -> int:
+    """In kB."""
+    with open(f"/proc/{process.pid}/status") as status:
+        return next(int(line.split()[1]) for line in status if line.startswith(what))
+
+
+def test_it_goes_on_after_a_restart_of_the_server(mariadb: MariaDB, mongo: Database) -> None:
+    with following(RELAY) as process:
+        add_accounts(3)
+        catch_up(process)
+        connection.close()
+        mariadb.kill()
+        mariadb.start()
+        add_accounts(3, first=4)
+        until(lambda: mongo.accounts.count_documents({}) == 6, process, 60)
+        connection.close()
+
+
+def test_it_goes_on_in_the_next_log_file(mariadb: MariaDB) -> None:
+    with following() as process:
+        for number in range(1, 4):
+            add_accounts(1, first=number)
+            mariadb.sql("FLUSH BINARY LOGS")
+        catch_up(process)
+    assert set(recorded().values()) == {1}
+    assert len(recorded()) == 3
+
+
+def test_a_purged_position_is_bridged_by_a_backfill(mariadb: MariaDB, mongo: Database) -> None:
+    add_accounts(5)
+    with following(RELAY) as process:
+        until(lambda: mongo.accounts.count_documents({}) == 5, process)
+    sql("UPDATE finance_account SET `limit` = 9")
+    sql("DELETE FROM finance_account WHERE account_id = 1")
+    mariadb.sql("FLUSH BINARY LOGS")
+    # A log that is still being sent, to a follower that is gone, is not purged.
+    until(lambda: _purge(mariadb) == 1)
+    with following(RELAY) as process:
+        until(lambda: mongo.accounts.count_documents({"limit": 9}) == 4, process)
+        until(lambda: differences(Account, mongo) == [], process)
+        assert "cannot be read on from here" in process.said
+        add_accounts(1, first=100)
+        until(lambda: mongo.accounts.count_documents({}) == 5, process)
+
+
+def _purge(mariadb: MariaDB) -> int:
+    """Purges all logs but the last; how many are left."""
+    last = mariadb.sql("SHOW BINARY LOGS").split("\n")[-2].split("\t")[0]
+    mariadb.sql(f"PURGE BINARY LOGS TO '{last}'")
+    return len(mariadb.sql("SHOW BINARY LOGS").splitlines())
+
+
+def test_a_second_follower_is_refused() -> None:
+    with following():
+        assert _refusal() == "Another follower is at work on this database. One is enough."
+
+
+def _refusal() -> str:
+    """What the command says when it does not start."""
+    connection.close()
+    with pytest.raises(CommandError) as refused:
+        call_command("sync", "follow-binlog")
+    assert refused.value.returncode == 2
+    assert "\n" not in str(refused.value)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("setting", "bad", "good"),
+    [
+        ("binlog_format", "MIXED", "ROW"),
+        ("binlog_row_metadata", "MINIMAL", "FULL"),
+        ("log_bin_compress", "ON", "OFF"),
+    ],
+)
+def test_settings_that_lose_events_are_refused(mariadb: MariaDB, setting: str, bad: str, good: str) -> None:
+    mariadb.sql(f"SET GLOBAL {setting} = {bad}")
+    try:
+        said = _refusal()
+    finally:
+        mariadb.sql(f"SET GLOBAL {setting} = {good}")
+    assert f"{setting}={bad}" in said
+    assert f"SET GLOBAL {setting} = {good};" in said
+
+
+@pytest.mark.parametrize("right", ["REPLICATION SLAVE", "BINLOG MONITOR"])
+def test_a_missing_right_is_named(mariadb: MariaDB, right: str) -> None:
+    mariadb.sql(f"REVOKE {right} ON *.* FROM portal@'%'")
+    assert "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'portal'@'%';" in _refusal()
+
+
+def test_compression_switched_on_meanwhile_stops_it(mariadb: MariaDB) -> None:
+    with following() as process:
+        mariadb.sql("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
+        try:
+            connection.close()
+            add_accounts(100)
+            assert process.wait(20) != 0
+            assert "log_bin_compress=ON" in process.said
+        finally:
+            mariadb.sql("SET GLOBAL log_bin_compress = OFF")
+            connection.close()
+    with following(RELAY) as process:  # bridged, now that it can be
+        until(lambda: saved().unplanned == {}, process)
+
+
+def test_its_state_is_in_its_heartbeat() -> None:
+    with following() as process:
+        add_accounts(1)
+        catch_up(process)
+        until(lambda: Worker.objects.get(kind="follower").note.endswith("up to date, 2 recorded"), process)
+
+
+def test_it_ends_at_the_first_signal() -> None:
+    with following() as process:
+        add_accounts(1)
+        process.terminate()
+        assert process.wait(10) == 0
+        assert not Worker.objects.filter(kind="follower").exists()
+
+
+def test_mysql_gtids_are_added_up() -> None:
+    one = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
+    gtids = MySQLGtids(f"{one}:1-5")
+    for number in (6, 7, 9, 8, 7):
+        gtids.add(f"{one}:{number}")
+    assert str(gtids) == f"{one}:1-9"

@@ -1,0 +1,30 @@
+"""The protocol's model is clean within its bounds, and each mutation of it breaks."""
+
+import pytest
+
+from sync.tests.support.model import FAILOVER, FAILOVER_MUTATIONS, MUTATIONS, Protocol, explore
+
+BOUNDS = [
+    {"writes": 2, "touches": 1, "kills": 0},
+    {"writes": 2, "touches": 0, "kills": 1},
+    FAILOVER,
+    {**FAILOVER, "writes": 1, "kills": 1},
+    {**FAILOVER, "writes": 1, "deliverers": 2},
+]
+
+
+@pytest.mark.parametrize("bounds", BOUNDS, ids=str)
+def test_the_document_equals_the_row_at_every_rest(bounds: dict[str, int]) -> None:
+    result = explore(Protocol(), **bounds)
+    assert result.way is None
+    assert result.states > 1000
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_each_part_of_the_protocol_is_needed(name: str) -> None:
+    assert explore(MUTATIONS[name], writes=2, touches=0, kills=0).way
+
+
+@pytest.mark.parametrize("name", FAILOVER_MUTATIONS)
+def test_each_part_of_the_confirmation_is_needed(name: str) -> None:
+    assert explore(FAILOVER_MUTATIONS[name], **FAILOVER).way

@@ -1,0 +1,153 @@
+"""What --json prints is what docs/schemas/ promises, in one form: times, numbers, and null for what is unknown."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import jsonschema
+import pytest
+from bson import ObjectId
+from django.core.management import call_command
+from jsonschema.validators import extend
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.cli.output import dumps
+from sync.outbox.models import Change
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import confirm
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, Heart, Kind, RelayHeart
+from sync.workers.models import ModelState, Worker
+from tests.servers import ROOT, Mongo
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
+WHOLE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # DjangoJSONEncoder writes such a time in another form
+
+
+def is_float(checker: Any, value: Any) -> bool:
+    return isinstance(value, float)
+
+
+def is_integer(checker: Any, value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+# To the standard 1 and 1.0 are one number; to the programs that read it they are two types.
+STRICT = extend(
+    jsonschema.Draft202012Validator,
+    type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("number", is_float).redefine(
+        "integer", is_integer
+    ),
+)
+
+
+@pytest.fixture(autouse=True)
+def fresh_heart() -> None:
+    INLINE_HEART.reset()
+
+
+def printed(verb: str, *options: str) -> Any:
+    """What `sync VERB --json` prints, once it has been held against its schema."""
+    out = io.StringIO()
+    with suppress(SystemExit):
+        call_command("sync", verb, "--json", *options, stdout=out)
+    schema = json.loads((ROOT / "docs" / "schemas" / f"{verb}.schema.json").read_text())
+    STRICT.check_schema(schema)
+    data = json.loads(out.getvalue())
+    STRICT(schema).validate(data)
+    return data
+
+
+def test_the_status_of_nothing(mongo: Database) -> None:
+    data = printed("status")
+    assert (data["rate"], data["lag"]["p50"], data["oldest_pending_age"], data["workers"]) == (None, None, None, [])
+
+
+def test_the_status_of_everything(mongo: Database) -> None:
+    make(1).save()
+    for kind in Kind:
+        lane = "kafka" if kind is Kind.PUBLISHER else ""
+        heart = RelayHeart("default", lane, kind) if kind is not Kind.INLINE else Heart(kind)
+        heart.count(1, [1.0, 2000.0])
+        heart.write()
+    Worker.objects.update(started_at=WHOLE, rate=3)
+    account = Account.objects.get()
+    for values in ({"failed": True, "error": "MongoDB: no"}, {"until": "f" * 24}, {"error": "x"}, {"settling": True}):
+        Change.objects.create(model="finance.account", key=account.pk, due_at=WHOLE, recorded_at=WHOLE, **values)
+    Change.objects.create(model="gone.model", key="1", due_at=WHOLE, recorded_at=WHOLE)
+    Change.objects.create(
+        model="finance.account", key="x", due_at=WHOLE + timedelta(days=36500), recorded_at=WHOLE, claim="a"
+    )
+    ModelState.objects.update_or_create(model="finance.account", defaults={"delivered_at": WHOLE, "paused": True})
+    Verification.objects.create(model="finance.account", mode="full", finished_at=WHOLE, compared=1, found=1)
+    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=WHOLE)
+    data = printed("status")
+    [model] = [model for model in data["models"] if model["model"] == "finance.account"]
+    assert model["last_delivery"] == model["verified"]["finished_at"] == "2026-01-02T03:04:05.000000+00:00"
+    assert {worker["started_at"] for worker in data["workers"]} == {"2026-01-02T03:04:05.000000+00:00"}
+    assert {worker["kind"] for worker in data["workers"] if worker["delivers"]} == {"relay", "publisher"}
+    [gone] = [model for model in data["models"] if model["model"] == "gone.model"]
+    assert (gone["rows"], gone["documents"], gone["verified"]) == (None, None, None)
+    times = re.findall(r'"(\d{4}-\d\d-\d\dT[^"]*)"', json.dumps(data))
+    assert len(times) > 8
+    assert all(TIME.fullmatch(time) for time in times)
+
+
+def test_the_status_while_mongodb_is_down_has_null_for_what_is_unknown(
+    mongo: Database, mongod: Mongo, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
+    mongod.kill()
+    data = printed("status")
+    assert (data["mongodb_up"], data["models"][0]["documents"]) == (False, None)
+
+
+def test_a_verify_with_every_kind_of_difference(mongo: Database) -> None:
+    rows = [make(number) for number in range(5)]
+    for row in rows:
+        row.save()
+    confirm()
+    missing, wrong, typed, ordered, _ = (ObjectId(row.pk) for row in rows)
+    mongo.accounts.delete_one({"_id": missing})
+    mongo.accounts.update_one({"_id": wrong}, {"$set": {"limit": 7}, "$unset": {"products": ""}})
+    mongo.accounts.update_one({"_id": typed}, {"$set": {"limit": float(rows[2].limit)}})
+    document = mongo.accounts.find_one({"_id": ordered})
+    mongo.accounts.replace_one({"_id": ordered}, dict(reversed(document.items())))
+    mongo.accounts.insert_one({"_id": ObjectId()})
+    [run] = printed("verify", "account")
+    assert {"missing", "different", "type", "extra"} <= {each["kind"] for each in run["differences"]}
+    assert all(TIME.fullmatch(each["first_seen"]) for each in run["differences"])
+    Verification.objects.update(started_at=WHOLE)
+    assert printed("verify", "account", "--sample", "2")[0]["mode"] == "sampled"
+    assert printed("verify", "account", "--strict")[0]["mode"] == "strict"
+    assert printed("verify", "account", "--repair", "--prune")[0]["repaired"] == 5
+
+
+def test_every_time_has_six_digits_and_the_zone() -> None:
+    east = timezone(timedelta(hours=5, minutes=30))
+    times = [WHOLE, WHOLE.replace(microsecond=1), WHOLE.replace(microsecond=120000), WHOLE.astimezone(east)]
+    assert json.loads(dumps(times)) == [
+        "2026-01-02T03:04:05.000000+00:00", "2026-01-02T03:04:05.000001+00:00", "2026-01-02T03:04:05.120000+00:00",
+        "2026-01-02T03:04:05.000000+00:00",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), WHOLE.replace(tzinfo=None), WHOLE.date(), object()])
+def test_what_has_no_form_is_refused(value: Any) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        dumps({"x": value})
+
+
+def test_no_command_has_a_json_form_of_its_own() -> None:
+    for path in (ROOT / "sync" / "cli").glob("*.py"):
+        text = path.read_text()
+        assert '"--json"' not in text or "sync.cli.output" in text, path
+        assert "DjangoJSONEncoder" not in text

@@ -1,0 +1,129 @@
+"""`sync status`: a table for people, JSON for programs, an exit status for scripts."""
+
+import io
+import json
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from pymongo.database import Database
+
+from sync.core.clock import DatabaseNow
+from sync.outbox.models import Change
+from sync.tests.support.factories import leave_pending, make
+from sync.tests.support.hurry import confirm
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, RelayHeart
+from sync.workers.models import ModelState
+from tests.servers import ROOT, Mongo, free_port
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+@pytest.fixture(autouse=True)
+def fresh_heart() -> None:
+    INLINE_HEART.reset()
+
+
+def run(*options: str) -> tuple[int, str]:
+    """Exit status and output."""
+    out = io.StringIO()
+    try:
+        call_command("sync", "status", *options, stdout=out)
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+def test_it_prints_a_table_and_exits_with_0_when_all_is_equal(mongo: Database) -> None:
+    make(1).save()
+    code, said = run()
+    assert code == 0
+    assert said.startswith("In sync. 1 change in flight.")
+    confirm()
+    code, said = run()
+    assert code == 0
+    assert said.startswith("In sync. Everything committed in MySQL is in MongoDB.")
+    assert "finance.account" in said
+    assert "inline" in said
+    assert "relay: none alive; start one: manage.py sync relay" in said
+    assert "p50 unknown" not in said
+
+
+def test_it_exits_with_0_while_changes_are_in_flight_and_with_1_when_they_are_late(
+    mongo: Database, settings: Any
+) -> None:
+    settings.SYNC_INLINE = False
+    make(1).save()
+    make(2).save()
+    code, said = run()
+    assert code == 0
+    assert said.startswith("In sync. 2 changes in flight.")
+    Change.objects.update(recorded_at=DatabaseNow() - timedelta(seconds=30))
+    assert run()[0] == 1
+    assert "p50 unknown" in said
+
+
+def test_it_says_what_to_run_when_no_relay_is_alive(mongo: Database) -> None:
+    leave_pending(30)
+    code, said = run()
+    assert code == 1
+    assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
+    RelayHeart("default").write()
+    assert run()[1].startswith("behind")
+    assert "relay: 1 alive" in run()[1]
+
+
+def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) -> None:
+    leave_pending(30, failed=True, error="MongoDB: no [bold]")
+    Change.objects.create(model="finance.account", key="", until="f" * 24, due_at=Change.objects.get().due_at)
+    ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
+    moment = Change.objects.filter(until="").get().due_at
+    Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment, compared=1200, found=3)
+    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    _, said = run()
+    for line in (
+        "finance.account: paused; to go on: manage.py sync resume finance.account",
+        "finance.account: 1 range of a backfill left",
+        "finance.account: refused by MongoDB: 1 failed, 0 tried again",
+        "1,200 rows compared, 3 different",
+    ):
+        assert line in said
+
+
+def test_json_has_all_of_it(mongo: Database) -> None:
+    make(1).save()
+    confirm()
+    data = json.loads(run("--json")[1])
+    assert (data["state"], data["relays"], data["pending"], data["oldest_pending_age"]) == ("equal", 0, 0, None)
+    assert data["lag"]["p50"] > 0
+    assert {"kind", "heartbeat_age", "alive", "rate", "note"} <= set(data["workers"][0])
+    assert {"pending", "failures", "differences", "verified", "backfill", "paused"} <= set(data["models"][0])
+
+
+def test_a_dead_mongodb_is_said_with_exit_status_2(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
+    mongod.kill()
+    code, said = run("--json")
+    assert code == 2
+    assert json.loads(said)["models"][0]["documents"] is None
+    code, said = run()
+    assert code == 2
+    assert said.startswith("waiting: MongoDB does not answer")
+
+
+def test_a_dead_mysql_is_said_in_one_line_with_exit_status_2() -> None:
+    address = f"mysql://nobody:secret@127.0.0.1:{free_port()}/nothing"
+    done = subprocess.run(
+        [sys.executable, "manage.py", "sync", "status"],
+        cwd=ROOT, env=os.environ | {"DATABASE_URL": address, "SECRET_KEY": "x" * 50},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith("CommandError: MySQL does not answer")
+    assert done.stderr.count("\n") == 1
+    assert "secret" not in done.stderr

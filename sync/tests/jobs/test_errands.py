@@ -1,0 +1,178 @@
+"""Errands: done by a relay's process, once at a time, told on the way, stopped, and taken over from the dead."""
+
+import threading
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.jobs import runner
+from sync.jobs.models import Errand
+from sync.jobs.periodic import Chore, beside
+from sync.mapping.registry import Target
+from sync.mongodb.client import forget_clients
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support.compare import differences
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import LONG_AGO
+from sync.tests.zoo.models import Keeper
+from sync.verification.models import Verification
+from tests.servers import Mongo
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+ACCOUNTS = Target(Account)
+
+
+@pytest.fixture(autouse=True)
+def rows(mongo: Database) -> None:
+    Account.objects.bulk_create([make(number) for number in range(10)])
+    Change.objects.update(due_at=LONG_AGO)
+    Relay().drain()
+    assert differences(Account, mongo) == []
+
+
+def do(kind: str, **options: Any) -> Errand:
+    errand = runner.ask(ACCOUNTS, kind, "theo", **options)
+    assert errand
+    assert runner.work()
+    errand.refresh_from_db()
+    return errand
+
+
+def test_verify_compares_and_tells(mongo: Database) -> None:
+    errand = do("verify")
+    assert errand.finished_at
+    assert errand.steps, "about 20: after a crash MongoDB's estimate is off"
+    assert (errand.found, errand.note, errand.unfinished) == (0, "", None)
+    mongo.accounts.delete_one({})
+    mongo.accounts.insert_one({"_id": ObjectId()})
+    errand = do("verify")
+    assert errand.found == 2
+    assert Verification.objects.latest("pk").found == 2
+    assert not runner.work(), "there is nothing more to do"
+
+
+def test_repair_mends_and_deletes_only_when_asked(mongo: Database) -> None:
+    mongo.accounts.delete_one({})
+    mongo.accounts.insert_one({"_id": ObjectId()})
+    errand = do("repair")
+    assert (errand.repaired, errand.found) == (1, 1)
+    assert mongo.accounts.count_documents({}) == 11
+    errand = do("repair", prune=True)
+    assert (errand.repaired, errand.found) == (1, 0)
+    assert differences(Account, mongo) == []
+
+
+def test_backfill_is_planned_and_relays_deliver_it(mongo: Database) -> None:
+    mongo.accounts.delete_many({})
+    errand = do("backfill")
+    assert errand.finished_at
+    assert errand.steps == 1
+    assert Change.objects.exclude(until="").count() == 1
+    Relay().drain()
+    assert differences(Account, mongo) == []
+
+
+def test_there_is_one_at_a_time_for_each_target(mongo: Database) -> None:
+    assert runner.ask(ACCOUNTS, "verify", "theo")
+    assert runner.ask(ACCOUNTS, "repair", "tina") is None
+    assert runner.ask(Target(Keeper), "verify", "theo")
+    runner.work()
+    assert runner.ask(ACCOUNTS, "repair", "tina")
+
+
+def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mongo) -> None:
+    runner.ask(ACCOUNTS, "verify", "theo")
+    mongod.kill()
+    assert runner.work()
+    errand = Errand.objects.get()
+    assert errand.finished_at is None
+    assert "MongoDB does not answer" in errand.note
+    mongod.start()
+    forget_clients()
+    assert not runner.work(), "it waits a little"
+    Errand.objects.update(due_at=LONG_AGO)
+    assert runner.work()
+    errand.refresh_from_db()
+    assert errand.finished_at
+    assert errand.note == ""
+
+
+def test_it_can_be_stopped_while_it_is_done(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    errand = runner.ask(ACCOUNTS, "verify", "theo")
+    assert errand
+
+    def verify(target: Any, using: str, progress: Any, **options: Any) -> None:
+        assert runner.stop(errand.pk, "stopped by tina")
+        progress.tell()
+        raise AssertionError("it goes on")
+
+    monkeypatch.setattr(runner, "verify", verify)
+    assert runner.work()
+    errand.refresh_from_db()
+    assert (errand.note, errand.unfinished) == ("stopped by tina", None)
+    assert errand.finished_at
+    assert not runner.stop(errand.pk, "again")
+
+
+def test_another_process_goes_on_when_one_ends(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    runner.ask(ACCOUNTS, "verify", "theo")
+    resumed = []
+    true = runner.verify
+
+    def verify(*args: Any, resume: bool, **options: Any) -> Any:
+        resumed.append(resume)
+        return true(*args, resume=resume, **options)
+
+    monkeypatch.setattr(runner, "verify", verify)
+    stop = threading.Event()
+    stop.set()  # the process is told to end as it begins
+    assert runner.work(stop)
+    assert Errand.objects.get().finished_at is None
+    assert runner.work(), "at once: its lease was given back"
+    assert Errand.objects.get().finished_at
+    assert resumed == [True]
+
+
+def test_a_lease_that_has_ended_is_taken_over_and_its_holder_is_out(mongo: Database) -> None:
+    errand = runner.ask(ACCOUNTS, "verify", "theo")
+    assert errand
+    frozen = runner._claim("default")
+    assert frozen
+    assert not runner.work(), "it is in hand"
+    Errand.objects.update(due_at=LONG_AGO)
+    assert runner.work()
+    with pytest.raises(runner.Ended):
+        runner._Hold(frozen, threading.Event(), "default").tell()
+
+
+def test_what_goes_wrong_ends_it_with_the_reason(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **options: Any) -> None:
+        raise RuntimeError("no such luck")
+
+    monkeypatch.setattr(runner, "verify", broken)
+    assert do("verify").note == "RuntimeError: no such luck"
+    Errand.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
+    assert runner.work()
+    assert Errand.objects.latest("pk").note == "there is no such target any more"
+
+
+def test_chores_go_on_after_a_failure_and_end_with_the_block(caplog: pytest.LogCaptureFixture) -> None:
+    done = threading.Event()
+    calls: list[int] = []
+
+    def chore() -> None:
+        calls.append(1)
+        if len(calls) < 3:
+            raise RuntimeError("no such luck")
+        done.set()
+
+    stop = threading.Event()
+    with beside(stop, Chore("luck", 0.01, chore)):
+        assert done.wait(20)
+    assert stop.is_set()
+    assert [record.message for record in caplog.records] == ["luck: no such luck; trying again"]

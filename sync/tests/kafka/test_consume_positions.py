@@ -1,0 +1,443 @@
+"""Consumers whose position means nothing any more: whatever was lost is told and answered, and nothing is skipped.
+
+Read directly: which keys are recorded as changed, and what the replica's collection holds.
+"""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+from pymongo.database import Database
+
+from examples.news.models import Story
+from sync.binlog.models import Sweep
+from sync.outbox.models import Change
+from sync.tests.support.publishing import TOPIC, process, publish, replica, rows, story, wait_until
+from sync.workers.models import Worker
+from tests.kafka import Kafka
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+GROUP = "analytics.debezium.dbserver1"
+DEBEZIUM = ("consume", "story", "--format", "debezium", "--prefix", "dbserver1")
+REPLICA = ("consume", "story", "--to", "stories_1")
+
+
+def events_topic() -> str:
+    return f"dbserver1.{connection.settings_dict['NAME']}.news_story"
+
+
+def key(number: int) -> str:
+    return f"{number:024x}"
+
+
+def send(kafka: Kafka, *numbers: int, partition: int = 0) -> None:
+    """Events of these rows, which no table has: what counts is that their keys are recorded."""
+    events = [(json.dumps({"_id": key(number)}), json.dumps({"op": "c", "after": {}})) for number in numbers]
+    kafka.send(events_topic(), *events, partition=partition)
+
+
+def have_a_row() -> None:
+    """One that there is something to plan for; delivered, as far as anybody here is concerned."""
+    story()
+    Change.objects.all().delete()
+
+
+def take_recorded() -> set[int]:
+    """The rows that were recorded as changed, which are forgotten then."""
+    found = {int(one, 16) for one in Change.objects.filter(until="", model="news.story").values_list("key", flat=True)}
+    Change.objects.all().delete()
+    return found
+
+
+def is_looked_at_again() -> bool:
+    """Whether all rows are planned to be delivered, and documents without a row to be looked for; forgets that."""
+    planned = (Change.objects.exclude(until="").exists(), Sweep.objects.filter(model="news.story").exists())
+    Sweep.objects.all().delete()
+    return planned == (True, True)
+
+
+def consume(*arguments: str) -> int:
+    """Reads all there is; the exit status."""
+    try:
+        call_command("sync", *arguments, "--once")
+    except SystemExit as ended:
+        return ended.code
+    except CommandError as error:
+        print(error)  # as the command line does
+        return error.returncode
+    return 0
+
+
+@contextmanager
+def consumer(kafka: Kafka, *arguments: str) -> Iterator[subprocess.Popen]:
+    """One in a process of its own, that is at work when the block begins; ended with it, by kill -9."""
+    started = process(*arguments, kafka=kafka.settings)
+    try:
+        wait_until(lambda: Worker.objects.filter(kind="consumer", pid=started.pid).exists(), "it is at work")
+        yield started
+    finally:
+        started.kill()
+        started.wait()
+
+
+def said(ended: subprocess.Popen) -> str:
+    ended.send_signal(signal.SIGTERM)
+    return ended.communicate(timeout=60)[0].decode()
+
+
+def test_messages_that_were_removed_while_the_groups_offsets_expired_are_told(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    assert take_recorded() == {1, 2}
+    send(kafka, 3, 4, 5)
+    kafka.forget(GROUP)
+    kafka.remove_before(events_topic(), 4)
+    capsys.readouterr()
+    assert consume(*DEBEZIUM) == 1
+    told = capsys.readouterr().out
+    assert "offsets 2 to 3: messages were removed before they were read" in told
+    assert "sync status" in told
+    assert is_looked_at_again()
+    assert take_recorded() == {5}
+    assert consume(*DEBEZIUM) == 0, "it is told once"
+
+
+def test_offsets_that_expired_cost_nothing_while_all_messages_are_there(kafka: Kafka, mongo: Database) -> None:
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    take_recorded()
+    kafka.forget(GROUP)
+    send(kafka, 3)
+    assert consume(*DEBEZIUM) == 0
+    assert take_recorded() == {3}
+
+
+def test_a_topic_whose_beginning_was_removed_before_the_first_start(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1, 2, 3)
+    kafka.remove_before(events_topic(), 2)
+    assert consume(*DEBEZIUM) == 1
+    assert "its first 2 messages were removed" in capsys.readouterr().out
+    assert is_looked_at_again()
+    assert take_recorded() == {3}
+
+
+def test_events_that_were_removed_are_told_when_all_is_read_again_too(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    send(kafka, 3, 4, 5)
+    kafka.remove_before(events_topic(), 1)
+    take_recorded()
+    assert consume(*DEBEZIUM, "--from-beginning") == 0, "the first was read"
+    assert take_recorded() == {2, 3, 4, 5}
+    send(kafka, 6, 7)
+    kafka.remove_before(events_topic(), 6)
+    capsys.readouterr()
+    assert consume(*DEBEZIUM, "--from-beginning") == 1
+    assert "offsets 5 to 5: messages were removed before they were read" in capsys.readouterr().out
+    assert is_looked_at_again()
+    assert take_recorded() == {7}
+
+
+def test_what_was_read_may_be_removed(kafka: Kafka, mongo: Database) -> None:
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    take_recorded()
+    kafka.remove_before(events_topic(), 2)
+    assert consume(*DEBEZIUM) == 0
+    kafka.make(TOPIC, 5)  # not compacted: Kafka removes no messages of those on demand
+    story()
+    publish()
+    assert consume(*REPLICA) == 0
+    for partition in range(kafka.partitions(TOPIC)):  # behind the last message is the end of its transaction
+        kafka.remove_before(TOPIC, kafka.end(TOPIC, partition), partition)
+    assert consume(*REPLICA) == 0
+    assert replica(mongo, "stories_1") == rows()
+
+
+@pytest.mark.parametrize("offset", [0, 5], ids=["back", "forward"])
+def test_a_group_that_an_operator_has_reset_reads_on_from_its_own_position(
+    kafka: Kafka, mongo: Database, offset: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    take_recorded()
+    send(kafka, 3, 4, 5)
+    kafka.reset(GROUP, events_topic(), offset)
+    assert consume(*DEBEZIUM) == 0
+    assert f"was set to {offset} in Kafka. This has no effect" in caplog.text
+    assert take_recorded() == {3, 4, 5}
+
+
+def test_a_partition_that_is_added_is_read_from_its_beginning(kafka: Kafka, mongo: Database) -> None:
+    kafka.make(events_topic())
+    send(kafka, 1)
+    assert consume(*DEBEZIUM) == 0
+    take_recorded()
+    kafka.grow(events_topic(), 2)
+    send(kafka, 2)
+    send(kafka, 3, 4, partition=1)
+    assert consume(*DEBEZIUM) == 0
+    assert take_recorded() == {2, 3, 4}
+
+
+def test_a_topic_that_was_created_again_while_nobody_read_is_read_from_its_start(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert consume(*DEBEZIUM) == 0
+    take_recorded()
+    kafka.drop(events_topic())
+    kafka.make(events_topic())
+    send(kafka, 11, 12, 13)
+    capsys.readouterr()
+    assert consume(*DEBEZIUM) == 1
+    assert "was deleted and created again" in capsys.readouterr().out
+    assert is_looked_at_again()
+    assert take_recorded() == {11, 12, 13}
+    assert consume(*DEBEZIUM) == 0
+
+
+def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_start(
+    kafka: Kafka, mongo: Database
+) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    with consumer(kafka, *DEBEZIUM) as live:
+        wait_until(lambda: Change.objects.filter(key=key(2)).exists(), "it reads")
+        take_recorded()
+        kafka.drop(events_topic())
+        kafka.make(events_topic())
+        send(kafka, 11, 12, 13, 14)
+        wait_until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic from its start")
+        wait_until(lambda: Change.objects.filter(key=key(14)).exists(), "and to its end")
+        assert is_looked_at_again()
+        told = said(live)
+    assert live.returncode == 0
+    assert told.count("was deleted and created again") == 1, told
+
+
+def test_a_consumer_that_is_killed_and_whose_offsets_expire_misses_nothing(kafka: Kafka, mongo: Database) -> None:
+    kafka.make(events_topic())
+    every = set(range(1, 2001))
+    send(kafka, *every)
+    with consumer(kafka, *DEBEZIUM, "--batch", "5"):
+        wait_until(lambda: Change.objects.filter(key=key(20)).exists(), "it reads")
+    recorded = take_recorded()
+    wait_until(lambda: not kafka.members(GROUP), "Kafka misses it")
+    kafka.forget(GROUP)
+    assert consume(*DEBEZIUM) == 0
+    again = take_recorded()
+    assert recorded | again == every
+    assert not recorded & again, "what was recorded and how far it was read are one transaction"
+
+
+def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(kafka: Kafka, mongo: Database) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1)
+    with consumer(kafka, *DEBEZIUM) as live:
+        wait_until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
+        take_recorded()
+        kafka.drop(events_topic())
+        wait_until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it says so")
+        kafka.make(events_topic())
+        send(kafka, 11)
+        wait_until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")
+        told = said(live)
+    assert live.returncode == 0
+    assert "is missing: it was deleted or renamed. Waiting until it is back" in told
+    assert "was deleted and created again" in told
+    assert "Nothing is lost" not in told
+
+
+def test_messages_that_are_removed_while_a_consumer_is_frozen_are_told_by_it(kafka: Kafka, mongo: Database) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    send(kafka, 1)
+    with consumer(kafka, *DEBEZIUM) as live:
+        wait_until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
+        live.send_signal(signal.SIGSTOP)
+        send(kafka, *range(2, 40))
+        kafka.remove_before(events_topic(), 30)
+        live.send_signal(signal.SIGCONT)
+        wait_until(lambda: Change.objects.filter(key=key(39)).exists(), "it goes on")
+        told = said(live)
+    recorded = take_recorded()
+    assert {*range(31, 40)} <= recorded
+    assert set(range(2, 40)) <= recorded or "messages were removed before they were read" in told, told
+
+
+def test_a_consumer_that_is_killed_and_whose_topic_is_created_again_misses_nothing(
+    kafka: Kafka, mongo: Database
+) -> None:
+    story()
+    publish()
+    with consumer(kafka, *REPLICA):
+        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads")
+    kafka.drop(TOPIC)
+    for number in range(20):
+        story(title=f"new {number}")
+    Story.objects.update(diggs=5)
+    publish()
+    with consumer(kafka, *REPLICA) as live:
+        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic")
+        told = said(live)
+    assert "was deleted and created again" in told
+    assert "sync backfill story" in told
+
+
+def test_a_replica_whose_topic_is_created_again_while_it_is_read_is_equal(kafka: Kafka, mongo: Database) -> None:
+    for _ in range(3):
+        story()
+    publish()
+    with consumer(kafka, *REPLICA) as live:
+        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads")
+        kafka.drop(TOPIC)
+        for _ in range(30):
+            story()
+        Story.objects.update(diggs=7)
+        publish()
+        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic from its start")
+        told = said(live)
+    assert live.returncode == 0
+    assert told.count("was deleted and created again") == 1, told
+
+
+def test_documents_that_a_new_topic_does_not_have_are_counted(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    stays, goes = story(), story()
+    publish()
+    assert consume(*REPLICA) == 0
+    kafka.drop(TOPIC)
+    goes.delete()
+    Change.objects.all().delete()
+    stays.save()
+    publish()
+    capsys.readouterr()
+    assert consume(*REPLICA) == 1
+    assert "stories_1 has 1 document that story-events does not have" in capsys.readouterr().out
+
+
+def test_a_replica_does_not_go_on_behind_a_gap(kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture) -> None:
+    kafka.make(TOPIC, 5)
+    story()
+    publish()
+    assert consume(*REPLICA) == 0
+    for _ in range(5):
+        story()
+    publish()
+    for partition in range(kafka.partitions(TOPIC)):
+        kafka.remove_before(TOPIC, kafka.end(TOPIC, partition), partition)
+    for _ in range(2):
+        assert consume(*REPLICA) == 1, "until somebody has answered it"
+        assert len(replica(mongo, "stories_1")) == 1
+    assert "messages were removed before they were read" in capsys.readouterr().out
+    assert consume(*REPLICA, "--from-beginning") == 0
+    Story.objects.update(diggs=3)
+    publish()
+    assert consume(*REPLICA) == 0
+    assert replica(mongo, "stories_1") == rows()
+
+
+def test_a_consumer_that_was_off_for_longer_than_deletes_are_kept_says_so(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    one = story()
+    publish()
+    assert consume(*REPLICA) == 0
+    one.delete()
+    publish()
+    kafka.configure(TOPIC, "delete.retention.ms", "1")
+    assert consume(*REPLICA) == 1
+    assert "deletes may have been removed before they were read" in capsys.readouterr().out
+    mongo.stories_1.drop()
+    assert consume(*REPLICA, "--from-beginning") == 0
+    assert consume(*REPLICA) == 0, "nothing has come since"
+    assert replica(mongo, "stories_1") == rows() == {}
+
+
+def test_events_of_a_compacted_topic_are_made_up_for_in_the_same_case(kafka: Kafka, mongo: Database) -> None:
+    have_a_row()
+    kafka.make(events_topic())
+    kafka.configure(events_topic(), "cleanup.policy", "compact")
+    send(kafka, 1)
+    assert consume(*DEBEZIUM) == 0
+    send(kafka, 2)
+    assert consume(*DEBEZIUM) == 0, "deletes are kept for a day"
+    send(kafka, 3)
+    kafka.configure(events_topic(), "delete.retention.ms", "1")
+    take_recorded()
+    assert consume(*DEBEZIUM) == 1
+    assert is_looked_at_again()
+    assert take_recorded() == {1, 2, 3}
+
+
+def test_a_topic_that_was_read_and_is_missing_is_told(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    kafka.make(events_topic())
+    send(kafka, 1)
+    arguments = ("consume", "--format", "debezium", "--prefix", "dbserver1")  # the other tables have no topic yet
+    assert consume(*arguments) == 0
+    kafka.make(f"dbserver1.{connection.settings_dict['NAME']}.finance_account")
+    assert consume(*arguments) == 0
+    kafka.drop(events_topic())
+    capsys.readouterr()
+    assert consume(*arguments) == 1
+    assert f"The topic {events_topic()} was read before and is missing" in capsys.readouterr().out
+    assert consume(*DEBEZIUM) == 2
+
+
+def test_another_cluster_at_the_same_address_is_recognised_live_and_at_the_start(
+    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+) -> None:
+    story()
+    publish()
+    kafka.make(events_topic())
+    send(kafka, 1, 2)
+    assert (consume(*REPLICA), consume(*DEBEZIUM)) == (0, 0)
+    take_recorded()
+    other = Kafka(kafka.folder.parent / "other")
+    other.port, other.cluster = kafka.port, "b3RoZXItY2x1c3Rlci0wMQ"
+    try:
+        with consumer(kafka, *DEBEZIUM) as live:
+            kafka.kill()
+            other.start()
+            other.make(events_topic())
+            other.make(TOPIC)
+            send(other, 11, 12, 13)
+            wait_until(lambda: Change.objects.filter(key=key(13)).exists(), "it reads what the other has")
+            told = said(live)
+        assert "was read from the Kafka cluster" in told
+        assert is_looked_at_again()
+        assert take_recorded() == {11, 12, 13}
+        assert consume(*REPLICA) == 1
+        assert "was read from the Kafka cluster" in capsys.readouterr().out
+        assert replica(mongo, "stories_1") == rows()
+    finally:
+        other.stop()

@@ -1,0 +1,158 @@
+"""Publishing: what a topic says of each row, on a real broker, read with a consumer of the test's own."""
+
+import datetime
+from typing import Any
+
+import pytest
+from bson import ObjectId
+from django.core.management import CommandError, call_command
+from django.db import transaction
+
+from sync.mapping.registry import KAFKA
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import State
+from sync.tests.support.publishing import TOPIC, document, newest, publish, story
+from tests.kafka import Kafka
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def published() -> Any:
+    return Change.objects.filter(lane=KAFKA)
+
+
+def test_a_row_is_published_with_its_key_and_its_document(kafka: Kafka) -> None:
+    one = story(diggs=404, user={"name": "ada", "registered": datetime.datetime(2010, 3, 16, tzinfo=datetime.UTC)})
+    assert publish()[State.DELIVERED] == 1
+    [message] = kafka.read(TOPIC)
+    assert message.key().decode() == one.pk
+    state = document(message)
+    assert state["_id"] == ObjectId(one.pk)
+    assert state["id"] == one.story_id
+    assert state["user"]["registered"] == datetime.datetime(2010, 3, 16, tzinfo=datetime.UTC)
+    assert '"diggs": {"$numberInt": "404"}' in message.value().decode(), "canonical Extended JSON"
+    assert "_sync" not in state
+    assert not published().exists()
+
+
+def test_a_delete_is_a_message_without_a_value_and_needs_not_settle(kafka: Kafka) -> None:
+    one = story()
+    publish()
+    one_key = one.pk
+    one.delete()
+    publish()
+    messages = kafka.read(TOPIC)
+    assert [(message.key().decode(), message.value() is None) for message in messages] == [
+        (one_key, False),
+        (one_key, True),
+    ]
+    assert not published().exists()
+
+
+def test_what_a_publisher_that_is_gone_had_claimed_is_published_once(kafka: Kafka) -> None:
+    story()
+    published().update(claim="gone")
+    assert publish()[State.DELIVERED] == 1
+    assert len(kafka.read(TOPIC)) == 1
+    assert not published().exists()
+
+
+def test_what_was_never_committed_is_not_published(kafka: Kafka) -> None:
+    with transaction.atomic():
+        story()
+        transaction.set_rollback(True)
+    publish()
+    assert kafka.read(TOPIC) == []
+
+
+def test_the_topic_is_made_with_its_partitions_and_keeps_the_newest_of_each_key(kafka: Kafka, settings: Any) -> None:
+    settings.SYNC_KAFKA_PARTITIONS = 3
+    for _ in range(30):
+        story()
+    publish()
+    assert kafka.partitions(TOPIC) == 3
+    assert len({message.partition() for message in kafka.read(TOPIC)}) == 3
+    assert kafka.config(TOPIC)["cleanup.policy"] == "compact"
+
+
+def test_a_topic_with_fewer_partitions_is_refused(kafka: Kafka, settings: Any) -> None:
+    settings.SYNC_KAFKA_PARTITIONS = 2
+    story()
+    publish()
+    settings.SYNC_KAFKA_PARTITIONS = 4
+    with pytest.raises(CommandError, match="has 2 partitions, SYNC_KAFKA_PARTITIONS says 4") as failure:
+        call_command("sync", "publish", "--once")
+    assert failure.value.returncode == 2
+
+
+def test_a_key_stays_in_its_partition_when_the_topic_gets_more(kafka: Kafka) -> None:
+    stories = [story() for _ in range(20)]
+    publish()
+    before = {message.key(): message.partition() for message in kafka.read(TOPIC)}
+    kafka.grow(TOPIC, 9)
+    for one in stories:
+        one.save()
+    publish()
+    messages = kafka.read(TOPIC)
+    assert len(messages) == 40
+    assert all(before[message.key()] == message.partition() for message in messages)
+
+
+def test_a_backfill_publishes_every_row(kafka: Kafka) -> None:
+    keys = {story().pk for _ in range(25)}
+    Change.objects.all().delete()
+    call_command("sync", "backfill", "story", "--plan-only")
+    publish()
+    assert newest(kafka.read(TOPIC)).keys() == keys
+    assert not published().exists()
+
+
+def test_a_row_that_cannot_be_published_is_parked_and_the_others_are_not(kafka: Kafka, settings: Any) -> None:
+    settings.SYNC_MAX_ATTEMPTS = 1
+    too_large = story(description="x" * 1_100_000)
+    small = story()
+    counts = publish()
+    assert (counts[State.DELIVERED], counts[State.REFUSED]) == (1, 1)
+    assert newest(kafka.read(TOPIC)).keys() == {small.pk}
+    [parked] = published()
+    assert (parked.key, parked.failed) == (too_large.pk, True)
+    assert "size too large" in parked.error
+
+
+def test_a_row_that_only_the_broker_refuses_is_found_among_the_others(kafka: Kafka, settings: Any) -> None:
+    settings.SYNC_MAX_ATTEMPTS = 1
+    settings.SYNC_KAFKA |= {"message.max.bytes": 5_000_000}
+    too_large = story(description="".join(chr(33 + number * 7 % 90) for number in range(1_200_000)))
+    keys = {story().pk for _ in range(7)}
+    publish()
+    assert newest(kafka.read(TOPIC)).keys() == keys
+    [parked] = published()
+    assert (parked.key, parked.failed) == (too_large.pk, True)
+
+
+def test_the_command_says_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
+    story()
+    call_command("sync", "publish", "--once")
+    assert capsys.readouterr().out == "1 key published, 0 refused.\n"
+
+
+def test_without_kafka_it_says_so_and_keeps_the_changes(settings: Any) -> None:
+    settings.SYNC_KAFKA = {
+        "bootstrap.servers": "127.0.0.1:9",
+        "sasl.password": "hush",
+        "security.protocol": "PLAINTEXT",
+    }
+    story()
+    with pytest.raises(CommandError, match=r"Kafka does not serve: no answer from 127\.0\.0\.1:9") as failure:
+        call_command("sync", "publish", "--once")
+    assert failure.value.returncode == 2
+    assert published().count() == 1
+    assert published().get().attempts == 0
+
+
+def test_settings_that_librdkafka_refuses_are_told_without_secrets(settings: Any) -> None:
+    settings.SYNC_KAFKA = {"bootstrap.servers": "127.0.0.1:9", "security.protocol": "hush", "sasl.password": "hush"}
+    with pytest.raises(CommandError, match=r"SYNC_KAFKA: .*security\.protocol") as failure:
+        call_command("sync", "publish", "--once")
+    assert failure.value.returncode == 2
+    assert "hush" not in str(failure.value)

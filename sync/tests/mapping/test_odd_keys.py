@@ -1,0 +1,95 @@
+"""Keys as other programs spell them: each names one row and one document, on every way from the one to the other."""
+
+from __future__ import annotations
+
+import io
+import uuid
+
+import pytest
+from bson import ObjectId
+from django.core.management import call_command
+from django.db import connection, transaction
+from pymongo.database import Database
+
+from sync.mapping.registry import Target
+from sync.outbox.backfill import plan
+from sync.outbox.capture import record
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support.hurry import confirm
+from sync.tests.zoo.models import Keeper, Typed
+from sync.verification.scan import Sides
+from sync.verification.verify import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+KEY = "abcdef0123456789abcdef01"
+
+
+def sync(*arguments: str) -> tuple[int, str]:
+    out = io.StringIO()
+    try:
+        call_command("sync", *arguments, stdout=out)
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue()
+    return 0, out.getvalue()
+
+
+@pytest.fixture
+def capitals(mongo: Database) -> None:
+    """A row whose ObjectId another program has written in capitals."""
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite compares text by its case")
+    with connection.cursor() as cursor:
+        cursor.execute("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'Ada')", [KEY.upper()])
+
+
+def test_an_object_id_in_capitals_is_the_same_key(capitals: None, mongo: Database) -> None:
+    plan(Target(Keeper))
+    Relay().drain()
+    for arguments in ((), ("--strict",), ("--sample", "9"), ("--repair", "--prune")):
+        assert sync("verify", "keeper", *arguments)[0] == 0, arguments
+    assert mongo.zoo_keepers.find_one()["_id"] == ObjectId(KEY)
+    assert sync("trace", "keeper", KEY.upper())[0] == 0
+
+
+@pytest.mark.parametrize("spelling", [KEY, KEY.upper()])
+def test_a_change_of_either_spelling_delivers_the_row(capitals: None, spelling: str, mongo: Database) -> None:
+    for name in ("x", "y"):
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("UPDATE zoo_keeper SET name = %s", [name])
+            record(Keeper, [spelling], inline=False)
+        Relay().drain()
+        assert [each["name"] for each in mongo.zoo_keepers.find()] == [name]
+    assert not Change.objects.exists()
+
+
+def test_a_row_with_a_uuid_is_traced(mongo: Database) -> None:
+    key = uuid.uuid4()
+    Typed.objects.create(id=key, uuid=key)
+    confirm()
+    for spelling in (str(key), key.hex, str(key).upper()):
+        status, out = sync("trace", "typed", spelling)
+        assert status == 0
+        assert "verdict:   equal" in out
+
+
+def test_an_empty_text_is_a_key_like_others(mongo: Database) -> None:
+    sides = Sides(Target(Keeper), "default")
+    sides.codec = Sides(Target(Keeper), "default").codec._replace(to_bson=str, from_bson=str)
+    mongo.zoo_keepers.insert_one({"_id": ""})
+    assert set(sides.documents([""])) == {""}
+
+
+def test_a_column_in_other_case_is_read_by_the_proof(mongo: Database) -> None:
+    if connection.vendor != "mysql":
+        pytest.skip("only MySQL tells of columns' types")
+    Keeper.objects.create(id=KEY, name="Ada")
+    confirm()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE zoo_keeper CHANGE name NaMe varchar(50) NOT NULL")
+    try:
+        assert verify(Target(Keeper), strict=True).differences == []
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE zoo_keeper CHANGE NaMe name varchar(50) NOT NULL")

@@ -1,0 +1,117 @@
+"""/metrics: for those who may see it, the same truth as status, in Prometheus' own format."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
+from django.test import Client
+from prometheus_client.parser import text_string_to_metric_families
+from pymongo.database import Database
+
+from sync.monitoring.metrics import exposition
+from sync.monitoring.status import status
+from sync.outbox.models import Change
+from sync.tests.support.factories import leave_pending, make
+from sync.verification.models import Difference
+from sync.workers.heartbeat import INLINE_HEART, RelayHeart
+from sync.workers.lag import BOUNDS
+from sync.workers.models import Worker
+from tests.servers import Mongo
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+@pytest.fixture(autouse=True)
+def fresh_heart() -> None:
+    INLINE_HEART.reset()
+
+
+def samples(text: str | None = None) -> dict[tuple[str, ...], float]:
+    """Values by name and the values of the labels, in their order by name."""
+
+    def parse() -> Iterator[tuple[tuple[str, ...], float]]:
+        for family in text_string_to_metric_families(text or exposition().decode()):
+            for sample in family.samples:
+                yield (sample.name, *(value for _, value in sorted(sample.labels.items()))), sample.value
+
+    return dict(parse())
+
+
+def test_nobody_sees_them_without_a_token_or_the_permission(client: Client, mongo: Database, settings: Any) -> None:
+    def answer(header: str) -> int:
+        return client.get("/metrics", headers={"authorization": header}).status_code
+
+    assert client.get("/metrics").status_code == 404
+    assert answer("Bearer ") == answer("Bearer") == 404, "an empty token is none"
+    settings.SYNC_METRICS_TOKEN = "s3cret-é"
+    for header in ("Bearer ", "Bearer s3cret", "Basic s3cret-é", "s3cret-é", "Bearer  s3cret-é"):
+        assert answer(header) == 404
+    assert client.post("/metrics").status_code == 405
+    client.force_login(get_user_model().objects.create_user("someone", "someone@example.com", "x"))
+    assert client.get("/metrics").status_code == 404
+
+
+def test_a_token_or_the_permission_opens_them(client: Client, mongo: Database, settings: Any) -> None:
+    settings.SYNC_METRICS_TOKEN = "s3cret"
+    response = client.get("/metrics", headers={"authorization": "Bearer s3cret"})
+    assert response.status_code == 200
+    assert response["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert samples(response.content.decode())["sync_mongodb_up",] == 1
+    settings.SYNC_METRICS_TOKEN = ""
+    user = get_user_model().objects.create_user("tech", "tech@example.com", "x")
+    user.user_permissions.add(Permission.objects.get(codename="view_console"))
+    client.force_login(user)
+    assert client.get("/metrics").status_code == 200
+
+
+def test_they_say_what_status_says(mongo: Database) -> None:
+    leave_pending(30)
+    account, moment = "finance.account", Change.objects.get().due_at
+    Change.objects.create(model=account, key="a", due_at=moment, failed=True, error="MongoDB: no")
+    Change.objects.create(model=account, key="", until="f" * 24, due_at=moment)
+    Difference.objects.create(model=account, key="a", kind="missing", last_seen=moment)
+    now = samples()
+    assert now["sync_rows", account] == now["sync_documents", account] == 1
+    assert now["sync_pending", account] == now["sync_backfill_ranges", account] == 1
+    assert now["sync_failed", "refused by MongoDB", account] == 1
+    assert now["sync_differences", account] == 1
+    assert 30 <= now["sync_oldest_pending_seconds",] < 60
+    assert (now["sync_workers", "relay"], now["sync_workers", "inline"]) == (0, 1)
+    assert ("sync_verified_timestamp_seconds", account) not in now
+
+
+def test_lags_are_a_cumulative_histogram_of_each_worker(mongo: Database) -> None:
+    hearts = RelayHeart("default"), RelayHeart("default")
+    for heart in hearts:
+        heart.count(4, [0.001, 0.0011, 100.0, 9999.0])
+        heart.write()
+    now = samples()
+    for heart in hearts:
+        buckets = [now["sync_lag_seconds_bucket", "relay", str(bound), heart.id] for bound in BOUNDS]
+        assert buckets == sorted(buckets)
+        assert (buckets[0], buckets[1], buckets[-1]) == (1, 2, 3)
+        assert now["sync_lag_seconds_bucket", "relay", "+Inf", heart.id] == 4
+        assert now["sync_lag_seconds_count", "relay", heart.id] == 4
+        assert now["sync_lag_seconds_sum", "relay", heart.id] == pytest.approx(10099.0021)
+        assert now["sync_delivered_total", "relay", heart.id] == 4
+
+
+def test_what_was_counted_by_other_bounds_is_left_out(mongo: Database) -> None:
+    make(1).save()
+    Worker.objects.update(lags={"recent": [1, 2], "ever": [1, 2], "seconds": 3.0})
+    assert status().lag.delivered == 0
+    Worker.objects.update(lags={})
+    assert status().lag.p50 is None
+    assert samples()["sync_workers", "inline"] == 1
+
+
+def test_what_mongodb_does_not_say_is_absent(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
+    make(1).save()
+    mongod.kill()
+    now = samples()
+    assert now["sync_mongodb_up",] == 0
+    assert now["sync_rows", "finance.account"] == 1
+    assert not [name for name in now if name[0] == "sync_documents"]

@@ -1,0 +1,224 @@
+"""Status tells the truth: counts of both sides, what is pending, and that what is unknown is not zero."""
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.core.clock import DatabaseNow
+from sync.monitoring.status import WORDS, ModelStatus, status
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support.factories import leave_pending, make
+from sync.tests.support.hurry import confirm
+from sync.verification.models import Difference, Verification
+from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
+from sync.workers.models import ModelState, Worker
+from tests.servers import Mongo
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+@pytest.fixture(autouse=True)
+def fresh_heart() -> None:
+    INLINE_HEART.reset()
+
+
+def accounts() -> ModelStatus:
+    return next(model for model in status().models if model.model == "finance.account")
+
+
+def test_it_counts_both_sides(mongo: Database, settings: Any) -> None:
+    for number in range(3):
+        make(number).save()
+    now = accounts()
+    assert (now.rows, now.documents, now.pending, now.oldest_pending_age) == (3, 3, 0, None)
+    assert now.in_hand == 3, "a relay will confirm them"
+    confirm()
+    assert accounts().in_hand == 0
+    assert now.last_delivery is not None
+    assert status().word == "equal"
+    settings.SYNC_INLINE = False
+    make(4).save()
+    Account.objects.filter(account_id=0).update(limit=1)
+    now = accounts()
+    assert (now.rows, now.documents, now.pending) == (4, 3, 2)
+    assert 0 <= now.oldest_pending_age < 5
+
+
+@pytest.mark.parametrize(
+    ("age", "relay", "word"),
+    [(0, True, "equal"), (0, False, "equal"), (7, True, "behind"), (7, False, "behind"), (30, True, "behind"),
+     (30, False, "stalled")],
+)  # fmt: skip
+def test_pending_changes_are_on_their_way_then_behind_and_without_a_relay_stalled(
+    mongo: Database, age: float, relay: bool, word: str
+) -> None:
+    leave_pending(age)
+    if relay:
+        RelayHeart("default").write()
+    assert (status().word, status().pending) == (word, 1)
+
+
+def test_a_dead_relay_takes_nothing(mongo: Database) -> None:
+    leave_pending(30)
+    RelayHeart("default").write()
+    Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
+    assert status().word == "stalled"
+
+
+def test_a_paused_model_is_neither_behind_nor_stalled(mongo: Database) -> None:
+    leave_pending(30)
+    ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
+    assert status().word == "paused"
+    assert accounts().paused
+
+
+def test_the_ranges_of_a_backfill_are_no_pending_changes(mongo: Database) -> None:
+    leave_pending(30, until="f" * 24)
+    now = accounts()
+    assert (now.pending, now.backfill, now.oldest_pending_age) == (0, 1, None)
+    assert status().word == "behind"
+
+
+def test_a_settling_delete_is_not_pending(mongo: Database) -> None:
+    account = make(1)
+    account.save()
+    account.delete()
+    confirm()
+    now = accounts()
+    assert (now.pending, now.in_hand, now.settling) == (0, 0, 1)
+    assert status().word == "equal"
+
+
+def test_failed_changes_are_counted_apart(mongo: Database) -> None:
+    leave_pending(30, failed=True, error="because")
+    RelayHeart("default").write()
+    now = accounts()
+    assert (now.pending, now.failed) == (0, 1)
+    assert status().word == "failing"
+
+
+def test_lags_of_all_workers_are_summed_up(mongo: Database) -> None:
+    assert (status().lag.p50, status().lag.p99, status().rate) == (None, None, None), "unknown is not zero"
+    for seconds in (0.004, 0.004, 0.004, 90.0):
+        heart = RelayHeart("default")
+        heart.count(10, [seconds] * 10)
+        heart.write()
+    now = status().lag
+    assert (now.p50, now.p95, now.p99, now.delivered) == (0.005, 100.0, 100.0, 40)
+    assert status().rate > 0
+    Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
+    assert (status().lag.p50, status().rate) == (None, None), "the dead know nothing"
+
+
+def test_what_waited_long_for_the_relay_has_its_whole_lag(mongo: Database, settings: Any) -> None:
+    leave_pending(40)
+    relay = Relay()
+    relay.drain()
+    relay.heart.write()
+    assert sum(relay.heart.lags.ever) == 1
+    assert 40 <= relay.heart.lags.seconds < 50
+
+
+def test_the_second_delivery_of_a_delete_is_no_lag(mongo: Database, settings: Any) -> None:
+    settings.SYNC_SETTLE = 0
+    settings.SYNC_INLINE = False
+    make(1).save()
+    Account.objects.all().delete()
+    relay = Relay()
+    relay.drain()
+    assert not Change.objects.exists()
+    assert (relay.heart.delivered, sum(relay.heart.lags.ever)) == (1, 2), "one key, two changes"
+
+
+def test_what_was_delivered_inline_is_counted_there_and_not_again_when_it_is_confirmed(
+    mongo: Database, settings: Any
+) -> None:
+    settings.SYNC_CONFIRM = 0.01
+    account = make(1)
+    account.save()
+    account.save()
+    make(2).save()
+    account.delete()
+    assert sum(INLINE_HEART.lags.ever) == INLINE_HEART.delivered == 4
+    time.sleep(0.1)
+    relay = Relay()
+    relay.drain()
+    assert Change.objects.get().settling
+    assert (relay.heart.delivered, sum(relay.heart.lags.ever)) == (0, 0)
+
+
+def test_what_a_frozen_relay_holds_is_behind_and_without_a_relay_stalled(mongo: Database) -> None:
+    leave_pending(30, claim="a" * 24)
+    Change.objects.update(due_at=DatabaseNow() + timedelta(seconds=20))
+    now = accounts()
+    assert (now.pending, now.in_hand) == (0, 1)
+    assert now.oldest_in_hand_age >= 30
+    assert status().word == "stalled"
+    RelayHeart("default").write()
+    assert status().word == "behind"
+
+
+def test_it_knows_the_last_verification_and_what_still_differs(mongo: Database) -> None:
+    assert accounts().verified is None
+    moment = timezone.now()
+    for found, finished_at in ((5, moment), (2, moment), (9, None)):
+        Verification.objects.create(
+            model="finance.account", mode="full", finished_at=finished_at, compared=10, found=found
+        )
+    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    now = accounts()
+    assert (now.verified.found, now.verified.compared, now.verified.mode) == (2, 10, "full")
+    assert now.differences == 1
+    assert status().word == "differing"
+
+
+def test_what_mongodb_does_not_say_is_unknown(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
+    make(1).save()
+    mongod.kill()
+    now = status()
+    assert not now.mongodb_up
+    assert now.word == "waiting"
+    assert {model.documents for model in now.models} == {None}
+    assert next(model for model in now.models if model.model == "finance.account").rows == 1
+
+
+def test_a_count_that_takes_too_long_is_unknown_and_mongodb_is_up(mongo: Database, monkeypatch: Any) -> None:
+    make(1).save()
+    fail_point = {"failCommands": ["aggregate"], "blockConnection": True, "blockTimeMS": 1500}
+    admin = mongo.client.admin
+    monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
+    try:
+        admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail_point)
+        start = time.monotonic()
+        now = status()
+        assert time.monotonic() - start < 1.5
+    finally:
+        admin.command("configureFailPoint", "failCommand", mode="off")
+    assert (now.mongodb_up, now.word) == (True, "equal")
+    assert {model.documents for model in now.models} == {None}
+
+
+def test_it_asks_the_database_as_often_for_many_changes_and_workers_as_for_none(mongo: Database) -> None:
+    status()
+    with CaptureQueriesContext(connection) as few:
+        status()
+    for number in range(5):
+        leave_pending(number, error=f"MongoDB: {number}")
+        Account.objects.all().delete()
+        RelayHeart("default").write()
+    with CaptureQueriesContext(connection) as many:
+        status()
+    assert len(many) == len(few) == 7 + len({model.model.partition("@")[0] for model in status().models})
+
+
+def test_every_word_has_a_meaning_that_says_what_to_do() -> None:
+    assert list(WORDS) == ["waiting", "stalled", "failing", "differing", "behind", "paused", "equal"]

@@ -1,0 +1,205 @@
+"""What operators do on the console: each act does it, says to how many, and is kept in the audit log."""
+
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.test import Client
+from pymongo.database import Database
+
+from audit.models import Entry
+from finance.models import Account
+from sync.core.clock import DatabaseNow
+from sync.jobs.models import Errand
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support.compare import differences
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import LONG_AGO
+from sync.tests.support.people import OPERATOR, user
+from sync.workers.models import ModelState
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+LABEL = "finance.account"
+
+
+@pytest.fixture
+def operator(client: Client, settings: Any) -> Client:
+    settings.SYNC_INLINE = False
+    client.force_login(user("theo", *OPERATOR))
+    return client
+
+
+def park(number: int, **fields: Any) -> Change:
+    """A row with a change that has failed."""
+    row = make(number)
+    row.save()
+    made = {"failed": True, "attempts": 5, "error": "MongoDB: no", "due_at": LONG_AGO} | fields
+    Change.objects.filter(key=row.pk).update(**made)
+    return Change.objects.get(key=row.pk)
+
+
+def order(client: Client, **data: Any) -> Any:
+    return client.post("/sync/changes/order/", data)
+
+
+def said(response: Any) -> list[str]:
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def test_the_selected_are_tried_again_and_delivered(operator: Client, mongo: Database) -> None:
+    one, two = park(1), park(2)
+    response = order(operator, act="retry", which="selected", change=[one.pk])
+    assert said(response) == ["1 change will be retried now."]
+    assert not Change.objects.get(pk=one.pk).failed
+    assert Change.objects.get(pk=two.pk).failed
+    Relay().drain()
+    assert [document["account_id"] for document in mongo.accounts.find()] == [1]
+    entry = Entry.objects.get()
+    assert (entry.who, entry.act, entry.after) == (
+        "theo", "retry", {"changes": 1, "of": 1, "keys": [f"{LABEL} {one.key}"]},
+    )  # fmt: skip
+
+
+def test_it_says_how_many_were_not(operator: Client, mongo: Database) -> None:
+    held = park(1, failed=False, claim="somebody", due_at="2100-01-01T00:00Z")
+    waiting = park(2, failed=False, due_at="2100-01-01T00:00Z")
+    response = order(operator, act="retry", which="selected", change=[held.pk, waiting.pk, "gone"])
+    assert said(response) == [
+        "1 change will be retried now.",
+        "1 skipped: in flight.",
+        "1 skipped: already delivered or not failed.",
+    ]
+    assert Change.objects.get(pk=held.pk).claim == "somebody"
+    response = order(operator, act="discard", which="selected", sure="on", change=[held.pk, waiting.pk])
+    assert said(response)[-2:] == ["1 skipped: in flight.", "1 skipped: already delivered or not failed."]
+    assert Change.objects.count() == 2
+
+
+def test_all_takes_a_confirmation_and_only_those_that_were_searched(operator: Client, mongo: Database) -> None:
+    for number in range(3):
+        park(number)
+    other = park(4, error="the document has 17 bytes; MongoDB holds 16")
+    response = order(operator, act="retry", which="all", reason="refused by MongoDB")
+    assert "Retry 3 changes?" in response.content.decode()
+    assert Change.objects.filter(failed=True).count() == 4, "nothing is done yet"
+    assert not Entry.objects.exists()
+    Change.objects.exclude(pk=other.pk).order_by("pk").first().delete()  # somebody else was faster
+    response = order(operator, act="retry", which="all", reason="refused by MongoDB", expected=3, sure="on")
+    assert said(response) == [
+        "2 changes will be retried now.", "1 skipped: already delivered or not failed.",
+    ]  # fmt: skip
+    assert [change.pk for change in Change.objects.filter(failed=True)] == [other.pk]
+    assert response["Location"] == "/sync/changes/?reason=refused+by+MongoDB"
+
+
+def test_discarding_takes_a_confirmation_and_leaves_rows_and_documents(operator: Client, mongo: Database) -> None:
+    one, two = park(1), park(2)
+    response = order(operator, act="discard", which="selected", change=[one.pk])
+    assert "Discard 1 change?" in response.content.decode()
+    assert Change.objects.count() == 2
+    response = order(operator, act="discard", which="selected", change=[one.pk], sure="on")
+    assert said(response) == ["1 change was discarded."]
+    assert list(Change.objects.values_list("pk", flat=True)) == [two.pk]
+    assert Account.objects.count() == 2
+    assert Entry.objects.get().act == "discard"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{}, {"act": "drop", "which": "all"}, {"act": "retry", "which": "all", "model": "x"},
+     {"act": "retry", "which": "all", "expected": "-1"}, {"act": "retry", "which": "all", "reason": "x"}],
+)  # fmt: skip
+def test_an_order_that_is_none_does_nothing(operator: Client, data: dict, mongo: Database) -> None:
+    park(1)
+    assert said(order(operator, sure="on", **data)) == ["This cannot be done. Choose again."]
+    assert Change.objects.filter(failed=True).count() == 1
+
+
+def test_the_list_is_searched_and_says_what_next(operator: Client, mongo: Database) -> None:
+    park(1, error="MongoDB: <b>no</b>")
+    page = operator.get("/sync/changes/").content.decode()
+    assert "MongoDB: &lt;b&gt;no&lt;/b&gt;" in page
+    assert "parked until somebody retries it" in page
+    assert "No change in trouble matches." in operator.get("/sync/changes/?reason=too+large").content.decode()
+    assert "No change in trouble matches." in operator.get("/sync/changes/?model=auth.user").content.decode()
+    Change.objects.all().delete()
+    assert "Back to the console" in operator.get("/sync/changes/").content.decode()
+
+
+def test_the_list_takes_few_queries(operator: Client, mongo: Database, django_assert_num_queries: Any) -> None:
+    for number in range(5):
+        park(number)
+    with django_assert_num_queries(6):
+        operator.get("/sync/changes/")
+
+
+def test_pause_and_resume(operator: Client, mongo: Database) -> None:
+    operator.post(f"/sync/targets/{LABEL}/pause/")
+    assert ModelState.objects.get(model=LABEL).paused
+    make(1).save()
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == 0
+    operator.post(f"/sync/targets/{LABEL}/resume/")
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == 1
+    pause, resume = Entry.objects.order_by("pk")
+    assert (pause.act, pause.key, pause.before, pause.after) == ("pause", LABEL, {"paused": False}, {"paused": True})
+    assert resume.act == "resume"
+
+
+def test_verify_repair_and_backfill_leave_an_errand_and_one_at_a_time(operator: Client, mongo: Database) -> None:
+    response = operator.post(f"/sync/targets/{LABEL}/verify/")
+    assert said(response) == ["A relay takes it up. How far it is, is shown below."]
+    errand = Errand.objects.get()
+    assert (errand.model, errand.kind, errand.asked_by) == (LABEL, "verify", "theo")
+    response = operator.post(f"/sync/targets/{LABEL}/backfill/")
+    assert f"{LABEL} is already at work" in said(response)[-1]
+    assert Errand.objects.count() == Entry.objects.count() == 1
+    operator.post(f"/sync/errands/{errand.pk}/stop/")
+    assert Errand.objects.get().note == "stopped by theo"
+    operator.post(f"/sync/targets/{LABEL}/repair/", {"prune": "on"})
+    assert Errand.objects.latest("pk").prune
+    assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "repair"]
+    assert said(operator.post(f"/sync/errands/{errand.pk}/stop/"))[-1] == "It had ended before."
+
+
+def test_what_is_paused_is_not_repaired(operator: Client, mongo: Database) -> None:
+    operator.post(f"/sync/targets/{LABEL}/pause/")
+    response = operator.post(f"/sync/targets/{LABEL}/repair/")
+    assert said(response)[-1] == f"{LABEL} is paused. To repair it, resume it before."
+    assert not Errand.objects.exists()
+
+
+def test_a_page_asks_before_it_repairs(operator: Client, mongo: Database) -> None:
+    page = operator.get(f"/sync/targets/{LABEL}/repair/").content.decode()
+    assert "Delete also documents that have no row" in page
+    assert "Delete also" not in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
+
+
+def test_sync_now_delivers_in_the_request(operator: Client, mongo: Database, settings: Any) -> None:
+    change = park(1)
+    settings.SYNC_INLINE = True
+    response = operator.post(f"/sync/record/{LABEL}/{change.key}/")
+    assert said(response) == ["It is delivered."]
+    assert differences(Account, mongo) == []
+    assert not Change.objects.filter(failed=True).exists(), "what had failed is replaced"
+    entry = Entry.objects.get()
+    assert (entry.act, entry.model, entry.key) == ("deliver", LABEL, change.key)
+
+
+def test_sync_now_says_when_it_was_refused_or_is_left_to_a_relay(operator: Client, mongo: Database) -> None:
+    row = make(1)
+    row.save()
+    response = operator.post(f"/sync/record/{LABEL}/{row.pk}/")
+    assert said(response) == ["It is recorded. A relay delivers it as soon as it can."]
+    Change.objects.update(error="MongoDB: no", due_at=DatabaseNow())
+    response = operator.post(f"/sync/record/{LABEL}/{row.pk}/")
+    assert said(response)[-1] == "It was not delivered: MongoDB: no"
+
+
+def test_the_acts_are_on_the_page_of_operators_only(operator: Client, client: Client, mongo: Database) -> None:
+    assert "Verify now" in operator.get("/sync/").content.decode()
+    client.force_login(user("vera", "view_console"))
+    assert "Verify now" not in client.get("/sync/").content.decode()

@@ -1,0 +1,204 @@
+"""The queue's verbs do and say the same on the command line and on the page, and leave alone what is in flight."""
+
+from __future__ import annotations
+
+import io
+import threading
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.messages import get_messages
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.test import Client
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.core.clock import DatabaseNow
+from sync.mapping.fields import new_object_id
+from sync.outbox.actions import DISCARD, RETRY
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import LONG_AGO, confirm
+from sync.tests.support.people import OPERATOR, user
+from sync.workers.models import ModelState
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+LABEL = "finance.account"
+
+
+@pytest.fixture(autouse=True)
+def row(mongo: Database) -> Account:
+    row = make(1)
+    row.save()
+    confirm()
+    return row
+
+
+@pytest.fixture
+def operator(client: Client) -> Client:
+    client.force_login(user("theo", *OPERATOR))
+    return client
+
+
+def change(**fields: Any) -> Change:
+    made = {"model": LABEL, "key": Account.objects.get().pk, "due_at": LONG_AGO, "attempts": 2, "error": "MongoDB: no"}
+    return Change.objects.create(**made | fields)
+
+
+def in_flight(**fields: Any) -> Change:
+    """One that a relay has claimed, after a try that failed."""
+    made = change(**fields)
+    token = new_object_id()
+    assert made.pk in [claimed.pk for claimed in Change.objects.due().claim(10, token)]
+    return Change.objects.get(pk=made.pk)
+
+
+def sync(*arguments: str) -> tuple[int, list[str]]:
+    out = io.StringIO()
+    try:
+        call_command("sync", *arguments, stdout=out)
+    except SystemExit as end:
+        return int(end.code or 0), out.getvalue().splitlines()
+    return 0, out.getvalue().splitlines()
+
+
+def said(response: Any) -> list[str]:
+    return [str(message) for message in get_messages(response.wsgi_request)]
+
+
+def as_is(made: Change) -> dict[str, Any]:
+    return Change.objects.filter(pk=made.pk).values().get()
+
+
+def test_retry_all_skips_and_counts_what_a_relay_has_in_flight(operator: Client) -> None:
+    held = in_flight()
+    waiting = change(due_at=DatabaseNow() + timedelta(hours=1))
+    before = as_is(held)
+    assert sync("retry", "--all") == (0, ["1 change will be retried now.", "1 skipped: in flight."])
+    assert as_is(held) == before
+    Change.objects.filter(pk=waiting.pk).update(due_at=DatabaseNow() + timedelta(hours=1))
+    response = operator.post("/sync/changes/order/", {"act": RETRY, "which": "all", "expected": 2, "sure": "on"})
+    assert said(response) == ["1 change will be retried now.", "1 skipped: in flight."]
+    assert as_is(held) == before
+
+
+def test_retry_of_a_key_leaves_the_change_in_flight_and_records_another(operator: Client) -> None:
+    held = in_flight()
+    before = as_is(held)
+    assert sync("retry", "account", held.key) == (0, ["1 change will be retried now.", "1 skipped: in flight."])
+    assert as_is(held) == before
+    assert Change.objects.count() == 2
+    response = operator.post(f"/sync/record/{LABEL}/{held.key}/")
+    assert "1 skipped: in flight." in said(response)
+    assert as_is(held) == before
+
+
+def test_discard_skips_and_counts_what_is_in_flight(operator: Client) -> None:
+    held = in_flight()
+    before = as_is(held)
+    parked = change(failed=True)
+    assert sync("discard", "account", held.key, "--yes") == (1, ["1 change was discarded.", "1 skipped: in flight."])
+    assert as_is(held) == before
+    assert not Change.objects.filter(pk=parked.pk).exists()
+    parked = change(failed=True)
+    data = {"act": DISCARD, "which": "selected", "sure": "on", "change": [held.pk, parked.pk]}
+    assert said(operator.post("/sync/changes/order/", data)) == ["1 change was discarded.", "1 skipped: in flight."]
+    assert as_is(held) == before
+
+
+def test_what_was_delivered_inline_and_is_not_confirmed_yet_is_in_flight_too() -> None:
+    row = Account.objects.get()
+    row.limit = 7
+    row.save()
+    [born] = Change.objects.filter(key=row.pk)
+    assert born.claim
+    before = as_is(born)
+    retried, discarded = Change.objects.all().retry(), Change.objects.all().discard()
+    assert (retried.done, retried.in_flight) == (discarded.done, discarded.in_flight) == (0, 1)
+    assert as_is(born) == before
+
+
+def test_a_lease_that_has_ended_is_nobodys() -> None:
+    held = in_flight()
+    Change.objects.filter(pk=held.pk).update(due_at=LONG_AGO)
+    assert sync("retry", "--all") == (0, ["1 change will be retried now."])
+    assert Change.objects.get(pk=held.pk).claim == ""
+
+
+def test_a_delete_that_settles_is_not_hurried() -> None:
+    settling = change(settling=True, error="", attempts=0, due_at=DatabaseNow() + timedelta(seconds=60))
+    before = as_is(settling)
+    assert Change.objects.all().retry().done == 0
+    assert as_is(settling) == before
+
+
+def test_retry_of_a_key_keeps_the_range_of_a_backfill_that_begins_there() -> None:
+    planned = change(until="f" * 24, failed=True)
+    sync("retry", "account", planned.key)
+    assert Change.objects.filter(pk=planned.pk).exists()
+
+
+def test_changes_of_a_target_that_is_gone_are_retried_and_discarded_as_on_the_page() -> None:
+    gone = change(model="finance.account@gone:x", failed=True)
+    assert sync("retry") == (0, ["1 change will be retried now."])
+    Change.objects.filter(pk=gone.pk).update(failed=True)
+    assert sync("retry", gone.model) == (0, ["1 change will be retried now."])
+    Change.objects.filter(pk=gone.pk).update(failed=True)
+    assert sync("discard", gone.model, "--yes") == (0, ["1 change was discarded."])
+    with pytest.raises(CommandError, match="is no mirrored model"):
+        sync("discard", "finance.account@gone:y", "--yes")
+
+
+def test_a_key_in_another_form_is_the_same_key() -> None:
+    parked = change(failed=True)
+    sync("retry", "account", parked.key.upper())
+    assert [each.key for each in Change.objects.all()] == [parked.key]
+
+
+def test_pause_and_resume_say_the_same(operator: Client) -> None:
+    assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} is paused."
+    assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} was paused already."
+    assert said(operator.post(f"/sync/targets/{LABEL}/pause/")) == [f"Delivery of {LABEL} was paused already."]
+    assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} is resumed."
+    assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} was not paused."
+    assert not ModelState.objects.get(model=LABEL).paused
+    assert said(operator.post(f"/sync/targets/{LABEL}/pause/"))[-1] == f"Delivery of {LABEL} is paused."
+
+
+def test_pausing_takes_nothing_out_of_a_relays_hands(mongo: Database) -> None:
+    held = in_flight()
+    before = as_is(held)
+    sync("pause", "account")
+    sync("resume", "account")
+    assert as_is(held) == before
+
+
+def test_retrying_without_a_pause_while_relays_deliver_loses_nothing(mongo: Database, settings: Any) -> None:
+    settings.SYNC_INLINE = False
+    rows = [make(number) for number in range(2, 60)]
+    Account.objects.bulk_create(rows)
+    Change.objects.update(error="MongoDB: no", attempts=1)
+    stop = threading.Event()
+
+    def ask() -> None:
+        try:
+            while not stop.is_set():
+                Change.objects.exclude(error="", failed=False).retry()
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(20):
+            Relay(batch=5).drain()
+    finally:
+        stop.set()
+        thread.join()
+    Relay().drain()
+    assert not Change.objects.exists()
+    assert mongo.accounts.count_documents({}) == 59

@@ -1,0 +1,244 @@
+"""Writes that no ORM sees: not captured, found and mended by verify; or refused, where they can be known beforehand."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections, models
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.checks.mirrored import check_database
+from sync.mapping.registry import Target
+from sync.outbox.models import Change
+from sync.tests.support.compare import differences
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import confirm
+from sync.tests.zoo.models import Animal, Keeper, Tag
+from sync.verification.verify import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+def sql(statement: str, *parameters: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, parameters)
+
+
+def update_by_a_cursor(accounts: list[Account]) -> dict[str, str]:
+    sql("UPDATE finance_account SET account_id = 99 WHERE account_id = 1")
+    return {accounts[1].pk: "different"}
+
+
+def insert_by_a_cursor(accounts: list[Account]) -> dict[str, str]:
+    columns = "account_id, products, extra"
+    sql(f"INSERT INTO finance_account (_id, {connection.ops.quote_name('limit')}, {columns}) VALUES (%s, 1, 5, %s, %s)",
+        "a" * 24, "[]", "{}")  # fmt: skip
+    return {"a" * 24: "missing"}
+
+
+def delete_by_a_cursor(accounts: list[Account]) -> dict[str, str]:
+    sql("DELETE FROM finance_account WHERE account_id = 0")
+    return {accounts[0].pk: "extra"}
+
+
+def truncate(accounts: list[Account]) -> dict[str, str]:
+    sql("DELETE FROM finance_account" if connection.vendor == "sqlite" else "TRUNCATE finance_account")
+    return {account.pk: "extra" for account in accounts}
+
+
+def delete_unseen(accounts: list[Account]) -> dict[str, str]:
+    Account.objects.filter(account_id=2)._raw_delete("default")
+    return {accounts[2].pk: "extra"}
+
+
+def historical_model(accounts: list[Account]) -> dict[str, str]:
+    """As data migrations get them."""
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    state = executor.loader.project_state(executor.loader.graph.leaf_nodes())
+    state.apps.get_model("finance", "Account").objects.filter(account_id=1).update(account_id=9)
+    return {accounts[1].pk: "different"}
+
+
+def another_program(accounts: list[Account]) -> dict[str, str]:
+    parameters = connection.get_connection_params()
+    keys = ("host", "port", "user", "password", "database")
+    arguments = {name: parameters[name] for name in keys if parameters.get(name)}
+    module = connection.Database.__name__.replace(".dbapi2", "")
+    code = (
+        f"import {module} as driver\nconnection = driver.connect(**{arguments})\n"
+        "connection.cursor().execute('UPDATE finance_account SET account_id = 8 WHERE account_id = 0')\n"
+        "connection.commit()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+    return {accounts[0].pk: "different"}
+
+
+WRITES = [
+    update_by_a_cursor, insert_by_a_cursor, delete_by_a_cursor, truncate, delete_unseen, historical_model,
+    another_program,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_verify_finds_what_was_not_captured_and_mends_it(
+    write: Callable[[list[Account]], dict[str, str]], accounts: list[Account], mongo: Database
+) -> None:
+    expected = write(accounts)
+    assert not Change.objects.exists()
+    assert {difference.key: difference.kind for difference in verify(Target(Account)).differences} == expected
+    with suppress(SystemExit):
+        call_command("sync", "verify", "account", "--repair", "--prune")
+    assert differences(Account, mongo) == []
+
+
+def test_a_backfill_delivers_what_was_not_captured(accounts: list[Account], mongo: Database) -> None:
+    insert_by_a_cursor(accounts)
+    update_by_a_cursor(accounts)
+    call_command("sync", "backfill", "account")
+    assert differences(Account, mongo) == []
+
+
+def test_rows_read_by_raw_sql_are_saved_as_others_are(accounts: list[Account], mongo: Database) -> None:
+    for account in Account.objects.raw("SELECT _id, account_id FROM finance_account"):
+        account.account_id += 100
+        account.save()
+    assert sorted(document["account_id"] for document in mongo.accounts.find()) == [100, 101, 102]
+    assert differences(Account, mongo) == []
+
+
+def test_many_to_many_relations_change_no_row(mongo: Database) -> None:
+    """They are in a table of their own, which is not mirrored: no document has them."""
+    keeper = Keeper.objects.create(name="Ann")
+    cat, tags = Animal.objects.create(name="cat", keeper=keeper), [Tag.objects.create(), Tag.objects.create()]
+    confirm()
+    before = list(mongo.zoo_animals.find())
+    cat.tags.set(tags)
+    tags[0].animal_set.add(cat)
+    cat.tags.remove(tags[0])
+    cat.tags.clear()
+    cat.tags.create(name="made by the relation")
+    assert list(mongo.zoo_animals.find()) == before
+    assert mongo.zoo_tags.count_documents({"name": "made by the relation"}) == 1
+    for model in (Animal, Tag):
+        assert verify(Target(model)).differences == []
+
+
+# --- another alias --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def alias(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Adds an alias to DATABASES: the portal's own database, but for what is given."""
+
+    def add(**different: Any) -> str:
+        monkeypatch.setitem(connections.settings, "other", {**connection.settings_dict, **different})
+        connections["other"].connect()
+        return "other"
+
+    yield add
+    connections["other"].close()
+    del connections["other"]
+
+
+def test_another_alias_of_the_same_database_is_captured(accounts: list[Account], mongo: Database, alias: Any) -> None:
+    other = alias()
+    accounts[0].limit = 5
+    accounts[0].save(using=other)
+    Account.objects.using(other).filter(account_id=1).update(limit=6)
+    accounts[2].delete(using=other)
+    Account.objects.using(other).bulk_create([make(9)])
+    assert differences(Account, mongo) == []
+    confirm()
+    assert not Change.objects.filter(settling=False).exists(), "relays find the changes where they look"
+
+
+def test_rows_in_another_database_are_refused(
+    accounts: list[Account], mongo: Database, alias: Any, tmp_path: Path
+) -> None:
+    """Its change table has no relay, and its rows would take the place of the others' documents."""
+    other = alias(ENGINE="django.db.backends.sqlite3", NAME=str(tmp_path / "other.sqlite3"), OPTIONS={}, HOST="")
+    call_command("migrate", database=other, run_syncdb=True, verbosity=0)
+    before = list(mongo.accounts.find().sort("_id"))
+    writes: list[Callable[[], Any]] = [
+        lambda: Account(account_id=9, limit=9).save(using=other),
+        lambda: Account.objects.using(other).bulk_create([make(9)]),
+    ]
+    for write in writes:
+        with pytest.raises(ValueError, match="'other' is another database than 'default'"):
+            write()
+    assert not Account.objects.using(other).exists()
+    assert list(mongo.accounts.find().sort("_id")) == before
+
+
+# --- what the schema does by itself ---------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def by_hand(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes the table of a mirrored model anew, with a foreign key whose actions are given."""
+
+    def make_table(actions: str) -> None:
+        pk = Keeper._meta.pk.db_parameters(connection)
+        kind = f"{pk['type']} COLLATE {pk['collation']}" if pk.get("collation") else pk["type"]
+        sql(f"CREATE TABLE by_hand (id integer PRIMARY KEY, name varchar(50), keeper_id {kind},"
+            f" CONSTRAINT by_hand_key FOREIGN KEY (keeper_id) REFERENCES zoo_keeper (id) {actions})")  # fmt: skip
+        monkeypatch.setattr(Tag._meta, "db_table", "by_hand")
+
+    yield make_table
+    sql("DROP TABLE IF EXISTS by_hand")
+
+
+@pytest.mark.parametrize("action", ["ON DELETE CASCADE", "ON DELETE SET NULL", "ON UPDATE CASCADE"])
+def test_a_foreign_key_that_changes_rows_by_itself_is_refused_by_a_system_check(action: str, by_hand: Any) -> None:
+    by_hand(action)
+    [error] = check_database(None, databases=["default"])
+    assert error.id == "sync.E019"
+    assert error.msg == f"The foreign key from by_hand to zoo_keeper has {action}, which changes rows unseen."
+
+
+def test_one_that_only_refuses_is_none(by_hand: Any) -> None:
+    by_hand("ON DELETE RESTRICT ON UPDATE NO ACTION")
+    assert check_database(None, databases=["default"]) == []
+
+
+@pytest.fixture
+def text_key(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Gives a mirrored model a text as its key, in a table whose column has this collation."""
+
+    def make_table(collation: str) -> None:
+        sql(f"CREATE TABLE by_hand (id varchar(50) COLLATE {collation} PRIMARY KEY, name varchar(50)) CHARSET utf8mb4")
+        monkeypatch.setattr(Tag._meta, "db_table", "by_hand")
+        key = models.CharField(primary_key=True, max_length=50)
+        key.set_attributes_from_name("id")
+        monkeypatch.setattr(Tag._meta, "pk", key)
+
+    if connection.vendor != "mysql":
+        pytest.skip("SQLite compares texts byte by byte")
+    yield make_table
+    sql("DROP TABLE IF EXISTS by_hand")
+
+
+@pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb4_bin"])
+def test_a_text_key_of_several_spellings_is_refused_by_a_system_check(collation: str, text_key: Any) -> None:
+    """utf8mb4_bin takes "a " for "a"."""
+    text_key(collation)
+    [error] = check_database(None, databases=["default"])
+    assert error.id == "sync.E025"
+    assert f"zoo.Tag's key is compared by {collation}" in error.msg
+    sql("DROP TABLE by_hand")
+    text_key(error.hint.split("'")[1])
+    assert check_database(None, databases=["default"]) == []
+
+
+def test_the_projects_own_tables_pass(mongo: Database) -> None:
+    call_command("check", databases=["default"], tags=["database"])
+    assert check_database(None, databases=["default"]) == []
+    assert check_database(None, databases=None) == [], "a check without databases asks none"

@@ -1,0 +1,344 @@
+"""The delivery protocol of one key as an explicit model, explored exhaustively within bounds.
+
+Steps are atomic, and may be interleaved in any order: a transaction that writes or deletes the row begins and commits;
+a change without a write is recorded (a retry, a backfill); a deliverer claims a change, sees the document's version,
+reads the row, sends its write, hears of it; MongoDB applies a write that was sent, however late; a deliverer is killed
+between any two steps, its write perhaps already on the way.
+
+Inline delivery begins with the commit. It writes to the primary, waits for nobody, and leaves its change with its
+token; a deliverer that claims such a change first asks whether the document that the majority has bears the token: then
+the change is removed, else its key is delivered. The others wait until the majority has what they have written; who has
+nothing to write, as both row and document are gone, waits too, and looks whether the document is gone there. A failover
+undoes what the majority does not have.
+
+An insert carries a deadline, and a delete that settles is claimed only after the deadline of every insert begun
+before: in the model, claiming a settling change makes those inserts late, and MongoDB refuses late ones.
+
+Bounds of the default: two writes, one change without a write, no kill, two deliverers (77,189 states). More grows
+quickly: with a kill as well it is several millions. FAILOVER are the bounds for inline delivery and one failover, with
+one deliverer beside it (60,718 states; with a kill as well 1.9 millions, a minute).
+
+At rest, with nothing pending, under way or left to do, the document must equal the row, on the primary and as the
+majority has it: a failover may come at any time. `python -m sync.tests.support.model`
+prints the protocol and its mutations, with the shortest way to the first wrong end.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+ABSENT = 0
+
+
+class Deliverer(NamedTuple):
+    """One that holds a change: what it does next, and what it has seen."""
+
+    step: str  # confirm, version, row, send, wait, majority, end
+    change: int
+    seen: int = -1  # the document's version; 0 for no document
+    value: int = -1  # the row; ABSENT when it is gone
+    late: bool = False  # its insert's deadline has passed
+    won: bool = False
+    inline: bool = False
+    token: int = 0  # who held the change before: inline delivery
+
+
+class Message(NamedTuple):
+    """A write on its way to MongoDB."""
+
+    sender: int
+    change: int
+    seen: int
+    value: int
+    version: int
+    late: bool
+    token: int
+
+
+class Change(NamedTuple):
+    id: int
+    settling: bool = False
+    owner: int = -1  # who has claimed it
+    token: int = 0  # inline delivery's, while nobody else has claimed it
+
+
+Document = tuple[int, int, int] | None  # version, value, the token of who wrote it
+
+
+class State(NamedTuple):
+    row: int = ABSENT
+    document: Document = None
+    majority: Document = None  # what no failover undoes
+    open: tuple[tuple[int, int], ...] = ()  # transactions: change id, the row's new value or -1 for none
+    changes: tuple[Change, ...] = ()
+    deliverers: tuple[Deliverer | None, ...] = ()
+    messages: tuple[Message, ...] = ()
+    ids: int = 1
+    versions: int = 1
+    writes: int = 0  # left to do
+    touches: int = 0
+    kills: int = 0
+    failovers: int = 0
+    replicated: bool = False  # whether majority and primary may differ
+    inline: bool = False  # whether the last deliverer is inline delivery
+
+    def at_rest(self) -> bool:
+        return not (self.open or self.changes or self.messages or any(self.deliverers) or self.writes)
+
+    def equal(self) -> bool:
+        return all((copy[1] if copy else ABSENT) == self.row for copy in (self.document, self.majority))
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The protocol, or one of its mutations."""
+
+    compare: bool = True  # write only where the version is the one seen
+    settle: bool = True  # a delete is delivered once more
+    deadline: bool = True  # MongoDB refuses an insert after its deadline
+    keep_lost: bool = True  # who lost keeps the change
+    version_first: bool = True  # the version is seen before the row is read
+    id_as_version: bool = False  # "newer" is decided by the change's id
+    confirm: bool = True  # inline delivery leaves its change to be confirmed
+    confirm_majority: bool = True  # what the majority has confirms, not what the primary has
+    confirm_token: bool = True  # only a document with the change's token confirms
+    await_gone: bool = True  # who finds nothing to delete waits until the majority has nothing either
+
+
+@dataclass(frozen=True)
+class Result:
+    states: int
+    way: list[str] | None  # how the first wrong end was reached; None: there is none
+
+
+FAILOVER = {"writes": 2, "touches": 0, "failovers": 1, "inline": 1, "deliverers": 1}
+
+
+def explore(
+    protocol: Protocol, *, writes: int = 2, touches: int = 1, kills: int = 0, deliverers: int = 2, failovers: int = 0,
+    inline: int = 0,
+) -> Result:  # fmt: skip
+    """Every state that can be reached within the bounds. inline: 1 with inline delivery, one at a time."""
+    start = State(
+        deliverers=(None,) * (deliverers + inline), writes=writes, touches=touches, kills=kills, failovers=failovers,
+        replicated=failovers > 0, inline=inline > 0,
+    )  # fmt: skip
+    came_from: dict[State, tuple[State, str] | None] = {start: None}
+    queue = deque([start])
+    while queue:
+        state = queue.popleft()
+        if state.at_rest() and not state.equal():
+            return Result(len(came_from), _way(came_from, state))
+        for what, following in _steps(state, protocol):
+            if following not in came_from:
+                came_from[following] = (state, what)
+                queue.append(following)
+    return Result(len(came_from), None)
+
+
+def _way(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:
+    way = []
+    while (before := came_from[state]) is not None:
+        state, what = before
+        way.append(what)
+    return way[::-1]
+
+
+def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
+    yield from _application(state)
+    for number in range(len(state.deliverers)):
+        yield from _deliverer(state, number, protocol)
+    for message in state.messages:
+        yield _mongodb(state, message, protocol)
+    yield from _replica_set(state)
+
+
+def _application(state: State) -> Iterator[tuple[str, State]]:
+    # The row's lock lets in one writing transaction at a time; the change's id is taken when it begins.
+    if state.writes and not any(value >= 0 for _, value in state.open):
+        for value in {state.ids, ABSENT if state.row else state.ids}:
+            begun = (*state.open, (state.ids, value))
+            what = f"write {value}" if value else "delete"
+            yield f"begin to {what}", state._replace(open=begun, ids=state.ids + 1, writes=state.writes - 1)
+    if state.touches:
+        begun = (*state.open, (state.ids, -1))
+        yield "begin a change without a write", state._replace(open=begun, ids=state.ids + 1, touches=state.touches - 1)
+    for transaction in state.open:
+        change, value = transaction
+        committed = state._replace(
+            open=tuple(other for other in state.open if other != transaction),
+            row=state.row if value < 0 else value,
+        )
+        yield f"commit {change}", _add(committed, Change(change))
+        last = len(state.deliverers) - 1
+        if state.inline and value >= 0 and state.deliverers[last] is None:
+            begun = _put(committed, last, Deliverer("version", change, inline=True, token=change))
+            yield f"commit {change}, delivered inline", _add(begun, Change(change, token=change))
+
+
+def _add(state: State, *changes: Change) -> State:
+    return state._replace(changes=tuple(sorted((*state.changes, *changes))))
+
+
+def _deliverer(state: State, number: int, protocol: Protocol) -> Iterator[tuple[str, State]]:
+    me = state.deliverers[number]
+    if me is None:
+        for change in state.changes:
+            if change.owner == -1 and not (state.inline and number == len(state.deliverers) - 1):
+                yield f"{number} claims {change.id}", _claim(state, number, change, protocol)
+        return
+    if state.kills:
+        freed = _free(state, number)
+        yield f"{number} is killed", _put(freed, number, None)._replace(kills=state.kills - 1)
+    if me.step == "confirm":
+        copy = state.majority if protocol.confirm_majority else state.document
+        if copy and (copy[2] == me.token or not protocol.confirm_token):
+            rest = tuple(change for change in state.changes if change.owner != number)
+            yield f"{number} confirms {me.change}", _put(state, number, None)._replace(changes=rest)
+        else:
+            yield f"{number} confirms nothing", _put(state, number, me._replace(step="version", token=0))
+    elif me.step == "version":
+        seen = me.change if protocol.id_as_version else state.document[0] if state.document else 0
+        following = "row" if protocol.version_first else "send"
+        yield f"{number} sees version {seen}", _put(state, number, me._replace(step=following, seen=seen))
+    elif me.step == "row":
+        following = "send" if protocol.version_first else "version"
+        yield f"{number} reads {state.row}", _put(state, number, me._replace(step=following, value=state.row))
+    elif me.step == "send" and me.value == ABSENT and me.seen == 0:
+        waits = state.replicated and not me.inline and protocol.await_gone
+        ended = me._replace(step="majority" if waits else "end", won=True)
+        yield f"{number} has nothing to write", _put(state, number, ended)
+    elif me.step == "send":
+        message = Message(number, me.change, me.seen, me.value, state.versions, me.late, me.token)
+        waiting = _put(state, number, me._replace(step="wait"))
+        sent = waiting._replace(messages=(*state.messages, message), versions=state.versions + 1)
+        yield f"{number} sends {me.value or 'delete'} at {me.seen}", sent
+    elif me.step == "end":
+        yield f"{number} ends", _end(state, number, me, protocol)
+
+
+def _claim(state: State, number: int, change: Change, protocol: Protocol) -> State:
+    taken = change._replace(owner=number, token=0)
+    changes = tuple(taken if other == change else other for other in state.changes)
+    first = "confirm" if change.token else "version" if protocol.version_first else "row"
+    claimed = _put(state, number, Deliverer(first, change.id, token=change.token))._replace(changes=changes)
+    if not change.settling:
+        return claimed
+    # It is claimed after SYNC_SETTLE: the deadline of whoever saw no document before has passed.
+    return claimed._replace(
+        messages=tuple(message._replace(late=True) for message in claimed.messages),
+        deliverers=tuple(
+            other._replace(late=True)
+            if other and place != number and other.step not in ("confirm", "version")
+            else other
+            for place, other in enumerate(claimed.deliverers)
+        ),
+    )
+
+
+def _end(state: State, number: int, me: Deliverer, protocol: Protocol) -> State:
+    ended = _put(state, number, None)
+    if me.inline:
+        return _end_inline(ended, me, protocol)
+    mine = [change for change in state.changes if change.owner == number]
+    ended = ended._replace(changes=tuple(change for change in state.changes if change.owner != number))
+    if not me.won and protocol.keep_lost:
+        return _add(ended, *(change._replace(owner=-1) for change in mine))
+    if protocol.settle and me.value == ABSENT and not all(change.settling for change in mine):
+        return _add(ended, *(Change(change.id, settling=True) for change in mine))
+    return ended
+
+
+def _end_inline(state: State, me: Deliverer, protocol: Protocol) -> State:
+    """What it has written is left to be confirmed, what it has lost to be delivered, unless another has it."""
+    if me.won and protocol.confirm:
+        return state
+    rest = tuple(change for change in state.changes if change.token != me.token)
+    if me.won or len(rest) == len(state.changes):
+        return state._replace(changes=rest)
+    return _add(state._replace(changes=rest), Change(me.change))
+
+
+def _replica_set(state: State) -> Iterator[tuple[str, State]]:
+    waiting = [number for number, one in enumerate(state.deliverers) if one and one.step == "majority"]
+    if state.document != state.majority or waiting:
+        there = state._replace(majority=state.document)
+        for number in waiting:
+            me: Deliverer = state.deliverers[number]  # type: ignore[assignment]
+            is_so = me.seen > 0 or me.value != ABSENT or state.document is None
+            there = _put(there, number, me._replace(step="end", won=is_so))
+        yield "the majority has it", there
+    if state.failovers:
+        over = state._replace(document=state.majority, failovers=state.failovers - 1)
+        for number in waiting:  # they hear of it, and give their changes back
+            over = _put(_free(over, number), number, None)
+        yield "failover", over
+
+
+def _mongodb(state: State, message: Message, protocol: Protocol) -> tuple[str, State]:
+    version = state.document[0] if state.document else 0
+    if protocol.id_as_version:
+        applies = version <= message.seen
+        written = (message.seen, message.value, message.token)
+    else:
+        applies = version == message.seen or not protocol.compare
+        written = (message.version, message.value, message.token)
+    if protocol.deadline and message.late and message.seen == 0 and message.value:
+        applies = False
+    document = state.document
+    if applies:
+        document = written if message.value else None
+    rest = tuple(other for other in state.messages if other != message)
+    answered = state._replace(
+        messages=rest, document=document, majority=state.majority if state.replicated else document
+    )
+    sender = state.deliverers[message.sender]
+    if sender and sender.step == "wait" and sender.change == message.change:
+        waits = applies and state.replicated and not sender.inline
+        answered = _put(answered, message.sender, sender._replace(step="majority" if waits else "end", won=applies))
+    return f"MongoDB {'applies' if applies else 'refuses'} {message.value or 'delete'}", answered
+
+
+def _free(state: State, number: int) -> State:
+    changes = (change._replace(owner=-1) if change.owner == number else change for change in state.changes)
+    return state._replace(changes=tuple(sorted(changes)))
+
+
+def _put(state: State, number: int, deliverer: Deliverer | None) -> State:
+    return state._replace(
+        deliverers=(*state.deliverers[:number], deliverer, *state.deliverers[number + 1 :]),
+    )
+
+
+MUTATIONS = {
+    "comparison off": Protocol(compare=False),
+    "deletes do not settle": Protocol(settle=False),
+    "inserts have no deadline": Protocol(deadline=False),
+    "a lost race drops its change": Protocol(keep_lost=False),
+    "the row is read before the version": Protocol(version_first=False),
+    "change ids as versions": Protocol(id_as_version=True),
+}
+FAILOVER_MUTATIONS = {
+    "inline delivery removes its change": Protocol(confirm=False),
+    "what the primary has confirms": Protocol(confirm_majority=False),
+    "any document confirms": Protocol(confirm_token=False),
+    "a document that is gone is not waited for": Protocol(await_gone=False),
+}
+
+
+def main() -> None:
+    runs: list[tuple[str, Protocol, dict[str, int]]] = [("the protocol", Protocol(), {})]
+    runs += [(name, protocol, {}) for name, protocol in MUTATIONS.items()]
+    runs += [("with a failover", Protocol(), FAILOVER)]
+    runs += [("with a failover and a kill", Protocol(), {**FAILOVER, "kills": 1})]
+    runs += [(name, protocol, FAILOVER) for name, protocol in FAILOVER_MUTATIONS.items()]
+    for name, protocol, bounds in runs:
+        result = explore(protocol, **bounds)
+        print(f"{name}: {result.states:,} states, {'wrong: ' + ' | '.join(result.way) if result.way else 'clean'}")
+
+
+if __name__ == "__main__":
+    main()

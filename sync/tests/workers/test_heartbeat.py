@@ -1,0 +1,202 @@
+"""Workers tell that they live, what they wait for and how fast they are, and never at the cost of a save."""
+
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, transaction
+from django.test.utils import CaptureQueriesContext
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.core.clock import DatabaseNow
+from sync.monitoring.status import status
+from sync.outbox.relay import Relay
+from sync.tests.support.factories import make
+from sync.tests.support.relays import start_relay
+from sync.tests.support.waiting import wait_for
+from sync.workers.heartbeat import INLINE, INLINE_BEAT, INLINE_HEART, RELAY, SILENCE, InlineHeart, RelayHeart
+from sync.workers.lag import BOUNDS, quantile
+from sync.workers.models import Worker
+from tests.servers import Mongo
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+
+@pytest.fixture(autouse=True)
+def fresh_heart() -> None:
+    INLINE_HEART.reset()
+
+
+@pytest.fixture
+def running(mongo: Database, monkeypatch: Any) -> Iterator[Relay]:
+    """A relay at work in a thread, with a heartbeat ten times as fast."""
+    monkeypatch.setattr("sync.workers.heartbeat.BEAT", 0.1)
+    relay = Relay(interval=0.05)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    wait_for(Worker.objects.filter(kind=RELAY).exists)
+    yield relay
+    relay.stop.set()
+    thread.join()
+
+
+def silence(seconds: float) -> None:
+    Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=seconds))
+
+
+def test_a_relay_tells_what_it_delivers_and_how_late(running: Relay, settings: Any) -> None:
+    settings.SYNC_INLINE = False
+    Account.objects.bulk_create([make(number) for number in range(20)])
+    wait_for(lambda: Worker.objects.get().delivered == 20)
+    row = Worker.objects.get()
+    assert (row.kind, row.pid, row.note) == (RELAY, os.getpid(), "")
+    assert sum(row.lags["recent"]) == sum(row.lags["ever"]) == 20
+    assert 0 < row.lags["seconds"] / 20 < 10
+    first = row.heartbeat_at
+    wait_for(lambda: Worker.objects.get().heartbeat_at > first)
+
+
+def test_a_relay_that_stops_takes_its_row_along(running: Relay) -> None:
+    running.stop.set()
+    wait_for(lambda: not Worker.objects.exists())
+
+
+def test_a_relay_says_what_it_waits_for(running: Relay, mongod: Mongo, settings: Any) -> None:
+    settings.SYNC_INLINE, settings.SYNC_TIMEOUT = False, 1.0
+    mongod.freeze()
+    make(1).save()
+    wait_for(lambda: Worker.objects.get().note.startswith("MongoDB does not answer"))
+    mongod.thaw()
+    wait_for(lambda: Worker.objects.get().note == "")
+
+
+def test_a_relay_in_one_batch_for_long_says_so(mongo: Database, monkeypatch: Any) -> None:
+    heart = RelayHeart("default")
+    heart.at_work(True)
+    heart.batch_began = time.monotonic() - 30
+    with heart.beating(lambda: ""):
+        wait_for(Worker.objects.filter(note="in one batch for 30 s").exists)
+
+
+def test_a_killed_relay_is_dead_after_three_missed_heartbeats_and_swept_by_the_next(mongo: Database) -> None:
+    relay = start_relay()
+    try:
+        wait_for(Worker.objects.exists)
+    finally:
+        relay.kill()
+        relay.wait()
+    assert status().relays == 1, "nobody can know yet"
+    silence(SILENCE[RELAY] + 1)
+    assert status().relays == 0
+    assert [worker.alive for worker in status().workers] == [False]
+    RelayHeart("default").write()
+    assert Worker.objects.get().pid == os.getpid()
+
+
+def test_a_relay_that_was_swept_while_it_was_frozen_is_back_with_its_next_beat(mongo: Database) -> None:
+    heart = RelayHeart("default")
+    heart.count(3, [0.1])
+    heart.write()
+    Worker.objects.all().delete()
+    heart.write()
+    assert (Worker.objects.get().pk, Worker.objects.get().delivered) == (heart.id, 3)
+
+
+def test_a_web_process_writes_its_row_with_a_delivery_and_then_not_for_ten_seconds(mongo: Database) -> None:
+    make(1).save()
+    row = Worker.objects.get()
+    assert (row.kind, row.delivered, sum(row.lags["ever"])) == (INLINE, 1, 1)
+    account = make(2)
+    with CaptureQueriesContext(
+        connection,
+    ) as queries:
+        account.save()
+    assert not [query for query in queries if "sync_worker" in query["sql"]]
+    INLINE_HEART.next_write -= INLINE_BEAT
+    with CaptureQueriesContext(connection) as queries:
+        account.save()
+    assert [query["sql"].split()[0] for query in queries if "sync_worker" in query["sql"]] == ["UPDATE"]
+    assert Worker.objects.get().delivered == 3
+
+
+def test_it_is_never_written_inside_of_a_transaction(mongo: Database) -> None:
+    with transaction.atomic():
+        INLINE_HEART.delivered_inline(1, 0.001, "default")
+        assert not Worker.objects.exists()
+    INLINE_HEART.delivered_inline(1, 0.001, "default")
+    assert Worker.objects.get().delivered == 2
+
+
+def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monkeypatch: Any, caplog: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise DatabaseError("the table is locked")
+
+    monkeypatch.setattr("sync.workers.heartbeat.Heart._write", fail)
+    make(1).save()
+    assert mongo.accounts.count_documents({}) == 1
+    assert "The heartbeat is not written: The database failed: the table is locked" in caplog.text
+    assert status().word == "equal"
+
+
+def test_a_web_process_says_that_mongodb_does_not_answer(mongo: Database, mongod: Mongo, settings: Any) -> None:
+    settings.SYNC_INLINE_TIMEOUT = 0.3
+    mongod.freeze()
+    make(1).save()
+    mongod.thaw()
+    row = Worker.objects.get()
+    assert row.note.startswith("MongoDB does not answer")
+    assert row.delivered == 0
+
+
+def test_a_silent_web_process_is_counted_for_some_minutes_and_swept_by_the_next(mongo: Database) -> None:
+    make(1).save()
+    silence(60)
+    assert status().lag.delivered == 1
+    silence(SILENCE[INLINE] + 1)
+    assert status().lag.delivered == 0
+    InlineHeart().delivered_inline(1, 0.001, "default")
+    assert Worker.objects.count() == 1
+
+
+def test_each_process_has_a_row_of_its_own_after_a_fork(mongo: Database) -> None:
+    make(1).save()
+    mine, results = INLINE_HEART.id, multiprocessing.get_context("fork").Queue()
+
+    def child() -> None:
+        results.put((INLINE_HEART.id, INLINE_HEART.delivered, INLINE_HEART.next_write))
+
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    theirs = results.get(timeout=20)
+    process.join()
+    assert theirs[0] != mine
+    assert theirs[1:] == (0, 0.0)
+
+
+def test_threads_lose_no_count(mongo: Database) -> None:
+    heart = InlineHeart()
+    heart.next_write = float("inf")
+
+    def deliver() -> None:
+        for _ in range(2000):
+            heart.delivered_inline(1, 0.003, "default")
+
+    threads = [threading.Thread(target=deliver) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert heart.delivered == sum(heart.lags.ever) == 8000
+
+
+def test_the_bounds_reach_from_a_millisecond_to_an_hour() -> None:
+    assert (BOUNDS[0], BOUNDS[-1]) == (0.001, 3600.0)
+    assert all(1 < high / low <= 2.5 for low, high in pairwise(BOUNDS))
+    assert quantile([0] * (len(BOUNDS) + 1), 0.5) is None
