@@ -37,7 +37,7 @@ PROFILES: dict[str, Profile] = {
 # and has a test that needs no chance.
 BOUNDS = {
     "comparison-off": 80, "settling-off": 150, "row-before-version": 60, "change-outside-transaction": 80,
-    "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 50,
+    "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 200,
 }  # fmt: skip
 
 
