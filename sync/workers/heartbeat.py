@@ -86,6 +86,7 @@ class Heart:
         self.delivered = 0
         self.labels: set[str] = set()
         self.note = ""
+        self.trouble = ""  # why the last heartbeat was not written
         self.told = (time.monotonic(), 0)
 
     def count(self, keys: int, lags: Iterable[float], labels: Collection[str] = ()) -> None:
@@ -100,11 +101,15 @@ class Heart:
                 self.lags.add(seconds)
 
     def write(self) -> None:
-        """Writes the row, by one UPDATE unless it is new or was swept. Failures are logged, not raised."""
+        """Writes the row, by one UPDATE unless it is new or was swept. A failure is logged once, not raised."""
         try:
             self._write()
+            self.trouble = ""
         except DatabaseError as error:
-            logger.warning("The heartbeat is not written: %s", mysql.reason(error))
+            trouble = mysql.reason(error)
+            if trouble != self.trouble:
+                logger.warning("The heartbeat is not written: %s", trouble)
+            self.trouble = trouble
 
     def _write(self) -> None:
         figures = self._figures()

@@ -21,7 +21,7 @@ from sync.outbox.relay import Relay
 from sync.tests.support.factories import make
 from sync.tests.support.relays import start_relay
 from sync.tests.support.waiting import wait_for
-from sync.workers.heartbeat import INLINE, INLINE_BEAT, INLINE_HEART, RELAY, SILENCE, InlineHeart, RelayHeart
+from sync.workers.heartbeat import INLINE, INLINE_BEAT, INLINE_HEART, RELAY, SILENCE, Heart, InlineHeart, RelayHeart
 from sync.workers.lag import BOUNDS, quantile
 from sync.workers.models import Worker
 from tests.servers import Mongo
@@ -200,3 +200,18 @@ def test_the_bounds_reach_from_a_millisecond_to_an_hour() -> None:
     assert (BOUNDS[0], BOUNDS[-1]) == (0.001, 3600.0)
     assert all(1 < high / low <= 2.5 for low, high in pairwise(BOUNDS))
     assert quantile([0] * (len(BOUNDS) + 1), 0.5) is None
+
+
+def test_a_heartbeat_that_is_not_written_is_told_once_and_again_after_one_that_was(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    heart, works = RelayHeart("default"), [False, False, True, False]
+
+    def write(self: Heart) -> None:
+        if not works.pop(0):
+            raise DatabaseError("the table is locked")
+
+    monkeypatch.setattr(Heart, "_write", write)
+    for told in (1, 1, 1, 2):
+        heart.write()
+        assert caplog.text.count("The heartbeat is not written") == told
