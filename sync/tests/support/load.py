@@ -18,7 +18,7 @@ def start(call: str) -> subprocess.Popen[str]:
         "import django; django.setup()\n"
         "from django.db import connections\n"
         f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r}\n"
-        f"from sync.tests import load; load.{call}"
+        f"from sync.tests.support import load; load.{call}"
     )
     return subprocess.Popen(
         [sys.executable, "-c", code],
