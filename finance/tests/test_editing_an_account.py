@@ -35,7 +35,8 @@ def test_it_saves_limit_and_products_and_nothing_else(edit, account):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_says_that_mongodb_has_it(edit, account, mongo, settings):
+def test_it_says_that_mongodb_has_it(mongo, edit, account, settings):
+    # `mongo` is first: after a test that has killed MongoDB, the account itself would be left to the relay.
     settings.SYNC_INLINE_TIMEOUT = 10  # a busy machine shall not leave it to the relay
     assert "in MySQL and in MongoDB" in edit(limit=7).content.decode()
     assert mongo.accounts.find_one({"_id": ObjectId(account.pk)})["limit"] == 7

@@ -225,7 +225,7 @@ def test_a_long_outage_under_load(
     assert slowest_save < 2 * settings.SYNC_INLINE_TIMEOUT + MARGIN
     assert {one.word for one in told} == {"waiting"}
     assert all(not one.mongodb_up and one.mongodb_error for one in told)
-    assert told[-1].pending > told[0].pending
+    assert told[-1].on_their_way > told[0].on_their_way  # of what is pending, a relay may hold some at that moment
     assert told[-1].pending <= backlog
     assert told_after.word in ("equal", "behind")
     assert told_after.mongodb_up
