@@ -18,9 +18,10 @@ class DatabaseNow(Func):
     output_field = DateTimeField()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return self.as_sql(
-            compiler, connection, template="STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW')", **context
-        )
+        # SQLite compares text. Django stores six digits, so `.123` would be less than the `.123000` of the same moment,
+        # and what is due now would not be.
+        template = "(STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW') || '000')"
+        return self.as_sql(compiler, connection, template=template, **context)
 
 
 def database_now(using: str) -> datetime.datetime:
