@@ -3,7 +3,6 @@
 import logging
 import sys
 
-from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseServerError
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -39,7 +38,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     request_id = REQUEST_ID.get()
     error = sys.exc_info()[1]
     is_outage = error is not None and mysql.is_outage(error)
-    is_conflict = isinstance(error, IntegrityError)
+    is_conflict = error is not None and mysql.is_duplicate(error)
     template = "503.html" if is_outage else "409.html" if is_conflict else "500.html"
     try:
         page: str = render_to_string(template, {"request_id": request_id})

@@ -32,7 +32,7 @@ def records_visible(view: View) -> View:
 
 
 def editors_only(view: View) -> View:
-    """For whoever may edit records; others get 403, and those not logged in the login page."""
+    """For people who may edit records. Others get 403; people who are not logged in get the login page."""
     allowed = permission_required(EDIT_RECORDS, raise_exception=True)(view)
     return require_http_methods(["GET", "HEAD", "POST"])(login_required(allowed))
 

@@ -1,9 +1,9 @@
-"""What sync tells other apps of."""
+"""Signals that sync sends to other apps."""
 
 from django.dispatch import Signal
 from django.utils.translation import gettext_lazy as _
 
-# Sent when an operator has done something on a page, inside the transaction of what was done. The arguments are:
+# Sent after an operator has acted on a page, in the transaction of the act. The arguments are:
 #   request   whose `user` did it
 #   act       one of ACTS
 #   model     what it was done to: "sync.change", "sync.target", "sync.errand", or the label of a model

@@ -8,7 +8,7 @@ import ssl
 from typing import Any
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, InterfaceError, OperationalError
 from django.db import Error as DatabaseError
 
 TLS_FAILED = 2026
@@ -37,6 +37,7 @@ CAUSES: dict[tuple[int, ...], str] = {
     (1205, 1213, 1317, 1969, 3024, 1206): "MySQL gave the statement up ({0}): it is busy; try again",
 }
 BY_NUMBER = {number: line for numbers, line in CAUSES.items() for number in numbers}
+DUPLICATE = 1062
 OTHER_TABLES = {1054, 1146}
 SQLITE = re.compile("locked|readonly database|disk is full|disk I/O error|unable to open", re.IGNORECASE)
 
@@ -54,6 +55,11 @@ def is_outage(error: BaseException) -> bool:
     if code is None:
         return isinstance(error, InterfaceError) or bool(SQLITE.search(str(error)))
     return code in BY_NUMBER or code == TLS_FAILED
+
+
+def is_duplicate(error: BaseException) -> bool:
+    """Whether a row was refused because a unique index has its value already."""
+    return isinstance(error, IntegrityError) and (number(error) == DUPLICATE or "UNIQUE constraint" in str(error))
 
 
 def has_a_reason(error: BaseException) -> bool:

@@ -89,7 +89,7 @@ class ChangeQuerySet(models.QuerySet):
 
     @tried_again
     def release(self) -> None:
-        """Gives claimed changes back: whoever comes next may take them at once."""
+        """Gives claimed changes back. Any worker can claim them at once."""
         self.update(claim="", due_at=DatabaseNow())
 
     @tried_again
