@@ -44,6 +44,8 @@ LIBRDKAFKA.propagate = False
 class TopicMissing(Unavailable):
     """A topic that was there is not there any more."""
 
+    is_loss = True
+
 
 class Trouble(logging.Handler):
     """What librdkafka tells of a client in passing: why it waits is here, and not in the error that says it waited.

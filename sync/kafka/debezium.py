@@ -36,7 +36,7 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
 from sync.outbox.mirrored import MirroredModel
-from sync.outbox.relay import LONGEST_PAUSE
+from sync.workers.loop import LONGEST_PAUSE
 
 logger = logging.getLogger(__name__)
 

@@ -37,6 +37,11 @@ class Address:
     def depth(self) -> int:
         return bool(self.database) + bool(self.collection)
 
+    @property
+    def hosts(self) -> str:
+        """Without user and password: `a:27017,b:27017`."""
+        return re.split(r"[/?]", self.uri.partition("//")[2])[0].rpartition("@")[2]
+
     def __str__(self) -> str:
         return re.sub(r"//[^@/]*@", "//", self.uri.partition("?")[0]) + (
             f"/{self.collection}" if self.collection else ""
