@@ -209,7 +209,7 @@ class _Session:
         self.next_keep = time.monotonic() + min(KEEP, conf.LEASE / 3)
 
     def follow(self) -> None:
-        """Until told to stop. Raises Gap, Paused, LeaseLost, ImproperlyConfigured, and both drivers' database errors."""
+        """Until told to stop. Raises Gap, Paused, LeaseLost, ImproperlyConfigured, and errors of both drivers."""
         self._plan()
         start = Position(self.state.file, self.state.offset, self.state.gtids)
         self.reader = _ReaderThread(LogReader(self.server, start, self.tables))
@@ -294,7 +294,7 @@ class _Session:
             self.rewritten.update(held["rewritten"])
 
     def _flush(self) -> None:
-        """Records what was gathered, and the position with it; the position alone now and then, for the lease's sake."""
+        """Records what was gathered, and the position with it; now and then the position alone, to keep the lease."""
         now = time.monotonic()
         if self.rewritten:
             if new := self.rewritten - self.state.unplanned.keys():

@@ -18,6 +18,7 @@ from sync.mongodb.client import collection, database
 from sync.mongodb.errors import reason
 from sync.monitoring import queries
 from sync.monitoring.queries import Unfinished, Verified, WorkerStatus
+from sync.monitoring.routes import RouteStatus, routes
 from sync.outbox.failures import Failures, failures
 from sync.workers.lag import WINDOW, quantile, total
 
@@ -105,6 +106,7 @@ class Status:
     lag: Lag
     rate: float | None  # keys a second, of all workers; None: there is none
     workers: list[WorkerStatus]
+    routes: list[RouteStatus]
     models: list[ModelStatus]
     counted_at: datetime.datetime  # when rows and documents were
 
@@ -126,6 +128,8 @@ class Status:
         if oldest > YOUNG or any(model.backfill for model in at_work):
             return "behind"
         if any(model.pending or model.backfill for model in self.models if model.paused):
+            return "paused"
+        if any(route.paused for route in self.routes):
             return "paused"
         return "equal"
 
@@ -217,6 +221,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
         lag=_lag(workers),
         rate=queries.rate(workers),
         workers=workers,
+        routes=routes(workers, using),
         models=models,
         counted_at=counts.at,
     )

@@ -1,7 +1,7 @@
 """Copying: a MongoDB collection as a target that follows another one. sync/replication/replicator.py has the protocol.
 
-How far it has come is kept beside the copy (collection_checkpoint.py), and so is what the destination refuses: a document
-in the same collection for each.
+How far it has come is kept beside the copy (collection_checkpoint.py), and so is what the destination refuses: a
+document in the same collection for each.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ The protocol, modelled in sync/tests/support/checkpoint_model.py:
 
 1. A worker takes the lease, then loads the checkpoint's state, and never uses one that it loaded before.
 2. What it writes and the new state are one transaction, which succeeds only while the checkpoint names this worker, and
-   extends the lease. A worker that was frozen longer than its lease finds another's name there, and has written nothing.
+   extends the lease. A worker that was frozen for longer finds another's name there, and has written nothing.
 3. A lease that nobody extends can be taken when it has expired, and that of a process which ended on this machine, at
    once.
 4. While the route is paused, step 2 fails as well. The checkpoint stays where it is, and the route goes on from there.

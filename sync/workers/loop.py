@@ -1,4 +1,4 @@
-"""The main loop of every worker: step after step until it is told to stop, with pauses while a server is unreachable."""
+"""The main loop of every worker: step after step until it is told to stop, with pauses during an outage."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ class Loop:
     """Runs a step again and again. `trouble` is what it waits for, in one line; empty while it works.
 
     logger: where an outage is reported, once when it begins and once when it is over. prefix: begins these lines.
-    interval: seconds between two steps. outages: the exceptions that are told in a line, and after which it tries again.
-    recover: called after one. endless: it tries again after any other exception too, and tells that with its traceback.
+    interval: seconds between two steps. outages: the exceptions that are reported in a line, and after which it tries
+    again. recover: called after one. endless: it tries again after any other exception too, which is logged with its
+    traceback.
     """
 
     def __init__(
@@ -55,8 +56,9 @@ class Loop:
     def run(self, step: Callable[[], object], is_paused: Callable[[], bool] = lambda: False) -> None:
         """Until `stop` is set. Raises whatever a step raises that is no outage.
 
-        step: may return False, when it has not failed and does not show that the outage is over, either. is_paused: asked before each step; it may fail as a step does. A step ends by itself, or by raising Paused, when
-        its route is paused meanwhile.
+        step: may return False, when it has not failed and does not show that the outage is over, either. It ends by
+        itself, or by raising Paused, when its route is paused meanwhile. is_paused: asked before each step; it may fail
+        as a step does.
         """
         while not self.stop.is_set():
             self.began = time.monotonic()

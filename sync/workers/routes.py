@@ -13,6 +13,7 @@ targets is paused by itself.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from enum import StrEnum
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
@@ -39,8 +40,8 @@ class Route(StrEnum):
 class RoutePause:
     """Whether an operator has paused a route: for those whose state is not in the table of checkpoints.
 
-    The database is asked at most once in PAUSE_AGE seconds. While it is unreachable its last answer counts: a route that
-    does not need this database goes on without it.
+    The database is asked at most once in PAUSE_AGE seconds. While it is unreachable its last answer counts: a route
+    that does not need this database goes on without it.
     """
 
     def __init__(self, name: str, using: str = DEFAULT_DB_ALIAS) -> None:
@@ -52,8 +53,6 @@ class RoutePause:
     def __call__(self) -> bool:
         if time.monotonic() - self.asked_at > PAUSE_AGE:
             self.asked_at = time.monotonic()
-            try:
+            with suppress(DatabaseError):
                 self.answer = Checkpoint.objects.using(self.using).filter(name=self.name, paused=True).exists()
-            except DatabaseError:
-                pass
         return self.answer

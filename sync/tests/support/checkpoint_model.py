@@ -1,14 +1,15 @@
 """The checkpoint of a long-running route as an explicit model, explored exhaustively within bounds.
 
 A source has a log of events. Two workers follow it for one target, one at a time: the worker that holds the lease reads
-events from the checkpoint on, and writes their effect and the new position. An operator pauses the route and resumes it.
+events from the checkpoint on, and writes their effect and the new position. An operator pauses and resumes the route.
 Steps are atomic, and may be interleaved in any order: a worker takes a free or expired lease and loads the position,
 reads what comes next, saves in one transaction (only where the row still names it and the route is not paused), is
 killed, or is frozen until its lease has expired. The source forgets its oldest event once; a worker that finds its
 position forgotten begins anew with everything that the source has (a snapshot).
 
 What must hold, in every state: the target is exactly what the source was at the saved position, whoever wrote it; the
-position never goes back; and nothing is written between a pause and its resume. At rest, with the route not paused, the target is what the source is.
+position never goes back; and nothing is written between a pause and its resume. At rest, with the route not paused, the
+target is what the source is.
 
 `python -m sync.tests.support.checkpoint_model` prints the protocol and its mutations, each with the shortest way to the
 first wrong state.
