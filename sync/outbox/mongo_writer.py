@@ -19,7 +19,7 @@ from pymongo.write_concern import WriteConcern
 
 from sync.core import conf
 from sync.core.batching import chunks
-from sync.mapping.documents import MappingError, codec, document_of, encode
+from sync.mapping.documents import MappingError, document_of, encode, known_codec, pk_of
 from sync.mapping.reading import by_key
 from sync.mapping.registry import Target
 from sync.mongodb import sharding
@@ -172,12 +172,12 @@ class _Seen:
 
 def to_pk(model: type[Model], key: str) -> Any:
     """The primary key of a change's text. What the field raises for a text that is none, is raised."""
-    return model._meta.pk.to_python(key)  # type: ignore[union-attr]
+    return pk_of(model).to_python(key)
 
 
 def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[str, Any]:
     """The `_id` of each key; a key that is none is refused."""
-    to_bson = codec(model._meta.pk).to_bson  # type: ignore[union-attr, arg-type]
+    to_bson = known_codec(pk_of(model)).to_bson
     ids = {}
     for key in keys:
         try:
