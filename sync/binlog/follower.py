@@ -333,15 +333,10 @@ class _Session:
             for label in list(self.state.unplanned):
                 if label in self.looking and backfill.left(self.using, _target_labels(label)):
                     continue  # one look after the other, or many in a row would never come to the last rows
-                try:
-                    with transaction.atomic(self.using):
-                        self._plan_model(label)
-                except ProgrammingError as error:
-                    if error.args[0] != NO_SUCH_TABLE:
-                        raise
-                    missing.add(label)
-                else:
+                if self._plan_model(label):
                     del self.state.unplanned[label]
+                else:
+                    missing.add(label)
             self._save(self.state)
         if self.state.unplanned:
             self.next_plan = now + SWEEP
@@ -350,12 +345,22 @@ class _Session:
             logger.warning("Models to be %s.", waiting)
         self.follower.waiting = waiting
 
-    def _plan_model(self, label: str) -> None:
-        with suppress(LookupError):  # the model is gone
-            for target in _targets(label):
-                backfill.plan(target, self.using)
-                if target.lane != KAFKA:  # whose messages nobody can look through
-                    sweep.plan(target.label, self.using)
+    def _plan_model(self, label: str) -> bool:
+        """False: its table does not exist yet."""
+        try:
+            with transaction.atomic(self.using), suppress(LookupError):  # the model is gone
+                self._plan_targets(label)
+        except ProgrammingError as error:
+            if error.args[0] != NO_SUCH_TABLE:
+                raise
+            return False
+        return True
+
+    def _plan_targets(self, label: str) -> None:
+        for target in _targets(label):
+            backfill.plan(target, self.using)
+            if target.lane != KAFKA:  # whose messages nobody can look through
+                sweep.plan(target.label, self.using)
 
     def _look_around(self) -> None:
         self._plan()
