@@ -2,8 +2,8 @@
 follows. The first run, and one after the change stream's past was lost, compares everything; after that it goes on
 where it was, after kill -9 too. Runs until it is stopped; one puller a model.
 
-A document that its model cannot hold is parked with the reason while all others flow. It is tried again when it
-changes, when a puller starts, and every minute. A dropped collection empties its table; a collection that was never
+A document that its model cannot hold becomes a dead letter with the reason while all others flow. It is tried again
+when it changes, when a puller starts, and every minute. A dropped collection empties its table; a collection that was never
 there does not.
 """
 
@@ -21,7 +21,7 @@ from sync.mongodb.change_stream import NotFollowed
 from sync.mongodb.errors import Unavailable, reason
 from sync.mongodb.privileges import NotPermitted
 from sync.outbox.relay import require_read_committed
-from sync.replication.models import ParkedDocument
+from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel, pulled_models
 from sync.replication.puller import Puller
 from sync.workers.lease import Busy, LeaseLost, Paused
@@ -34,9 +34,9 @@ examples:
   manage.py sync pull sale --once      what has changed until now, and end
   manage.py sync pull sale --full      compare every document and every row first
 
-exit status: 0 done; 1 documents are parked; 2 wrong use, another puller is at work, or a server is out of reach
+exit status: 0 done; 1 there are dead letters; 2 wrong use, another puller is at work, or a server is out of reach
 """
-SHOWN = 10  # parked documents that are named
+SHOWN = 10  # dead letters that are named
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         raise CommandError(str(error), returncode=1) from error
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
-    return _tell_parked(models, out)
+    return _print_dead_letters(models, out)
 
 
 def chosen_models(names: list[str]) -> list[type[PulledModel]]:
@@ -88,16 +88,16 @@ def chosen_models(names: list[str]) -> list[type[PulledModel]]:
     return list(dict.fromkeys(known[name.lower()] for name in names)) or all_models
 
 
-def _tell_parked(models: list[type[PulledModel]], out: Any) -> int:
+def _print_dead_letters(models: list[type[PulledModel]], out: Any) -> int:
     status = 0
     for model in models:
-        parked = ParkedDocument.objects.filter(model=label(model)).order_by("parked_at")
-        if count := parked.count():
+        dead_letters = DeadLetter.objects.filter(model=label(model)).order_by("failed_at")
+        if count := dead_letters.count():
             status = 1
-            are_parked = counted(count, "document is parked", "documents are parked")
-            out.write(f"{label(model)}: {are_parked}, because the model cannot hold {'it' if count == 1 else 'them'}:")
-            for document in parked[:SHOWN]:
+            letters = counted(count, "dead letter", "dead letters")
+            out.write(f"{label(model)}: {letters}, because the model cannot hold {'it' if count == 1 else 'them'}:")
+            for document in dead_letters[:SHOWN]:
                 out.write(f"  {document.key}: {document.reason}")
             if count > SHOWN:
-                out.write(f"  and {count - SHOWN:,} more, in the table {ParkedDocument._meta.db_table}")
+                out.write(f"  and {count - SHOWN:,} more, in the table {DeadLetter._meta.db_table}")
     return status

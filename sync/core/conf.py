@@ -14,7 +14,7 @@ DEFAULTS: dict[str, Any] = {
     "LEASE": 30.0,  # how long claimed changes are one deliverer's own; an insert later than this is refused
     "SETTLE": 60.0,  # a delete is delivered once more after this; must be longer than lease and timeout together
     "BATCH": 500,  # changes claimed at once
-    "MAX_ATTEMPTS": 5,  # tries of a row that cannot be delivered before its changes are parked as failed
+    "MAX_ATTEMPTS": 5,  # tries of a row that cannot be delivered before its changes become dead letters
     "TARGETS": {},  # further MongoDB databases by alias, for mirrors with targets there
     "KAFKA": {},  # librdkafka's settings: bootstrap.servers, security.protocol, sasl.username, ...
     "KAFKA_PREFIX": "analytics",  # begins the names of topics that mirrors do not name, of the publisher, of groups

@@ -1,4 +1,4 @@
-"""Dead letters: messages that cannot be applied, put aside with the reason, so that the rest flows."""
+"""Dead letters: messages that cannot be applied, kept with the reason, so that the rest flows."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class DeadLetters:
         self.made: set[str] = set()
         self.errors: list[KafkaError] = []
 
-    def bury(self, message: Message, why: str) -> None:
+    def add(self, message: Message, why: str) -> None:
         """Sends one. It is there when `flush` has returned. Raises Unavailable."""
         source = str(message.topic())
         place = f"{source}/{message.partition()}, offset {message.offset()}"
@@ -58,7 +58,7 @@ class DeadLetters:
             self.errors.append(error)
 
     def flush(self) -> None:
-        """Waits until all that was buried is kept. Raises Unavailable."""
+        """Waits until all that was added is kept. Raises Unavailable."""
         if self.producer is None:
             return
         left, errors = self.producer.flush(conf.TIMEOUT), self.errors

@@ -7,7 +7,7 @@ The protocol, for a number of keys of one model (optimistic concurrency on the d
 3. After that, read the rows: committed state, READ COMMITTED, from MySQL.
 4. Write each document only if its version is still the one seen: replace where it is unchanged, insert where there
    was none, delete where it is unchanged and the row is gone. The new version is larger than the old one.
-5. A key whose write was lost to somebody else keeps its changes for another round. For the others the claimed
+5. A key whose write met another writer's (a conflict) keeps its changes for another round. For the others the claimed
    changes are removed, if they are still ours.
 
 What has to be written where there was no document has no version to compare with, and could put back what has been
@@ -48,7 +48,7 @@ from sync.outbox import mongo_writer
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Outcome, State, Writer, deliver
 from sync.outbox.pauses import PAUSED
-from sync.workers.heartbeat import INLINE_HEART
+from sync.workers.heartbeat import INLINE_HEARTBEAT
 
 logger = logging.getLogger(__name__)
 
@@ -72,17 +72,17 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
         with pymongo.timeout(conf.INLINE_TIMEOUT):
             for _ in range(INLINE_ROUNDS):
                 delivered = _deliver_unconfirmed(changes, token, using)
-                changes, done = delivered.lost, done + delivered.keys
+                changes, done = delivered.conflicts, done + delivered.keys
                 if not changes:
                     break
         BREAKER.succeeded()
         _release(changes, token, using)
-        INLINE_HEART.delivered_inline(done, time.monotonic() - start, using, labels=labels)
+        INLINE_HEARTBEAT.delivered_inline(done, time.monotonic() - start, using, labels=labels)
     except Unavailable as error:
         BREAKER.failed()
         logger.warning("%s; %s left to the relay", error, counted(len(changes), "change is", "changes are"))
         release_quietly(changes, token, using)
-        INLINE_HEART.delivered_inline(done, time.monotonic() - start, using, str(error), labels)
+        INLINE_HEARTBEAT.delivered_inline(done, time.monotonic() - start, using, str(error), labels)
     except Exception:
         # The save has committed and must not seem to have failed. Changes keep their lease, then the relay takes them.
         are = counted(len(changes), "change is", "changes are")
@@ -91,19 +91,19 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
 
 @dataclass
 class Delivered:
-    """How many keys came to which state, and the changes of those lost, still claimed.
+    """How many keys came to which state, and the changes of those in conflict, still claimed.
 
     done: the changes delivered here and for the first time: not those confirmed, nor a delete that settles.
     """
 
     counts: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
-    lost: list[Claimed] = field(default_factory=list)
+    conflicts: list[Claimed] = field(default_factory=list)
     done: list[Claimed] = field(default_factory=list)
 
     @property
     def keys(self) -> int:
         """How many keys are equal now."""
-        return self.counts[State.DELIVERED] + self.counts[State.GONE]
+        return self.counts[State.DELIVERED] + self.counts[State.DELETED]
 
 
 def remove_changes(changes: list[Claimed], token: str, using: str) -> None:
@@ -125,9 +125,9 @@ def _deliver_unconfirmed(changes: Iterable[Claimed], token: str, using: str) -> 
         outcome = deliver(find_target(label), by_key, using, token, majority=False)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
-            if state is State.LOST:
-                delivered.lost += by_key[key]
-            elif state is State.REFUSED:
+            if state is State.CONFLICT:
+                delivered.conflicts += by_key[key]
+            elif state is State.REJECTED:
                 _put_off(by_key[key], outcome.reasons[key], token, using)
     return delivered
 
@@ -146,19 +146,19 @@ def deliver_changes(
         except LookupError:
             outcome = Outcome()
             for key in by_key:
-                outcome.refuse(key, f"there is no target {label} any more")
+                outcome.reject(key, f"there is no target {label} any more")
         else:
-            known = set() if writer.is_alone else _confirm(target, by_key, token, using, writer)
+            known = set() if writer.exclusive else _confirm(target, by_key, token, using, writer)
             delivered.counts[State.DELIVERED] += len(known)
             by_key = {key: changes for key, changes in by_key.items() if key not in known}
             outcome = writer.deliver(target, by_key, using, token) if by_key else Outcome()
-            equal = [key for key, state in outcome.states.items() if state in (State.DELIVERED, State.GONE)]
-            _retry_parked(target, [*known, *equal], using)
+            equal = [key for key, state in outcome.states.items() if state in (State.DELIVERED, State.DELETED)]
+            _retry_dead_letters(target, [*known, *equal], using)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
-            if state in (State.DELIVERED, State.GONE):
+            if state in (State.DELIVERED, State.DELETED):
                 delivered.done += [change for change in by_key[key] if _is_first(change)]
-        delivered.lost += _finish(by_key, outcome, token, using, remove)
+        delivered.conflicts += _finish(by_key, outcome, token, using, remove)
     return delivered
 
 
@@ -186,11 +186,11 @@ def _finish(
     again: list[Claimed] = []
     for key, changes in by_key.items():
         state = outcome.states[key]
-        if state is State.LOST:
+        if state is State.CONFLICT:
             again += changes
-        elif state is State.REFUSED:
+        elif state is State.REJECTED:
             _put_off(changes, outcome.reasons[key], token, using)
-        elif state is State.GONE and not all(change.settling for change in changes):
+        elif state is State.DELETED and not all(change.settling for change in changes):
             settle.append(changes[0])
             done += changes[1:]
         else:
@@ -202,15 +202,15 @@ def _finish(
     return again
 
 
-def _retry_parked(target: Target, keys: list[str], using: str) -> None:
-    """What is parked of keys that could be delivered is tried again: it is out of date, or has been mended.
+def _retry_dead_letters(target: Target, keys: list[str], using: str) -> None:
+    """A dead letter of a key that could be delivered is tried again: it is out of date, or has been fixed.
 
     It is not just removed: it may be newer than what was delivered here.
     """
-    parked = Change.objects.using(using).filter(lane=target.lane, failed=True)
-    if keys and parked.exists():
+    dead_letters = Change.objects.using(using).filter(queue=target.queue, failed=True)
+    if keys and dead_letters.exists():
         for part in chunks(keys):
-            parked.filter(model=target.label, key__in=part).retry()
+            dead_letters.filter(model=target.label, key__in=part).retry()
 
 
 def _release(changes: Collection[Claimed], token: str, using: str) -> None:
@@ -229,6 +229,6 @@ def release_quietly(changes: Collection[Claimed], token: str, using: str) -> Non
 
 
 def _put_off(changes: list[Claimed], why: str, token: str, using: str) -> None:
-    """One more failed try of one row: later again, or parked as failed after the last."""
+    """One more failed try of one row: later again, or a dead letter after the last."""
     attempts = max(change.attempts for change in changes) + 1
     Change.objects.using(using).held(changes, token).put_off(why, attempts)

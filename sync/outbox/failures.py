@@ -14,7 +14,7 @@ from sync.outbox.models import Change, ChangeQuerySet
 CLASSES = (
     (gettext_noop("target is gone"), Q(error__startswith="there is no target")),
     (gettext_noop("too large"), Q(error__startswith="the document has ", error__contains=" bytes; MongoDB holds ")),
-    (gettext_noop("refused by MongoDB"), Q(error__startswith="MongoDB")),
+    (gettext_noop("rejected by MongoDB"), Q(error__startswith="MongoDB")),
 )
 OTHER = gettext_noop("cannot be mapped")
 
@@ -24,7 +24,7 @@ class Failures:
     """Changes of one model with one class of reason."""
 
     reason: str
-    failed: int  # parked until somebody asks for another try
+    failed: int  # dead letters: no further try until somebody asks for one
     retrying: int  # failed so far, and tried again by themselves
 
 
@@ -39,10 +39,10 @@ def failures(using: str) -> dict[str, list[Failures]]:
     groups = (
         troubled(using)
         .values("model", "reason")
-        .annotate(parked=Count("id", filter=Q(failed=True)), tried=Count("id", filter=Q(failed=False)))
-        .order_by("-parked", "-tried", "reason")
+        .annotate(dead=Count("id", filter=Q(failed=True)), tried=Count("id", filter=Q(failed=False)))
+        .order_by("-dead", "-tried", "reason")
     )
     found = defaultdict(list)
     for group in groups:
-        found[group["model"]].append(Failures(group["reason"], group["parked"], group["tried"]))
+        found[group["model"]].append(Failures(group["reason"], group["dead"], group["tried"]))
     return found

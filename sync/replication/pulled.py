@@ -94,7 +94,7 @@ class PulledModel(models.Model):
     def from_document(cls, document: dict[str, Any]) -> Self:
         """The row for a document, by the table of types in sync/mapping/documents.py; override it for another shape.
 
-        Raises an exception with the reason when there is no such row: the document is parked with it.
+        Raises an exception with the reason when there is no such row: the document becomes a dead letter with it.
         """
         return documents.from_document(cls, document)
 

@@ -21,7 +21,7 @@ from sync.mapping.registry import Target, all_rows
 from sync.outbox.models import Change
 from sync.tests.support.splitting import SplittingProxy
 from sync.verification import strict, verify
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from tests.galera import CAUSAL_TIMEOUT, Galera, Node, galera  # noqa: F401  (galera is a fixture)
 
 KEY = "a" * 24
@@ -41,7 +41,7 @@ def nodes(galera: Galera, django_db_blocker: Any) -> Iterator[dict[str, Node]]: 
             connections.settings[alias]["ENGINE"] = "django.db.backends.mysql"
             connections.settings[alias]["OPTIONS"] = {"isolation_level": "read committed"}
         with connections[FAST].schema_editor() as editor:
-            for model in (Account, Change, Verification, Difference):
+            for model in (Account, Change, Verification, Mismatch):
                 editor.create_model(model)
         galera.settle()
         yield found

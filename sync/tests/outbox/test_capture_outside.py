@@ -1,4 +1,4 @@
-"""Writes that no ORM sees: not captured, found and mended by verify; or refused, where they can be known beforehand."""
+"""Writes that no ORM sees: not captured, found and fixed by verify; or refused, where they can be known beforehand."""
 
 import subprocess
 import sys
@@ -88,7 +88,7 @@ WRITES = [
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_verify_finds_what_was_not_captured_and_mends_it(
+def test_verify_finds_what_was_not_captured_and_fixes_it(
     write: Callable[[list[Account]], dict[str, str]], accounts: list[Account], mongo: Database
 ) -> None:
     expected = write(accounts)

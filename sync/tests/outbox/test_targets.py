@@ -51,9 +51,9 @@ def far(other_mongod: Mongo, mongo: Database, settings: Any, monkeypatch: pytest
     forget_clients()
 
 
-def drain(*lanes: str) -> None:
-    for lane in lanes:
-        Relay(lane).drain()
+def drain(*queues: str) -> None:
+    for queue in queues:
+        Relay(queue).drain()
 
 
 def names(documents: Collection) -> set[str]:
@@ -149,5 +149,5 @@ def test_a_target_needs_an_address_and_a_collection_of_its_own(far: Collection, 
 
 def test_labels_name_model_and_target() -> None:
     target = Target(Keeper, "far:keepers")
-    assert (target.label, target.lane, target.place) == ("zoo.keeper@far:keepers", "far", "keepers")
-    assert (Target(Keeper).label, Target(Keeper).lane, Target(Keeper).place) == ("zoo.keeper", "", "zoo_keepers")
+    assert (target.label, target.queue, target.collection) == ("zoo.keeper@far:keepers", "far", "keepers")
+    assert (Target(Keeper).label, Target(Keeper).queue, Target(Keeper).place) == ("zoo.keeper", "", "zoo_keepers")

@@ -18,7 +18,7 @@ from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.tests.zoo.models import Tag, Typed
-from sync.verification.scan import Sides
+from sync.verification.scan import Scan
 from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -117,7 +117,7 @@ def test_what_is_pending_is_no_difference(accounts: list[Account], settings: Any
     Account.objects.filter(account_id__lt=3).update(limit=1)
     accounts[4].delete()
     result = verify(Target(Account))
-    assert result.differences == []
+    assert result.mismatches == []
     assert result.pending == 4
 
 
@@ -128,7 +128,7 @@ def test_what_a_backfill_has_still_to_deliver_is_pending(accounts: list[Account]
     Change.objects.create(model="finance.account", key=keys[3], until=keys[4], due_at=timezone.now())
     Change.objects.create(model="finance.customer", key="", until=keys[4], due_at=timezone.now())
     result = verify(Target(Account))
-    assert [difference.key for difference in result.differences] == keys[2:4]
+    assert [difference.key for difference in result.mismatches] == keys[2:4]
     assert result.pending == 3
 
 
@@ -145,19 +145,19 @@ def test_what_is_written_between_two_looks_is_no_difference(
     """A key that toggles: whenever it is looked at, nothing is pending, the row is the one, the document the other."""
     row = accounts[0]
     mongo.accounts.update_one({"_id": ObjectId(row.pk)}, {"$set": {"limit": 99}})  # a suspect at first sight
-    read = Sides.documents
+    read = Scan.documents
 
-    def documents(sides: Sides, keys: Any) -> dict[str, bytes]:
+    def documents(scan: Scan, keys: Any) -> dict[str, bytes]:
         Account.objects.filter(pk=row.pk).update(limit=7)
         confirm()
-        found = read(sides, keys)
+        found = read(scan, keys)
         Account.objects.filter(pk=row.pk).update(limit=row.limit)
         confirm()
         return found
 
-    monkeypatch.setattr(Sides, "documents", documents)
+    monkeypatch.setattr(Scan, "documents", documents)
     result = verify(Target(Account))
-    assert result.differences == []
+    assert result.mismatches == []
     assert result.pending == 1
 
 
