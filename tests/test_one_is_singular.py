@@ -23,7 +23,7 @@ from sync.monitoring.models import Sample
 from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import LONG_AGO, confirm
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from sync.workers.heartbeat import INLINE_HEARTBEAT, Kind, WorkerHeartbeat
 from tests.plurals import wrong
 
@@ -54,7 +54,7 @@ def one_of_each(mongo: Database) -> Account:
     Verification.objects.create(
         model="finance.account", mode="full", finished_at=moment, compared=1, found=1, pending=1
     )
-    Difference.objects.create(model="finance.account", key=row.pk, kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key=row.pk, kind="missing", last_seen=moment)
     for kind in ("verify", "repair", "backfill"):
         Job.objects.create(model="finance.account", kind=kind, finished_at=moment, steps=1, done=1, found=1, repaired=1)
     Sample.objects.create(slot=int(moment.timestamp()) // 15, pending=1, oldest_age=1.0, rate=1.0, p50=1.0, p99=1.0)

@@ -3,8 +3,8 @@ follows. The first run, and one after the change stream's past was lost, compare
 where it was, after kill -9 too. Runs until it is stopped; one puller a model.
 
 A document that its model cannot hold becomes a dead letter with the reason while all others flow. It is tried again
-when it changes, when a puller starts, and every minute. A dropped collection empties its table; a collection that was never
-there does not.
+when it changes, when a puller starts, and every minute. A dropped collection empties its table; a collection that was
+never there does not.
 """
 
 import argparse
