@@ -17,10 +17,13 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from django.core.management.base import CommandError
+
 from sync.mapping.registry import chosen_targets
-from sync.monitoring.routes import chosen_routes, set_route_paused
+from sync.monitoring.routes import chosen_routes, known_routes, set_route_paused
 from sync.outbox.actions import set_paused
 from sync.workers.models import Checkpoint
+from sync.workers.routes import Route
 
 SUMMARY = "stop delivering a model, or stop a route; nothing is lost"
 
@@ -39,6 +42,9 @@ def apply(names: list[str], *, paused: bool) -> Iterator[str]:
     routes, others = chosen_routes(names)
     if not names:
         routes = list(Checkpoint.objects.order_by("name").values_list("name", flat=True))
+    for name in others:
+        if name.partition(":")[0] in set(Route):
+            raise CommandError(f"There is no route {name}; there are {', '.join(known_routes())}.", returncode=2)
     if others or not names:
         yield from set_paused([target.label for target in chosen_targets(others)], paused=paused)
     for name in routes:

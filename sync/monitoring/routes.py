@@ -66,15 +66,20 @@ def chosen_routes(names: Sequence[str], using: str = DEFAULT_DB_ALIAS) -> tuple[
     A kind stands for all its routes, and `pull:sale` for `pull:finance.sale`. A name that begins like a route's and is
     none is among the others.
     """
-    known = set(Checkpoint.objects.using(using).values_list("name", flat=True)) | _declared()
+    known = known_routes(using)
     found: dict[str, None] = {}
     others = []
     for name in names:
-        matching = [each for each in sorted(known) if name in (each, each.partition(":")[0], _short(each))]
+        matching = [each for each in known if name in (each, each.partition(":")[0], _short(each))]
         found |= dict.fromkeys(matching)
         if not matching:
             others.append(name)
     return list(found), others
+
+
+def known_routes(using: str = DEFAULT_DB_ALIAS) -> list[str]:
+    """The names of routes that there are: with a checkpoint, or declared."""
+    return sorted({*Checkpoint.objects.using(using).values_list("name", flat=True), *_declared()})
 
 
 def set_route_paused(name: str, *, paused: bool, using: str = DEFAULT_DB_ALIAS) -> str:
