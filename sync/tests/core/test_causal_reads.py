@@ -117,7 +117,7 @@ def test_verify_on_a_node_that_lags_reports_no_difference(
                 mongo.accounts.insert_one(document)
 
     run = verify.verify(Target(Account), SLOW, begin)
-    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.differences
+    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.mismatches
 
 
 def test_a_proxy_that_splits_reads_from_writes_is_refused(nodes: dict[str, Node]) -> None:

@@ -89,7 +89,7 @@ def test_a_column_in_other_case_is_read_by_the_proof(mongo: Database) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE zoo_keeper CHANGE name NaMe varchar(50) NOT NULL")
     try:
-        assert verify(Target(Keeper), strict=True).differences == []
+        assert verify(Target(Keeper), strict=True).mismatches == []
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE zoo_keeper CHANGE NaMe name varchar(50) NOT NULL")

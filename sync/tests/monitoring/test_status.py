@@ -176,7 +176,7 @@ def test_it_knows_the_last_verification_and_what_still_differs(mongo: Database) 
     Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     now = accounts()
     assert (now.verified.found, now.verified.compared, now.verified.mode) == (2, 10, "full")
-    assert now.differences == 1
+    assert now.mismatches == 1
     assert status().word == "differing"
 
 

@@ -34,7 +34,7 @@ HOUR = 3600
 
 def kinds() -> dict[str, str]:
     """What verify finds."""
-    return {difference.key: difference.kind for difference in verify(Target(Account)).differences}
+    return {difference.key: difference.kind for difference in verify(Target(Account)).mismatches}
 
 
 def repair() -> None:

@@ -108,7 +108,7 @@ def test_each_target_is_verified_and_named(far: Collection, mongo: Database) -> 
     Keeper.objects.create(name="Ada")
     drain("", "far")
     far.update_one({}, {"$set": {"name": "Eve"}})
-    found = {target.name: len(verify(target).differences) for target in targets(Keeper)}
+    found = {target.name: len(verify(target).mismatches) for target in targets(Keeper)}
     assert found == {"": 0, "zoo_keepers_2": 0, "far:keepers": 1}
     out = io.StringIO()
     call_command("sync", "verify", "keeper@far:keepers", "--repair", "--json", stdout=out)

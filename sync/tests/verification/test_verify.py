@@ -37,7 +37,7 @@ def found() -> dict[str, tuple[str, list[str]]]:
     """By key the kind of difference, and the fields in words."""
     return {
         difference.key: (difference.kind, [str(FieldDifference(**field)) for field in difference.fields])
-        for difference in verify(Target(Account)).differences
+        for difference in verify(Target(Account)).mismatches
     }
 
 
@@ -79,7 +79,7 @@ def test_documents_whose_id_is_no_key_are_extra_whatever_its_type(accounts: list
     ids = ["no key of ours", "NO KEY of ours", 5, Int64(6), {"a": [1]}, None, accounts[0].pk, MinKey(), MaxKey(), True]
     ids += [uuid.UUID(int=7), "long " * 100, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), b"bytes"]
     mongo.get_collection("accounts", CODEC_OPTIONS).insert_many([{"_id": _id, "account_id": 1} for _id in ids])
-    differences = verify(Target(Account)).differences
+    differences = verify(Target(Account)).mismatches
     assert {difference.kind for difference in differences} == {"extra"}
     assert len(differences) == len(ids)
     assert any(difference.key.startswith('"no key of ours" [') for difference in differences)
@@ -93,7 +93,7 @@ def test_an_id_of_another_number_type_is_the_same_key(mongo: Database) -> None:
         mongo.zoo_tags.insert_one(
             {**document, "_id": tag.pk},  # int32, where the mirror writes int64
         )
-    differences = verify(Target(Tag)).differences
+    differences = verify(Target(Tag)).mismatches
     assert [(difference.key, difference.kind) for difference in differences] == [(str(tag.pk), "type") for tag in tags]
 
 
@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_a_document_is_named_with_the_reason(mongo: Databas
     Typed.objects.bulk_create([Typed(id=uuid.UUID(int=1), json={"$where": 1})])
     Typed.objects.create(id=uuid.UUID(int=2))
     Change.objects.update(failed=True)
-    [difference] = verify(Target(Typed)).differences
+    [difference] = verify(Target(Typed)).mismatches
     assert (difference.key, difference.kind) == (str(uuid.UUID(int=1)), "unmappable")
     assert "json: the key '$where' begins with" in str(difference)
 

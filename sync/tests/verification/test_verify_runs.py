@@ -106,7 +106,7 @@ def test_a_sample_looks_at_some_keys_of_both_sides(size: str, accounts: list[Acc
     assert run.mode == "sampled"
     assert run.compared <= expected
     assert 0 < run.found <= 30
-    assert {difference.kind for difference in run.differences} == {"extra"}
+    assert {difference.kind for difference in run.mismatches} == {"extra"}
     if size == "100":
         assert run.found == 30
 
@@ -156,7 +156,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     monkeypatch.setattr(scan, "FIRST_CHUNK", 5)
     monkeypatch.setattr(verify, "SAVE_EVERY", 0)
     monkeypatch.setattr(verify, "PAUSE", 0.01)
-    monkeypatch.setattr(scan.Scan, "finding", mismatch)
+    monkeypatch.setattr(scan.Scan, "mismatch", mismatch)
     with suppress(Interrupted):
         verify.verify(Target(model), progress=progress)
     [before] = Verification.objects.all()
@@ -165,7 +165,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     if before.finished_at is None:
         assert after.pk == before.pk
         assert (after.compared, after.found) == (30, 5)
-        assert {difference.key for difference in after.differences} > set(wrong)
+        assert {difference.key for difference in after.mismatches} > set(wrong)
         # What was looked at since the run was kept is looked at again: one chunk, and not those before it.
         assert set(seen) | set(looked_at) == {*keys, *wrong}
         assert len(set(seen) & set(looked_at) - set(wrong)) <= 5

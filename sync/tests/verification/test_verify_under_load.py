@@ -99,7 +99,7 @@ def live(seeded: dict[str, str]) -> Iterator[None]:
 
 def found(run: Verification) -> dict[str, str]:
     """By key the kind; without the digest that tells foreign ids apart."""
-    return {difference.key.split(" [")[0]: difference.kind for difference in run.differences}
+    return {difference.key.split(" [")[0]: difference.kind for difference in run.mismatches}
 
 
 def test_all_are_found_none_is_invented_and_all_are_repaired(
@@ -118,7 +118,7 @@ def test_all_are_found_none_is_invented_and_all_are_repaired(
     run = verify(Target(Customer), repair=repairer)
     print(f"repaired {repairer.repaired:,} in {time.monotonic() - start:.1f} s, {repairer.left} left")
     assert (repairer.repaired, repairer.left) == (6 * EACH, 0)
-    assert verify(Target(Customer)).differences == []
+    assert verify(Target(Customer)).mismatches == []
 
 
 @pytest.fixture(autouse=True)
