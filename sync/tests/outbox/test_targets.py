@@ -150,4 +150,4 @@ def test_a_target_needs_an_address_and_a_collection_of_its_own(far: Collection, 
 def test_labels_name_model_and_target() -> None:
     target = Target(Keeper, "far:keepers")
     assert (target.label, target.queue, target.collection) == ("zoo.keeper@far:keepers", "far", "keepers")
-    assert (Target(Keeper).label, Target(Keeper).queue, Target(Keeper).place) == ("zoo.keeper", "", "zoo_keepers")
+    assert (Target(Keeper).label, Target(Keeper).queue, Target(Keeper).collection) == ("zoo.keeper", "", "zoo_keepers")
