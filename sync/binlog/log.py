@@ -38,7 +38,7 @@ from pymysqlreplication.event import (
 )
 from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEvent
 
-from sync.binlog import rows
+from sync.binlog import query_events, rows
 from sync.binlog.keys import Unrecorded
 from sync.binlog.models import BinlogPosition
 from sync.binlog.position import Position
@@ -48,6 +48,7 @@ from sync.binlog.tables import Table
 from sync.outbox.models import Change
 
 logger = logging.getLogger(__name__)
+query_events.install()
 
 # Events that carry no rows, and are passed over. Each other one is read, and one that we do not know is a gap.
 WITHOUT_ROWS = {
