@@ -12,8 +12,9 @@ import pytest
 from django.conf import settings
 from django.db import connection
 
-from sync.binlog.models import BinlogPosition
+from sync.binlog.position import LogState
 from sync.outbox.models import Change
+from sync.tests.support.checkpoints import state_of, write_state
 from tests.servers import SERVERS
 
 CODE = """
@@ -83,8 +84,15 @@ def following(*more: str) -> Iterator[Process]:
             print(process.said)
 
 
-def saved() -> BinlogPosition | None:
-    return BinlogPosition.objects.first()
+def saved() -> LogState | None:
+    """The follower's checkpoint, as the table has it."""
+    state = state_of("follow-binlog")
+    return LogState.from_state(state) if state else None
+
+
+def spoil(**wrong: Any) -> None:
+    """Overwrites a part of it."""
+    write_state("follow-binlog", **wrong)
 
 
 def until(condition: Callable[[], Any], process: Process | None = None, seconds: float = 30) -> None:
