@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import DEFAULT_DB_ALIAS
 
 from sync.core.humanize import counted
-from sync.mapping.registry import KAFKA, lanes, targets
+from sync.mapping.registry import KAFKA, queues, targets
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
@@ -27,8 +27,8 @@ def deliver_all(using: str = DEFAULT_DB_ALIAS) -> None:
     Paused models stay paused, and failed changes wait for `sync retry`. Raises AssertionError with the reason when a
     row cannot be delivered, and Unavailable when MongoDB is unreachable.
     """
-    Change.objects.using(using).filter(lane__in=lanes(), failed=False, settling=False).release()
-    refused = sum(Relay(lane, using=using).drain()[State.REFUSED] for lane in lanes())
+    Change.objects.using(using).filter(queue__in=queues(), failed=False, settling=False).release()
+    refused = sum(Relay(queue, using=using).drain()[State.REJECTED] for queue in queues())
     if refused:
         left = Change.objects.using(using).exclude(error="")
         raise AssertionError("\n".join(f"{change} is not delivered: {change.error}" for change in left[:SHOWN]))
@@ -56,24 +56,24 @@ def _of_side(side: Side, key: str) -> list[str]:
     name = f"{side.target.label} {key}"
     if side.error:
         return [f"{name}: {side.error}"]
-    if side.finding is None:
+    if side.mismatch is None:
         return []
-    fields = ", ".join(map(str, side.finding.fields))
+    fields = ", ".join(map(str, side.mismatch.fields))
     values = [
         f"  {field.name}: {field.row or 'nothing'} in the row, {field.document or 'nothing'} in the document"
         for field in side.fields
         if field.differences
     ]
-    return [f"{name}: {side.finding.kind}" + (f" ({fields})" if fields else ""), *values]
+    return [f"{name}: {side.mismatch.kind}" + (f" ({fields})" if fields else ""), *values]
 
 
 def _of_model(model: type[MirroredModel], using: str) -> list[str]:
     found: list[str] = []
     for target in targets(model):
-        if target.lane == KAFKA:
+        if target.queue == KAFKA:
             continue
         result = verify(target, using)
-        found += map(str, result.found_differences()[:SHOWN])
+        found += map(str, result.found_mismatches()[:SHOWN])
         if result.found > SHOWN:
             found.append(f"{target.label}: {result.found} differences in all")
         if result.pending:
