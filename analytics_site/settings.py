@@ -10,6 +10,7 @@ from csp.constants import NONE, SELF
 
 from analytics_site import limits, logs
 from analytics_site.environment import Environment
+from sync.core import conf
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment(BASE_DIR / ".env")  # what the environment already has, wins
@@ -146,28 +147,29 @@ MONGODB_URI = env.str(
     "MONGODB_URI", "mongodb://127.0.0.1:27117/analytics?replicaSet=rs0",
     like=MONGODB, expected="it must be mongodb://user:password@host:port/database?replicaSet=name",
 )  # fmt: skip
-SYNC_INLINE = env.bool("SYNC_INLINE", True)
-SYNC_INLINE_TIMEOUT = env.float("SYNC_INLINE_TIMEOUT", 0.5, least=0.001)
-SYNC_INLINE_MAX_KEYS = env.int("SYNC_INLINE_MAX_KEYS", 100, least=1, most=100_000)
-SYNC_CONFIRM = env.float("SYNC_CONFIRM", 2.0, least=0.001)
+SYNC_INLINE = env.bool("SYNC_INLINE", conf.DEFAULTS["INLINE"])
+SYNC_INLINE_TIMEOUT = env.float("SYNC_INLINE_TIMEOUT", conf.DEFAULTS["INLINE_TIMEOUT"], least=0.001)
+SYNC_INLINE_MAX_KEYS = env.int("SYNC_INLINE_MAX_KEYS", conf.DEFAULTS["INLINE_MAX_KEYS"], least=1, most=100_000)
+SYNC_CONFIRM = env.float("SYNC_CONFIRM", conf.DEFAULTS["CONFIRM"], least=0.001)
 SYNC_TARGETS = env.json(
-    "SYNC_TARGETS", {}, like=MONGODB, expected='it must be a JSON object such as {"eu": "mongodb://host:port/database"}'
-)
-SYNC_BREAKER_RESET = env.float("SYNC_BREAKER_RESET", 5.0)
-SYNC_TIMEOUT = env.float("SYNC_TIMEOUT", 10.0, least=0.001)
-SYNC_LEASE = env.float("SYNC_LEASE", 30.0, least=0.001)
-SYNC_SETTLE = env.float("SYNC_SETTLE", 60.0, least=0.001)
-SYNC_BATCH = env.int("SYNC_BATCH", 500, least=1, most=100_000)
-SYNC_MAX_ATTEMPTS = env.int("SYNC_MAX_ATTEMPTS", 5, least=1, most=1000)
-SYNC_KAFKA = env.json("SYNC_KAFKA", {})
+    "SYNC_TARGETS", conf.DEFAULTS["TARGETS"], like=MONGODB,
+    expected='it must be a JSON object such as {"eu": "mongodb://host:port/database"}',
+)  # fmt: skip
+SYNC_BREAKER_RESET = env.float("SYNC_BREAKER_RESET", conf.DEFAULTS["BREAKER_RESET"])
+SYNC_TIMEOUT = env.float("SYNC_TIMEOUT", conf.DEFAULTS["TIMEOUT"], least=0.001)
+SYNC_LEASE = env.float("SYNC_LEASE", conf.DEFAULTS["LEASE"], least=0.001)
+SYNC_SETTLE = env.float("SYNC_SETTLE", conf.DEFAULTS["SETTLE"], least=0.001)
+SYNC_BATCH = env.int("SYNC_BATCH", conf.DEFAULTS["BATCH"], least=1, most=100_000)
+SYNC_MAX_ATTEMPTS = env.int("SYNC_MAX_ATTEMPTS", conf.DEFAULTS["MAX_ATTEMPTS"], least=1, most=1000)
+SYNC_KAFKA = env.json("SYNC_KAFKA", conf.DEFAULTS["KAFKA"])
 SYNC_KAFKA_PREFIX = env.str(
     "SYNC_KAFKA_PREFIX",
-    "analytics",
+    conf.DEFAULTS["KAFKA_PREFIX"],
     like=r"[A-Za-z0-9._-]{1,100}",
     expected="it must be letters, digits, '.', '_', '-'",
 )
-SYNC_KAFKA_PARTITIONS = env.int("SYNC_KAFKA_PARTITIONS", 5, least=1, most=10_000)
-SYNC_METRICS_TOKEN = env.str("SYNC_METRICS_TOKEN", "")
+SYNC_KAFKA_PARTITIONS = env.int("SYNC_KAFKA_PARTITIONS", conf.DEFAULTS["KAFKA_PARTITIONS"], least=1, most=10_000)
+SYNC_METRICS_TOKEN = env.str("SYNC_METRICS_TOKEN", conf.DEFAULTS["METRICS_TOKEN"])
 
 # --- the audit log: how long `audit_prune` keeps an entry; 0 keeps all ----------------------------------------------
 AUDIT_DAYS = env.int("AUDIT_DAYS", 730, most=36_500)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from django.core.management import get_commands
 
+from sync.core import conf
 from tests.servers import ROOT
 
 README = (ROOT / "README.md").read_text()
@@ -38,7 +39,7 @@ def in_words(default: ast.expr | None) -> str:
         if default is None:
             return "—"
         folder = Path("var")
-        names = {"DEBUG": debug, "VAR_DIR": folder, "BASE_DIR": Path(), "str": str}
+        names = {"DEBUG": debug, "VAR_DIR": folder, "BASE_DIR": Path(), "str": str, "conf": conf}
         result: Any = eval(ast.unparse(default), {"__builtins__": {}}, names)
         text = ",".join(result) if isinstance(result, list) else str(result)
         return f"`{text}`" if text else "—"
@@ -50,6 +51,12 @@ def test_every_variable_is_in_the_table_with_its_default() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .+ \|$", README, re.MULTILINE)
     assert dict(rows) == {name: in_words(default) for name, default in variables_in_code()}
     assert len(rows) == len(dict(rows))
+
+
+def test_the_settings_take_each_default_of_the_mirror_from_conf() -> None:
+    defaults = {name: default and ast.unparse(default) for name, default in variables_in_code()}
+    of_the_mirror = {name: default for name, default in defaults.items() if name.startswith("SYNC_")}
+    assert of_the_mirror == {f"SYNC_{name}": f"conf.DEFAULTS[{name!r}]" for name in conf.DEFAULTS}
 
 
 def test_the_example_sets_only_variables_that_exist() -> None:

@@ -82,22 +82,25 @@ def test_the_wheel_has_the_engine_and_no_tests(wheel: Path) -> None:
 def test_the_page_leads_to_a_mirrored_model(environment: Path, tmp_path: Path, database: str) -> None:
     if database == "mariadb" and SERVERS.mariadb is None:
         pytest.skip("this run is not on MariaDB")
-    uri = SERVERS.mongo.uri(f"shop_{database}")
+
+    def own(address: re.Match[str]) -> str:
+        return repr(SERVERS.mongo.uri(f"{address['name']}_{database}"))
+
     path = f"{environment}{os.pathsep}{os.environ['PATH']}"
     told = ""
     for language, text in blocks():
         if language == "python":
             name = text.split("\n", 1)[0].removeprefix("# ")
-            text = re.sub(r'"mongodb://[^"]*"', repr(uri), text)
+            text = re.sub(r'"mongodb://[^/"]*/(?P<name>\w+)[^"]*"', own, text)
             with (tmp_path / name).open("a") as file:
                 file.write(text)
-                if name.endswith("settings.py") and database == "mariadb":
+                if name == "shop/settings.py" and database == "mariadb":
                     file.write(f"DATABASES = {{'default': {mariadb()!r}}}\n")
         else:
             for line in text.splitlines():
                 if not line.startswith("pip install"):  # the fixture has done that, with the wheel
                     told += run(["sh", "-c", line], tmp_path, PATH=path)
-    with pymongo.MongoClient(uri) as client:
+    with pymongo.MongoClient(SERVERS.mongo.uri(f"shop_{database}")) as client:
         [document] = client.get_default_database()["products"].find()
     assert document["_id"] == 1
     assert document["name"] == "Lamp"

@@ -39,7 +39,7 @@ from pymysqlreplication.event import (
 )
 from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEvent
 
-from sync.binlog import rows
+from sync.binlog import query_events, rows
 from sync.binlog.keys import Unrecorded
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
@@ -50,6 +50,7 @@ from sync.workers.models import Checkpoint
 from sync.workers.routes import Route
 
 logger = logging.getLogger(__name__)
+query_events.install()
 
 # Events that carry no rows, and are passed over. Each other one is read, and one that we do not know is a gap.
 WITHOUT_ROWS = {

@@ -2,6 +2,8 @@
 
 import argparse
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
@@ -36,23 +38,31 @@ class Command(BaseCommand):
     def check(self, *args: Any, **options: Any) -> None:
         """As Django's; but exit status 1 would say that something differs, or is left."""
         try:
-            super().check(*args, **options)
+            with _in_one_line():  # from 6.1 on, Django's checks of the fields ask MySQL for its version
+                super().check(*args, **options)
         except SystemCheckError as error:
             error.returncode = 2
             raise
 
     def handle(self, *args: Any, **options: Any) -> None:
-        bound_statements(DEFAULT_DB_ALIAS)
-        try:
+        with _in_one_line():
+            bound_statements(DEFAULT_DB_ALIAS)
             status = VERBS[options["verb"]].run(options, self.stdout)
-        except (Unavailable, ImproperlyConfigured) as error:
-            raise CommandError(_with_notes(str(error), error), returncode=2) from error
-        except DatabaseError as error:
-            if not mysql.has_a_reason(error):
-                raise
-            raise CommandError(_with_notes(mysql.reason(error), error), returncode=2) from error
         if status:
             sys.exit(status)
+
+
+@contextmanager
+def _in_one_line() -> Iterator[None]:
+    """A server that is out of reach, or a wrong setting, is told without a traceback, with exit status 2."""
+    try:
+        yield
+    except (Unavailable, ImproperlyConfigured) as error:
+        raise CommandError(_with_notes(str(error), error), returncode=2) from error
+    except DatabaseError as error:
+        if not mysql.has_a_reason(error):
+            raise
+        raise CommandError(_with_notes(mysql.reason(error), error), returncode=2) from error
 
 
 def _with_notes(cause: str, error: Exception) -> str:

@@ -9,10 +9,12 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.core.management import call_command
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import OperationalError
 from pymongo.database import Database
 
 from sync.core.clock import DatabaseNow
+from sync.management.commands.sync import Command
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.hurry import confirm
@@ -127,3 +129,13 @@ def test_a_dead_mysql_is_said_in_one_line_with_exit_status_2() -> None:
     assert done.stderr.startswith("CommandError: MySQL does not answer")
     assert done.stderr.count("\n") == 1
     assert "secret" not in done.stderr
+
+
+def test_a_mysql_that_is_dead_when_the_checks_ask_for_it_has_exit_status_2_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    def ask(*args: Any, **options: Any) -> None:
+        raise OperationalError(2002, "Can't connect to server on '127.0.0.1' (115)")
+
+    monkeypatch.setattr(BaseCommand, "check", ask)
+    with pytest.raises(CommandError, match=r"^MySQL does not answer") as error:
+        Command().check()
+    assert error.value.returncode == 2

@@ -35,6 +35,8 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture
 def accounts(mongo: Database) -> list[Account]:
+    # With its estimated size, which is wrong once another test has killed MongoDB. Samples are a share of it.
+    mongo.accounts.drop()
     return fill(30)
 
 

@@ -1,0 +1,285 @@
+"""`migrate` upgrades a database of the version before `sync` was arranged in packages, and loses nothing.
+
+The side before is fixed: it is written through the historical models of BEFORE, whose names stay as they were. The side
+after is read through today's models.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator, Mapping
+from io import StringIO
+from typing import Any, NamedTuple
+
+import bson
+import pytest
+from bson import Int64, ObjectId
+from django.core.management import call_command
+from django.db import connection, models
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import StateApps
+from pymongo.database import Database
+
+from sync.binlog.models import BinlogPosition, Sweep
+from sync.jobs.models import Errand
+from sync.kafka.models import KafkaPosition
+from sync.monitoring.models import Sample
+from sync.outbox import backfill
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.replication.models import ParkedDocument, PullState
+from sync.tests.support.follow import sql
+from sync.tests.support.hurry import hurry
+from sync.verification.models import Difference, Verification
+from sync.workers.models import ModelState, Worker
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+BEFORE = [("sync", "0005_pull_history")]
+# As the version before computed it. With another one, `migrate` would deliver every row again.
+FINGERPRINT_BEFORE = "db417a64429df2727d274897bb5eb3b923a7ec374bf8fd2b2d3980230c0b3cb0"
+FIRST, SECOND, THIRD = (str(number) * 24 for number in (1, 2, 3))  # keys of keepers
+DAY = datetime.datetime(2026, 11, 20, 8, 30, 15, 123456, datetime.UTC)
+LATER = DAY + datetime.timedelta(days=365_000)  # not due while anybody tests
+
+
+class Table(NamedTuple):
+    """What one table of the version before holds, and where it is today."""
+
+    now: type[models.Model]
+    rows: list[dict[str, Any]]
+    renamed: Mapping[str, str] = {}  # columns: from the name before to today's
+
+
+def change(number: int, **values: Any) -> dict[str, Any]:
+    return {"id": f"{number:024}", "model": "zoo.keeper", "key": FIRST, "recorded_at": DAY, "due_at": LATER, **values}
+
+
+# Every column has a value that is not its default in one row at least.
+TABLES = {
+    "Change": Table(
+        Change,
+        [
+            change(1),  # pending
+            change(2, lane="eu", model="zoo.keeper@eu:keepers"),
+            change(3, claim="a" * 24),  # in flight
+            change(4, attempts=3, error="It timed out."),  # to be tried again
+            change(5, attempts=20, error="Document failed validation", failed=True),  # a dead letter
+            change(6, key="", until=SECOND),  # a range of a backfill
+            change(7, settling=True),  # a delete that settles
+            change(8, lane="kafka", model="zoo.keeper@kafka:keepers"),
+        ],
+    ),
+    "ModelState": Table(
+        ModelState,
+        [
+            {"model": "zoo.keeper", "mapping": FINGERPRINT_BEFORE, "paused": True, "delivered_at": DAY},
+            {"model": "zoo.keeper@eu:keepers", "mapping": "b" * 64, "paused": False, "delivered_at": None},
+        ],
+    ),
+    "Worker": Table(
+        Worker,
+        [
+            {
+                "id": "c" * 24, "kind": "relay", "host": "portal-1", "pid": 4711, "lane": "eu", "started_at": DAY,
+                "heartbeat_at": DAY, "delivered": 12, "rate": 2.5, "lags": {"0.05": 7}, "note": "MongoDB is away",
+            }
+        ],
+    ),
+    "BinlogPosition": Table(
+        BinlogPosition,
+        [
+            {
+                "name": "default", "server": "uuid-1", "file": "binlog.000042", "offset": 8_589_934_592,
+                "gtids": "0-1-77", "part": ["zoo.keeper", FIRST], "followed": ["zoo.keeper"],
+                "unplanned": {"zoo.tag": True}, "prepared": {"X'1'": [["zoo.keeper", SECOND]]},
+                "event_at": DAY, "saved_at": DAY,
+            }
+        ],
+    ),
+    "Sweep": Table(Sweep, [{"id": 7, "model": "zoo.keeper", "due_at": LATER, "after": f'{{"$oid": "{FIRST}"}}'}]),
+    "PullState": Table(
+        PullState,
+        [
+            {
+                "model": "zoo.visit", "phase": "following", "token": {"_data": "8265AB"},
+                "after": bson.encode({"_id": 17}), "dropped": True, "history": {"uuid": ObjectId(FIRST)},
+                "mapping": "d" * 64, "owner": "e" * 24, "owner_name": "puller on portal-1",
+                "leased_until": DAY, "equal_at": DAY,
+            }
+        ],
+    ),
+    "ParkedDocument": Table(
+        ParkedDocument,
+        [
+            {
+                "id": "f" * 64, "model": "zoo.visit", "key": "17", "document_key": bson.encode({"_id": 17}),
+                "reason": "number: is no number", "parked_at": DAY, "tried_at": DAY,
+            }
+        ],
+    ),
+    "KafkaPosition": Table(
+        KafkaPosition,
+        [
+            {
+                "id": partition + 1, "group": "portal", "topic": "shop.goods", "partition": partition,
+                "cluster": "kraft-1", "topic_id": "topic-1", "offset": 9_000_000_000 + partition, "read_at": DAY,
+            }
+            for partition in (0, 1)
+        ],
+    ),
+    "Errand": Table(
+        Errand,
+        [
+            {
+                "id": 1, "model": "zoo.keeper", "kind": "repair", "prune": True, "unfinished": "zoo.keeper",
+                "asked_by": "tess", "asked_at": DAY, "due_at": LATER, "claim": "a" * 24, "steps": 100, "done": 40,
+                "found": 3, "repaired": 2, "note": "MongoDB is away", "finished_at": None,
+            },
+            {
+                "id": 2, "model": "zoo.tag", "kind": "verify", "prune": False, "unfinished": None, "asked_by": "tess",
+                "asked_at": DAY, "due_at": DAY, "claim": "", "steps": 5, "done": 5, "found": 0, "repaired": 0,
+                "note": "", "finished_at": DAY,
+            },
+        ],
+    ),
+    "Verification": Table(
+        Verification,
+        [
+            {
+                "id": 1, "model": "zoo.keeper", "mode": "strict", "started_at": DAY, "finished_at": None,
+                "position": SECOND, "error": "MongoDB is away", "compared": 1000, "pending": 4, "found": 1,
+            },
+            {
+                "id": 2, "model": "zoo.keeper", "mode": "full", "started_at": DAY, "finished_at": DAY,
+                "position": "", "error": "", "compared": 3, "pending": 0, "found": 0,
+            },
+        ],
+    ),
+    "Difference": Table(
+        Difference,
+        [
+            {
+                "id": 1, "model": "zoo.keeper", "key": FIRST, "kind": "different",
+                "fields": [{"path": "name", "kind": "value", "expected": "string", "found": "int"}],
+                "first_seen": DAY, "last_seen": LATER,
+            }
+        ],
+    ),
+    "Sample": Table(
+        Sample, [{"slot": 59_000_000, "pending": 8, "oldest_age": 1.5, "rate": 0.25, "p50": 0.05, "p99": 2.0}]
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture
+def before() -> Iterator[StateApps]:
+    """The tables of the version before, empty; its models. Today's tables are back when the test is over."""
+    apps = MigrationExecutor(connection).migrate(BEFORE).apps
+    apps.get_model("sync", "ModelState").objects.all().delete()  # `migrate` has made them, with today's fingerprints
+    yield apps
+    upgrade()
+
+
+def upgrade() -> None:
+    """As people do: not only the migrations run, but also what `sync` does after them."""
+    call_command("migrate", verbosity=0)
+
+
+def test_every_row_of_every_table_is_kept_with_its_meaning(before: StateApps) -> None:
+    old = {model.__name__: model for model in before.get_app_config("sync").get_models()}
+    assert old.keys() == TABLES.keys()
+    for name, table in TABLES.items():
+        columns = [field.attname for field in old[name]._meta.concrete_fields]
+        empty = [column for column in columns if not any(row.get(column) for row in table.rows)]
+        assert empty == [], f"no row of {name} has a value there"
+        for row in table.rows:
+            old[name].objects.create(**row)
+    kept = {name: list(model.objects.values()) for name, model in old.items()}
+
+    upgrade()
+    for name, table in TABLES.items():
+        now = {row[table.now._meta.pk.attname]: row for row in table.now.objects.values()}
+        for row in kept[name]:
+            row = {table.renamed.get(column, column): value for column, value in row.items()}
+            found = now[row[table.now._meta.pk.attname]]
+            assert {column: found[column] for column in row} == row
+
+
+@pytest.fixture
+def keepers(before: StateApps, mongo: Database) -> StateApps:
+    """Three rows, no documents and no changes, in the version before."""
+    for key in (FIRST, SECOND, THIRD):
+        sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'Ann')", key)
+    return before
+
+
+def record(before: StateApps, *changes: dict[str, Any], paused: bool = False) -> None:
+    """These changes, for keepers whose documents were all written before."""
+    before.get_model("sync", "ModelState").objects.create(model="zoo.keeper", mapping=FINGERPRINT_BEFORE, paused=paused)
+    for values in changes:
+        before.get_model("sync", "Change").objects.create(**values)
+
+
+def delivered(mongo: Database) -> list[str]:
+    """Which keepers have a document after a relay has been there."""
+    Relay().drain()
+    return [str(document["_id"]) for document in mongo.zoo_keepers.find(sort=[("_id", 1)])]
+
+
+def test_pending_changes_are_delivered_and_those_in_flight_stay_with_their_worker(
+    keepers: StateApps, mongo: Database
+) -> None:
+    pending = change(1, due_at=DAY)
+    abandoned = change(2, key=SECOND, claim="a" * 24, due_at=DAY)  # by a worker that was killed
+    in_flight = change(3, key=THIRD, claim="b" * 24)
+    record(keepers, pending, abandoned, in_flight)
+
+    upgrade()
+    assert delivered(mongo) == [FIRST, SECOND]
+    assert list(Change.objects.values_list("key", "claim")) == [(THIRD, "b" * 24)]
+
+
+def test_ranges_of_a_backfill_are_delivered(keepers: StateApps, mongo: Database) -> None:
+    record(keepers, change(1, key="", until=SECOND, due_at=DAY))
+
+    upgrade()
+    assert backfill.left() == 1
+    assert delivered(mongo) == [FIRST, SECOND]
+
+
+def test_deletes_that_settle_are_delivered_once_more_when_their_time_has_come(
+    before: StateApps, mongo: Database
+) -> None:
+    mongo.zoo_keepers.insert_one({"_id": ObjectId(FIRST), "name": "Ann", "_sync": {"v": Int64(1)}})  # put back
+    record(before, change(1, settling=True))
+
+    upgrade()
+    assert delivered(mongo) == [FIRST]
+    hurry()
+    assert delivered(mongo) == []
+
+
+def test_dead_letters_wait_for_retry(keepers: StateApps, mongo: Database) -> None:
+    record(keepers, change(1, due_at=DAY, attempts=20, error="Document failed validation", failed=True))
+
+    upgrade()
+    assert delivered(mongo) == []
+    call_command("sync", "retry", stdout=StringIO())
+    assert delivered(mongo) == [FIRST]
+
+
+def test_a_paused_model_stays_paused(keepers: StateApps, mongo: Database) -> None:
+    record(keepers, change(1, due_at=DAY), paused=True)
+
+    upgrade()
+    assert delivered(mongo) == []
+    call_command("sync", "resume", "zoo.keeper", stdout=StringIO())
+    assert delivered(mongo) == [FIRST]
+
+
+def test_documents_of_the_version_before_are_not_delivered_again(keepers: StateApps, mongo: Database) -> None:
+    record(keepers)
+
+    upgrade()
+    assert delivered(mongo) == []
