@@ -7,7 +7,7 @@ after is read through today's models.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from io import StringIO
 from typing import Any, NamedTuple
 
@@ -20,18 +20,18 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import StateApps
 from pymongo.database import Database
 
-from sync.binlog.models import BinlogPosition, Sweep
-from sync.jobs.models import Errand
+from sync.binlog.models import Sweep
+from sync.jobs.models import Job
 from sync.kafka.models import KafkaPosition
 from sync.monitoring.models import Sample
 from sync.outbox import backfill
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.replication.models import ParkedDocument, PullState
+from sync.replication.models import DeadLetter
 from sync.tests.support.follow import sql
 from sync.tests.support.hurry import hurry
-from sync.verification.models import Difference, Verification
-from sync.workers.models import ModelState, Worker
+from sync.verification.models import Mismatch, Verification
+from sync.workers.models import Checkpoint, ModelState, Worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -49,6 +49,19 @@ class Table(NamedTuple):
     now: type[models.Model]
     rows: list[dict[str, Any]]
     renamed: Mapping[str, str] = {}  # columns: from the name before to today's
+    becomes: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: row  # where more than names is another
+
+
+def to_checkpoint_of_follower(row: dict[str, Any]) -> dict[str, Any]:
+    names = ("server", "file", "offset", "gtids", "part", "followed", "unplanned", "prepared")
+    return {"name": "follow-binlog", "state": {name: row[name] for name in names}, "seen_at": row["saved_at"]}
+
+
+def to_checkpoint_of_puller(row: dict[str, Any]) -> dict[str, Any]:
+    """Nobody holds its lease after the upgrade: the workers of the version before have ended."""
+    kept = {name: row[name] for name in ("token", "after", "dropped", "history", "mapping")}
+    state = {**kept, "phase": {"following": "streaming"}[row["phase"]]}
+    return {"name": f"pull:{row['model']}", "state": state, "in_sync_at": row["equal_at"], "owner": ""}
 
 
 def change(number: int, **values: Any) -> dict[str, Any]:
@@ -69,6 +82,7 @@ TABLES = {
             change(7, settling=True),  # a delete that settles
             change(8, lane="kafka", model="zoo.keeper@kafka:keepers"),
         ],
+        renamed={"lane": "queue"},
     ),
     "ModelState": Table(
         ModelState,
@@ -85,21 +99,23 @@ TABLES = {
                 "heartbeat_at": DAY, "delivered": 12, "rate": 2.5, "lags": {"0.05": 7}, "note": "MongoDB is away",
             }
         ],
+        renamed={"lane": "queue"},
     ),
     "BinlogPosition": Table(
-        BinlogPosition,
+        Checkpoint,
         [
             {
-                "name": "default", "server": "uuid-1", "file": "binlog.000042", "offset": 8_589_934_592,
+                "name": "binlog", "server": "uuid-1", "file": "binlog.000042", "offset": 8_589_934_592,
                 "gtids": "0-1-77", "part": ["zoo.keeper", FIRST], "followed": ["zoo.keeper"],
                 "unplanned": {"zoo.tag": True}, "prepared": {"X'1'": [["zoo.keeper", SECOND]]},
                 "event_at": DAY, "saved_at": DAY,
             }
         ],
+        becomes=to_checkpoint_of_follower,
     ),
     "Sweep": Table(Sweep, [{"id": 7, "model": "zoo.keeper", "due_at": LATER, "after": f'{{"$oid": "{FIRST}"}}'}]),
     "PullState": Table(
-        PullState,
+        Checkpoint,
         [
             {
                 "model": "zoo.visit", "phase": "following", "token": {"_data": "8265AB"},
@@ -108,15 +124,17 @@ TABLES = {
                 "leased_until": DAY, "equal_at": DAY,
             }
         ],
+        becomes=to_checkpoint_of_puller,
     ),
     "ParkedDocument": Table(
-        ParkedDocument,
+        DeadLetter,
         [
             {
                 "id": "f" * 64, "model": "zoo.visit", "key": "17", "document_key": bson.encode({"_id": 17}),
                 "reason": "number: is no number", "parked_at": DAY, "tried_at": DAY,
             }
         ],
+        renamed={"parked_at": "failed_at"},
     ),
     "KafkaPosition": Table(
         KafkaPosition,
@@ -129,7 +147,7 @@ TABLES = {
         ],
     ),
     "Errand": Table(
-        Errand,
+        Job,
         [
             {
                 "id": 1, "model": "zoo.keeper", "kind": "repair", "prune": True, "unfinished": "zoo.keeper",
@@ -157,7 +175,7 @@ TABLES = {
         ],
     ),
     "Difference": Table(
-        Difference,
+        Mismatch,
         [
             {
                 "id": 1, "model": "zoo.keeper", "key": FIRST, "kind": "different",
@@ -201,7 +219,7 @@ def test_every_row_of_every_table_is_kept_with_its_meaning(before: StateApps) ->
     for name, table in TABLES.items():
         now = {row[table.now._meta.pk.attname]: row for row in table.now.objects.values()}
         for row in kept[name]:
-            row = {table.renamed.get(column, column): value for column, value in row.items()}
+            row = table.becomes({table.renamed.get(column, column): value for column, value in row.items()})
             found = now[row[table.now._meta.pk.attname]]
             assert {column: found[column] for column in row} == row
 
