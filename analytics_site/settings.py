@@ -161,6 +161,7 @@ SYNC_LEASE = env.float("SYNC_LEASE", conf.DEFAULTS["LEASE"], least=0.001)
 SYNC_SETTLE = env.float("SYNC_SETTLE", conf.DEFAULTS["SETTLE"], least=0.001)
 SYNC_BATCH = env.int("SYNC_BATCH", conf.DEFAULTS["BATCH"], least=1, most=100_000)
 SYNC_MAX_ATTEMPTS = env.int("SYNC_MAX_ATTEMPTS", conf.DEFAULTS["MAX_ATTEMPTS"], least=1, most=1000)
+SYNC_FILES = env.str("SYNC_FILES", conf.DEFAULTS["FILES"])
 SYNC_KAFKA = env.json("SYNC_KAFKA", conf.DEFAULTS["KAFKA"])
 SYNC_KAFKA_PREFIX = env.str(
     "SYNC_KAFKA_PREFIX",

@@ -48,7 +48,6 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
     from sync.kafka.messages import CANONICAL, encode
     from sync.kafka.publisher import Publisher
     from sync.kafka.replica import Replica
-    from sync.mapping.registry import KAFKA
     from sync.mongodb import client
     from sync.outbox.models import Change
     from sync.outbox.relay import Relay
@@ -63,8 +62,8 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
             ],
             batch_size=500,
         )  # fmt: skip
-        Change.objects.exclude(queue=KAFKA).delete()
-        publisher = Relay(KAFKA, batch=batch, writer=Publisher())
+        Change.objects.exclude(queue="kafka").delete()
+        publisher = Relay("kafka", batch=batch, writer=Publisher())
         publisher.drain()
         broker.make("bare", 5)
         producer = Producer({**address, "enable.idempotence": True})
@@ -72,7 +71,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
 
         def touch() -> None:
             Story.objects.update(diggs=turn)
-            Change.objects.exclude(queue=KAFKA).delete()
+            Change.objects.exclude(queue="kafka").delete()
 
         def publish() -> None:
             publisher.drain()

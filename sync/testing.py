@@ -9,7 +9,7 @@ from __future__ import annotations
 from django.db import DEFAULT_DB_ALIAS
 
 from sync.core.humanize import counted
-from sync.mapping.registry import KAFKA, queues, targets
+from sync.mapping.registry import queues, targets
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
@@ -70,7 +70,7 @@ def _of_side(side: Side, key: str) -> list[str]:
 def _of_model(model: type[MirroredModel], using: str) -> list[str]:
     found: list[str] = []
     for target in targets(model):
-        if target.queue == KAFKA:
+        if not target.kind.readable:
             continue
         result = verify(target, using)
         found += map(str, result.found_mismatches()[:SHOWN])

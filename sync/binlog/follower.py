@@ -24,7 +24,7 @@ from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
 from sync.core import conf
 from sync.core.retry import forget_connection
-from sync.mapping.registry import KAFKA, Target, targets
+from sync.mapping.registry import Target, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
@@ -359,7 +359,7 @@ class _Session:
     def _plan_targets(self, label: str) -> None:
         for target in _targets(label):
             backfill.plan(target, self.using)
-            if target.queue != KAFKA:  # whose messages nobody can look through
+            if target.kind.readable:
                 sweep.plan(target.label, self.using)
 
     def _look_around(self) -> None:

@@ -18,7 +18,8 @@ from pymongo.errors import PyMongoError
 from sync.core import conf, mysql
 from sync.mapping.documents import codec, mirrored_fields
 from sync.mapping.fields import DocumentField, ObjectIdField
-from sync.mapping.registry import KAFKA, mirrored_models, published, targets
+from sync.mapping.kinds import KINDS, kind_of
+from sync.mapping.registry import all_targets, mirrored_models, targets
 from sync.mongodb.client import addresses, file_problem, setting, without_files
 from sync.mongodb.errors import without_secrets
 from sync.outbox.capture import MirroredQuerySet
@@ -32,7 +33,7 @@ LONGEST_ALIAS = Change._meta.get_field("queue").max_length or 0
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003, E018, W001, W002: the servers' addresses and certificate files, the times, the isolation level."""
+    """E001 to E003, E018, E028, W001, W002: addresses, certificate files, what targets need, times, the isolation."""
     errors: list[CheckMessage] = []
     for alias, address in addresses().items():
         if problem := _address_problem(address):
@@ -45,12 +46,12 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         if not 0 < len(alias) <= LONGEST_ALIAS:
             problem = f"An alias in SYNC_TARGETS has 1 to {LONGEST_ALIAS} characters, and {alias!r} has {len(alias)}."
             errors.append(Error(problem, id="sync.E001"))
-    if KAFKA in conf.TARGETS:
-        errors.append(Error(f"{KAFKA!r} in SYNC_TARGETS is what is published, not a database.", id="sync.E001"))
-    if published() and not conf.KAFKA.get("bootstrap.servers"):
-        labels = " and ".join(target.label for target in published())
-        hint = 'SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and what else librdkafka needs to connect.'
-        errors.append(Error(f"{labels} is published, and SYNC_KAFKA has no bootstrap.servers.", hint, id="sync.E018"))
+    for alias in sorted(KINDS.keys() & conf.TARGETS.keys()):
+        problem = f"{alias!r} in SYNC_TARGETS is a kind of target, and no database's alias."
+        errors.append(Error(problem, "Choose another alias for that database.", id="sync.E001"))
+    for alias in KINDS:
+        if mine := [target for target in all_targets() if target.queue == alias]:
+            errors += kind_of(alias).check(mine)
     if not (0 < conf.INLINE_TIMEOUT < conf.LEASE and 0 < conf.TIMEOUT < conf.LEASE):
         hint = "A delivery has to end before others may take its changes."
         errors.append(
@@ -117,7 +118,7 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     for model in mirrored_models():
         for target in targets(model):
             collections[target.queue, target.collection].append(model._meta.label)
-            if target.queue not in {"", KAFKA, *conf.TARGETS}:
+            if target.queue not in {"", *KINDS, *conf.TARGETS}:
                 problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.queue!r}."
                 errors.append(Error(problem, "Give the address of its database there.", obj=model, id="sync.E017"))
         errors += [*_managers(model), *_options(model), *_fields(model)]

@@ -17,7 +17,7 @@ from django.db import DEFAULT_DB_ALIAS
 from sync.cli.progress import progress_bar
 from sync.cli.relay import positive
 from sync.core.humanize import counted
-from sync.mapping.registry import KAFKA, chosen_targets
+from sync.mapping.registry import chosen_targets
 from sync.outbox import backfill
 from sync.outbox.mongo_writer import State
 
@@ -40,7 +40,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     if options["plan_only"]:
         return 0
     counts = dict.fromkeys(State, 0)
-    mine = [target for target in targets if target.queue != KAFKA]  # those are published, not written
+    mine = [target for target in targets if target.kind.worker == "relay"]
     for queue in {target.queue: None for target in mine}:
         _deliver(queue, [target.label for target in mine if target.queue == queue], counts)
     left = counts[State.CONFLICT] + counts[State.REJECTED]

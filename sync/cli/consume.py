@@ -29,7 +29,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from sync.cli.relay import positive
 from sync.core import conf
 from sync.core.humanize import counted
-from sync.mapping.registry import KAFKA, Target, all_targets, chosen_targets
+from sync.mapping.registry import Target, all_targets, chosen_targets
 from sync.workers.lease import Paused
 from sync.workers.shutdown import StopEvent, stop_on_signals
 
@@ -80,7 +80,7 @@ def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
 
     if options["prefix"]:
         raise CommandError("--prefix is for --format debezium.", returncode=2)
-    chosen = [target for target in chosen_targets(options["models"]) if target.queue == KAFKA]
+    chosen = [target for target in chosen_targets(options["models"]) if target.kind.worker == "publisher"]
     if not chosen:
         raise CommandError("No such model is published: its mirror names no kafka target.", returncode=2)
     if options["to"] is not None and len(chosen) > 1:
@@ -97,7 +97,7 @@ def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
             raise CommandError(f"{problem} Name another collection with --to.", returncode=2)
     routes = {topic(target): (target.model, place.collection) for target, place in places.items()}
     group = f"{conf.KAFKA_PREFIX}.{to or 'mirror'}"
-    return list(routes), group, Replica(routes, queue), f"{KAFKA}:{to}"[:50]
+    return list(routes), group, Replica(routes, queue), f"kafka:{to}"[:50]
 
 
 def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
@@ -110,4 +110,4 @@ def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
     names = [(f"{options['prefix']}.{database}.{model._meta.db_table}", model) for model in models]
     routes = {re.sub(r"[^A-Za-z0-9._-]", "_", name): model for name, model in names}  # as Debezium does
     group = f"{conf.KAFKA_PREFIX}.{DEBEZIUM}.{options['prefix']}"
-    return list(routes), group, Changes(routes, group), f"{KAFKA}:{DEBEZIUM}"
+    return list(routes), group, Changes(routes, group), f"kafka:{DEBEZIUM}"

@@ -19,7 +19,7 @@ from django.db.models import Min
 from sync.cli import relay
 from sync.core.clock import database_now
 from sync.core.humanize import counted
-from sync.mapping.registry import KAFKA, published
+from sync.mapping.registry import published
 from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import Fenced, State
@@ -31,6 +31,7 @@ from sync.workers.shutdown import StopEvent, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
+QUEUE = "kafka"
 SUMMARY = "publish changes to Kafka, until stopped"
 
 add_arguments = relay.add_common_arguments
@@ -45,7 +46,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     stop = StopEvent()
     writer = Publisher()
     publisher = Relay(
-        KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER,
+        QUEUE, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER,
         is_paused=RoutePause(Route.PUBLISH), routes=lambda: {Route.PUBLISH: _behind()},
     )  # fmt: skip
     try:
@@ -68,7 +69,7 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _behind() -> float:
     """Seconds for which the oldest change that is to be published has waited."""
-    waiting = Change.objects.filter(queue=KAFKA, until="", failed=False, settling=False)
+    waiting = Change.objects.filter(queue=QUEUE, until="", failed=False, settling=False)
     oldest = waiting.aggregate(oldest=Min("recorded_at"))["oldest"]
     return max((database_now(DEFAULT_DB_ALIAS) - oldest).total_seconds(), 0.0) if oldest else 0.0
 

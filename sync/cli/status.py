@@ -17,7 +17,7 @@ from rich.table import Table
 
 from sync.cli.output import dumps
 from sync.core.humanize import counted, duration
-from sync.mapping.registry import KAFKA
+from sync.mapping.kinds import kind_of
 from sync.monitoring.queries import Unfinished
 from sync.monitoring.status import WORDS, ModelStatus, Status, status
 
@@ -126,8 +126,8 @@ def _routes(now: Status) -> Table:
 
 
 def _deliverers(now: Status, queue: str) -> str:
-    kind, verb = ("publisher", "publish") if queue == KAFKA else ("relay", "relay")
-    name = f"{kind} for {queue}" if queue not in ("", KAFKA) else kind
+    kind, verb = kind_of(queue).worker, kind_of(queue).command
+    name = f"{kind} for {queue}" if queue and kind_of(queue).worker == "relay" else kind
     if alive := now.delivering(queue):
         return f"{name}: {alive} alive"
     stuck = now.stuck(queue)

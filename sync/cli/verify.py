@@ -26,7 +26,7 @@ from django.utils.timesince import timesince
 from sync.cli.output import dumps
 from sync.cli.progress import progress_bar
 from sync.core.humanize import counted
-from sync.mapping.registry import KAFKA, Target, chosen_targets
+from sync.mapping.registry import Target, chosen_targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox.relay import require_read_committed
 from sync.verification.models import Mismatch, Verification
@@ -60,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    targets = [target for target in chosen_targets(options["models"]) if target.queue != KAFKA]
+    targets = [target for target in chosen_targets(options["models"]) if target.kind.readable]
     _refuse_wrong_use(options, targets)
     require_read_committed(DEFAULT_DB_ALIAS)
     results, clean = [], True

@@ -16,6 +16,7 @@ DEFAULTS: dict[str, Any] = {
     "BATCH": 500,  # changes claimed at once
     "MAX_ATTEMPTS": 5,  # tries of a row that cannot be delivered before its changes become dead letters
     "TARGETS": {},  # further MongoDB databases by alias, for mirrors with targets there
+    "FILES": "",  # the directory of targets that are files
     "KAFKA": {},  # librdkafka's settings: bootstrap.servers, security.protocol, sasl.username, ...
     "KAFKA_PREFIX": "analytics",  # begins the names of topics that mirrors do not name, of the publisher, of groups
     "KAFKA_PARTITIONS": 5,  # of each topic; a key stays in its partition, so this must stay what it was

@@ -32,7 +32,7 @@ from sync.kafka.messages import Poison, key_to_id
 from sync.kafka.models import KafkaPosition
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span
 from sync.mapping.documents import pk_of
-from sync.mapping.registry import KAFKA, all_rows, label, targets
+from sync.mapping.registry import all_rows, label, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
@@ -164,7 +164,7 @@ def look_at_every_row(model: type[MirroredModel], using: str) -> None:
     """Plans what makes documents equal to rows that have changed, come or gone without an event."""
     for target in targets(model):
         backfill.plan(target, using)
-        if target.queue != KAFKA:  # whose messages nobody can look through
+        if target.kind.readable:
             sweep.plan(target.label, using)
 
 

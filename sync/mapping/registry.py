@@ -8,12 +8,11 @@ from django.apps import apps
 from django.core.management.base import CommandError
 from django.db.models import Model, QuerySet
 
+from sync.mapping.kinds import TargetKind, kind_of
 from sync.mapping.reading import exact
 
 if TYPE_CHECKING:
     from sync.outbox.mirrored import MirroredModel
-
-KAFKA = "kafka"  # the queue of what is published instead of written
 
 
 class Target(NamedTuple):
@@ -37,8 +36,13 @@ class Target(NamedTuple):
         return alias if colon else ""
 
     @property
+    def kind(self) -> TargetKind:
+        """What holds for it as a target: of MongoDB, Kafka or a file."""
+        return kind_of(self.queue)
+
+    @property
     def collection(self) -> str:
-        """The collection (in Kafka the topic) by name."""
+        """The collection (in Kafka the topic, else the file) by name."""
         return self.name.rpartition(":")[2] or self.model.mirror.collection
 
 
@@ -59,13 +63,13 @@ def all_targets() -> list[Target]:
 
 
 def queues() -> list[str]:
-    """The MongoDB servers that there are targets on, MONGODB_URI's first."""
-    return ["", *sorted({target.queue for target in all_targets()} - {"", KAFKA})]
+    """Those that relays take changes from, MONGODB_URI's first."""
+    return ["", *sorted({target.queue for target in all_targets() if target.kind.worker == "relay"} - {""})]
 
 
 def published() -> list[Target]:
-    """The targets that are Kafka's topics, of all models."""
-    return [target for target in all_targets() if target.queue == KAFKA]
+    """The targets that a publisher writes, of all models."""
+    return [target for target in all_targets() if target.kind.worker == "publisher"]
 
 
 def find_target(label: str) -> Target:

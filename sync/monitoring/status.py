@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
-from sync.mapping.registry import KAFKA, Target, all_rows, all_targets, label
+from sync.mapping.registry import Target, all_rows, all_targets, label
 from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import collection, database
 from sync.mongodb.errors import reason
@@ -268,8 +268,8 @@ def _documents(count: bool) -> tuple[dict[str, int], dict[str, str]]:
     errors: dict[str, str] = {}
     by_queue: dict[str, list[Target]] = {"": []}
     for target in all_targets():
-        by_queue.setdefault(target.queue, []).append(target)
-    by_queue.pop(KAFKA, None)
+        if target.kind.readable:
+            by_queue.setdefault(target.queue, []).append(target)
     for queue, targets in by_queue.items():
         try:
             with pymongo.timeout(TIMEOUT):

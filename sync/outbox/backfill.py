@@ -18,9 +18,9 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 from sync.core import causal, conf
 from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
+from sync.mapping.kinds import kind_of
 from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, find_target
-from sync.outbox import mongo_writer
 from sync.outbox.capture import record
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change, Claimed
@@ -73,12 +73,13 @@ def left(using: str = DEFAULT_DB_ALIAS, models: Collection[str] = ()) -> int:
 
 
 def work(
-    using: str = DEFAULT_DB_ALIAS, models: Collection[str] = (), queue: str = "", writer: Writer = mongo_writer
+    using: str = DEFAULT_DB_ALIAS, models: Collection[str] = (), queue: str = "", writer: Writer | None = None
 ) -> tuple[str, dict[State, int]] | None:
     """Delivers one range that is due: its label, and how many keys came to which state. None: there is none.
 
-    models: only of these (labels). Raises Unavailable.
+    models: only of these (labels). writer: by default the queue's kind says. Raises Unavailable.
     """
+    writer = writer or kind_of(queue).writer()
     token = new_object_id()
     claimed = Change.objects.using(using).due(queue, ranges=True, models=models).claim(1, token)
     if not claimed:

@@ -17,9 +17,10 @@ from sync.core import causal, conf
 from sync.core.batching import chunks
 from sync.core.retry import forget_connection
 from sync.mapping.fields import new_object_id
-from sync.mapping.registry import KAFKA, queues
+from sync.mapping.kinds import KINDS, kind_of
+from sync.mapping.registry import queues
 from sync.mongodb.errors import Unavailable
-from sync.outbox import backfill, mongo_writer
+from sync.outbox import backfill
 from sync.outbox.delivery import Remove, deliver_changes, release_quietly, remove_changes
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Fenced, State, Writer
@@ -53,7 +54,7 @@ def require_read_committed(using: str) -> None:
 class Relay:
     """Claims and delivers the changes of one queue until stopped.
 
-    stop: may be set from a signal handler or another thread. writer: what delivers, to MongoDB unless said otherwise.
+    stop: may be set from a signal handler or another thread. writer: what delivers; by default the queue's kind says.
     kind: what the heartbeat calls it. is_paused: whether all of it waits. routes: see WorkerHeartbeat.beating.
     """
 
@@ -65,13 +66,13 @@ class Relay:
         interval: float = INTERVAL,
         using: str = DEFAULT_DB_ALIAS,
         stop: StopEvent | None = None,
-        writer: Writer = mongo_writer,
+        writer: Writer | None = None,
         kind: Kind = RELAY,
         is_paused: Callable[[], bool] = lambda: False,
         routes: Callable[[], Mapping[str, float | None]] = dict,
     ) -> None:
         self.queue = queue
-        self.writer = writer
+        self.writer: Writer = writer or kind_of(queue).writer()
         self.batch = batch or conf.BATCH
         self.using = using
         self.stop = stop or StopEvent()
@@ -186,4 +187,4 @@ def _run_in_thread(relay: Relay) -> None:
 
 def adopt_orphans(using: str) -> None:
     """Lets the first queue take the changes of queues that the settings no longer name: they become dead letters."""
-    Change.objects.using(using).exclude(queue__in=[*queues(), KAFKA]).update(queue="")
+    Change.objects.using(using).exclude(queue__in=[*queues(), *KINDS]).update(queue="")

@@ -18,7 +18,7 @@ from pymongo.errors import PyMongoError
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.diff import LENIENT, FieldDifference, field_differences
 from sync.mapping.documents import document_of, encode
-from sync.mapping.registry import KAFKA, Target, all_rows, mirrored_models, targets
+from sync.mapping.registry import Target, all_rows, mirrored_models, targets
 from sync.mapping.registry import label as label_of
 from sync.mongodb.errors import reason
 from sync.outbox.mirrored import MirroredModel
@@ -141,7 +141,7 @@ def inspect(
     changes = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
     found = Mismatch.objects.using(using).filter(model__in=labels, key=key).order_by("model")
     with pymongo.timeout(TIMEOUT):
-        sides = [_side(target, key, row, expected, using) for target in places if target.queue != KAFKA]
+        sides = [_side(target, key, row, expected, using) for target in places if target.kind.readable]
     document = None if row is None or problem else _without_sync(expected)
     return Inspection(model, key, row, document, problem, plain, sides, list(changes[:CHANGES]), list(found))
 

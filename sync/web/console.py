@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from sync.jobs import runner
-from sync.mapping.registry import KAFKA
+from sync.mapping.kinds import kind_of
 from sync.monitoring import history
 from sync.monitoring.status import WORDS, Counts, Status, counts_of, status
 from sync.outbox.failures import troubled
@@ -50,7 +50,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     return {
         "status": now,
         "means": WORDS[now.word],
-        "models": [(model, newest.get(model.model), model.queue != KAFKA) for model in now.models],
+        "models": [(model, newest.get(model.model), kind_of(model.queue).readable) for model in now.models],
         "charts": charts(taken),
         "figures": table(taken),
         "troubled": troubled("default").order_by("-failed", "recorded_at")[:SHOWN],

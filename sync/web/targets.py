@@ -12,7 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from sync.jobs import runner
 from sync.jobs.models import Job
-from sync.mapping.registry import KAFKA, Target, find_target
+from sync.mapping.registry import Target, find_target
 from sync.outbox.actions import set_paused
 from sync.signals import operator_acted
 from sync.web.access import OPERATE, allowed
@@ -42,7 +42,7 @@ ACTS = {
 def act(request: HttpRequest, label: str, act: str) -> HttpResponse:
     """Asks whether to do it; does it when it is posted."""
     target = target_or_404(label)
-    if act not in ACTS or (target.queue == KAFKA and act in ("verify", "repair")):
+    if act not in ACTS or (act in ("verify", "repair") and not target.kind.readable):
         raise Http404
     if request.method == "POST":
         with transaction.atomic():

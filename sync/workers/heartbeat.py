@@ -25,7 +25,7 @@ from django.utils.translation import gettext_noop
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
-from sync.mapping.registry import KAFKA
+from sync.mapping.kinds import kind_of
 from sync.workers.lag import WINDOW, LagHistogram
 from sync.workers.models import Checkpoint, ModelState, Worker
 
@@ -45,7 +45,7 @@ class Kind(StrEnum):
 
     def delivers_to(self, queue: str) -> bool:
         """Whether it takes the pending changes of this queue, where that is its own. Most kinds take none."""
-        return self is (Kind.PUBLISHER if queue == KAFKA else Kind.RELAY)
+        return self == kind_of(queue).worker
 
     @property
     def label(self) -> str:

@@ -14,7 +14,6 @@ from django.db import connections
 from pymongo.database import Database
 
 from examples.news.models import REPLICAS, Story
-from sync.mapping.registry import KAFKA
 from sync.outbox.models import Change
 from sync.tests.support.publishing import TOPIC, document, process, replica, rows, story, wait_until
 from sync.workers.models import Worker
@@ -79,7 +78,7 @@ def test_they_are_equal_to_mysql_at_the_end(kafka: Kafka, mongo: Database, setti
         time.sleep(2)
         stop.set()
         writer.join()
-        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "all is published", 90)
+        wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "all is published", 90)
         wait_until(lambda: are_equal(mongo), "all replicas are equal to the table", 90)
         wait_until(
             lambda: Worker.objects.filter(queue="kafka:stories_2", note="0 messages behind").exists(), "it says so", 30

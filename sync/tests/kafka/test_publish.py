@@ -8,7 +8,6 @@ from bson import ObjectId
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from sync.mapping.registry import KAFKA
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
 from sync.tests.support.publishing import TOPIC, document, newest, publish, story
@@ -18,7 +17,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def published() -> Any:
-    return Change.objects.filter(queue=KAFKA)
+    return Change.objects.filter(queue="kafka")
 
 
 def test_a_row_is_published_with_its_key_and_its_document(kafka: Kafka) -> None:

@@ -11,7 +11,6 @@ import pytest
 from django.db import connections
 
 from examples.news.models import Story
-from sync.mapping.registry import KAFKA
 from sync.outbox.models import Change
 from sync.tests.support.publishing import TOPIC, document, newest, process, publish, rows, story, wait_until
 from sync.workers.models import Worker
@@ -63,15 +62,15 @@ def test_a_frozen_publisher_that_wakes_up_sends_nothing(kafka: Kafka, count: int
     assert frozen.returncode == 1
     assert "Another publisher has taken over" in said
     assert [states(kafka, one.pk) for one in stories] == [[2]] * count
-    assert not Change.objects.filter(queue=KAFKA).exists()
+    assert not Change.objects.filter(queue="kafka").exists()
 
 
 def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
     first = process("publish", "--interval", "0.2", kafka=kafka.settings)
     try:
-        wait_until(lambda: Worker.objects.filter(kind="publisher", queue=KAFKA).exists(), "the first is at work")
+        wait_until(lambda: Worker.objects.filter(kind="publisher", queue="kafka").exists(), "the first is at work")
         story()
-        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes")
+        wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes")
         second = process("publish", "--interval", "0.2", kafka=kafka.settings)
         try:
             give_up = time.monotonic() + 60
@@ -80,7 +79,7 @@ def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
                 time.sleep(0.3)
             assert first.returncode == 1
             story()
-            wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "the second publishes")
+            wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "the second publishes")
             second.send_signal(signal.SIGTERM)
             assert second.wait(60) == 0
         finally:
@@ -126,7 +125,7 @@ def test_a_broker_that_is_killed_and_comes_back(kafka: Kafka, settings: Any) -> 
         wait_until(partial(has_more, kafka, len(kafka.read(TOPIC))), "it publishes again")
         stop.set()
         writer.join()
-        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "all is published", 120)
+        wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "all is published", 120)
         publisher.send_signal(signal.SIGTERM)
         said = publisher.communicate(timeout=60)[0].decode()
     finally:

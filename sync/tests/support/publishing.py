@@ -16,7 +16,6 @@ from pymongo.database import Database
 from examples.news.models import Story
 from sync.kafka.messages import CANONICAL
 from sync.kafka.publisher import Publisher
-from sync.mapping.registry import KAFKA
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import Relay
 from sync.workers.heartbeat import PUBLISHER
@@ -38,7 +37,7 @@ def story(**values: Any) -> Story:
 
 def publish() -> dict[State, int]:
     """Publishes what is due, as a publisher that starts now."""
-    return Relay(KAFKA, writer=Publisher(), kind=PUBLISHER).drain()
+    return Relay("kafka", writer=Publisher(), kind=PUBLISHER).drain()
 
 
 def process(*arguments: str, kafka: dict[str, Any], prefix: str = "", **environment: str) -> subprocess.Popen:

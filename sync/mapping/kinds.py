@@ -1,0 +1,52 @@
+"""Kinds of targets. What differs between MongoDB, Kafka and a file is said here, in one class for each kind.
+
+A new kind is a module with a class of its own, and a line in KINDS.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from django.core.checks import CheckMessage
+from django.utils.module_loading import import_string
+
+if TYPE_CHECKING:
+    from sync.mapping.registry import Target
+
+
+class TargetKind:
+    """What the kind of a target decides; the defaults are those of a MongoDB collection.
+
+    worker: the kind of worker (a value of workers.heartbeat.Kind) that takes its changes. command: what starts one.
+    readable: whether what it holds can be read by key, so that rows can be compared with it, counted and repaired.
+    """
+
+    worker = "relay"
+    command = "relay"
+    readable = True
+
+    def writer(self) -> Any:
+        """What delivers: a sync.outbox.mongo_writer.Writer. One for each worker."""
+        return import_module("sync.outbox.mongo_writer")
+
+    def check(self, targets: Sequence[Target]) -> list[CheckMessage]:
+        """What is wrong with the settings of these targets, which are all of the kind."""
+        return []
+
+
+# By the alias that begins the names of its targets. The aliases of MongoDB's are in SYNC_TARGETS.
+KINDS = {
+    "kafka": "sync.kafka.target.KafkaTarget",
+    "file": "sync.outbox.file_target.FileTarget",
+}
+MONGODB = TargetKind()
+
+
+@functools.cache
+def kind_of(alias: str) -> TargetKind:
+    """The kind of the targets, and of the queue, with this alias."""
+    kind: TargetKind = import_string(KINDS[alias])() if alias in KINDS else MONGODB
+    return kind

@@ -1,0 +1,152 @@
+"""Files as targets: "file:accounts.jsonl" gets a line of JSON for each delivery, for archives and for debugging.
+
+    {"op": "upsert", "model": "finance.account", "key": "...", "document": {...}, "at": "2026-11-26T12:00:00.000000Z"}
+
+`op` is `delete`, and there is no document, where the row is gone. The document is canonical Extended JSON.
+
+1. A worker locks the file (flock), reads the rows, appends a line for each and forces them to the disk. So the lines of
+   a key are in the order of the row's states, whatever workers do, and a delete need not settle.
+2. Only then are the changes removed. A row may have several lines for one state, and never none.
+3. A line without an end was being written when its worker was killed. The next one removes it: its change is still
+   there.
+
+The lock works among processes of one machine. Rename a file to rotate it; the next delivery begins a new one.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bson import json_util
+from django.core.checks import CheckMessage, Error
+
+from sync.core import conf
+from sync.mapping.documents import document_of
+from sync.mapping.kinds import TargetKind
+from sync.mapping.registry import Target, label
+from sync.mongodb.errors import Unavailable
+from sync.outbox.mongo_writer import Outcome, State, explain, read_rows, to_pk
+
+BLOCK = 65536  # bytes read at once, in search of the last line's beginning
+LOOK = 0.01  # seconds between two tries to get the lock
+
+
+class FileTarget(TargetKind):
+    """A file of JSON lines in the directory SYNC_FILES."""
+
+    readable = False
+
+    def writer(self) -> FileWriter:
+        return FileWriter()
+
+    def check(self, targets: Sequence[Target]) -> list[CheckMessage]:
+        errors: list[CheckMessage] = []
+        if not conf.FILES:
+            labels = " and ".join(target.label for target in targets)
+            hint = "Set SYNC_FILES to a directory that the relays can write to."
+            errors.append(Error(f"{labels} is written to a file, and SYNC_FILES is not set.", hint, id="sync.E028"))
+        for target in targets:
+            name = target.name.partition(":")[2]
+            if not name or Path(name).name != name or name.startswith("."):
+                problem = f"{target.label} names no file: {name!r}."
+                hint = "Write a file's name without a directory: file:accounts.jsonl."
+                errors.append(Error(problem, hint, obj=target.model, id="sync.E028"))
+        return errors
+
+
+class FileWriter:
+    """A Writer that appends to files."""
+
+    exclusive = False
+
+    def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
+        """Nothing is delivered inline, so there is nothing to confirm."""
+        return set()
+
+    def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
+        """Appends the rows as they are now. Raises Unavailable where the file cannot be written."""
+        outcome = Outcome()
+        path = Path(conf.FILES) / target.collection
+        try:
+            with _locked(path) as file:
+                rows = read_rows(target.model, list(keys), using, outcome)
+                lines = [_line(target, key, rows, outcome) for key in keys if key not in outcome.states]
+                _append(file, b"".join(lines))
+        except OSError as error:
+            raise Unavailable(f"The file {path} cannot be written: {error.strerror}") from error
+        return outcome
+
+
+def _line(target: Target, key: str, rows: Mapping[str, Any], outcome: Outcome) -> bytes:
+    """Empty where the row has no document; the outcome says why."""
+    try:
+        row = rows.get(str(to_pk(target.model, key)))
+        line: dict[str, Any] = {"op": "delete" if row is None else "upsert", "model": label(target.model), "key": key}
+        if row is not None:
+            line["document"] = document_of(row)
+        line["at"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        text = json_util.dumps(line, json_options=json_util.CANONICAL_JSON_OPTIONS)
+    except Exception as error:  # an application's own mapping may raise anything; the other rows go on
+        outcome.reject(key, explain(error))
+        return b""
+    outcome.states[key] = State.DELIVERED
+    return text.encode() + b"\n"
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[int]:
+    """The file, open and ours alone; it is made where it does not exist. Raises OSError."""
+    give_up = time.monotonic() + conf.TIMEOUT
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(path, file):
+                yield file
+                return
+        except BlockingIOError:
+            if time.monotonic() > give_up:
+                raise TimeoutError(None, "another process holds its lock") from None
+            time.sleep(LOOK)
+        finally:
+            os.close(file)
+
+
+def _is_at(path: Path, file: int) -> bool:
+    """Whether the name still stands for this file: somebody may have renamed it before it was locked."""
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+def _append(file: int, data: bytes) -> None:
+    """All of it or nothing, on the disk. Raises OSError."""
+    size = _end_of_lines(file)
+    os.ftruncate(file, size)
+    try:
+        while data:
+            data = data[os.write(file, data) :]
+        os.fsync(file)
+    except OSError:
+        os.ftruncate(file, size)
+        raise
+
+
+def _end_of_lines(file: int) -> int:
+    """Where the last complete line ends."""
+    end = os.fstat(file).st_size
+    while end:
+        begin = max(end - BLOCK, 0)
+        found = os.pread(file, end - begin, begin).rfind(b"\n")
+        if found >= 0:
+            return begin + found + 1
+        end = begin
+    return 0

@@ -1,0 +1,248 @@
+"""A file as a target: a line for each delivery, in the order of the row's states, whatever happens to the workers."""
+
+import dataclasses
+import json
+import os
+import subprocess
+import threading
+from collections.abc import Iterator
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from pymongo.database import Database
+
+from sync.checks.mirrored import check_settings
+from sync.mapping.registry import Target
+from sync.monitoring.status import status
+from sync.outbox import file_target
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.zoo.models import Keeper
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+KEY = "a" * 24
+
+
+@pytest.fixture
+def archive(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keepers are delivered to MongoDB, and to this file."""
+    settings.SYNC_FILES, settings.SYNC_INLINE, settings.SYNC_TIMEOUT = str(tmp_path), False, 0.5
+    targets = ("", "file:keepers.jsonl")
+    monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=targets))
+    return tmp_path / "keepers.jsonl"
+
+
+def drain() -> None:
+    """Both queues; what the file cannot take stays."""
+    Relay("").drain()
+    Relay("file").drain()
+
+
+def lines(archive: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in archive.read_text().splitlines()]
+
+
+def test_each_delivery_is_a_line_and_a_delete_is_one_too(archive: Path, mongo: Database) -> None:
+    keeper = Keeper.objects.create(id=KEY, name="Ann")
+    drain()
+    keeper.name = "Bea"
+    keeper.save()
+    drain()
+    keeper.delete()
+    drain()
+    first, second, third = lines(archive)
+    assert first.keys() == {"op", "model", "key", "document", "at"}
+    assert (first["op"], first["model"], first["key"]) == ("upsert", "zoo.keeper", KEY)
+    assert first["document"] == {"_id": {"$oid": KEY}, "name": "Ann"}
+    assert second["document"]["name"] == "Bea"
+    assert third == {"op": "delete", "model": "zoo.keeper", "key": KEY, "at": third["at"]}
+    assert third["at"].endswith("Z")
+    assert not Change.objects.filter(queue="file").exists(), "nothing settles, and nothing is left"
+
+
+def test_a_backfill_writes_every_row(archive: Path, mongo: Database) -> None:
+    for number in range(5):
+        Keeper.objects.create(name=f"Ann {number}")
+    Change.objects.all().delete()
+    call_command("sync", "backfill", "zoo.keeper@file:keepers.jsonl", stdout=StringIO())
+    assert sorted(line["document"]["name"] for line in lines(archive)) == [f"Ann {number}" for number in range(5)]
+
+
+def test_a_line_without_an_end_is_removed_and_its_change_delivered(archive: Path, mongo: Database) -> None:
+    Keeper.objects.create(id=KEY, name="Ann")
+    drain()
+    with archive.open("a") as file:
+        file.write('{"op": "upsert", "model": "zoo.keeper", "key": "b')  # by a worker that was killed
+    Keeper.objects.create(id="b" * 24, name="Bea")
+    drain()
+    assert [line["key"] for line in lines(archive)] == [KEY, "b" * 24]
+
+
+def test_a_worker_that_is_killed_while_it_writes_loses_nothing(
+    archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child process writes half of its lines and dies at once, with the file locked and the changes claimed."""
+    for number in range(20):
+        Keeper.objects.create(name=f"Ann {number}")
+    write = os.write
+
+    def die(file: int, data: bytes) -> int:
+        write(file, data[: len(data) // 2])
+        os._exit(9)
+
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        monkeypatch.setattr(file_target.os, "write", die)
+        Relay("file").drain()
+        os._exit(0)
+    _, result = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(result) == 9
+    assert not archive.read_bytes().endswith(b"\n"), "the last line was cut"
+    Change.objects.filter(queue="file").update(claim="", due_at="2020-01-01T00:00Z")  # the lease has ended
+    drain()
+    assert sorted({line["document"]["name"] for line in lines(archive)}) == sorted(f"Ann {n}" for n in range(20))
+    assert not Change.objects.filter(queue="file").exists()
+
+
+def test_the_last_line_of_a_key_is_its_last_state_with_two_relays_at_once(archive: Path, mongo: Database) -> None:
+    keepers = [Keeper.objects.create(name="0") for _ in range(5)]
+    done = threading.Event()
+
+    def relay() -> None:
+        try:
+            while not done.is_set():
+                Relay("file", batch=2).drain()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=relay) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for number in range(1, 20):
+        for keeper in keepers:
+            Keeper.objects.filter(pk=keeper.pk).update(name=str(number))
+    done.set()
+    for thread in threads:
+        thread.join()
+    drain()
+    written: dict[str, list[int]] = {}
+    for line in lines(archive):
+        written.setdefault(line["key"], []).append(int(line["document"]["name"]))
+    assert written.keys() == {keeper.pk for keeper in keepers}
+    assert all(states == sorted(states) and states[-1] == 19 for states in written.values())
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path, settings: Any) -> Iterator[Path]:
+    """A directory on a file system of 64 kB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
+        pytest.skip("a small file system takes the right to mount one")
+    settings.SYNC_FILES = str(folder)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_a_full_disk_holds_up_the_file_alone(archive: Path, full_disk: Path, mongo: Database) -> None:
+    (full_disk / "ballast").write_bytes(b"x" * 60_000)
+    for number in range(100):
+        Keeper.objects.create(name=f"Ann {number:040}")
+    Relay("").drain()
+    assert mongo.zoo_keepers.count_documents({}) == 100
+    with pytest.raises(Exception, match="No space left on device"):
+        Relay("file").drain()
+    assert (full_disk / "keepers.jsonl").read_bytes() == b"", "what did not fit is taken back"
+    assert Change.objects.filter(queue="file", failed=False).count() == 100
+    (full_disk / "ballast").unlink()
+    drain()
+    assert len(lines(full_disk / "keepers.jsonl")) == 100
+
+
+def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, settings: Any, mongo: Database) -> None:
+    settings.SYNC_FILES = str(archive.parent / "nowhere")
+    Keeper.objects.create(id=KEY, name="Ann")
+    relay = Relay("file", interval=0.01)
+    thread = threading.Thread(target=relay.run)
+    thread.start()
+    try:
+        for _ in range(500):
+            if relay.trouble:
+                break
+            relay.stop.wait(0.02)
+        relay.heartbeat.note = relay.trouble
+        relay.heartbeat.write()
+        [worker] = [worker for worker in status().workers if worker.queue == "file"]
+        assert (
+            worker.note == f"The file {settings.SYNC_FILES}/keepers.jsonl cannot be written: No such file or directory"
+        )
+    finally:
+        relay.stop.set()
+        thread.join()
+    out = StringIO()
+    call_command("sync", "status", stdout=out)
+    assert "relay for file: none alive; start one: manage.py sync relay" in out.getvalue()
+
+
+def test_a_file_that_was_renamed_is_begun_anew(archive: Path, mongo: Database) -> None:
+    Keeper.objects.create(id=KEY, name="Ann")
+    drain()
+    archive.rename(archive.with_suffix(".1"))
+    Keeper.objects.create(id="b" * 24, name="Bea")
+    drain()
+    assert [line["key"] for line in lines(archive)] == ["b" * 24]
+
+
+def test_a_row_that_cannot_be_a_document_is_refused_alone(
+    archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def to_document(keeper: Keeper) -> dict[str, Any]:
+        if keeper.name == "bad":
+            raise ValueError("bad keeper")
+        return {"_id": keeper.pk, "name": keeper.name}
+
+    monkeypatch.setattr(Keeper, "to_document", to_document)
+    Keeper.objects.create(id=KEY, name="bad")
+    Keeper.objects.create(id="b" * 24, name="Bea")
+    Relay("file").drain()
+    assert [line["key"] for line in lines(archive)] == ["b" * 24]
+    [change] = Change.objects.filter(queue="file")
+    assert (change.key, "bad keeper" in change.error) == (KEY, True)
+
+
+def test_it_cannot_be_verified_and_verify_says_nothing_of_it(archive: Path, mongo: Database) -> None:
+    Keeper.objects.create(id=KEY, name="Ann")
+    drain()
+    out = StringIO()
+    call_command("sync", "verify", "zoo.keeper", stdout=out)
+    assert "file:" not in out.getvalue()
+    assert Target(Keeper, "file:keepers.jsonl").kind.readable is False
+
+
+@pytest.mark.parametrize("name", ["file:", "file:../keepers", "file:a/b", "file:/etc/passwd", "file:.."])
+def test_a_name_that_is_no_file_is_refused_by_a_system_check(
+    settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    settings.SYNC_FILES = str(tmp_path)
+    monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=("", name)))
+    assert [error.id for error in check_settings(None) if error.id == "sync.E028"] == ["sync.E028"]
+
+
+def test_a_file_without_a_directory_is_refused_by_a_system_check(
+    settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=("", "file:keepers.jsonl")))
+    settings.SYNC_FILES = ""
+    [error] = [error for error in check_settings(None) if error.id == "sync.E028"]
+    assert "SYNC_FILES is not set" in error.msg
+
+
+def test_the_name_of_a_kind_is_no_alias_of_a_database(settings: Any, mongo: Database) -> None:
+    settings.SYNC_TARGETS = {"file": "mongodb://127.0.0.1/x"}
+    assert "sync.E001" in {error.id for error in check_settings(None)}
