@@ -10,7 +10,8 @@ from sync.checks.mirrored import check_settings
 from sync.kafka.consumer import ConsumerHeart
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
-from sync.tests.support.publishing import process, story, wait_until
+from sync.tests.support.publishing import kafka_command, story
+from sync.tests.support.waiting import wait_for
 from sync.workers.heartbeat import CONSUMER
 from sync.workers.models import Worker
 from tests.kafka import Kafka
@@ -33,14 +34,10 @@ def test_changes_that_nobody_publishes_are_pending_for_the_topic() -> None:
 
 
 def test_a_publisher_tells_of_itself(kafka: Kafka) -> None:
-    publisher = process("publish", kafka=kafka.settings)
-    try:
-        wait_until(lambda: Worker.objects.filter(kind="publisher", lane="kafka").exists(), "it says that it lives")
+    with kafka_command(kafka, "publish"):
+        wait_for(lambda: Worker.objects.filter(kind="publisher", lane="kafka").exists(), "it says that it lives")
         [worker] = [worker for worker in status().workers if worker.kind == "publisher"]
         assert worker.alive
-    finally:
-        publisher.kill()
-        publisher.wait()
 
 
 def test_a_consumer_tells_how_far_it_is_behind() -> None:
