@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from io import StringIO
 from typing import Any
 
 import bson
@@ -23,6 +22,7 @@ from sync.replication.pulled import ReadOnlyError
 from sync.replication.puller import Puller
 from sync.replication.replicator import LeaseLost, Position
 from sync.replication.table_sink import Rows
+from sync.tests.support.commands import sync
 from sync.tests.zoo.models import Ticket, Visit
 from sync.workers.models import Worker
 from tests.servers import Mongo
@@ -57,12 +57,8 @@ def badges() -> dict[int, str]:
 
 
 def pull(*arguments: str) -> str:
-    out = StringIO()
-    try:
-        call_command("sync", "pull", "visit", "--once", *arguments, stdout=out)
-    except SystemExit as stopped:
-        return f"{stopped.code}\n{out.getvalue()}"
-    return f"0\n{out.getvalue()}"
+    status, output = sync("pull", "visit", "--once", *arguments)
+    return f"{status}\n{output}"
 
 
 def test_inserts_updates_and_deletes_follow(visits: Collection) -> None:

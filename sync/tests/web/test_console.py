@@ -17,7 +17,7 @@ from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.verification.models import Difference, Verification
 from sync.web.console import COUNTS
-from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
+from sync.workers.heartbeat import SILENCE, RelayHeart
 from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
@@ -25,8 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def fresh_heart() -> None:
-    INLINE_HEART.reset()
+def nothing_counted(fresh_heart: None) -> None:
     cache.delete(COUNTS)
 
 
