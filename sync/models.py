@@ -1,6 +1,6 @@
 """What an application uses to mirror its models, and the tables of `sync` itself for Django."""
 
-from sync.binlog.models import BinlogPosition, Sweep
+from sync.binlog.models import Sweep
 from sync.jobs.models import Errand
 from sync.kafka.models import KafkaPosition
 from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
@@ -8,16 +8,16 @@ from sync.monitoring.models import Sample
 from sync.outbox.capture import MirroredManager, MirroredQuerySet
 from sync.outbox.mirrored import Mirror, MirroredModel
 from sync.outbox.models import Change
-from sync.replication.models import ParkedDocument, PullState
+from sync.replication.models import ParkedDocument
 from sync.replication.pulled import PulledModel, Source
 from sync.verification.models import Difference, Verification
-from sync.workers.models import ModelState, Worker
+from sync.workers.models import Checkpoint, ModelState, Worker
 
 PUBLIC = (
     Mirror, MirroredModel, MirroredManager, MirroredQuerySet, PulledModel, Source,
     DocumentField, NewObjectId, ObjectIdField, TextDefault,
 )  # fmt: skip
 TABLES = (
-    BinlogPosition, Change, Difference, Errand, KafkaPosition, ModelState, ParkedDocument, PullState, Sample, Sweep,
+    Change, Checkpoint, Difference, Errand, KafkaPosition, ModelState, ParkedDocument, Sample, Sweep,
     Verification, Worker,
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 import logging
 import queue
@@ -20,31 +19,32 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, Progra
 from sync.binlog import sweep
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
-from sync.binlog.models import BinlogPosition
-from sync.binlog.position import Position
+from sync.binlog.position import LogState, Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
-from sync.core import mysql
-from sync.core.clock import DatabaseNow
+from sync.core import conf
 from sync.core.retry import forget_connection
-from sync.mapping.registry import KAFKA, targets
+from sync.mapping.registry import KAFKA, Target, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
+from sync.workers.checkpoint import TableCheckpoint
 from sync.workers.heartbeat import FOLLOWER, RelayHeart
+from sync.workers.lease import Busy, LeaseLost, acquire
+from sync.workers.loop import LONGEST_PAUSE, OUTAGES, Loop, in_one_line
+from sync.workers.routes import Route
 from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
 
-NAME = "binlog"  # the position's row
 AHEAD = 100  # transactions read and not yet recorded
 CHUNK = 2000  # keys recorded in one transaction
 GATHER = 0.05  # seconds between two recordings, at least: under load, what comes meanwhile is recorded together
 PATIENCE = 0.2  # seconds that one look at the log takes at most
-KEEP = 10.0  # seconds after which a position is saved although nothing was to be recorded
+KEEP = 5.0  # seconds after which a position is saved although nothing was to be recorded
+NOTABLE = 3.0  # seconds behind that are worth a word: the server tells each HEARTBEAT that there is nothing new
 SWEEP = 1.0  # seconds between two looks for sweeps
 WATCH = 60.0  # seconds between two looks whether the position is in danger
-LONGEST_PAUSE = 30.0
 NO_SUCH_TABLE = 1146  # error number
 SILENT = 3  # heartbeats in a row that do not come from the log's end
 OFFSETS = 2**32  # a heartbeat's offset has four bytes
@@ -52,8 +52,8 @@ CREATED = "/"  # between a server's identity and the time when its log's file wa
 PREPARED = 10_000  # keys of a prepared XA transaction that are kept; beyond, its models are backfilled instead
 
 
-class Taken(Exception):
-    """Another follower is at work."""
+class Bridged(Exception):
+    """What comes next in the log cannot be read, and everything is backfilled instead. Says why."""
 
 
 class Follower:
@@ -62,83 +62,86 @@ class Follower:
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
         self.using = using
         self.stop = Stop()
-        self.trouble = ""
+        self.checkpoint = TableCheckpoint(Route.FOLLOW_BINLOG, "The binary log", using)
+        self.loop = Loop(
+            self.stop, logger, outages=(*OUTAGES, Bridged, Busy, LeaseLost),
+            recover=lambda error: forget_connection(using),
+        )  # fmt: skip
+        self.has_begun = False
         self.danger = ""
         self.waiting = ""
         self.recorded = 0  # changes, since it started
-        self.lag = 0.0  # seconds from a transaction's commit until it is recorded; 0 when all is read
+        self.in_sync_at: float | None = None  # by time.time(): all that was committed until then is recorded
         self.place = ""
         self.heart = RelayHeart(using, kind=FOLLOWER)  # it delivers nothing: its figures are in its note
 
+    @property
+    def behind(self) -> float | None:
+        """Seconds from a transaction's commit until it is recorded; None before the first look at the log."""
+        return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
+
     def run(self) -> None:
-        """Raises ImproperlyConfigured and Taken where it cannot work; goes on by itself when a server was away."""
+        """Raises ImproperlyConfigured and Busy where it cannot begin; later it goes on by itself after any outage."""
         Server(self.using)
-        with self.heart.beating(self._note):
-            self._run()
+        try:
+            acquire(self.checkpoint, self.stop)
+        except (OperationalError, InterfaceError, ProgrammingError) as error:
+            self._fail(error, error)
+        try:
+            with self.heart.beating(self._note, lambda: {Route.FOLLOW_BINLOG: self.behind}):
+                self.loop.run(self._follow, self._is_paused)
+        finally:
+            with suppress(OperationalError, InterfaceError):
+                self.checkpoint.release()
 
     def _note(self) -> str:
-        lag = f"{self.lag:.0f} s behind" if self.lag >= 1 else "up to date"
+        behind = self.behind or 0.0
+        lag = f"{behind:.0f} s behind" if behind >= NOTABLE else "up to date"
         return (
-            self.trouble
+            self.loop.trouble
             or self.danger
             or self.waiting
             or f"{self.place or 'starting'}, {lag}, {self.recorded:,} recorded"
         )
 
-    def _run(self) -> None:
-        pause, has_begun = 0.0, False
-        while not self.stop.is_set():
-            read = self.recorded
-            try:
-                with _Session(self) as session:
-                    has_begun = True
-                    session.follow()
-            except Taken as error:
-                if not has_begun:
-                    raise
-                self._say(str(error))  # perhaps our own session, which the server has not yet given up
-            except Gap as gap:
-                self._say(f"The binary log cannot be read on from here: {gap}")
-                try:
-                    self._bridge()
-                except (OperationalError, InterfaceError, pymysql.MySQLError, Gap) as error:
-                    self._say(_reason(error))
-            except (OperationalError, InterfaceError, ProgrammingError, pymysql.MySQLError) as error:
-                if not has_begun:
-                    raise ImproperlyConfigured(_reason(error)) from error
-                self._say(_reason(error))
-            finally:
-                forget_connection(self.using)
-            pause = min(max(2 * pause, 0.5), LONGEST_PAUSE) if read == self.recorded else 0.5
-            self.stop.wait(pause)
+    def _is_paused(self) -> bool:
+        return self.checkpoint.take() is None and self.checkpoint.is_paused()
 
-    def _say(self, trouble: str) -> None:
-        """Says what is wrong once, and that it is over."""
-        if trouble and trouble != self.trouble:
-            logger.error("%s. Nothing is lost; trying again until it goes on.", trouble)
-        elif self.trouble and not trouble:
-            logger.info("Following again.")
-        self.trouble = trouble
+    def _follow(self) -> None:
+        try:
+            with _Session(self) as session:
+                self.has_begun = True
+                session.follow()
+        except Gap as gap:
+            self._bridge()
+            raise Bridged(f"The binary log cannot be read on from here: {gap}") from gap
+        except pymysql.MySQLError as error:
+            self._fail(OperationalError(*error.args), error)
+        except (OperationalError, InterfaceError, ProgrammingError) as error:
+            self._fail(error, error)
+
+    def _fail(self, error: Exception, cause: Exception) -> None:
+        """Raises the error; before anything was followed it is one of the settings."""
+        if not self.has_begun:
+            raise ImproperlyConfigured(in_one_line(error)) from cause
+        raise error from cause
 
     def _bridge(self) -> None:
         """After a gap: from the log's end on, with a backfill of everything and a look for documents left behind."""
         server = Server(self.using)
         server.require()
         position = server.position()
-        tables = mirrored_tables()
-        BinlogPosition.objects.using(self.using).filter(name=NAME).update(
-            server=_log_identity(server, file_created(server, position.file)), file=position.file,
-            offset=position.offset, gtids=position.gtids, part=[], prepared={},
-            unplanned={table.label: True for table in tables.values()}, saved_at=DatabaseNow(),
+        labels = sorted(table.label for table in mirrored_tables().values())
+        state = LogState(
+            position.file, position.offset, position.gtids, _log_identity(server, file_created(server, position.file)),
+            followed=labels, unplanned=dict.fromkeys(labels, True),
         )  # fmt: skip
+        self.checkpoint.save(state.as_state())
         logger.warning("Backfilling everything, and following the log from %s on.", position)
 
 
 class _Session:
-    """One connection's worth of following: holds the lock that keeps a second follower away.
-
-    The lock belongs to the connection that the changes are written with: who has lost it cannot write.
-    """
+    """One connection's worth of following."""
 
     def __init__(self, follower: Follower) -> None:
         self.follower = follower
@@ -149,67 +152,66 @@ class _Session:
         self.keys: dict[Key, None] = {}
         self.rewritten: set[str] = set()
         self.looking: set[str] = set()  # models whose backfill was planned because they were rewritten
-        self.has_moved = self.is_dirty = False
+        self.is_dirty = False
         self.silent = self.created = 0
         self.flushed_at = self.next_keep = self.next_plan = self.next_sweep = self.next_watch = 0.0
         self.reader: _ReaderThread | None = None
 
     def __enter__(self) -> _Session:
-        self.lock = f"sync.follow-binlog.{self.server.database}"[:64]
-        if self.server.rows("SELECT GET_LOCK(%s, 0)", self.lock) != [(1,)]:
-            raise Taken("Another follower is at work on this database. One is enough.")
+        acquire(self.follower.checkpoint, self.follower.stop)
         self.server.require()
-        self.row = self._load()
-        self.gtids = self.server.gtids(self.row.gtids)
+        self.state = self._load()
+        self.gtids = self.server.gtids(self.state.gtids)
         return self
 
     def __exit__(self, *error: Any) -> None:
         if self.reader:
             self.reader.finish()
 
-    def _load(self) -> BinlogPosition:
+    def _load(self) -> LogState:
         """Our position; on the first start the end of the log. Models that are new here are to be backfilled."""
-        row = BinlogPosition.objects.using(self.using).filter(name=NAME).first()
-        if row is None:
+        if saved := self.follower.checkpoint.load():
+            state = LogState.from_state(saved)
+        else:
             end = self.server.position()
-            row = BinlogPosition(name=NAME, file=end.file, offset=end.offset, gtids=end.gtids)
-            row.server = _log_identity(self.server, file_created(self.server, end.file))
+            identity = _log_identity(self.server, file_created(self.server, end.file))
+            state = LogState(end.file, end.offset, end.gtids, identity)
             logger.info("Following from the end of the log, %s; what is there already is backfilled.", end)
         for label in self.labels:
-            if label not in row.followed:
-                row.unplanned[label] = True
-        row.followed = self.labels
+            if label not in state.followed:
+                state.unplanned[label] = True
+        state.followed = self.labels
         # Committed before anything is planned: then all that comes before it in the log can be seen.
-        self._save(row)
-        self._recognise(row)
-        return row
+        self._save(state)
+        self._recognise(state)
+        return state
 
-    def _recognise(self, row: BinlogPosition) -> None:
+    def _recognise(self, state: LogState) -> None:
         """Raises Gap where the server's log is not the one that was read up to our position.
 
         By GTIDs a log may go on at another server. But GTIDs and the names of files begin anew when a log is reset,
         and then they may be those of other transactions: a file is the same if it was also begun at the same time.
         """
-        server, _, created = row.server.partition(CREATED)
+        server, _, created = state.server.partition(CREATED)
         if server == self.server.identity:
-            found = file_created(self.server, row.file)
+            found = file_created(self.server, state.file)
             if created and found != int(created):
-                raise Gap(f"the log was reset, or is another server's: {row.file} is not the file that was read")
-            if self.server.size(row.file) < row.offset:
-                raise Gap(f"{row.file} ends before what was read of it")
-        elif not row.gtids and not self.server.is_mariadb:
+                raise Gap(f"the log was reset, or is another server's: {state.file} is not the file that was read")
+            if self.server.size(state.file) < state.offset:
+                raise Gap(f"{state.file} ends before what was read of it")
+        elif not state.gtids and not self.server.is_mariadb:
             raise Gap("this is another server than the one whose log was read, and there are no GTIDs to go by")
-        if self.server.lacks(row.gtids):
+        if self.server.lacks(state.gtids):
             raise Gap("this server has not seen all transactions that were read")
 
-    def _save(self, row: BinlogPosition) -> None:
-        row.saved_at = DatabaseNow()  # type: ignore[assignment]
-        row.save(using=self.using)
+    def _save(self, state: LogState) -> None:
+        self.follower.checkpoint.save(state.as_state())
+        self.next_keep = time.monotonic() + min(KEEP, conf.LEASE / 3)
 
     def follow(self) -> None:
-        """Until told to stop. Raises Gap, ImproperlyConfigured, and database errors of both drivers."""
+        """Until told to stop. Raises Gap, Paused, LeaseLost, ImproperlyConfigured, and errors of both drivers."""
         self._plan()
-        start = Position(self.row.file, self.row.offset, self.row.gtids)
+        start = Position(self.state.file, self.state.offset, self.state.gtids)
         self.reader = _ReaderThread(LogReader(self.server, start, self.tables))
         self.reader.start()
         while not self.follower.stop.is_set():
@@ -222,16 +224,16 @@ class _Session:
 
     def _take(self, item: Transaction | None) -> None:
         """One transaction, or None: there is nothing new."""
-        self.follower._say("")
+        self.follower.loop.works()
         if item is None:
-            self.follower.lag = 0.0
+            self.follower.in_sync_at = time.time()
             self._flush()
             self._check_the_end()
             return
         self.silent = 0
         if item.prepared:
             self._prepare(item)
-        elif item.keys.is_large or self.row.part:
+        elif item.keys.is_large or self.state.part:
             self._record_in_parts(item)
         else:
             self.keys.update(dict.fromkeys(item.keys.after(None)))
@@ -249,7 +251,8 @@ class _Session:
         After a reset MariaDB goes on to say so of the file that it has removed. Raises OperationalError then, so that
         we connect again and look whose log this is.
         """
-        file, offset = self.reader.log.idle_at  # type: ignore[union-attr]
+        assert self.reader is not None
+        file, offset = self.reader.log.idle_at
         end = self.server.end()
         self.silent = self.silent + 1 if (file, offset) != (end[0], end[1] % OFFSETS) else 0
         if self.silent >= SILENT:
@@ -258,22 +261,20 @@ class _Session:
     def _advance(self, item: Transaction) -> None:
         if item.gtid:
             self.gtids.add(item.gtid)
-        self.row.file, self.row.offset = item.file, item.offset
+        self.state.file, self.state.offset = item.file, item.offset
         if item.created != self.created:
-            self.created, self.row.server = item.created, _log_identity(self.server, item.created)
-        self.row.event_at = datetime.datetime.fromtimestamp(item.at, datetime.UTC)
-        self.follower.lag = max(time.time() - item.at, 0.0)
-        self.has_moved = True
+            self.created, self.state.server = item.created, _log_identity(self.server, item.created)
+        self.follower.in_sync_at = float(item.at)
 
     def _record_in_parts(self, item: Transaction) -> None:
         """A large transaction: the position stays before it, and says how much of it is recorded."""
         self._flush()
-        last: Key | None = tuple(self.row.part) if self.row.part else None  # type: ignore[assignment]
+        last = (self.state.part[0], self.state.part[1]) if self.state.part else None
         keys = item.keys.after(last)
         while chunk := list(itertools.islice(keys, CHUNK)):
-            self.row.part = list(chunk[-1])
+            self.state.part = list(chunk[-1])
             self._record(chunk)
-        self.row.part, self.is_dirty = [], True
+        self.state.part, self.is_dirty = [], True
 
     def _prepare(self, item: Transaction) -> None:
         """An XA transaction's rows cannot be seen before it is committed, which may be long after."""
@@ -283,28 +284,27 @@ class _Session:
             # Too many to be kept: any model may be rewritten, then.
             keys, rewritten = [], self.labels
         # One without keys is kept as well: whatever is committed and was not seen may have written anything.
-        self.row.prepared[item.prepared] = {"keys": keys, "rewritten": rewritten}
+        self.state.prepared[item.prepared] = {"keys": keys, "rewritten": rewritten}
         self.is_dirty |= bool(keys or rewritten)
 
     def _finish_prepared(self, item: Transaction) -> None:
-        held = self.row.prepared.pop(item.finished, {"keys": [], "rewritten": self.labels})
+        held = self.state.prepared.pop(item.finished, {"keys": [], "rewritten": self.labels})
         self.is_dirty |= bool(held["keys"] or held["rewritten"])
         if item.committed:
             self.keys.update(dict.fromkeys((label, key) for label, key in held["keys"]))
             self.rewritten.update(held["rewritten"])
 
     def _flush(self) -> None:
-        """Records what was gathered, and the position with it; the position alone now and then."""
+        """Records what was gathered, and the position with it; now and then the position alone, to keep the lease."""
         now = time.monotonic()
         if self.rewritten:
-            if new := self.rewritten - self.row.unplanned.keys():
+            if new := self.rewritten - self.state.unplanned.keys():
                 logger.warning("Statements may have changed rows of %s: backfilling.", ", ".join(sorted(new)))
-            self.row.unplanned |= dict.fromkeys(self.rewritten, True)
-        if self.keys or self.rewritten or self.is_dirty or (self.has_moved and now > self.next_keep):
+            self.state.unplanned |= dict.fromkeys(self.rewritten, True)
+        if self.keys or self.rewritten or self.is_dirty or now > self.next_keep:
             self._record(list(self.keys))
             self.keys.clear()
-            self.has_moved = self.is_dirty = False
-            self.next_keep = now + KEEP
+            self.is_dirty = False
             self._plan()
             self.looking |= self.rewritten
             self.rewritten.clear()
@@ -314,48 +314,53 @@ class _Session:
         by_label = defaultdict(list)
         for label, key in keys:
             by_label[label].append(key)
-        self.row.gtids = str(self.gtids)
+        self.state.gtids = str(self.gtids)
         with transaction.atomic(self.using):
             # The position first: by that the reader knows our own transactions, when they come along.
-            self._save(self.row)
+            self._save(self.state)
             for label, of_model in by_label.items():
                 record(apps.get_model(label), of_model, self.using, inline=False)
         self.follower.recorded += len(keys)
-        self.follower.place = str(self.row)
+        self.follower.place = str(self.state)
 
     def _plan(self) -> None:
         """Plans what a gap, a new model or a rewritten one needs: a backfill, and a look for documents without rows."""
         now = time.monotonic()
-        if not self.row.unplanned or now < self.next_plan:
+        if not self.state.unplanned or now < self.next_plan:
             return
         missing = set()
         with transaction.atomic(self.using):
-            for label in list(self.row.unplanned):
+            for label in list(self.state.unplanned):
                 if label in self.looking and backfill.left(self.using, _target_labels(label)):
                     continue  # one look after the other, or many in a row would never come to the last rows
-                try:
-                    with transaction.atomic(self.using):
-                        self._plan_model(label)
-                except ProgrammingError as error:
-                    if error.args[0] != NO_SUCH_TABLE:
-                        raise
-                    missing.add(label)
+                if self._plan_model(label):
+                    del self.state.unplanned[label]
                 else:
-                    del self.row.unplanned[label]
-            self._save(self.row)
-        if self.row.unplanned:
+                    missing.add(label)
+            self._save(self.state)
+        if self.state.unplanned:
             self.next_plan = now + SWEEP
         waiting = f"backfilled as soon as their tables exist: {', '.join(sorted(missing))}" if missing else ""
         if waiting and waiting != self.follower.waiting:
             logger.warning("Models to be %s.", waiting)
         self.follower.waiting = waiting
 
-    def _plan_model(self, label: str) -> None:
-        with suppress(LookupError):  # the model is gone
-            for target in targets(apps.get_model(label)):  # type: ignore[arg-type]
-                backfill.plan(target, self.using)
-                if target.lane != KAFKA:  # whose messages nobody can look through
-                    sweep.plan(target.label, self.using)
+    def _plan_model(self, label: str) -> bool:
+        """False: its table does not exist yet."""
+        try:
+            with transaction.atomic(self.using), suppress(LookupError):  # the model is gone
+                self._plan_targets(label)
+        except ProgrammingError as error:
+            if error.args[0] != NO_SUCH_TABLE:
+                raise
+            return False
+        return True
+
+    def _plan_targets(self, label: str) -> None:
+        for target in _targets(label):
+            backfill.plan(target, self.using)
+            if target.lane != KAFKA:  # whose messages nobody can look through
+                sweep.plan(target.label, self.using)
 
     def _look_around(self) -> None:
         self._plan()
@@ -370,7 +375,7 @@ class _Session:
                 self.next_sweep = now + LONGEST_PAUSE
         if now > self.next_watch:
             self.next_watch = now + WATCH
-            danger = self.server.danger(self.row.file, self.follower.lag)
+            danger = self.server.danger(self.state.file, self.follower.behind or 0.0)
             if danger and danger != self.follower.danger:
                 logger.warning("%s.", danger)
             self.follower.danger = danger
@@ -414,14 +419,15 @@ class _ReaderThread(threading.Thread):
         self.join(2 * HEARTBEAT)
 
 
-def _reason(error: Exception) -> str:
-    """One line, also of PyMySQL's errors, which have the same numbers as Django's driver's."""
-    return str(error) if isinstance(error, Gap) else mysql.reason(OperationalError(*error.args))
+def _targets(label: str) -> list[Target]:
+    """Those of the model with this label. Raises LookupError when it is gone."""
+    model: Any = apps.get_model(label)
+    return targets(model)
 
 
 def _target_labels(label: str) -> list[str]:
     try:
-        return [target.label for target in targets(apps.get_model(label))]  # type: ignore[arg-type]
+        return [target.label for target in _targets(label)]
     except LookupError:
         return [label]
 

@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,12 +41,13 @@ from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEven
 
 from sync.binlog import rows
 from sync.binlog.keys import Unrecorded
-from sync.binlog.models import BinlogPosition
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
 from sync.binlog.statements import Statement, Statements
 from sync.binlog.tables import Table
 from sync.outbox.models import Change
+from sync.workers.models import Checkpoint
+from sync.workers.routes import Route
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +73,8 @@ IGNORABLE = 0x80  # a flag: a replica that does not know the event may pass over
 STANDALONE = 0x01  # a flag of MariaDB's GTIDs: one statement, and no COMMIT
 LATE_CHANGES = 200  # events of sync_change that are kept until the transaction ends
 
-CHANGES, POSITIONS = Change._meta.db_table, BinlogPosition._meta.db_table
+CHANGES, CHECKPOINTS = Change._meta.db_table, Checkpoint._meta.db_table
+OURS = Table("", "name", str), ("", Route.FOLLOW_BINLOG.value)  # how to read those rows, and a follower's own
 
 
 class Gap(Exception):
@@ -135,7 +138,7 @@ class LogReader:
             only_events=_known_events() - WITHOUT_ROWS,
             filter_non_implemented_events=False,
             only_schemas=_Names([server.database]),
-            only_tables=_Names([*tables, CHANGES, POSITIONS]),
+            only_tables=_Names([*tables, CHANGES, CHECKPOINTS]),
             slave_heartbeat=HEARTBEAT,
             enable_logging=False,
         )
@@ -251,9 +254,11 @@ class LogReader:
         return Statement(event.query, schema, getattr(event, "sql_mode", 0), is_utf8, frozenset(updated))
 
     def _rows(self, event: RowsEvent) -> None:
-        if event.table == POSITIONS:
-            # A follower's own transaction begins with its position. What it has recorded is not worth reading.
-            self.is_own = True
+        if event.table == CHECKPOINTS:
+            # A follower's own transaction begins with its checkpoint. What it has recorded is not worth reading.
+            table, own = OURS
+            with suppress(Exception):  # what the library cannot read is taken for another's, and recorded once more
+                self.is_own = self.is_own or own in rows.keys(event, table)
         elif event.table != CHANGES:
             self._written(event)
         elif isinstance(event, WriteRowsEvent) and not self.is_own:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 from pymysqlreplication.gtid import Gtid, GtidSet
 
@@ -19,6 +21,38 @@ class Position:
     file: str
     offset: int
     gtids: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.offset}"
+
+
+@dataclass
+class LogState:
+    """How far `sync follow-binlog` has come: the state of its checkpoint.
+
+    server: whose log `file` is of. file, offset, gtids: see Position.
+    part: of the next transaction the last [model, key] recorded.
+    followed: the labels of the models followed up to here.
+    unplanned: labels of models that need a backfill, and a look at the documents whose rows are gone.
+    prepared: by XA transaction that is prepared and not yet committed its keys.
+    """
+
+    file: str
+    offset: int
+    gtids: str = ""
+    server: str = ""
+    part: list[str] = field(default_factory=list)
+    followed: list[str] = field(default_factory=list)
+    unplanned: dict[str, bool] = field(default_factory=dict)
+    prepared: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> LogState:
+        """Of what `as_state` made."""
+        return cls(**{**state, "offset": int(state["offset"])})
+
+    def as_state(self) -> dict[str, Any]:
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
 
     def __str__(self) -> str:
         return f"{self.file}:{self.offset}"

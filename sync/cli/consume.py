@@ -30,6 +30,7 @@ from sync.cli.relay import positive
 from sync.core import conf
 from sync.core.humanize import counted
 from sync.mapping.registry import KAFKA, Target, all_targets, chosen_targets
+from sync.workers.lease import Paused
 from sync.workers.shutdown import Stop, stop_on_signals
 
 SUMMARY = "write into MongoDB what was published, until stopped"
@@ -61,7 +62,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         logging.getLogger("sync").info("Consuming %s as %s.", ", ".join(topics), group)
     try:
         member.run()
-    except Gap as error:
+    except (Gap, Paused) as error:
         raise CommandError(str(error), returncode=1) from error
     if not options["once"]:
         return 0

@@ -24,8 +24,8 @@ from sync.mongodb.errors import Unavailable, reason
 from sync.mongodb.privileges import NotPermitted
 from sync.mongodb.uris import BadAddress, parse
 from sync.replication.collection_sink import NotOurs
-from sync.replication.copier import Busy, Copier, Result
-from sync.replication.replicator import LeaseLost
+from sync.replication.copier import Copier, Result
+from sync.workers.lease import Busy, LeaseLost, Paused
 from sync.workers.shutdown import stop_on_signals
 
 SUMMARY = "copy MongoDB collections to another place, and keep the copy equal"
@@ -88,6 +88,8 @@ def run(options: dict[str, Any], out: Any) -> int:
             copier.close()
     except (BadAddress, Busy, LeaseLost, NotFollowed, NotOurs, NotPermitted) as error:
         raise CommandError(str(error), returncode=2) from error
+    except Paused as error:
+        raise CommandError(str(error), returncode=1) from error
     except ConfigurationError as error:
         raise CommandError(f"An address cannot be used: {error}", returncode=2) from error
     except PyMongoError as error:

@@ -18,6 +18,7 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
+from sync.workers.lease import Busy
 from sync.workers.shutdown import stop_on_signals
 
 SUMMARY = "record what other programs change, until stopped"
@@ -29,13 +30,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: dict[str, Any], out: Any) -> int:
     # Here, because the other verbs have no need of the library, which takes a while to load.
-    from sync.binlog.follower import Follower, Taken
+    from sync.binlog.follower import Follower
 
     follower = Follower()
     stop_on_signals(follower.stop)
     logging.getLogger("sync").info("The follower is at work.")
     try:
         follower.run()
-    except Taken as taken:
-        raise CommandError(str(taken), returncode=2) from taken
+    except Busy as busy:
+        raise CommandError(str(busy), returncode=2) from busy
     return 0

@@ -14,14 +14,19 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Min
 
 from sync.cli import relay
+from sync.core.clock import database_now
 from sync.core.humanize import counted
 from sync.mapping.registry import KAFKA, published
 from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
 from sync.outbox.mongo_writer import Fenced, State
 from sync.outbox.relay import Relay, require_read_committed
 from sync.workers.heartbeat import PUBLISHER
+from sync.workers.lease import Paused
+from sync.workers.routes import Route, RoutePause
 from sync.workers.shutdown import Stop, stop_on_signals
 
 logger = logging.getLogger(__name__)
@@ -40,10 +45,13 @@ def run(options: dict[str, Any], out: Any) -> int:
     stop = Stop()
     writer = Publisher()
     publisher = Relay(
-        KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER
-    )
+        KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER,
+        is_paused=RoutePause(Route.PUBLISH), routes=lambda: {Route.PUBLISH: _behind()},
+    )  # fmt: skip
     try:
         if options["once"]:
+            if publisher.is_paused():
+                raise CommandError(str(Paused(Route.PUBLISH)), returncode=1)
             writer.connect()
             return _once(publisher, out)
         stop_on_signals(stop)
@@ -56,6 +64,13 @@ def run(options: dict[str, Any], out: Any) -> int:
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
     return 0
+
+
+def _behind() -> float:
+    """Seconds for which the oldest change that is to be published has waited."""
+    waiting = Change.objects.filter(lane=KAFKA, until="", failed=False, settling=False)
+    oldest = waiting.aggregate(oldest=Min("recorded_at"))["oldest"]
+    return max((database_now(DEFAULT_DB_ALIAS) - oldest).total_seconds(), 0.0) if oldest else 0.0
 
 
 def _once(publisher: Relay, out: Any) -> int:

@@ -23,8 +23,8 @@ from sync.mongodb.privileges import NotPermitted
 from sync.outbox.relay import require_read_committed
 from sync.replication.models import ParkedDocument
 from sync.replication.pulled import PulledModel, pulled_models
-from sync.replication.puller import Busy, Puller
-from sync.replication.replicator import LeaseLost
+from sync.replication.puller import Puller
+from sync.workers.lease import Busy, LeaseLost, Paused
 from sync.workers.shutdown import stop_on_signals
 
 SUMMARY = "keep tables equal to MongoDB collections, where MongoDB is the main database"
@@ -55,8 +55,8 @@ def run(options: dict[str, Any], out: Any) -> int:
         puller.lease()
         try:
             if options["full"]:
-                for rows in puller.targets:
-                    rows.forget()
+                for pull in puller.pulls:
+                    pull.rows.forget()
             if options["once"]:
                 puller.catch_up()
             else:
@@ -66,6 +66,8 @@ def run(options: dict[str, Any], out: Any) -> int:
             puller.release()
     except (Busy, LeaseLost, NotFollowed, NotPermitted) as error:
         raise CommandError(str(error), returncode=2) from error
+    except Paused as error:
+        raise CommandError(str(error), returncode=1) from error
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
     return _tell_parked(models, out)

@@ -1,19 +1,17 @@
-"""Goes on delivering what `sync pause` has stopped."""
+"""Goes on with what `sync pause` has stopped: a model's delivery, or a route, which goes on from its checkpoint."""
 
 import argparse
 from typing import Any
 
-from sync.mapping.registry import chosen_targets
-from sync.outbox.actions import set_paused
+from sync.cli import pause
 
-SUMMARY = "go on delivering a paused model"
+SUMMARY = "go on with a paused model or route"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="such as account; default: all")
+    pause.add_arguments(parser)
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    labels = [target.label for target in chosen_targets(options["models"])]
-    out.write("\n".join(set_paused(labels, paused=False)))
+    out.write("\n".join(pause.apply(options["names"], paused=False)))
     return 0

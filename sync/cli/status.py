@@ -45,6 +45,8 @@ def _print(now: Status, out: Any) -> None:
     console.print(_models(now))
     if now.workers:
         console.print(_workers(now))
+    if now.routes:
+        console.print(_routes(now))
     for line in _details(now):
         out.write(line)
 
@@ -110,6 +112,19 @@ def _workers(now: Status) -> Table:
     return table
 
 
+def _routes(now: Status) -> Table:
+    table = Table("route", "worker", "lag", "last in sync", "paused")
+    for route in now.routes:
+        table.add_row(
+            escape(route.name),
+            escape(route.holder) if route.alive else "none",
+            "unknown" if route.lag is None else duration(route.lag),
+            _moment(route.in_sync_at) if route.in_sync_at else "never",
+            "paused" if route.paused else "",
+        )
+    return table
+
+
 def _deliverers(now: Status, lane: str) -> str:
     kind, verb = ("publisher", "publish") if lane == KAFKA else ("relay", "relay")
     name = f"{kind} for {lane}" if lane not in ("", KAFKA) else kind
@@ -127,6 +142,9 @@ def _details(now: Status) -> list[str]:
         f"of {counted(lag.delivered, 'key', 'keys')}",
         f"rate: {'unknown' if now.rate is None else f'{now.rate:,.0f} keys/s'}",
         *(_deliverers(now, lane) for lane in now.lanes),
+    ]
+    lines += [
+        f"{route.name}: paused; to go on: manage.py sync resume {route.name}" for route in now.routes if route.paused
     ]
     for model in now.models:
         if model.paused:

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from django.db import InterfaceError, OperationalError, connections
+from django.db import connections
 
-from sync.core import mysql
-from sync.mongodb.errors import Unavailable
+from sync.workers.loop import Loop
 from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
@@ -40,17 +39,11 @@ def beside(stop: Stop, *chores: Chore) -> Iterator[None]:
 
 
 def _repeat(chore: Chore, stop: Stop) -> None:
-    failed = False
+    loop = Loop(
+        stop, logger, prefix=f"{chore.name}: ", interval=chore.every, endless=True,
+        recover=lambda error: connections.close_all(),
+    )  # fmt: skip
     try:
-        while not stop.wait(chore.every):
-            try:
-                chore.do()
-                failed = False
-            except Exception as error:
-                if not failed:  # said once, and not at every try; an outage needs no traceback
-                    trace = not isinstance(error, Unavailable | OperationalError | InterfaceError)
-                    logger.warning("%s: %s; trying again", chore.name, mysql.reason(error), exc_info=trace)
-                failed = True
-                connections.close_all()
+        loop.run(chore.do)
     finally:
         connections.close_all()

@@ -11,15 +11,17 @@ from typing import Any, Protocol
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
 
-from sync.core import conf, mysql
+from sync.core import conf
 from sync.core.humanize import counted
 from sync.core.retry import forget_connection
-from sync.kafka.client import TopicMissing, Topics, Trouble, refused, settings
+from sync.kafka.client import Topics, Trouble, refused, settings
 from sync.kafka.dead_letters import DeadLetters
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span, offset_of, place_of, starts
 from sync.mongodb.errors import Unavailable
-from sync.outbox.relay import LONGEST_PAUSE
 from sync.workers.heartbeat import CONSUMER, RelayHeart
+from sync.workers.lease import Paused
+from sync.workers.loop import OUTAGES, Loop
+from sync.workers.routes import Route, RoutePause
 from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
@@ -100,7 +102,12 @@ class Member:
         self.once = once
         self.stop = stop or Stop()
         self.kafka = Trouble()
-        self.trouble = ""
+        self.route = Route.CONSUME.of(group)
+        self.is_paused = RoutePause(self.route, using)
+        self.loop = Loop(
+            self.stop, logger, outages=() if once else OUTAGES, recover=lambda error: forget_connection(using)
+        )  # fmt: skip
+        self.in_sync_at: float | None = None  # by time.time(): all that was published until then is applied
         self.dead = DeadLetters()
         self.heart = ConsumerHeart(using, lane, CONSUMER)
         self.applied = self.buried = 0
@@ -125,36 +132,47 @@ class Member:
             raise refused(error) from error
 
     def run(self) -> None:
-        """Reads until `stop` is set. Raises Gap, and with `once` Unavailable too."""
-        with self.heart.beating(lambda: self.trouble or f"{counted(self.heart.lag, 'message', 'messages')} behind"):
+        """Reads until `stop` is set. Raises Gap, and with `once` Unavailable and Paused too."""
+        if self.once and self.is_paused():
+            raise Paused(self.route)
+        with self.heart.beating(self._note, lambda: {self.route: self.behind}):
             self.consumer.subscribe(
                 list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
             try:
-                self._run()
+                self.loop.run(self._round, self._is_paused)
             finally:
+                with suppress(Unavailable, OperationalError, InterfaceError):
+                    self._keep_that_all_is_read()
                 self.consumer.close()
 
-    def _run(self) -> None:
-        pause = 0.0
-        while not self.stop.is_set() and not self._is_done():
-            try:
-                self._step()
-                pause = 0.0
-            except Moved:
-                self.placed = False  # another member has gone on; so do we, from there
-            except (Unavailable, OperationalError, InterfaceError) as error:
-                if self.once:
-                    raise
-                self.placed = False
-                pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
-                self._say(mysql.reason(error), is_lost=isinstance(error, TopicMissing))
-                forget_connection(DEFAULT_DB_ALIAS)
+    def _note(self) -> str:
+        return self.loop.trouble or f"{counted(self.heart.lag, 'message', 'messages')} behind"
+
+    def _round(self) -> bool:
+        """One step; ends the loop with `once` when all is read. Whether the step shows that Kafka serves."""
+        try:
+            works = self._step()
+        except Moved:
+            self.placed = works = False  # another member has gone on; so do we, from there
+        except OUTAGES:
+            self.placed = False
+            raise
+        finally:
             self.heart.at_work(False)
-            if pause:
-                self.stop.wait(pause)
-        with suppress(Unavailable, OperationalError, InterfaceError):
-            self._keep_that_all_is_read()
+        if self._is_done():
+            self.stop.set()
+        return works
+
+    def _is_paused(self) -> bool:
+        """Whether an operator has paused the group; this member stays in it then, and reads nothing."""
+        if not self.is_paused():
+            return False
+        if self.placed:
+            self.consumer.assign([])
+            self.placed = False
+        self.consumer.poll(0)
+        return True
 
     def _keep_that_all_is_read(self) -> None:
         self.next_note = time.monotonic() + NOTE
@@ -168,12 +186,10 @@ class Member:
             raise Unavailable(f"No such topic: {', '.join(self.topics)}")
         return self.joined and self.placed and self.ended >= set(self.assigned) and not self.sink.work()
 
-    def _say(self, trouble: str, *, is_lost: bool = False) -> None:
-        if trouble and trouble != self.trouble:
-            logger.error("%s. %s until it is back.", trouble, "Waiting" if is_lost else "Nothing is lost; trying again")
-        elif self.trouble and not trouble:
-            logger.info("Consuming again.")
-        self.trouble = trouble
+    @property
+    def behind(self) -> float | None:
+        """Seconds that this member is behind its partitions; None until it has read."""
+        return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         # Nothing is read before it is known where to go on, which takes servers that may be away.
@@ -235,12 +251,13 @@ class Member:
             elif time.monotonic() > self.next_note:
                 self._keep_that_all_is_read()
 
-    def _step(self) -> None:
+    def _step(self) -> bool:
         if self.placed:
             self._watch()
         if not self.placed:
             self._place()
         self.heart.at_work(True)
+        asked_at = time.time()
         try:
             first = self.consumer.poll(self.interval)
             # What has come by now, and no waiting for more than a moment: a batch is not worth being late for.
@@ -250,16 +267,20 @@ class Member:
         except KafkaException as error:
             raise self.kafka.unavailable(error) from error
         if not self.placed:  # partitions came or went meanwhile, and what was read may not be ours any more
-            return
+            return False
         good = [message for message in messages if not self._is_notice(message)]
         spans = self._spans(good)
         if spans:
             self._apply(good, spans)
-            self._say("")
-        elif self.kafka.is_away or self.trouble:
+        elif self.kafka.is_away or self.loop.trouble:
             self._ask()
         self.sink.work()
         self.heart.lag = self._lag()
+        if not self.heart.lag:
+            self.in_sync_at = asked_at
+        elif good:
+            self.in_sync_at = good[-1].timestamp()[1] / 1000
+        return bool(spans) or not self.missing
 
     def _is_notice(self, message: Message) -> bool:
         """Whether it is not a message but says something of its partition. Raises Unavailable."""
@@ -326,8 +347,6 @@ class Member:
         except KafkaException as error:
             raise self.kafka.unavailable(error) from error
         self.kafka.is_away = False
-        if not self.missing:
-            self._say("")
 
     def _lag(self) -> int:
         lag = 0

@@ -37,6 +37,11 @@ class Address:
     def depth(self) -> int:
         return bool(self.database) + bool(self.collection)
 
+    @property
+    def hosts(self) -> str:
+        """Without user and password: `a:27017,b:27017`."""
+        return re.split(r"[/?]", self.uri.partition("//")[2])[0].rpartition("@")[2]
+
     def __str__(self) -> str:
         return re.sub(r"//[^@/]*@", "//", self.uri.partition("?")[0]) + (
             f"/{self.collection}" if self.collection else ""
@@ -66,7 +71,7 @@ def parse(text: str) -> Address:
         hidden = re.sub(r"//[^@/]*@", "//", text)
         raise BadAddress(f"{hidden} is no address: write mongodb://host:port/database/collection")
     # A database's name has neither of the two, a collection's may have both.
-    database, collection = map(unquote, re.fullmatch(r"([^/.]*)[/.]?(.*)", match["path"] or "", re.DOTALL).groups())  # type: ignore[union-attr]
+    database, collection = map(unquote, re.findall(r"\A([^/.]*)[/.]?(.*)\Z", match["path"] or "", re.DOTALL)[0])
     if collection and not database:
         raise BadAddress("An address with a collection needs a database: mongodb://host:port/database/collection")
     address = Address(f"{match['head']}/{quote(database)}{match['options'] or ''}", database, collection)

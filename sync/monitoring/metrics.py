@@ -50,6 +50,7 @@ class MirrorCollector(Collector):
         yield from _of_models(now)
         yield from _failures(now)
         yield from _of_workers(now)
+        yield from _of_routes(now)
 
 
 def _of_models(now: Status) -> Iterator[Metric]:
@@ -100,3 +101,19 @@ def _of_workers(now: Status) -> Iterator[Metric]:
     yield delivered
     yield lag
     yield behind
+
+
+def _of_routes(now: Status) -> Iterator[Metric]:
+    labels = ["route"]
+    up = GaugeMetricFamily("sync_route_up", "1 while a process works on the route.", labels=labels)
+    paused = GaugeMetricFamily("sync_route_paused", "1 while the route is paused.", labels=labels)
+    meaning = "How far the route's target is behind its source; absent while unknown."
+    lag = GaugeMetricFamily("sync_route_lag_seconds", meaning, labels=labels)
+    for route in now.routes:
+        up.add_metric([route.name], route.alive)
+        paused.add_metric([route.name], route.paused)
+        if route.lag is not None:
+            lag.add_metric([route.name], route.lag)
+    yield up
+    yield paused
+    yield lag

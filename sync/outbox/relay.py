@@ -5,21 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pymongo
 from django.core.exceptions import ImproperlyConfigured
-from django.db import (
-    DEFAULT_DB_ALIAS,
-    InterfaceError,
-    OperationalError,
-    ProgrammingError,
-    connections,
-)
+from django.db import DEFAULT_DB_ALIAS, connections
 
-from sync.core import causal, conf, mysql
+from sync.core import causal, conf
 from sync.core.batching import chunks
 from sync.core.retry import forget_connection
 from sync.mapping.fields import new_object_id
@@ -31,13 +25,13 @@ from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Fenced, State, Writer
 from sync.workers.heartbeat import RELAY, Kind, RelayHeart
 from sync.workers.lag import ages
+from sync.workers.loop import Loop
 from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
 
 PARTS = 4  # batches that one who is alone reads at once
 INTERVAL = 0.25  # seconds between two looks when nothing is due
-LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
 
 
 def require_read_committed(using: str) -> None:
@@ -60,7 +54,7 @@ class Relay:
     """Claims and delivers the changes of one lane until stopped.
 
     stop: may be set from a signal handler or another thread. writer: what delivers, to MongoDB unless said otherwise.
-    kind: what the heartbeat calls it.
+    kind: what the heartbeat calls it. is_paused: whether all of it waits. routes: see RelayHeart.beating.
     """
 
     def __init__(
@@ -73,46 +67,37 @@ class Relay:
         stop: Stop | None = None,
         writer: Writer = mongo_writer,
         kind: Kind = RELAY,
+        is_paused: Callable[[], bool] = lambda: False,
+        routes: Callable[[], Mapping[str, float | None]] = dict,
     ) -> None:
         self.lane = lane
         self.writer = writer
         self.batch = batch or conf.BATCH
-        self.interval = interval
         self.using = using
         self.stop = stop or Stop()
-        self.trouble = ""
+        self.is_paused = is_paused
+        self.routes = routes
+        self.loop = Loop(
+            self.stop, logger, prefix=f"{lane}: " if lane else "", interval=interval,
+            recover=lambda error: forget_connection(using),
+        )  # fmt: skip
         self.heart = RelayHeart(using, lane, kind)
 
     def run(self) -> None:
         """Delivers until `stop` is set; waits `interval` seconds when nothing is due, longer while a server is away."""
-        with self.heart.beating(lambda: self.trouble):
-            self._run()
-
-    def _run(self) -> None:
-        pause = 0.0
-        while not self.stop.is_set():
-            try:
-                self.drain()
-                pause = 0.0
-                self._say("")
-            except (Unavailable, OperationalError, InterfaceError, ProgrammingError) as error:
-                pause = min(max(2 * pause, 1.0), LONGEST_PAUSE)
-                self._say(mysql.reason(error))
-                forget_connection(self.using)
-            self.heart.at_work(False)
-            self.stop.wait(pause or self.interval)
-
-    def _say(self, trouble: str) -> None:
-        """Says what is wrong once, and that it is over: not at every try, and not for every row."""
-        if trouble and trouble != self.trouble:
-            logger.error("%s%s. Nothing is lost; trying again until it is back.", self._prefix, trouble)
-        elif self.trouble and not trouble:
-            logger.info("%sDelivering again.", self._prefix)
-        self.trouble = trouble
+        with self.heart.beating(lambda: self.trouble, self.routes):
+            self.loop.run(self._step, self.is_paused)
 
     @property
-    def _prefix(self) -> str:
-        return f"{self.lane}: " if self.lane else ""
+    def trouble(self) -> str:
+        """What it waits for, in one line; empty while it delivers."""
+        return self.loop.trouble
+
+    def _step(self) -> None:
+        try:
+            self.drain()
+        finally:
+            self.heart.at_work(False)
 
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
         """Delivers until nothing is due; how many keys came to which state. Raises Unavailable, or Fenced.
@@ -139,7 +124,7 @@ class Relay:
         return totals
 
     def _count(self, keys: int, changes: list[Claimed], labels: Collection[str]) -> None:
-        self._say("")
+        self.loop.works()
         self.heart.count(keys, ages(changes, self.using), labels)
 
     def _deliver_parts(self, changes: list[Claimed]) -> dict[State, int]:

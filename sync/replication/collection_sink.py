@@ -1,20 +1,15 @@
 """Copying: a MongoDB collection as a target that follows another one. sync/replication/replicator.py has the protocol.
 
-How far it has come is kept beside the copy, in the collection `_sync_copy` of its database, and in one transaction with
-the documents: if the destination is restored from a dump, the position is restored with it. One document there stands
-for one destination, and one for each document that the destination refuses.
+How far it has come is kept beside the copy (collection_checkpoint.py), and so is what the destination refuses: a
+document in the same collection for each.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import os
-import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-import pymongo
 from bson import Binary
 from bson.raw_bson import RawBSONDocument
 from pymongo import DeleteOne, InsertOne, ReplaceOne
@@ -24,15 +19,13 @@ from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
-from sync.core import conf
+from sync.core.batching import bisect
 from sync.mapping.bson_options import CODEC_OPTIONS
-from sync.mapping.fields import new_object_id
-from sync.mongodb.change_stream import BATCH, RAW, Documents, History, Key, is_, is_one_of, key_of
+from sync.mongodb.change_stream import BATCH, RAW, Documents, Key, is_, is_one_of, key_of
 from sync.mongodb.collection_spec import Kept, info_of
 from sync.mongodb.errors import SERVERS_FAULT
-from sync.replication.replicator import LeaseLost, Position
-
-STATES = "_sync_copy"
+from sync.replication.collection_checkpoint import MAJORITY, CollectionCheckpoint
+from sync.replication.replicator import Position
 
 
 class NotOurs(Exception):
@@ -40,58 +33,40 @@ class NotOurs(Exception):
 
 
 class Copy:
-    """The destination, as a target. Holds a lease from `lease` to `release`, which every write extends.
+    """The destination, as a target. Every write needs the lease of its checkpoint, and extends it.
 
-    source: the namespace that it is a copy of.
+    source: the namespace that it is a copy of. route, paused: see CollectionCheckpoint.
     """
 
-    def __init__(self, destination: Collection[Any], source: str) -> None:
-        majority: dict[str, Any] = {
-            "write_concern": WriteConcern("majority"),
-            "read_concern": ReadConcern("majority"),
-            "read_preference": pymongo.ReadPreference.PRIMARY,
-        }
+    def __init__(
+        self, destination: Collection[Any], source: str, route: str = "", paused: Callable[[], bool] = lambda: False
+    ) -> None:
+        self.checkpoint = CollectionCheckpoint(destination.database, destination.name, route, paused)
         self.name = f"the collection {destination.full_name}"
         self.client = destination.database.client
-        self.plain = destination.with_options(codec_options=CODEC_OPTIONS, **majority)
+        self.plain = destination.with_options(codec_options=CODEC_OPTIONS, **MAJORITY)
         self.raw: Collection[RawBSONDocument] = self.plain.with_options(codec_options=RAW)
-        self.states: Collection[dict[str, Any]] = self.plain.database[STATES].with_options(**majority)
+        self.states: Collection[dict[str, Any]] = self.checkpoint.documents
         self.id = destination.name
         self.source = source
-        self.owner = new_object_id()
         self.has_refused = False
 
-    # --- lease and position ------------------------------------------------------------------------------------------
-
-    def lease(self) -> dict[str, Any] | None:
-        """Takes the lease; None if it is ours now, else the state with its holder."""
-        self.states.update_one({"_id": self.id}, {"$setOnInsert": {"owner": ""}}, upsert=True)
-        free = [{"owner": ""}, {"owner": self.owner}, {"$expr": {"$lt": ["$until", "$$NOW"]}}]
-        holder = f"process {os.getpid()} on {socket.gethostname()}"
-        taken = self.states.update_one(
-            {"_id": self.id, "$or": free}, [{"$set": {"owner": self.owner, "holder": holder, "until": _lease_end()}}]
-        )
-        return None if taken.matched_count else self.states.find_one({"_id": self.id})
-
-    def release(self) -> None:
-        self.states.update_one(self._mine(), {"$set": {"owner": "", "holder": ""}})
+    # --- position ----------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """All is to be compared again."""
-        self.states.update_one(
-            self._mine(), {"$unset": dict.fromkeys(("token", "phase", "after", "dropped", "history"), "")}
-        )
+        self.checkpoint.forget("token", "phase", "after", "dropped", "history")
 
     def is_known(self) -> bool:
         """Whether it was copied from this source before."""
-        return (self.states.find_one({"_id": self.id}) or {}).get("source") == self.source
+        return self.checkpoint.find().get("source") == self.source
 
     def own(self, *, replace: bool) -> bool:
         """Makes it this source's copy; whether all is to be compared again, because it was not this one before.
 
         Raises NotOurs when it holds something else, unless that is to be replaced.
         """
-        state = self.states.find_one(self._mine()) or {}
+        state = self.checkpoint.load()
         if state.get("source") != self.source and not replace and self.plain.find_one({}, {"_id": 1}) is not None:
             raise NotOurs(
                 f"{self.plain.full_name} has documents that were not copied from {self.source}: --replace makes it a "
@@ -103,50 +78,25 @@ class Copy:
             return False
         # Another source, or another collection than the one that was written: compare everything.
         self.forget()
-        self.states.update_one(self._mine(), {"$set": identity})
+        self.checkpoint.save(identity)
         return True
 
     def kept(self) -> Kept:
-        state = self.states.find_one({"_id": self.id}) or {}
+        state = self.checkpoint.find()
         return Kept(state.get("indexes", []), dict(state.get("expires", [])))
 
     def keep(self, kept: Kept) -> None:
-        values = {"indexes": kept.indexes, "expires": [[name, value] for name, value in kept.expires.items()]}
-        if not self.states.update_one(self._mine(), {"$set": values}).matched_count:
-            raise self._lost()
+        self.checkpoint.save({"indexes": kept.indexes, "expires": [[*pair] for pair in kept.expires.items()]})
 
     def end(self) -> None:
         """It is no copy any more: what was kept of it is removed, and the lease with it."""
         self.states.delete_many(self._refused())
-        self.states.delete_one(self._mine())
-
-    def _mine(self) -> dict[str, Any]:
-        return {"_id": self.id, "owner": self.owner}
+        self.checkpoint.end()
 
     def position(self) -> Position:
-        state = self.states.find_one(self._mine())
-        if state is None:
-            raise self._lost()
+        state = self.checkpoint.load()
         self.has_refused = self.states.find_one(self._refused()) is not None
-        after = state.get("after")
-        return Position(
-            state.get("phase", "documents"), state.get("token"), bytes(after) if after else None,
-            state.get("dropped", False), History(**state.get("history", {})),
-        )  # fmt: skip
-
-    def _keep(self, position: Position, session: ClientSession) -> None:
-        """First in each transaction: whoever takes the lease meanwhile makes it fail."""
-        values = {
-            "phase": position.phase, "token": position.token, "dropped": position.dropped,
-            "history": dataclasses.asdict(position.history),
-            "after": Binary(position.after) if position.after else None,
-        }  # fmt: skip
-        update = [{"$set": {**{name: {"$literal": value} for name, value in values.items()}, "until": _lease_end()}}]
-        if not self.states.update_one(self._mine(), update, session=session).matched_count:
-            raise self._lost()
-
-    def _lost(self) -> LeaseLost:
-        return LeaseLost(f"{self.plain.full_name}: another copy has taken over, because this one was silent too long.")
+        return Position.from_state(state)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -155,10 +105,11 @@ class Copy:
         try:
             return self._write(documents, position, reasons)
         except BulkWriteError as error:
-            _reraise_if_away(error)
+            if not _is_refusal(error):
+                raise
         # Somebody is refused: by itself, each can do no harm, and only then the position is kept.
         before = self.position()
-        written = self._halves(list(documents.items()), before, reasons)
+        written = self._each(list(documents.items()), before, reasons)
         if len(reasons) > 1:
             written += self._exchange({key: documents[key] for key in reasons}, before, reasons)
         self._write({}, position, reasons)
@@ -168,7 +119,7 @@ class Copy:
         """One transaction. anew: what is there is deleted and inserted, instead of replaced."""
 
         def act(session: ClientSession) -> int:
-            self._keep(position, session)
+            self.checkpoint.save(position.as_state(), session)
             operations = self._operations(documents, session, anew) if documents else []
             if operations:
                 self.raw.bulk_write(operations, session=session, bypass_document_validation=True)
@@ -199,23 +150,21 @@ class Copy:
         found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
         return {key_of(document): document for document in found}
 
-    def _halves(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
-        try:
-            return self._write(dict(items), before, {})
-        except BulkWriteError as error:
-            _reraise_if_away(error)
-            if len(items) == 1:
-                reasons[items[0][0]] = error.details["writeErrors"][0]["errmsg"]
-                return 0
-        half = len(items) // 2
-        return self._halves(items[:half], before, reasons) + self._halves(items[half:], before, reasons)
+    def _each(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
+        """Writes all at once or, if the destination refuses that, each by itself; how many it took."""
+
+        def refuse(item: tuple[Key, Any], error: Any) -> None:
+            reasons[item[0]] = error.details["writeErrors"][0]["errmsg"]
+
+        return sum(bisect(items, lambda some: self._write(dict(some), before, {}), refuse, _is_refusal))
 
     def _exchange(self, documents: Documents, before: Position, reasons: dict[Key, str]) -> int:
         """Documents that exchange unique values: none can be first, so all are deleted, and all inserted."""
         try:
             written = self._write(documents, before, {}, anew=True)
         except BulkWriteError as error:
-            _reraise_if_away(error)
+            if not _is_refusal(error):
+                raise
             return 0
         reasons.clear()
         return written
@@ -256,12 +205,9 @@ class Copy:
         yield from (key for key, _ in self.refused())
 
 
-def _lease_end() -> dict[str, Any]:
-    return {"$add": ["$$NOW", int(conf.LEASE * 1000)]}
-
-
-def _reraise_if_away(error: BulkWriteError) -> None:
-    """Without an error of a single write, or with one that is no document's fault, it is the server that could not."""
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is of single writes. Without one, or with one that is no document's fault, the server could not."""
+    if not isinstance(error, BulkWriteError):
+        return False
     problems = (error.details or {}).get("writeErrors") or [{"code": None}]
-    if any(problem["code"] in SERVERS_FAULT or problem["code"] is None for problem in problems):
-        raise error
+    return not any(problem["code"] in SERVERS_FAULT or problem["code"] is None for problem in problems)

@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
@@ -18,8 +19,14 @@ from sync.mongodb import privileges
 from sync.mongodb.change_stream import Documents, Feed, Key, NotFollowed, Replaced
 from sync.mongodb.errors import reason
 from sync.mongodb.uris import OURS, Address, BadAddress
-from sync.replication.collection_sink import STATES, Copy, NotOurs
-from sync.replication.replicator import Follower, LeaseLost, groups, persist
+from sync.replication.collection_checkpoint import STATES
+from sync.replication.collection_sink import Copy, NotOurs
+from sync.replication.replicator import Follower, StaleClient, groups
+from sync.workers.heartbeat import COPIER, RelayHeart
+from sync.workers.lease import Busy, LeaseLost, Paused, acquire
+from sync.workers.loop import Loop
+from sync.workers.models import Checkpoint
+from sync.workers.routes import Route, RoutePause
 from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
@@ -27,10 +34,6 @@ logger = logging.getLogger(__name__)
 LOOK = 5.0  # seconds between two looks for new collections
 SHAPE = 10.0  # seconds between two looks at a collection's options and indexes, on both sides
 RECHECKS = 3  # how often a difference is looked at again, a second apart, while both sides are in use
-
-
-class Busy(Exception):
-    """Another copy to the same collection is at work. Says which."""
 
 
 @dataclass
@@ -70,6 +73,9 @@ class Copier:
         self.stop = Stop()
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
+        self.heart = RelayHeart(DEFAULT_DB_ALIAS, kind=COPIER)
+        self.followers: dict[str, Follower] = {}  # by the name of the route
+        self.loops: dict[str, Loop] = {}
 
     def close(self) -> None:
         self.theirs.close()
@@ -139,17 +145,24 @@ class Copier:
     def follow(self, say: Callable[[Result], None]) -> None:
         """Copies and follows all collections, also those that are made meanwhile, each in a thread, until stopped."""
         threads: dict[str, threading.Thread] = {}
-        while not self.stop.is_set():
-            for source, destination in self._pairs_if_there():
-                if source.full_name not in threads:
-                    arguments = (source, destination, say)
-                    threads[source.full_name] = threading.Thread(target=self._follow, args=arguments)
-                    threads[source.full_name].start()
-            self.stop.wait(LOOK)
-        for thread in threads.values():
-            thread.join()
+        with self.heart.beating(self._trouble, self._routes):
+            while not self.stop.is_set():
+                for source, destination in self._pairs_if_there():
+                    if source.full_name not in threads:
+                        thread = threading.Thread(target=self._follow, args=(source, destination, say))
+                        threads[source.full_name] = thread
+                        thread.start()
+                self.stop.wait(LOOK)
+            for thread in threads.values():
+                thread.join()
         if self.failure:
             raise self.failure
+
+    def _trouble(self) -> str:
+        return next((loop.trouble for loop in list(self.loops.values()) if loop.trouble), "")
+
+    def _routes(self) -> dict[str, float | None]:
+        return {name: follower.behind for name, follower in list(self.followers.items())}
 
     def _pairs_if_there(self) -> list[tuple[Collection[Any], Collection[Any]]]:
         try:
@@ -160,26 +173,25 @@ class Copier:
 
     def _follow(self, source: Collection[Any], destination: Collection[Any], say: Callable[[Result], None]) -> None:
         result = Result(source.full_name, destination.full_name)
-        trouble = ""
-
-        def tell(problem: str) -> None:
-            nonlocal trouble
-            if problem != trouble:
-                logger.error("%s: %s. Nothing is lost; trying again until it is back.", source.full_name, problem)
-            trouble = problem
-
+        target = self._target(source.full_name, destination)
+        loop = Loop(self.stop, logger, prefix=f"{source.full_name}: ", recover=StaleClient(self._connect_anew))
+        self.loops[source.full_name] = loop
         try:
             with _left_out(result, one=bool(self.source.collection)):
-                persist(
-                    lambda: self._with_lease(self._again(source), destination, result, Follower.run),
-                    self.stop,
-                    tell,
-                    self._connect_anew,
+                loop.run(
+                    lambda: self._with_lease(self._again(source), destination, result, Follower.run, loop.works),
+                    target.checkpoint.paused,
                 )
             say(result)
         except Exception as error:
             self.failure = error
             self.stop.set()
+        finally:
+            connections.close_all()
+
+    def _target(self, source: str, destination: Collection[Any]) -> Copy:
+        route = Route.COPY.of(f"{self.destination.hosts}/{destination.full_name}")
+        return Copy(destination, source, route, RoutePause(route))
 
     def _again(self, source: Collection[Any]) -> Collection[Any]:
         """The same collection, through the client of now."""
@@ -190,39 +202,58 @@ class Copier:
         self.theirs = self.source.connect()
 
     def _with_lease(
-        self, source: Collection[Any], destination: Collection[Any], result: Result, act: Callable[[Follower], None]
+        self,
+        source: Collection[Any],
+        destination: Collection[Any],
+        result: Result,
+        act: Callable[[Follower], None],
+        works: Callable[[], None] = lambda: None,
     ) -> None:
-        target = Copy(destination, source.full_name)
+        target = self._target(source.full_name, destination)
         if shape.info_of(source) is None and not target.is_known():
             raise NotFollowed(f"There is no collection {source.full_name}.")
-        self._lease(target)
+        acquire(target.checkpoint, self.stop)
         try:
+            target.checkpoint.require_running()
             # Before the lease, another copier might make the same indexes; after a refusal, nothing may be changed.
             target.own(replace=self.replace)
             self._prepare(source, destination, target, result)
             target.own(replace=True)
             if self.full:
                 target.forget()
-            follower = Follower(source, target, self.stop)
-            looked_at = time.monotonic()
-
-            def count(seen: int, written: int) -> None:
-                nonlocal looked_at
-                result.seen += seen
-                result.written += written
-                if time.monotonic() - looked_at > SHAPE:
-                    looked_at = time.monotonic()
-                    self._prepare(source, destination, target, result)
-                    if target.own(replace=True):
-                        raise Replaced  # somebody has dropped the copy, or put another collection in its place
-
-            follower.on_write = count
+            follower = self.followers[target.checkpoint.route] = Follower(source, target, self.stop)
+            follower.on_write = self._counting(source, destination, target, result, works)
             act(follower)
             if result.shape:  # documents that have changed by now may have been in the way
                 self._prepare(source, destination, target, result)
             result.refused = list(target.refused())
         finally:
-            target.release()
+            target.checkpoint.release()
+
+    def _counting(
+        self,
+        source: Collection[Any],
+        destination: Collection[Any],
+        target: Copy,
+        result: Result,
+        works: Callable[[], None],
+    ) -> Callable[[int, int], None]:
+        """What a follower calls after each write: it also looks, now and then, whether both sides are still alike."""
+        looked_at = time.monotonic()
+
+        def count(seen: int, written: int) -> None:
+            nonlocal looked_at
+            works()
+            self.heart.count(written, [])
+            result.seen += seen
+            result.written += written
+            if time.monotonic() - looked_at > SHAPE:
+                looked_at = time.monotonic()
+                self._prepare(source, destination, target, result)
+                if target.own(replace=True):
+                    raise Replaced  # somebody has dropped the copy, or put another collection in its place
+
+        return count
 
     def _prepare(self, source: Collection[Any], destination: Collection[Any], target: Copy, result: Result) -> None:
         """Makes options and indexes what they are to be, and says once what of them the destination refuses."""
@@ -234,26 +265,17 @@ class Copier:
             logger.warning("%s: %s", destination.full_name, what)
         result.shape = refused
 
-    def _lease(self, target: Copy) -> None:
-        """Takes the lease; one that is not extended any more is waited for. Raises Busy."""
-        seen = None
-        while (holder := target.lease()) is not None and not self.stop.is_set():
-            if seen is None:
-                seen = holder["until"]
-                logger.info("%s is written by %s; looking whether it lives.", target.name, holder["holder"])
-            elif holder["until"] != seen:
-                raise Busy(f"{target.name} is written by another copy already: {holder['holder']}.")
-            self.stop.wait(0.2)
-
     def promote(self) -> Iterator[tuple[str, list[str]]]:
         """Ends each copy: it gets back what was withheld from it. The source is not asked. Raises Busy, NotOurs."""
         found = False
         for source, destination in self._copies():
             found = True
-            target = Copy(destination, source)
-            self._lease(target)
+            target = self._target(source, destination)
+            acquire(target.checkpoint, self.stop)
             done = shape.promote(destination, target.kept().expires)
             target.end()
+            with suppress(DatabaseError):  # it is a note for people, and a copy needs no database of ours
+                Checkpoint.objects.filter(name=target.checkpoint.route).delete()
             yield destination.full_name, done
         if not found:
             raise NotOurs(f"{self.destination} has no copy of {self.source}: there is nothing to promote.")
@@ -316,7 +338,7 @@ def _left_out(result: Result, *, one: bool) -> Iterator[None]:
     """Notes why a collection is not copied, where the others are; raises it where it is the only one."""
     try:
         yield
-    except (NotFollowed, NotOurs, Busy, LeaseLost) as error:
+    except (NotFollowed, NotOurs, Busy, LeaseLost, Paused) as error:
         if one:
             raise
         result.problem = str(error)

@@ -3,10 +3,10 @@
 The protocol, for one collection and one follower at a time (the target's lease sees to that):
 
 1. Take a token of the change stream, and keep it with what tells whose it is: from here on no change can be missed.
-2. Documents: read the collection in order of `_id`, and write what differs. The position is kept with each batch.
-3. Extras: look up in the source what the target has, and remove what is gone. What is deleted or comes back in the
+2. Snapshot: read the collection in order of `_id`, and write what differs. The position is kept with each batch.
+3. Prune: look up in the source what the target has, and remove what is gone. What is deleted or comes back in the
    meantime, the stream tells later.
-4. Follow: take the next events, read the documents they are about as they are now, write what differs, and keep the
+4. Streaming: take the next events, read the documents they are about as they are now, write what differs, and keep the
    stream's new token, in one transaction with what was written.
 
 Nothing is written from an event: it only names a key. The document is read afterwards, from what the majority of the
@@ -27,17 +27,16 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError
+from bson import Binary
+from django.db import DEFAULT_DB_ALIAS
 from pymongo.collection import Collection
-from pymongo.errors import PyMongoError
 
-from sync.core import mysql
 from sync.core.retry import forget_connection
 from sync.mongodb.change_stream import (
     BATCH,
@@ -54,39 +53,51 @@ from sync.mongodb.change_stream import (
     Replaced,
     TokenLost,
 )
-from sync.mongodb.errors import reason
 from sync.workers.shutdown import Stop
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
-LONGEST_PAUSE = 30.0  # seconds between two tries while a server is away
 STALE = 10.0  # seconds for which a primary may be one that has lost an election, and does not know it yet
 RETRY = 60.0  # seconds between two tries of what the target could not hold
 
 
-class LeaseLost(Exception):
-    """Somebody else follows this collection now. Says so in one line."""
-
-
 @dataclass(frozen=True)
 class Position:
-    """How far following has come.
+    """How far following has come: the state of a checkpoint.
 
     token: of the change stream; None before step 1. history: whose token it is. after: in step 2 the last key written.
     dropped: the pass was begun by a drop or a rename, so that a collection that is not there is an empty one.
     """
 
-    phase: Literal["documents", "extras", "following"] = "documents"
+    phase: Literal["snapshot", "prune", "streaming"] = "snapshot"
     token: dict[str, Any] | None = None
     after: Key | None = None
     dropped: bool = False
     history: History = UNKNOWN
 
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Position:
+        """Of what `as_state` made; the beginning, of an empty state. Other names in the state are not looked at."""
+        phase = state.get("phase") or "snapshot"
+        after = state.get("after")
+        return cls(
+            FORMER_PHASES.get(phase, phase), state.get("token"), bytes(after) if after else None,
+            state.get("dropped", False), History(**state.get("history") or {}),
+        )  # fmt: skip
+
+    def as_state(self) -> dict[str, Any]:
+        """As BSON holds it."""
+        return {**dataclasses.asdict(self), "after": Binary(self.after) if self.after else None}
+
+
+# The phases as versions before 0.9 called them, in copies that they made.
+FORMER_PHASES: dict[str, Any] = {"documents": "snapshot", "extras": "prune", "following": "streaming"}
+
 
 class Target(Protocol):
-    """What is made equal. Every method may raise LeaseLost, and whatever its database raises."""
+    """What is made equal. Every method may raise LeaseLost, Paused, and whatever its database raises."""
 
     name: str
 
@@ -119,6 +130,12 @@ class Follower:
         self.on_write: Callable[[int, int], None] = lambda seen, written: None
         self.retried_at = time.monotonic()
         self.kept_at = float("-inf")
+        self.in_sync_at: float | None = None  # by time.time(): the target has all that had changed until then
+
+    @property
+    def behind(self) -> float | None:
+        """Seconds that the target is behind the source; None while they are compared."""
+        return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def catch_up(self) -> None:
         """Until the target has all that had changed when this began."""
@@ -140,13 +157,13 @@ class Follower:
         feed.require_followable()
         goal = feed.latest() if once else None
         position = self.target.position()
-        if position.phase == "following":
+        if position.phase == "streaming":
             self._retry(feed, position)
         while not self.stop.is_set():
             try:
-                if position.phase != "following":
+                if position.phase != "streaming":
                     position = self._pass(feed, position)
-                if position.phase == "following" and self._stream(feed, position, goal):
+                if position.phase == "streaming" and self._stream(feed, position, goal):
                     return
             except TokenLost as error:
                 logger.warning("%s: the change stream is lost (%s); everything is compared again.", feed.name, error)
@@ -157,6 +174,7 @@ class Follower:
 
     def _begin(self, feed: Feed, position: Position) -> Position:
         """Step 1."""
+        self.in_sync_at = None
         position = dataclasses.replace(position, token=feed.now(), history=feed.history())
         feed.require_same_server()
         self._write({}, position)
@@ -172,7 +190,7 @@ class Follower:
                 "To remove everything, create the empty collection."
             )
         has_extras = True
-        if position.phase == "documents":
+        if position.phase == "snapshot":
             seen, is_whole = 0, position.after is None
             for batch in ahead(feed.scan(position.after)):
                 position = dataclasses.replace(position, after=next(reversed(batch)))
@@ -180,7 +198,7 @@ class Follower:
                 seen += len(batch)
                 if self.stop.is_set():
                     return position
-            position = dataclasses.replace(position, phase="extras", after=None)
+            position = dataclasses.replace(position, phase="prune", after=None)
             # Each document seen is in the target now. If the target has no more than these, none is extra.
             has_extras = not is_whole or self.target.count() != seen
         for keys in groups(self.target.keys() if has_extras else ()):
@@ -188,7 +206,7 @@ class Follower:
             self._write(dict.fromkeys(gone), position)
             if self.stop.is_set():
                 return position
-        position = dataclasses.replace(position, phase="following", dropped=False)
+        position = dataclasses.replace(position, phase="streaming", dropped=False)
         self._write({}, position)
         return position
 
@@ -198,6 +216,7 @@ class Follower:
         with feed.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
             uuid = position.history.uuid or feed.uuid()
             while not self.stop.is_set():
+                asked_at = time.time()
                 keys, newest = events.take()
                 history = History(feed.server, events.last, uuid)
                 before, position = position, dataclasses.replace(position, token=events.token, history=history)
@@ -206,6 +225,7 @@ class Follower:
                     self._write_current(feed, keys, newest, before, position)
                 elif reached or time.monotonic() - self.kept_at > KEEP:
                     self._write({}, position)
+                self.in_sync_at = float(newest.time) if newest else asked_at
                 if reached or (goal is None and time.monotonic() - self.retried_at > RETRY):
                     self._retry(feed, position)
                 if reached:
@@ -232,31 +252,23 @@ class Follower:
         self.on_write(len(documents), written)
 
 
-def persist(
-    follow: Callable[[], None], stop: Stop, say: Callable[[str], None], connect_anew: Callable[[], None]
-) -> None:
-    """Follows until stopped, and again after each failure of a server, which it tells to `say`, with longer pauses.
+class StaleClient:
+    """What to do after an outage: connect again, and at times with a new client.
 
     A client refuses a primary that was elected before one that it has known. When such a one stays, it is of another
     replica set, or of an older backup, and only a new client talks to it.
     """
-    pause = 0.0
-    stale_since: float | None = None
-    while not stop.is_set():
-        began = time.monotonic()
-        try:
-            follow()
-        except (PyMongoError, OperationalError, InterfaceError) as error:
-            trouble = reason(error) if isinstance(error, PyMongoError) else mysql.reason(error)
-            say(trouble)
-            forget_connection(DEFAULT_DB_ALIAS)
-            stale_since = (stale_since or began) if "marked stale" in str(error) else None
-            if stale_since and time.monotonic() - stale_since > STALE:
-                connect_anew()
-                stale_since = None
-            lasted = time.monotonic() - began
-            pause = min(max(2 * pause, 1.0), LONGEST_PAUSE) if lasted < LONGEST_PAUSE else 1.0
-            stop.wait(pause)
+
+    def __init__(self, connect_anew: Callable[[], None]) -> None:
+        self.connect_anew = connect_anew
+        self.since: float | None = None
+
+    def __call__(self, error: Exception) -> None:
+        forget_connection(DEFAULT_DB_ALIAS)
+        self.since = (self.since or time.monotonic()) if "marked stale" in str(error) else None
+        if self.since and time.monotonic() - self.since > STALE:
+            self.connect_anew()
+            self.since = None
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:

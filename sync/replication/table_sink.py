@@ -6,32 +6,31 @@ import dataclasses
 import functools
 import hashlib
 import logging
-import os
-import socket
-from collections.abc import Callable, Iterator
-from datetime import timedelta
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import bson
 from django.db import DatabaseError, DataError, IntegrityError, OperationalError, connections, models, transaction
-from django.db.models import ExpressionWrapper, F, Q
+from django.db.models import ExpressionWrapper, F
 from django.db.models.constants import OnConflict
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery
 
-from sync.core import conf, mysql
-from sync.core.batching import chunks
+from sync.core import mysql
+from sync.core.batching import bisect, chunks
 from sync.core.clock import DatabaseNow
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.documents import MappingError, codec, mirrored_fields
-from sync.mapping.fields import DocumentField, class_name, new_object_id
+from sync.mapping.fields import DocumentField, class_name
 from sync.mapping.reading import literal
 from sync.mapping.registry import all_rows, label
 from sync.mapping.unreadable import Unreadable
-from sync.mongodb.change_stream import BATCH, Documents, History, Key, from_key, in_words, to_key
-from sync.replication.models import ParkedDocument, PullState
+from sync.mongodb.change_stream import BATCH, Documents, Key, from_key, in_words, to_key
+from sync.replication.models import ParkedDocument
 from sync.replication.pulled import PulledModel
-from sync.replication.replicator import LeaseLost, Position
+from sync.replication.replicator import Position
+from sync.workers.checkpoint import TableCheckpoint
+from sync.workers.routes import Route
 
 logger = logging.getLogger(__name__)
 
@@ -39,14 +38,15 @@ LARGE = 1_000_000  # bytes of a document, from which on its row may be too large
 
 
 class Rows:
-    """The rows of one pulled model. Holds a lease from `lease` to `release`, which every write extends."""
+    """The rows of one pulled model. checkpoint: how far they follow, whose lease every write needs and extends."""
 
     def __init__(self, model: type[PulledModel], using: str) -> None:
         self.model = model
         self.using = using
         self.label = label(model)
         self.name = f"the table {model._meta.db_table}"
-        self.owner = new_object_id()
+        self.mapping = fingerprint(model)
+        self.checkpoint = TableCheckpoint(Route.PULL.of(self.label), self.name, using)
         assert model._meta.pk is not None
         self.pk = model._meta.pk
         self.pk_codec: Any = codec(self.pk)
@@ -60,53 +60,24 @@ class Rows:
             for field, is_text in self.kinds
         ]
 
-    # --- lease and position ------------------------------------------------------------------------------------------
-
-    def lease(self) -> PullState | None:
-        """Takes the lease; None if it is ours now, else the state with its holder."""
-        states = PullState.objects.using(self.using)
-        states.get_or_create(model=self.label)
-        free = Q(owner="") | Q(owner=self.owner) | Q(leased_until__lt=DatabaseNow())
-        name = f"process {os.getpid()} on {socket.gethostname()[:80]}"
-        if states.filter(free, model=self.label).update(owner=self.owner, owner_name=name, leased_until=_lease_end()):
-            return None
-        return states.get(model=self.label)
-
-    def release(self) -> None:
-        """Gives the lease back, if it is still ours."""
-        self._mine().update(owner="", owner_name="", leased_until=DatabaseNow())
+    # --- position ----------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
         """All is to be compared again."""
-        self._mine().update(token=None, phase="documents", after=None, dropped=False, history=None)
-
-    def _mine(self) -> Any:
-        return PullState.objects.using(self.using).filter(model=self.label, owner=self.owner)
+        self.checkpoint.save({})
 
     def position(self) -> Position:
-        state = self._mine().first()
-        if state is None:
-            raise self._lost()
+        state = self.checkpoint.load()
         self.has_parked = self._parked().exists()
-        if state.mapping != (mapping := fingerprint(self.model)):
-            # The rows were made by another mapping: a new field has its default in all of them.
-            self._mine().update(mapping=mapping, token=None, phase="documents", after=None)
-            return Position(dropped=state.dropped)
-        after = bytes(state.after) if state.after else None
-        return Position(state.phase, state.token, after, state.dropped, History(**state.history or {}))
+        if state.get("mapping") == self.mapping:
+            return Position.from_state(state)
+        # The rows were made by another mapping, or by none yet: a new field has its default in all of them.
+        return Position(dropped=state.get("dropped", False))
 
     def _keep(self, position: Position) -> None:
-        """In the transaction of the rows: locks the state, so that whoever takes the lease now waits for the commit."""
-        values: dict[str, Any] = {"equal_at": DatabaseNow()} if position.phase == "following" else {}
-        kept = self._mine().update(
-            phase=position.phase, token=position.token, after=position.after, dropped=position.dropped,
-            history=dataclasses.asdict(position.history), leased_until=_lease_end(), **values,
-        )  # fmt: skip
-        if not kept:
-            raise self._lost()
-
-    def _lost(self) -> LeaseLost:
-        return LeaseLost(f"{self.label}: another puller has taken over, because this one was silent for too long.")
+        """First in the transaction of the rows."""
+        state = {**position.as_state(), "mapping": self.mapping}
+        self.checkpoint.save(state, in_sync=position.phase == "streaming")
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
@@ -205,19 +176,17 @@ class Rows:
     def _each(
         self, items: list[Any], act: Callable[[list[Any]], None], key: Callable[[Any], Key], reasons: dict[Key, str]
     ) -> int:
-        """Acts on all at once, or, if the database refuses that, on each by itself; how many it took."""
-        try:
+        """Acts on all at once or, if the database refuses that, on each by itself; how many it took."""
+
+        def take(some: Sequence[Any]) -> int:
             with transaction.atomic(self.using):
-                act(items)
-            return len(items)
-        except DatabaseError as error:
-            if not _is_refusal(error):
-                raise
-            if len(items) == 1:
-                reasons[key(items[0])] = f"the database refuses it: {error.args[-1]}"
-                return 0
-        half = len(items) // 2
-        return self._each(items[:half], act, key, reasons) + self._each(items[half:], act, key, reasons)
+                act(list(some))
+            return len(some)
+
+        def refuse(item: Any, error: Exception) -> None:
+            reasons[key(item)] = f"the database refuses it: {error.args[-1]}"
+
+        return sum(bisect(items, take, refuse, _is_refusal))
 
     def _exchange(self, rows: list[Any], reasons: dict[Key, str]) -> int:
         """Rows that exchange unique values: none can be first, so they are deleted together and inserted together."""
@@ -320,7 +289,7 @@ def _decode(raw: bytes | memoryview) -> dict[str, Any]:
     return document
 
 
-def _is_refusal(error: DatabaseError) -> bool:
+def _is_refusal(error: Exception) -> bool:
     """Whether the database would take the other rows of the batch, without this one."""
     if isinstance(error, (DataError, IntegrityError)):
         return True
@@ -338,10 +307,6 @@ def fingerprint(model: type[PulledModel]) -> str:
 
 def _definition(field: models.Field) -> tuple[Any, ...]:
     return *class_name(field), field.max_length, field.null
-
-
-def _lease_end() -> Any:
-    return DatabaseNow() + timedelta(seconds=conf.LEASE)
 
 
 @dataclasses.dataclass

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from sync.web import changes, console, records, targets
+from sync.web import changes, console, records, routes, targets
 
 app_name = "sync"
 urlpatterns = [
@@ -9,6 +9,7 @@ urlpatterns = [
     path("changes/", changes.changes, name="changes"),
     path("changes/order/", changes.order, name="order"),
     path("targets/<str:label>/<slug:act>/", targets.act, name="act"),
+    path("routes/<path:name>/<slug:act>/", routes.act_on_route, name="route_act"),
     path("errands/<int:pk>/stop/", targets.stop, name="stop"),
     path("record/<str:label>/<path:key>/", records.record_page, name="record"),
 ]

@@ -12,7 +12,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from enum import StrEnum
@@ -27,7 +27,7 @@ from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import KAFKA
 from sync.workers.lag import WINDOW, Lags
-from sync.workers.models import ModelState, Worker
+from sync.workers.models import Checkpoint, ModelState, Worker
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Kind(StrEnum):
     INLINE = "inline"  # a web process, which delivers what it saves and nothing else
     FOLLOWER = "follower"
     PULLER = "puller"
+    COPIER = "copier"
     PUBLISHER = "publisher"
     CONSUMER = "consumer"
 
@@ -52,12 +53,13 @@ class Kind(StrEnum):
         return TITLES[self]
 
 
-RELAY, INLINE, FOLLOWER, PULLER, PUBLISHER, CONSUMER = Kind
+RELAY, INLINE, FOLLOWER, PULLER, COPIER, PUBLISHER, CONSUMER = Kind
 TITLES = {
     RELAY: gettext_noop("Relay"),
     INLINE: gettext_noop("Web process"),
     FOLLOWER: gettext_noop("Binary log follower"),
     PULLER: gettext_noop("Puller"),
+    COPIER: gettext_noop("Copier"),
     PUBLISHER: gettext_noop("Publisher"),
     CONSUMER: gettext_noop("Consumer"),
 }
@@ -155,14 +157,22 @@ class RelayHeart(Heart):
     def __init__(self, using: str, lane: str = "", kind: Kind = RELAY) -> None:
         super().__init__(kind, using, lane)
         self.batch_began: float | None = None
+        self.routes: Callable[[], Mapping[str, float | None]] = dict
 
     def at_work(self, is_at_work: bool) -> None:
         """Another batch begins, or the relay is waiting for work."""
         self.batch_began = time.monotonic() if is_at_work else None
 
     @contextmanager
-    def beating(self, trouble: Callable[[], str]) -> Iterator[None]:
-        """Beats until the block ends, then removes the row. trouble: says what the relay waits for, if anything."""
+    def beating(
+        self, trouble: Callable[[], str], routes: Callable[[], Mapping[str, float | None]] = dict
+    ) -> Iterator[None]:
+        """Beats until the block ends, then removes the row.
+
+        trouble: says what the worker waits for, if anything. routes: by the name of the route's checkpoint how many
+        seconds it is behind; None where that is not known.
+        """
+        self.routes = routes
         stop = threading.Event()
         thread = threading.Thread(target=self._beat, args=(stop, trouble), name="heartbeat", daemon=True)
         thread.start()
@@ -195,7 +205,13 @@ class RelayHeart(Heart):
     def _figures(self) -> dict[str, Any]:
         figures = super()._figures()
         figures["lags"]["batch"] = round(self._in_batch(), 1)
+        figures["lags"]["routes"] = self.routes()
         return figures
+
+    def _write(self) -> None:
+        super()._write()
+        for name, behind in self.routes().items():
+            Checkpoint.objects.seen(name, behind, self.using)
 
 
 class InlineHeart(Heart):

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from typing import Any
+
 from django.db import models
 
 from sync.core.clock import DatabaseNow
-from sync.mapping.fields import new_object_id
+from sync.mapping.fields import DocumentField, new_object_id
 
 
 class Worker(models.Model):
@@ -45,3 +48,40 @@ class ModelState(models.Model):
 
     def __str__(self) -> str:
         return self.model
+
+
+class CheckpointQuerySet(models.QuerySet):
+    def seen(self, name: str, behind: float | None, using: str) -> None:
+        """Notes that the route lives, and that it had everything `behind` seconds ago; None: that is not known."""
+        rows = self.using(using)
+        figures: dict[str, Any] = {"seen_at": DatabaseNow()}
+        if behind is not None:
+            figures["in_sync_at"] = DatabaseNow() - timedelta(seconds=behind)
+        if not rows.filter(name=name).update(**figures):
+            rows.get_or_create(name=name, defaults=figures)
+
+    def set_paused(self, name: str, using: str, *, paused: bool) -> bool:
+        """Pauses or resumes a route; whether that changed anything."""
+        self.using(using).get_or_create(name=name)
+        return bool(self.using(using).filter(name=name, paused=not paused).update(paused=paused))
+
+
+class Checkpoint(models.Model):
+    """How far a long-running route has come, who works on it, and whether it is paused. See lease.py and routes.py.
+
+    A route whose state has to be kept beside its data elsewhere (copy, consume) keeps it there, and only the rest here.
+    """
+
+    name = models.CharField(primary_key=True, max_length=255, help_text="Such as pull:finance.sale.")
+    owner = models.CharField(max_length=80, blank=True, help_text="The process that holds the lease.")
+    holder = models.CharField(max_length=120, blank=True, help_text="What a person calls it.")
+    leased_until = models.DateTimeField(default=DatabaseNow)
+    state = DocumentField(default=dict, help_text="Where the route goes on; each kind of route has its own form.")
+    paused = models.BooleanField(default=False)
+    in_sync_at = models.DateTimeField(null=True, help_text="When the target last had all that had changed until then.")
+    seen_at = models.DateTimeField(null=True, help_text="When a process last worked on it.")
+
+    objects = CheckpointQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name

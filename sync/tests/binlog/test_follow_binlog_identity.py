@@ -12,11 +12,12 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.binlog.follower import Follower, _Session
 from sync.binlog.log import Gap
-from sync.binlog.models import BinlogPosition, Sweep
+from sync.binlog.models import Sweep
 from sync.binlog.server import Server
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
-from sync.tests.support.follow import add_accounts, catch_up, following, saved, sql
+from sync.tests.support.follow import add_accounts, catch_up, following, saved, spoil, sql
+from sync.workers.models import Checkpoint
 from tests.servers import MariaDB
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -102,7 +103,7 @@ def test_a_reset_just_before_it_is_killed(mariadb: MariaDB, mongo: Database) -> 
 def test_a_lost_position(mongo: Database) -> None:
     """A dump without our tables was loaded, say: also the documents of rows that went meanwhile are found."""
     _follow_once(mongo)
-    BinlogPosition.objects.all().delete()
+    Checkpoint.objects.all().delete()
     sql("DELETE FROM finance_account WHERE account_id = 1")
     with following(and_relaying=True) as process:
         process.until(lambda: _is_equal(mongo))
@@ -122,7 +123,7 @@ def test_a_lost_position(mongo: Database) -> None:
 def test_a_position_that_is_not_in_the_log_is_recognised(mariadb: MariaDB, wrong: dict[str, Any], said: str) -> None:
     with _Session(Follower()):
         pass
-    BinlogPosition.objects.update(**wrong)
+    spoil(**wrong)
     with pytest.raises(Gap, match=said), _Session(Follower()):
         pass
     connection.close()
@@ -130,7 +131,7 @@ def test_a_position_that_is_not_in_the_log_is_recognised(mariadb: MariaDB, wrong
 
 def test_a_position_of_before_files_were_told_apart(mariadb: MariaDB, mongo: Database) -> None:
     _follow_once(mongo)
-    BinlogPosition.objects.update(server="1")
+    spoil(server="1")
     add_accounts(1, first=100)
     with following(and_relaying=True) as process:
         catch_up(process)

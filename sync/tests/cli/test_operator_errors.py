@@ -113,7 +113,7 @@ def test_the_relay_says_it_once_and_goes_on_when_it_is_mended(
         relay.stop.set()
         thread.join()
     assert documents.count_documents({}) == 20
-    assert "Delivering again." in [record.getMessage() for record in caplog.records]
+    assert "Working again." in [record.getMessage() for record in caplog.records]
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES, ids=["password", "user", "rights", "replica set"])

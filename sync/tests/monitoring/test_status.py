@@ -223,7 +223,7 @@ def test_it_asks_the_database_as_often_for_many_changes_and_workers_as_for_none(
         RelayHeart("default").write()
     with CaptureQueriesContext(connection) as many:
         status()
-    assert len(many) == len(few) == 7 + len({model.model.partition("@")[0] for model in status().models})
+    assert len(many) == len(few) == 8 + len({model.model.partition("@")[0] for model in status().models})
 
 
 def test_every_word_has_a_meaning_that_says_what_to_do() -> None:

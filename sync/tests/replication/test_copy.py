@@ -31,6 +31,8 @@ from sync.tests.support.copies import (
 )
 from tests.servers import SERVERS
 
+pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
+
 
 @pytest.fixture
 def client() -> Iterator[pymongo.MongoClient]:

@@ -16,6 +16,8 @@ from sync.replication.copier import Copier
 from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, status_of, wait_until_equal
 from tests.servers import SERVERS
 
+pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
+
 LONG_AGO = datetime.now(UTC) - timedelta(days=365)
 
 

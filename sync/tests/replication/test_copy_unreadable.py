@@ -90,6 +90,7 @@ def copied(client: pymongo.MongoClient) -> Collection:
     return client[COPY].get_collection("things", codec_options=RAW)
 
 
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", odd_documents())
 def test_what_cannot_be_decoded_is_copied_byte_for_byte(source: Collection, copied: Collection, name: str) -> None:
     odd = odd_documents()[name]
@@ -107,6 +108,7 @@ def test_what_cannot_be_decoded_is_copied_byte_for_byte(source: Collection, copi
     assert contents(copied) == contents(source)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_copy_that_follows_is_stopped_by_none_of_them(source: Collection, copied: Collection) -> None:
     work = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
     source.insert_one({"_id": "first"})

@@ -17,14 +17,16 @@ from pymongo.database import Database
 
 from sync.mongodb.change_stream import to_key
 from sync.outbox.models import Change
-from sync.replication.models import ParkedDocument, PullState
+from sync.replication.models import ParkedDocument
 from sync.replication.pulled import ReadOnlyError
 from sync.replication.puller import Puller
-from sync.replication.replicator import LeaseLost, Position
+from sync.replication.replicator import Position
 from sync.replication.table_sink import Rows
+from sync.tests.support.checkpoints import write_state
 from sync.tests.support.commands import sync
 from sync.tests.zoo.models import Ticket, Visit
-from sync.workers.models import Worker
+from sync.workers.lease import LeaseLost
+from sync.workers.models import Checkpoint, Worker
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -178,7 +180,7 @@ def test_a_lost_stream_means_a_full_pass(mongo: Database, visits: Collection, co
 def test_a_token_of_another_server_means_a_full_pass(visits: Collection) -> None:
     visits.insert_one(visit(1))
     pull()
-    PullState.objects.update(token={"_data": "8265000000000000012B0229296E04"})
+    write_state("pull:zoo.visit", token={"_data": "8265000000000000012B0229296E04"})
     visits.delete_one({"_id": 1})
     assert pull() == "0\n"
     assert badges() == {}
@@ -211,7 +213,7 @@ def test_a_collection_that_was_never_there_removes_nothing(visits: Collection) -
     visits.insert_one(visit(1))
     pull()
     visits.drop()
-    PullState.objects.update(token=None, phase="documents")  # as with another MongoDB, where nobody saw a drop
+    write_state("pull:zoo.visit", token=None, phase="snapshot")  # as with another MongoDB, where nobody saw a drop
     with pytest.raises(CommandError, match="Is the address right") as stopped:
         pull()
     assert stopped.value.returncode == 2
@@ -313,17 +315,17 @@ def test_a_running_puller_follows_and_has_a_heartbeat(visits: Collection, runnin
 def test_a_second_puller_is_refused(visits: Collection, running: Puller) -> None:
     visits.insert_one(visit(1))
     wait_for({1: "b1"})
-    with pytest.raises(CommandError, match=r"is pulled by process .* already") as stopped:
+    with pytest.raises(CommandError, match=r"zoo_visit is held by another process: process \d+ on") as stopped:
         pull()
     assert stopped.value.returncode == 2
 
 
 def test_a_puller_whose_lease_was_taken_writes_nothing(visits: Collection) -> None:
     old, new = Rows(Visit, "default"), Rows(Visit, "default")
-    assert old.lease() is None
-    assert new.lease() is not None, "it is held"
-    PullState.objects.update(leased_until="2020-01-01T00:00Z")
-    assert new.lease() is None
+    assert old.checkpoint.take() is None
+    assert new.checkpoint.take() is not None, "it is held"
+    Checkpoint.objects.update(leased_until="2020-01-01T00:00Z")
+    assert new.checkpoint.take() is None
     with pytest.raises(LeaseLost):
         old.write({to_key(Int64(1)): None}, Position())
     with pytest.raises(LeaseLost):

@@ -28,6 +28,8 @@ from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, cop
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo
 
+pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
+
 
 class Source(Mongo):
     """A server whose data folder can be kept, and changed for another one, behind the same address."""

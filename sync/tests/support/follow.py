@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from django.db import connection
 
-from sync.binlog.models import BinlogPosition
+from sync.binlog.position import LogState
 from sync.outbox.models import Change
+from sync.tests.support.checkpoints import state_of, write_state
 from sync.tests.support.processes import Process, manage, relaying
 from tests.servers import SERVERS
 
@@ -52,8 +53,15 @@ def following(*, and_relaying: bool = False) -> Iterator[Process]:
         yield process
 
 
-def saved() -> BinlogPosition | None:
-    return BinlogPosition.objects.first()
+def saved() -> LogState | None:
+    """The follower's checkpoint, as the table has it."""
+    state = state_of("follow-binlog")
+    return LogState.from_state(state) if state else None
+
+
+def spoil(**wrong: Any) -> None:
+    """Overwrites a part of it."""
+    write_state("follow-binlog", **wrong)
 
 
 def recorded(model: str = "finance.account") -> dict[str, int]:

@@ -1,0 +1,82 @@
+"""A checkpoint in the table of checkpoints: for routes whose targets are tables of the same database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from sync.core import conf
+from sync.core.clock import DatabaseNow
+from sync.workers import lease
+from sync.workers.lease import Held, LeaseLost, Paused
+from sync.workers.models import Checkpoint
+
+
+class TableCheckpoint:
+    """The row of one route, as one process sees it. lease.py has the protocol.
+
+    route: the checkpoint's name. name: what a person calls what it is of.
+    """
+
+    def __init__(self, route: str, name: str, using: str) -> None:
+        self.route = route
+        self.name = name
+        self.using = using
+        self.owner = lease.new_owner()
+
+    def take(self) -> Held | None:
+        rows = Checkpoint.objects.using(self.using)
+        row, _created = rows.get_or_create(name=self.route)
+        free = Q(owner="") | Q(owner=self.owner) | Q(leased_until__lt=DatabaseNow())
+        if lease.is_dead(row.owner):
+            free |= Q(owner=row.owner)
+        taken = {"owner": self.owner, "holder": lease.holder(), "leased_until": _lease_end()}
+        if rows.filter(free, name=self.route).update(**taken):
+            return None
+        row.refresh_from_db()
+        return Held(row.owner, row.holder, row.leased_until)
+
+    def release(self) -> None:
+        self._mine().update(owner="", holder="", leased_until=DatabaseNow())
+
+    def load(self) -> dict[str, Any]:
+        """The state; {} before the first one was saved. Raises LeaseLost."""
+        row = self._mine().first()
+        if row is None:
+            raise self._lost()
+        return dict(row.state)
+
+    def save(self, state: dict[str, Any], *, in_sync: bool = False) -> None:
+        """First in the transaction of what was written: whoever takes the lease meanwhile waits for its end.
+
+        in_sync: the target has everything by now. Raises LeaseLost and Paused.
+        """
+        more = {"in_sync_at": DatabaseNow()} if in_sync else {}
+        if not self._mine().filter(paused=False).update(state=state, leased_until=_lease_end(), **more):
+            raise self._refused()
+
+    def is_paused(self) -> bool:
+        """Whether the route is paused; extends the lease, which a paused route keeps. Raises LeaseLost."""
+        if not self._mine().update(leased_until=_lease_end()):
+            raise self._lost()
+        return self._mine().filter(paused=True).exists()
+
+    def require_running(self) -> None:
+        """Raises Paused, and LeaseLost."""
+        if self.is_paused():
+            raise Paused(self.route)
+
+    def _mine(self) -> QuerySet[Checkpoint]:
+        return Checkpoint.objects.using(self.using).filter(name=self.route, owner=self.owner)
+
+    def _refused(self) -> Exception:
+        return Paused(self.route) if self._mine().filter(paused=True).exists() else self._lost()
+
+    def _lost(self) -> LeaseLost:
+        return LeaseLost(f"{self.route}: another process has taken over, because this one was silent for too long.")
+
+
+def _lease_end() -> Any:
+    return DatabaseNow() + timedelta(seconds=conf.LEASE)

@@ -1,0 +1,110 @@
+"""The main loop of every worker: step after step until it is told to stop, with pauses during an outage."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+import pymongo.errors
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError
+
+from sync.core import mysql
+from sync.core.retry import forget_connection
+from sync.mongodb.errors import Unavailable, reason
+from sync.workers.lease import Paused
+from sync.workers.shutdown import Stop
+
+SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries while a server is unreachable
+LOOK = 0.5  # seconds between two looks whether a paused route was resumed
+OUTAGES: tuple[type[Exception], ...] = (
+    Unavailable, pymongo.errors.PyMongoError, OperationalError, InterfaceError, ProgrammingError
+)  # fmt: skip
+
+
+class Loop:
+    """Runs a step again and again. `trouble` is what it waits for, in one line; empty while it works.
+
+    logger: where an outage is reported, once when it begins and once when it is over. prefix: begins these lines.
+    interval: seconds between two steps. outages: the exceptions that are reported in a line, and after which it tries
+    again. recover: called after one. endless: it tries again after any other exception too, which is logged with its
+    traceback.
+    """
+
+    def __init__(
+        self,
+        stop: Stop,
+        logger: logging.Logger,
+        *,
+        prefix: str = "",
+        interval: float = 0.0,
+        outages: tuple[type[Exception], ...] = OUTAGES,
+        recover: Callable[[Exception], None] = lambda error: forget_connection(DEFAULT_DB_ALIAS),
+        endless: bool = False,
+    ) -> None:
+        self.stop = stop
+        self.logger = logger
+        self.prefix = prefix
+        self.interval = interval
+        self.outages = outages
+        self.survived = (Exception,) if endless else outages
+        self.recover = recover
+        self.trouble = ""
+        self.pause = 0.0
+        self.began = 0.0
+
+    def run(self, step: Callable[[], object], is_paused: Callable[[], bool] = lambda: False) -> None:
+        """Until `stop` is set. Raises whatever a step raises that is no outage.
+
+        step: may return False, when it has not failed and does not show that the outage is over, either. It ends by
+        itself, or by raising Paused, when its route is paused meanwhile. is_paused: asked before each step; it may fail
+        as a step does.
+        """
+        while not self.stop.is_set():
+            self.began = time.monotonic()
+            wait = self.interval
+            try:
+                if is_paused():
+                    self.trouble = "paused"
+                    wait = LOOK
+                else:
+                    if step() is not False:
+                        self.works()
+                        self.pause = 0.0
+            except Paused:
+                continue
+            except self.survived as error:
+                self.fails(error)
+                self.recover(error)
+                wait = self.pause
+            if wait:
+                self.stop.wait(wait)
+
+    def works(self) -> None:
+        """The step has come on: whatever it waited for is over."""
+        if self.trouble:
+            self.logger.info("%sWorking again.", self.prefix)
+        self.trouble = ""
+        # A step that soon fails again goes on with the longer pauses.
+        if time.monotonic() - self.began > self.pause:
+            self.pause = 0.0
+
+    def fails(self, error: Exception) -> None:
+        """Says once what is wrong, with a traceback where it is no outage, and makes the next pause longer."""
+        self.pause = min(max(2 * self.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
+        trouble = in_one_line(error)
+        if trouble != self.trouble:
+            is_loss = getattr(error, "is_loss", False)
+            self.logger.error(
+                "%s%s. %s until it is back.", self.prefix, trouble,
+                "Waiting" if is_loss else "Nothing is lost; trying again",
+                exc_info=None if isinstance(error, self.outages) else error,
+            )  # fmt: skip
+        self.trouble = trouble
+
+
+def in_one_line(error: Exception) -> str:
+    """Why a server failed, of either database's drivers."""
+    if isinstance(error, pymongo.errors.PyMongoError):
+        return reason(error)
+    return mysql.reason(error).rstrip(".") or type(error).__name__
