@@ -12,8 +12,8 @@ from sync.outbox.models import Change
 from sync.tests.support.commands import sync
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.hurry import confirm
-from sync.verification.models import Difference, Verification
-from sync.workers.heartbeat import RelayHeart
+from sync.verification.models import Mismatch, Verification
+from sync.workers.heartbeat import WorkerHeartbeat
 from sync.workers.models import ModelState
 from tests.servers import Mongo
 
@@ -60,7 +60,7 @@ def test_it_says_what_to_run_when_no_relay_is_alive(mongo: Database) -> None:
     code, said = run()
     assert code == 1
     assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
-    RelayHeart("default").write()
+    WorkerHeartbeat("default").write()
     assert run()[1].startswith("behind")
     assert "relay: 1 alive" in run()[1]
 
@@ -71,12 +71,12 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     moment = Change.objects.filter(until="").get().due_at
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment, compared=1200, found=3)
-    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     _, said = run()
     for line in (
         "finance.account: paused; to go on: manage.py sync resume finance.account",
         "finance.account: 1 range of a backfill left",
-        "finance.account: refused by MongoDB: 1 failed, 0 tried again",
+        "finance.account: rejected by MongoDB: 1 failed, 0 tried again",
         "1,200 rows compared, 3 different",
     ):
         assert line in said
@@ -89,7 +89,7 @@ def test_json_has_all_of_it(mongo: Database) -> None:
     assert (data["state"], data["relays"], data["pending"], data["oldest_pending_age"]) == ("equal", 0, 0, None)
     assert data["lag"]["p50"] > 0
     assert {"kind", "heartbeat_age", "alive", "rate", "note"} <= set(data["workers"][0])
-    assert {"pending", "failures", "differences", "verified", "backfill", "paused"} <= set(data["models"][0])
+    assert {"pending", "failures", "mismatches", "verified", "backfill", "paused"} <= set(data["models"][0])
 
 
 def test_a_dead_mongodb_is_said_with_exit_status_2(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:

@@ -44,16 +44,16 @@ def test_a_frozen_publisher_that_wakes_up_sends_nothing(kafka: Kafka, count: int
         assert frozen.wait(90) == 1
     assert "Another publisher has taken over" in frozen.said
     assert [states(kafka, one.pk) for one in stories] == [[2]] * count
-    assert not Change.objects.filter(lane=KAFKA).exists()
+    assert not Change.objects.filter(queue=KAFKA).exists()
 
 
 def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
     publisher = partial(kafka_command, kafka, "publish", "--interval", "0.2")
     with publisher() as first:
-        wait_for(lambda: Worker.objects.filter(kind="publisher", lane=KAFKA).exists(), "the first is at work")
+        wait_for(lambda: Worker.objects.filter(kind="publisher", queue=KAFKA).exists(), "the first is at work")
         assert [worker.alive for worker in status().workers if worker.kind == "publisher"] == [True]
         story()
-        wait_for(lambda: not Change.objects.filter(lane=KAFKA).exists(), "it publishes")
+        wait_for(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes")
         with publisher() as second:
             give_up = time.monotonic() + 60
             while first.status is None and time.monotonic() < give_up:
@@ -61,7 +61,7 @@ def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
                 time.sleep(0.3)
             assert first.status == 1
             story()
-            wait_for(lambda: not Change.objects.filter(lane=KAFKA).exists(), "the second publishes")
+            wait_for(lambda: not Change.objects.filter(queue=KAFKA).exists(), "the second publishes")
             assert second.terminate() == 0
     assert newest(kafka.read(TOPIC)).keys() == rows().keys()
 
@@ -102,7 +102,7 @@ def test_a_broker_that_is_killed_and_comes_back(kafka: Kafka, settings: Any) -> 
         wait_for(partial(has_more, kafka, len(kafka.read(TOPIC))), "it publishes again")
         stop.set()
         writer.join()
-        wait_for(lambda: not Change.objects.filter(lane=KAFKA).exists(), "all is published", 120)
+        wait_for(lambda: not Change.objects.filter(queue=KAFKA).exists(), "all is published", 120)
         assert publisher.terminate() == 0
     messages = kafka.read(TOPIC)
     assert {key: (one["title"], one["diggs"]) for key, one in newest(messages).items()} == rows()

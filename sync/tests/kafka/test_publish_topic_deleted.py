@@ -15,13 +15,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_publisher_makes_a_deleted_topic_again_and_says_that_it_lacks_rows(kafka: Kafka) -> None:
     soon = {"SYNC_TIMEOUT": "3", "SYNC_LEASE": "4", "SYNC_SETTLE": "8"}
     with kafka_command(kafka, "publish", "--interval", "0.2", **soon) as publisher:
-        wait_for(lambda: Worker.objects.filter(kind="publisher", lane=KAFKA).exists(), "it is at work")
+        wait_for(lambda: Worker.objects.filter(kind="publisher", queue=KAFKA).exists(), "it is at work")
         story()
-        wait_for(lambda: not Change.objects.filter(lane=KAFKA).exists(), "it publishes")
+        wait_for(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes")
         kafka.drop(TOPIC)
         new = story()
         wait_for(lambda: kafka.partitions(TOPIC), "the topic is there again", 90)
-        wait_for(lambda: not Change.objects.filter(lane=KAFKA).exists(), "it publishes again", 90)
+        wait_for(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes again", 90)
         publisher.terminate()
     assert newest(kafka.read(TOPIC)).keys() == {new.pk}
     assert publisher.said.count("sync backfill story") == 2, "for the first topic, and for the second"

@@ -10,13 +10,13 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
-from sync.kafka.consumer import ConsumerHeart
+from sync.kafka.consumer import ConsumerHeartbeat
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
-from sync.verification.models import Difference
-from sync.workers.heartbeat import CONSUMER, RelayHeart
+from sync.verification.models import Mismatch
+from sync.workers.heartbeat import CONSUMER, WorkerHeartbeat
 from sync.workers.lag import BOUNDS
 from sync.workers.models import Worker
 from tests.servers import Mongo
@@ -69,40 +69,40 @@ def test_they_say_what_status_says(mongo: Database) -> None:
     account, moment = "finance.account", Change.objects.get().due_at
     Change.objects.create(model=account, key="a", due_at=moment, failed=True, error="MongoDB: no")
     Change.objects.create(model=account, key="", until="f" * 24, due_at=moment)
-    Difference.objects.create(model=account, key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model=account, key="a", kind="missing", last_seen=moment)
     now = samples()
     assert now["sync_rows", account] == now["sync_documents", account] == 1
     assert now["sync_pending", account] == now["sync_backfill_ranges", account] == 1
-    assert now["sync_failed", "refused by MongoDB", account] == 1
-    assert now["sync_differences", account] == 1
+    assert now["sync_failed", "rejected by MongoDB", account] == 1
+    assert now["sync_mismatches", account] == 1
     assert 30 <= now["sync_oldest_pending_seconds",] < 60
     assert (now["sync_workers", "relay"], now["sync_workers", "inline"]) == (0, 1)
     assert ("sync_verified_timestamp_seconds", account) not in now
 
 
 def test_lags_are_a_cumulative_histogram_of_each_worker(mongo: Database) -> None:
-    hearts = RelayHeart("default"), RelayHeart("default")
-    for heart in hearts:
-        heart.count(4, [0.001, 0.0011, 100.0, 9999.0])
-        heart.write()
+    heartbeats = WorkerHeartbeat("default"), WorkerHeartbeat("default")
+    for heartbeat in heartbeats:
+        heartbeat.count(4, [0.001, 0.0011, 100.0, 9999.0])
+        heartbeat.write()
     now = samples()
-    for heart in hearts:
-        buckets = [now["sync_lag_seconds_bucket", "relay", str(bound), heart.id] for bound in BOUNDS]
+    for heartbeat in heartbeats:
+        buckets = [now["sync_lag_seconds_bucket", "relay", str(bound), heartbeat.id] for bound in BOUNDS]
         assert buckets == sorted(buckets)
         assert (buckets[0], buckets[1], buckets[-1]) == (1, 2, 3)
-        assert now["sync_lag_seconds_bucket", "relay", "+Inf", heart.id] == 4
-        assert now["sync_lag_seconds_count", "relay", heart.id] == 4
-        assert now["sync_lag_seconds_sum", "relay", heart.id] == pytest.approx(10099.0021)
-        assert now["sync_delivered_total", "relay", heart.id] == 4
+        assert now["sync_lag_seconds_bucket", "relay", "+Inf", heartbeat.id] == 4
+        assert now["sync_lag_seconds_count", "relay", heartbeat.id] == 4
+        assert now["sync_lag_seconds_sum", "relay", heartbeat.id] == pytest.approx(10099.0021)
+        assert now["sync_delivered_total", "relay", heartbeat.id] == 4
 
 
 def test_a_consumer_tells_how_far_it_is_behind() -> None:
-    heart = ConsumerHeart("default", "kafka:stories_1", CONSUMER)
-    heart.lag = 1234
-    heart.note = "1,234 messages behind"
-    heart.write()
+    heartbeat = ConsumerHeartbeat("default", "kafka:stories_1", CONSUMER)
+    heartbeat.lag = 1234
+    heartbeat.note = "1,234 messages behind"
+    heartbeat.write()
     lags = {tuple(labels): value for (name, *labels), value in samples().items() if name == "sync_consumer_lag"}
-    assert lags == {("kafka:stories_1", heart.id): 1234}
+    assert lags == {("kafka:stories_1", heartbeat.id): 1234}
     assert status().relays == 0, "it is no relay: it does not take changes"
 
 

@@ -157,7 +157,7 @@ def spoil(numbers: tuple[int, ...], products: str) -> None:
 def test_each_is_a_dead_letter_with_its_reason_and_all_others_are_delivered(poisoned: None, mongo: Database) -> None:
     Relay().drain()
     assert mongo.accounts.count_documents({}) == ROWS - 6, "the first try of all has delivered the others"
-    assert reasons() == [Failures("cannot be mapped", 0, 4), Failures("refused by MongoDB", 0, 2)]
+    assert reasons() == [Failures("cannot be mapped", 0, 4), Failures("rejected by MongoDB", 0, 2)]
     for _ in range(2):
         hurry()
         Relay().drain()
@@ -171,7 +171,7 @@ def test_each_is_a_dead_letter_with_its_reason_and_all_others_are_delivered(pois
         assert [words in dead[number].error for number in bad] == [True, True]
     call_command("sync", "retry")
     Relay().drain()
-    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "nothing is mended yet"
+    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "nothing is fixed yet"
     spoil(UNMAPPABLE, "[]")
     spoil(UNREADABLE, "[]")
     refuse(mongo)

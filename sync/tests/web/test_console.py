@@ -15,9 +15,9 @@ from pymongo.database import Database
 from sync.core.clock import DatabaseNow
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from sync.web.console import COUNTS
-from sync.workers.heartbeat import SILENCE, RelayHeart
+from sync.workers.heartbeat import SILENCE, WorkerHeartbeat
 from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
@@ -49,12 +49,12 @@ def test_it_shows_what_has_failed_and_why(technician: Client, mongo: Database, s
     page = text(technician)
     assert "Failing" in page
     assert "MongoDB: &lt;b&gt;no&lt;/b&gt;" in page
-    assert "finance.account, refused by MongoDB:</span> 1 failed, 0 tried again" in page
+    assert "finance.account, rejected by MongoDB:</span> 1 failed, 0 tried again" in page
 
 
 def test_it_shows_lag_and_who_delivers(technician: Client, mongo: Database) -> None:
     assert "nothing was delivered in the last minutes" in text(technician)
-    relay = RelayHeart("default")
+    relay = WorkerHeartbeat("default")
     relay.count(2, [0.004, 40.0])
     relay.note = "MongoDB does not answer: <i>"
     relay.write()
@@ -87,7 +87,7 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
     moment = Change.objects.get().due_at
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment)
-    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     page = text(technician)
     for words in ("Paused", "Backfill: 1 range left", "(a sample)", "Differing"):
         assert words in page
@@ -109,7 +109,7 @@ def test_it_asks_the_same_few_questions_for_any_number_of_changes_and_workers(
     with CaptureQueriesContext(connection) as few:
         technician.get("/sync/")
     for number in range(3):
-        RelayHeart("default").write()
+        WorkerHeartbeat("default").write()
         Change.objects.create(model="finance.account", key=number, error="MongoDB: no", due_at=DatabaseNow())
     with CaptureQueriesContext(connection) as many:
         technician.get("/sync/")

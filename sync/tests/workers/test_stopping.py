@@ -6,7 +6,7 @@ import time
 from contextlib import ExitStack
 
 from sync.tests.support.processes import script
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 
 def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
@@ -21,7 +21,7 @@ def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
 
 
 def test_all_that_wait_hear_it() -> None:
-    stop, heard = Stop(), []
+    stop, heard = StopEvent(), []
     threads = [threading.Thread(target=lambda: heard.append(stop.wait(20))) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -1,9 +1,9 @@
 """Waits for a signal in very short waits, so that it comes at any moment of one."""
 
-from sync.workers.shutdown import Stop, stop_on_signals
+from sync.workers.shutdown import StopEvent, stop_on_signals
 
 if __name__ == "__main__":
-    stop = Stop()
+    stop = StopEvent()
     stop_on_signals(stop)
     print("ready", flush=True)
     while not stop.wait(0.00001):
