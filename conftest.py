@@ -52,7 +52,7 @@ def mongod() -> Iterator[Mongo]:
     """The MongoDB server, to kill, freeze and start again; running when the test is over."""
     yield SERVERS.mongo
     SERVERS.mongo.thaw()
-    if SERVERS.mongo.process.poll() is not None:
+    if SERVERS.mongo.status is not None:
         SERVERS.mongo.start()
 
 

@@ -72,12 +72,12 @@ class Node(MariaDB):
     def _wait(self) -> None:
         super()._wait()
         end = time.monotonic() + 60
-        while self.status("wsrep_ready") != "ON":
+        while self.status_variable("wsrep_ready") != "ON":
             if time.monotonic() > end or self.process.poll() is not None:
                 raise RuntimeError(f"{self.name} did not join:\n{(self.folder / 'log.err').read_text()[-2000:]}")
             time.sleep(0.05)
 
-    def status(self, name: str) -> str:
+    def status_variable(self, name: str) -> str:
         return self.sql(f"SHOW STATUS LIKE '{name}'").split("\t")[-1].strip()
 
     def shut_down(self) -> None:

@@ -183,5 +183,5 @@ def kafka(settings: Any) -> Iterator[Kafka]:
     settings.SYNC_TIMEOUT = 20  # a busy machine is no broker that is away
     yield broker
     broker.thaw()
-    if broker.process.poll() is not None:
+    if broker.status is not None:
         broker.start()

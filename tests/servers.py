@@ -21,9 +21,10 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from sync.tests.support.processes import ROOT, Controlled
+
 sys.path.insert(0, str(ROOT / "script"))
-import mongod  # noqa: E402  (script/ is a folder of commands, not a package)
+import mongod
 
 PORTS = range(10_000, 32_768)  # below those that Linux gives to connections, unless told otherwise
 
@@ -37,33 +38,12 @@ def free_port() -> int:
             return port
 
 
-class Server:
+class Server(Controlled):
     """A server process that can be killed, frozen and started again on the same data and port."""
-
-    process: subprocess.Popen[bytes]
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port = free_port()
-
-    def kill(self) -> None:
-        """As a power cut would: SIGKILL."""
-        self.process.kill()
-        self.process.wait()
-
-    def freeze(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-        # Until its last thread has stopped, too; and at once where it was frozen before.
-        with suppress(ChildProcessError):  # it has ended
-            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
-
-    def thaw(self) -> None:
-        self.process.send_signal(signal.SIGCONT)
-
-    def stop(self) -> None:
-        if self.process.poll() is None:
-            self.thaw()
-            self.kill()
 
 
 class Mongo(Server):
@@ -128,6 +108,14 @@ class MariaDB(Server):
         """Runs SQL as root, through MariaDB's own client."""
         command = ["mariadb", "--no-defaults", "-uroot", f"--socket={self.folder}/s", "-N", "-B", "-e", statement]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    def restore(self, database: str, source: "MariaDB") -> None:
+        """Gives it a copy of another server's database, by a dump."""
+        root = ["--no-defaults", "-uroot"]
+        dump = ["mariadb-dump", *root, f"--socket={source.folder}/s", database]
+        rows = subprocess.run(dump, check=True, capture_output=True).stdout
+        self.sql(f"CREATE DATABASE {database} CHARACTER SET utf8mb4")
+        subprocess.run(["mariadb", *root, f"--socket={self.folder}/s", database], check=True, input=rows)
 
     def _wait(self) -> None:
         for _ in range(300):

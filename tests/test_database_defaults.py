@@ -15,7 +15,7 @@ from examples.news.models import Story
 from finance.models import Account, Customer, Transaction
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.tests.support.follow import following, grant, revoke, sql, until
+from sync.tests.support.follow import following, grant, revoke, sql
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -176,12 +176,12 @@ def _binary_log() -> Any:
 
 @pytest.mark.usefixtures("_binary_log")
 def test_the_follower_delivers_what_the_database_has_filled_in(mongo: Database) -> None:
-    with following("from sync.outbox.relay import Relay; Relay(interval=0.02).run()") as follower:
+    with following(and_relaying=True) as follower:
         for model, (known, _filled_in) in KNOWN.items():
             insert(model, **known)
         for model, (known, filled_in) in KNOWN.items():
             collection = mongo[model.mirror.collection]  # type: ignore[attr-defined]
-            until(lambda: collection.find_one(), follower)  # noqa: B023
+            follower.until(lambda: collection.find_one())  # noqa: B023
             [document] = collection.find()
             del document["_sync"]
             assert document == known | filled_in | {"_id": bson.ObjectId(stored(model, "_id")[0])}

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
-import time
 from collections.abc import Iterator
 
 import pymongo
 import pytest
 
-from tests.portal import environment
+from sync.tests.support.processes import Process, finished, manage
+from tests.portal import variables
 from tests.servers import ROOT, SERVERS, MariaDB
 
 NAME = "documented"
@@ -33,22 +31,13 @@ class Portal:
     def __init__(self, mariadb: MariaDB) -> None:
         uri = SERVERS.mongo.uri(NAME)
         database = f"mysql://{NAME}:a password@127.0.0.1:{mariadb.port}/analytics_{NAME}".replace(" ", "%20")
-        self.env = environment() | {"DATABASE_URL": database, "MONGODB_URI": uri, "SYNC_KAFKA": "{}"}
+        self.variables = variables() | {"DATABASE_URL": database, "MONGODB_URI": uri, "SYNC_KAFKA": "{}"}
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "manage.py", *arguments],
-            cwd=ROOT,
-            env=self.env,
-            text=True,
-            capture_output=True,
-            timeout=120,
-        )
+    def command(self, *arguments: str) -> Process:
+        return manage(*arguments, **self.variables)
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "manage.py", *arguments], cwd=ROOT, env=self.env, text=True, stderr=subprocess.PIPE
-        )
+    def run(self, *arguments: str) -> Process:
+        return finished(self.command(*arguments), 120)
 
 
 @pytest.fixture
@@ -58,7 +47,7 @@ def portal(mariadb: MariaDB, transactional_db: None) -> Iterator[Portal]:
     portal = Portal(mariadb)
     yield portal
     mariadb.sql(f"DROP DATABASE analytics_{NAME}; DROP USER {NAME}@'%'")
-    with pymongo.MongoClient(portal.env["MONGODB_URI"]) as client:
+    with pymongo.MongoClient(portal.variables["MONGODB_URI"]) as client:
         client.drop_database(NAME)
 
 
@@ -74,30 +63,23 @@ def test_the_portals_user_migrates_saves_delivers_and_verifies(portal: Portal) -
         (("audit_prune",), 0),
     ):
         done = portal.run(*arguments)
-        assert done.returncode == status, (arguments, done.stdout, done.stderr)
+        assert done.status == status, (arguments, done.said)
 
 
 def test_the_follower_names_the_grant_that_it_lacks_and_works_with_it(portal: Portal, mariadb: MariaDB) -> None:
-    assert portal.run("migrate", "--verbosity=0").returncode == 0
+    assert portal.run("migrate", "--verbosity=0").status == 0
     refused = portal.run("sync", "follow-binlog")
-    assert refused.returncode == 2
+    assert refused.status == 2
     [documented] = re.findall(r"GRANT [^;]*BINLOG MONITOR[^;]*;", blocks("docs/follow-binlog.md"))
     assert statement(documented) in refused.stderr.replace("'", "").replace("@%", "@'%'")
 
     mariadb.sql(statement(documented))
-    follower, relay = portal.start("sync", "follow-binlog"), portal.start("sync", "relay")
-    try:
+    with portal.command("sync", "follow-binlog") as follower, portal.command("sync", "relay") as relay:
         columns, key = "_id, account_id, `limit`, products, extra", "5ca4bbc7a2dd94ee5816238c"
-        with pymongo.MongoClient(portal.env["MONGODB_URI"]) as client:
-            give_up = time.monotonic() + 60
-            mariadb.sql(
-                f"USE analytics_{NAME}; INSERT INTO finance_account ({columns}) VALUES ('{key}', 7, 1, '[]', '{{}}')"
-            )
-            while not client[NAME].accounts.count_documents({"account_id": 7}):
-                assert time.monotonic() < give_up
-                assert follower.poll() is None
-                time.sleep(0.1)
-    finally:
-        for process in (follower, relay):
-            process.terminate()
-            process.communicate(timeout=30)
+        mariadb.sql(
+            f"USE analytics_{NAME}; INSERT INTO finance_account ({columns}) VALUES ('{key}', 7, 1, '[]', '{{}}')"
+        )
+        with pymongo.MongoClient(portal.variables["MONGODB_URI"]) as client:
+            follower.until(lambda: client[NAME].accounts.count_documents({"account_id": 7}), "the account is there")
+        follower.terminate(30)
+        relay.terminate(30)

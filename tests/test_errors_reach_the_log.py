@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from http.client import IncompleteRead
 from pathlib import Path
@@ -16,8 +14,8 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.portal import environment, serving
-from tests.servers import ROOT
+from sync.tests.support.processes import Process, finished, python, script
+from tests.portal import serving, variables
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -162,33 +160,24 @@ def test_what_a_visitor_sends_cannot_forge_a_line(in_json: Portal, in_text: Port
         assert not line.startswith("2026-01-01 00:00:00,000")
 
 
-def run(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=environment() | variables, capture_output=True, text=True,
-        check=False, timeout=60,
-    )  # fmt: skip
-
-
-CRASH = "import django; django.setup(); {}"
+def end_badly(*kinds: str, **more: str) -> Process:
+    return finished(script("tests.scripts.end_badly", *kinds, **variables() | more))
 
 
 @pytest.mark.parametrize(
-    ("code", "says"),
-    [("1 / 0", "The program ended by an unexpected error: ZeroDivisionError"),
-     ("import threading; threading.Thread(target=lambda: 1 / 0, name='t').start()", "The thread t ended"),
-     ("X = type('X', (), {'__del__': lambda self: 1 / 0}); X()", "Exception ignored in"),
-     ("import logging; logging.getLogger('sync').info('hello')", "hello")],
+    ("kind", "says", "is_error"),
+    [("crash", "The program ended by an unexpected error: ZeroDivisionError", True),
+     ("thread", "The thread t ended", True), ("destructor", "Exception ignored in", True), ("INFO", "hello", False)],
 )  # fmt: skip
-def test_a_command_logs_as_the_web_server_does(code: str, says: str) -> None:
-    done = run("-c", CRASH.format(code), LOG_FORMAT="json")
+def test_a_command_logs_as_the_web_server_does(kind: str, says: str, is_error: bool) -> None:
+    done = end_badly(kind, LOG_FORMAT="json")
     lines = [json.loads(line) for line in done.stderr.splitlines()]
     assert [says in line["message"] for line in lines] == [True]
-    assert "1 / 0" not in code or "ZeroDivisionError" in lines[0]["exc_info"]
+    assert not is_error or "ZeroDivisionError" in lines[0]["exc_info"]
 
 
 def test_the_level_is_chosen() -> None:
-    code = "import logging; logging.getLogger('sync').warning('hello'); 1 / 0"
-    first, *rest = run("-c", CRASH.format(code), LOG_LEVEL="error").stderr.splitlines()
+    first, *rest = end_badly("WARNING", "crash", LOG_LEVEL="error").stderr.splitlines()
     assert LINE.match(first)
     assert "hello" not in first
     assert all(line.startswith("  ") for line in rest)
@@ -197,15 +186,9 @@ def test_the_level_is_chosen() -> None:
 def test_gunicorns_own_lines_have_the_same_form(in_json: Portal, tmp_path: Path) -> None:
     taken = in_json.address.rpartition("/")[2]
     command = ["-m", "gunicorn", "--no-control-socket", "--bind", taken, "analytics_site.wsgi"]
-    process = subprocess.Popen(
-        [sys.executable, *command], cwd=ROOT, env=environment() | {"LOG_FORMAT": "json"}, stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    try:
-        first = json.loads(process.stderr.readline())
-    finally:
-        process.kill()
-        process.communicate()
+    with python(*command, LOG_FORMAT="json", **variables()) as process:
+        process.until_it_says("\n")
+    first = json.loads(process.stderr.splitlines()[0])
     assert first["logger"] == "gunicorn.error"
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.test import Client
 
-from tests.servers import ROOT
+from sync.tests.support.processes import finished, script
 from tests.world import World
 
 pytestmark = pytest.mark.django_db
@@ -77,31 +74,14 @@ def test_errors_have_them_too(made: World) -> None:
         assert "camera=()" in answer.headers["Permissions-Policy"]
 
 
-SCRIPT = """
-import json, django
-from django.conf import settings
-settings.STORAGES["staticfiles"]["BACKEND"] = "django.contrib.staticfiles.storage.StaticFilesStorage"
-django.setup()
-from django.test import Client
-answer = Client().get("/login/", secure=True, HTTP_HOST="portal.example.com")
-print(json.dumps({
-    "status": answer.status_code,
-    "cookies": {name: [bool(cookie["secure"]), bool(cookie["httponly"]), cookie["path"], cookie["domain"]]
-                for name, cookie in answer.cookies.items()},
-    "session": settings.SESSION_COOKIE_NAME, "secure": settings.SESSION_COOKIE_SECURE,
-    "hsts": answer.headers.get("Strict-Transport-Security", ""),
-}))
-"""
-
-
 def test_over_https_cookies_are_of_this_host_alone(tmp_path: Path) -> None:
-    environment = os.environ | {
-        "HTTPS": "1", "ALLOWED_HOSTS": "portal.example.com", "DATABASE_URL": f"sqlite:///{tmp_path}/db.sqlite3",
-        "DJANGO_SETTINGS_MODULE": "analytics_site.settings",
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
-    )
+    done = finished(
+        script(
+            "tests.scripts.ask_over_https", HTTPS="1", ALLOWED_HOSTS="portal.example.com",
+            DATABASE_URL=f"sqlite:///{tmp_path}/db.sqlite3", DJANGO_SETTINGS_MODULE="analytics_site.settings",
+        )
+    )  # fmt: skip
+    assert done.status == 0
     found = json.loads(done.stdout)
     assert found["status"] == 200
     assert found["cookies"] == {"__Host-csrftoken": [True, True, "/", ""]}

@@ -3,6 +3,7 @@ knows analytics_site. What sync's packages may import of each other is a contrac
 
 import ast
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -55,4 +56,20 @@ def test_no_test_module_imports_another() -> None:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             wrong += [f"{source.relative_to(ROOT)}: {name}" for name in names if ".test_" in name]
+    assert wrong == []
+
+
+def test_no_test_has_a_program_in_a_string() -> None:
+    """What a test runs in a process of its own is a script beside the tests, which linters and types see."""
+    wrong = []
+    for source in ROOT.rglob("tests/**/*.py"):
+        if ".venv" in source.parts:
+            continue
+        for node in ast.walk(ast.parse(source.read_text())):
+            words = node.elts if isinstance(node, ast.List | ast.Tuple) else []
+            if isinstance(node, ast.Call):
+                words = node.args
+            values = [word.value if isinstance(word, ast.Constant) else None for word in words]
+            if any(option == "-c" and program != "sh" for program, option in pairwise([None, *values])):
+                wrong.append(f"{source.relative_to(ROOT)}:{node.lineno}")
     assert wrong == []

@@ -2,10 +2,7 @@
 TLS is what DATABASE_URL says, with both drivers."""
 
 import logging
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +27,9 @@ from finance.models import Account
 from sync.core import mysql
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from tests.servers import ROOT, SERVERS, MariaDB, free_port
+from sync.tests.support.processes import finished, manage
+from sync.tests.support.waiting import wait_for
+from tests.servers import SERVERS, MariaDB, free_port
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -294,14 +293,16 @@ def test_a_server_that_is_not_there_is_said(
     assert line_for(f"mysql://u:secret@{host}/n", monkeypatch, settings).startswith(words)
 
 
-COMMANDS = [["migrate"], ["clearsessions"], ["check", "--database", "default"], ["sync", "relay", "--once"]]
+COMMANDS = [
+    ["migrate"], ["clearsessions"], ["check", "--database", "default"], ["sync", "relay", "--once"], ["sync", "status"],
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command) for command in COMMANDS])
 def test_every_command_says_it_in_one_line(command: list[str]) -> None:
     url = f"mysql://nobody:secret@127.0.0.1:{free_port()}/nothing"
-    done = manage(command, DATABASE_URL=url)
-    assert done.returncode == 2, done.stderr
+    done = finished(manage(*command, DATABASE_URL=url))
+    assert done.status == 2, done.stderr
     line = done.stderr.removeprefix("CommandError: ")
     assert line.startswith("MySQL does not answer (")
     assert line.count("\n") == 1
@@ -310,7 +311,7 @@ def test_every_command_says_it_in_one_line(command: list[str]) -> None:
 
 def test_a_traceback_is_shown_to_whom_asks_for_it() -> None:
     url = f"mysql://nobody:secret@127.0.0.1:{free_port()}/nothing"
-    assert "Traceback" in manage(["clearsessions", "--traceback"], DATABASE_URL=url).stderr
+    assert "Traceback" in finished(manage("clearsessions", "--traceback", DATABASE_URL=url)).stderr
 
 
 UNMIGRATED = [["clearsessions"], ["sync", "status"], ["sync", "retry"], ["sync", "relay", "--once"], ["audit_prune"]]
@@ -319,24 +320,17 @@ UNMIGRATED = [["clearsessions"], ["sync", "status"], ["sync", "retry"], ["sync",
 @pytest.mark.parametrize("command", UNMIGRATED, ids=[" ".join(command) for command in UNMIGRATED])
 def test_tables_that_are_not_there_are_said_in_one_line(command: list[str], mariadb: MariaDB) -> None:
     mariadb.sql("CREATE DATABASE IF NOT EXISTS analytics_unmigrated")
-    done = manage(command, DATABASE_URL=mariadb.url("analytics_unmigrated"))
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    done = finished(manage(*command, DATABASE_URL=mariadb.url("analytics_unmigrated")))
+    assert (done.status, done.stderr.count("\n")) == (2, 1), done.stderr
     line = done.stderr.removeprefix("CommandError: ")
     assert line.startswith("The database's tables are not those of this version (")
     assert line.rstrip(".\n").endswith("run manage.py migrate")
 
 
 def test_a_mistake_in_the_settings_is_one_line() -> None:
-    done = manage(["clearsessions"], DATABASE_URL="mysql://u:p@h/n?ssl_mode=ALWAYS")
-    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    done = finished(manage("clearsessions", DATABASE_URL="mysql://u:p@h/n?ssl_mode=ALWAYS"))
+    assert (done.status, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("DATABASE_URL: ssl_mode=ALWAYS is none of")
-
-
-def manage(command: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "manage.py", *command], cwd=ROOT, env=os.environ | environment, capture_output=True, text=True,
-        check=False, timeout=60,
-    )  # fmt: skip
 
 
 # --- what people see, and that it goes on ----------------------------------------------------------------------------
@@ -406,10 +400,3 @@ def test_a_relay_waits_for_a_read_only_database_and_goes_on(
     said = [record.getMessage() for record in caplog.records if record.name == "sync.outbox.relay"]
     assert len([line for line in said if line.startswith("MySQL takes no writes (")]) == 1, said
     assert mongo.accounts.count_documents({}) == 1
-
-
-def wait_for(condition: Any, seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it has not come true in time"
-        time.sleep(0.05)

@@ -20,23 +20,15 @@ pytestmark = pytest.mark.slow
 
 PAGE = ROOT / "docs" / "use-in-your-project.md"
 DISTRIBUTION = "django-mongo-mirror"
-CONSOLE = """
-from django.contrib.auth.models import User
-from django.test import Client
-browser = Client(headers={"host": "localhost"})
-browser.force_login(User.objects.create_superuser("ada"))
-for address in ("/sync/", "/sync/changes/", "/sync/record/goods.product/1/"):
-    answer = browser.get(address)
-    assert answer.status_code == 200, (address, answer.status_code)
-    print(answer.content.decode())
-"""
 
 
-def run(command: list[str], folder: Path, **environment: str) -> str:
+def run(command: list[str], folder: Path, *, told: str = "", **environment: str) -> str:
+    """Runs a program of another project, which has none of the tests' variables; what it prints."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "PYTEST", "PYTHON"))}
     done = subprocess.run(
-        command, cwd=folder, env=kept | environment, capture_output=True, text=True, timeout=540, check=False
-    )
+        command, cwd=folder, env=kept | environment, input=told, capture_output=True, text=True, timeout=540,
+        check=False,
+    )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -106,7 +98,8 @@ def test_the_page_leads_to_a_mirrored_model(environment: Path, tmp_path: Path, d
     assert document["name"] == "Lamp"
     assert str(document["price"]) == "19.90"
     assert "goods.product" in told
-    page = run(["python", "manage.py", "shell", "-c", CONSOLE], tmp_path, PATH=path)
+    pages = (ROOT / "tests/scripts/print_console.py").read_text()
+    page = run(["python", "manage.py", "shell"], tmp_path, told=pages, PATH=path)
     assert "goods.product" in page
     assert "sync/vendor/bootstrap" in page
     assert "Lamp" in page

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from analytics_site.environment import Environment, Misconfigured
+from sync.tests.support.processes import Process, finished, python
 from tests.servers import ROOT, free_port
 
 README = (ROOT / "README.md").read_text()
@@ -130,13 +129,9 @@ def test_a_longest_session_shorter_than_the_default_idle_time_is_named_itself(mo
     ]
 
 
-def start(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A program of the portal's own, with its own settings and not the tests'."""
-    variables["DJANGO_SETTINGS_MODULE"] = "analytics_site.settings"
-    return subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=os.environ | variables, capture_output=True, text=True, check=False,
-        timeout=60,
-    )  # fmt: skip
+def portal(*command: str, cwd: Path = ROOT, **variables: str) -> Process:
+    """A program of the portal's own, with its own settings and not the tests', once it has ended."""
+    return finished(python(*command, cwd=cwd, DJANGO_SETTINGS_MODULE="analytics_site.settings", **variables))
 
 
 @pytest.mark.parametrize(
@@ -146,8 +141,8 @@ def start(*command: str, cwd: Path = ROOT, **variables: str) -> subprocess.Compl
     ids=lambda command: " ".join(command[:3]),
 )  # fmt: skip
 def test_all_mistakes_are_told_together_with_exit_status_2_and_no_traceback(command: tuple[str, ...]) -> None:
-    done = start(*command, SYNC_BATCH="abc", SYNC_LEASE="-3", SESSION_IDLE="100", SESSION_LONGEST="50", SECRET_KEY="")
-    assert done.returncode == 2
+    done = portal(*command, SYNC_BATCH="abc", SYNC_LEASE="-3", SESSION_IDLE="100", SESSION_LONGEST="50", SECRET_KEY="")
+    assert done.status == 2
     assert done.stdout == ""
     assert done.stderr.splitlines() == [
         "Set SECRET_KEY (script/bootstrap writes one into .env for a trial).",
@@ -166,27 +161,27 @@ def test_settings_that_do_not_fit_together_stop_the_web_server_and_the_mirrors_c
     name: str, value: str, line: str
 ) -> None:
     bind = f"127.0.0.1:{free_port()}"
-    web = start("-m", "gunicorn", "--no-control-socket", "--bind", bind, "analytics_site.wsgi", **{name: value})
-    assert web.returncode == 3
+    web = portal("-m", "gunicorn", "--no-control-socket", "--bind", bind, "analytics_site.wsgi", **{name: value})
+    assert web.status == 3
     assert line in web.stderr.splitlines()
     assert "Traceback" not in web.stderr
-    command = start("manage.py", "sync", "verify", **{name: value})
-    assert command.returncode == 2, "1 would say that something differs"
+    command = portal("manage.py", "sync", "verify", **{name: value})
+    assert command.status == 2, "1 would say that something differs"
     assert line in command.stderr
 
 
 def test_gunicorn_in_another_folder_ends_too(tmp_path: Path) -> None:
     bind = f"127.0.0.1:{free_port()}"
     command = ["-m", "gunicorn", "--no-control-socket", "--bind", bind, "--chdir", str(ROOT), "analytics_site.wsgi"]
-    done = start(*command, cwd=tmp_path, SYNC_BATCH="abc")
-    assert done.returncode != 0
+    done = portal(*command, cwd=tmp_path, SYNC_BATCH="abc")
+    assert done.status != 0
     assert "SYNC_BATCH is 'abc': it must be" in done.stderr
     assert "Traceback" not in done.stderr
 
 
 def test_an_unknown_variable_of_the_mirror_is_a_warning() -> None:
-    done = start("manage.py", "check", SYNC_BATCHES="7", SYNC_ZZZ="1")
-    assert done.returncode == 0
+    done = portal("manage.py", "check", SYNC_BATCHES="7", SYNC_ZZZ="1")
+    assert done.status == 0
     said = re.findall(r"There is no variable .+", done.stderr)
     assert said == [
         "There is no variable SYNC_BATCHES, so its value has no effect. Did you mean SYNC_BATCH?",
@@ -241,8 +236,8 @@ def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
         elif path.is_dir() and not path.name.startswith("."):
             (tmp_path / path.name).symlink_to(path)
     (tmp_path / ".env").write_text("SYNC_BATCH=many\nSYNC LEASE=3\n")
-    done = start("manage.py", "check", cwd=tmp_path)
-    assert done.returncode == 2
+    done = portal("manage.py", "check", cwd=tmp_path)
+    assert done.status == 2
     assert done.stderr.splitlines() == [
         f"{tmp_path}/.env, line 2 is not NAME=value. Check its name, spaces and quotes.",
         "SYNC_BATCH is 'many': it must be a whole number from 1 to 100000.",
@@ -251,6 +246,6 @@ def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
 
 def test_the_demos_script_tells_them_too(tmp_path: Path) -> None:
     variables = {"VAR_DIR": str(tmp_path / "var"), "PORT": str(free_port()), "SYNC_BATCH": "abc"}
-    done = start("script/serve.py", **variables)
-    assert done.returncode == 2
+    done = portal("script/serve.py", **variables)
+    assert done.status == 2
     assert done.stderr.splitlines() == ["SYNC_BATCH is 'abc': it must be a whole number from 1 to 100000."]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,9 @@ import pytest
 
 from accounts.checks import cache_counts_for_all_processes
 from analytics_site.cache import FileCache
-from tests.servers import ROOT
+from sync.tests.support.processes import script
 
 KEYS, THREADS, PROCESSES = 50, 8, 3
-# Adds each key in many threads, beside another process that does the same, and prints how often it was the one.
-ADD = f"""
-import sys, threading
-from concurrent.futures import ThreadPoolExecutor
-import django.conf
-django.conf.settings.configure()
-from analytics_site.cache import FileCache
-cache = FileCache(sys.argv[1], {{"timeout": 60}})
-print("ready", flush=True)
-sys.stdin.readline()
-barrier = threading.Barrier({THREADS})
-def add(thread):
-    barrier.wait()
-    return sum(bool(cache.add(f"key{{number}}", thread)) for number in range({KEYS}))
-with ThreadPoolExecutor({THREADS}) as threads:
-    print(sum(threads.map(add, range({THREADS}))))
-"""
 
 
 @pytest.fixture
@@ -42,22 +24,17 @@ def cache(tmp_path: Path) -> Callable[..., FileCache]:
 
 
 def test_what_processes_add_at_once_is_added_by_one_of_them(tmp_path: Path) -> None:
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", ADD, str(tmp_path)],
-            cwd=ROOT,
-            text=True,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-        )
-        for _ in range(PROCESSES)
-    ]
-    for process in processes:
-        assert process.stdout.readline() == "ready\n"
-    for process in processes:
-        process.stdin.write("go\n")
-        process.stdin.flush()
-    assert sum(int(process.communicate(timeout=60)[0]) for process in processes) == KEYS
+    with ExitStack() as stack:
+        arguments = (str(tmp_path), str(KEYS), str(THREADS))
+        processes = [
+            stack.enter_context(script("accounts.tests.scripts.add_keys", *arguments)) for _ in range(PROCESSES)
+        ]
+        for process in processes:
+            process.until_it_says("ready")
+        for process in processes:
+            process.tell("go")
+        assert [process.wait() for process in processes] == [0] * PROCESSES
+    assert sum(int(process.stdout.splitlines()[1]) for process in processes) == KEYS
 
 
 def test_an_expired_entry_is_added_anew_by_one_of_many(cache: Callable[..., FileCache]) -> None:

@@ -2,10 +2,9 @@
 
 import os
 import random
-import signal
-import subprocess
 import threading
 import time
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -15,7 +14,9 @@ from pymongo.database import Database
 
 from examples.news.models import REPLICAS, Story
 from sync.outbox.models import Change
-from sync.tests.support.publishing import TOPIC, document, process, replica, rows, story, wait_until
+from sync.tests.support.processes import Process
+from sync.tests.support.publishing import TOPIC, document, kafka_command, replica, rows, story
+from sync.tests.support.waiting import wait_for
 from sync.workers.models import Worker
 from tests.kafka import Kafka
 
@@ -51,45 +52,39 @@ def test_they_are_equal_to_mysql_at_the_end(kafka: Kafka, mongo: Database, setti
     mongo.client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=3)
     chance, stop = random.Random(seed), threading.Event()
 
-    def start(name: str) -> subprocess.Popen:
-        return process("consume", "story", "--to", name, "--batch", "20", kafka=kafka.settings)
+    with ExitStack() as stack:
 
-    publisher = process("publish", "--interval", "0.05", kafka=kafka.settings)
-    wait_until(lambda: kafka.partitions(TOPIC) == 5, "the topic is there")
-    members = [(name, start(name)) for name in REPLICAS]
-    writer = threading.Thread(target=write_at_random, args=(seed, stop))
-    writer.start()
-    try:
-        members.append((REPLICAS[0], start(REPLICAS[0])))  # the first one's partitions are shared
+        def consume(name: str) -> Process:
+            member = kafka_command(kafka, "consume", "story", "--to", name, "--batch", "20")
+            return stack.enter_context(member)
+
+        publisher = stack.enter_context(kafka_command(kafka, "publish", "--interval", "0.05"))
+        publisher.until(lambda: kafka.partitions(TOPIC) == 5, "the topic is there")
+        members = [consume(name) for name in REPLICAS]
+        writer = threading.Thread(target=write_at_random, args=(seed, stop))
+        stack.callback(stop.set)
+        writer.start()
+        members.append(consume(REPLICAS[0]))  # the first one's partitions are shared
         time.sleep(6)
-        frozen = members[0][1]
-        frozen.send_signal(signal.SIGSTOP)  # it holds what it has read, until the others have gone on
+        frozen = members[0]
+        frozen.freeze()  # it holds what it has read, until the others have gone on
         for _ in range(3):
-            place = chance.randrange(1, len(members))
-            name, victim = members[place]
+            victim = chance.choice(members[1:])
             victim.kill()
-            victim.wait()
-            members[place] = (name, start(name))
+            victim.start()
             time.sleep(2)
         kafka.kill()
         kafka.start()
         time.sleep(3)
-        frozen.send_signal(signal.SIGCONT)
+        frozen.thaw()
         time.sleep(2)
         stop.set()
         writer.join()
-        wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "all is published", 90)
-        wait_until(lambda: are_equal(mongo), "all replicas are equal to the table", 90)
-        wait_until(
+        wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "all is published", 90)
+        wait_for(lambda: are_equal(mongo), "all replicas are equal to the table", 90)
+        wait_for(
             lambda: Worker.objects.filter(queue="kafka:stories_2", note="0 messages behind").exists(), "it says so", 30
         )
-    finally:
-        stop.set()
-        for _, member in members:
-            member.kill()
-            member.wait()
-        publisher.kill()
-        publisher.wait()
     messages = kafka.read(TOPIC)
     for key in KEYS:
         states = [document(message) for message in messages if message.key().decode() == key]

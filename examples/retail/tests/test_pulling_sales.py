@@ -4,8 +4,6 @@ import datetime
 import json
 import os
 import random
-import subprocess
-import sys
 import time
 from decimal import Decimal
 from typing import Any
@@ -13,7 +11,6 @@ from typing import Any
 import bson
 import pytest
 from bson import Decimal128, Int64, ObjectId, json_util
-from django.conf import settings as django_settings
 from django.db import connection
 from faker import Faker
 from pymongo import DeleteOne, InsertOne, UpdateOne
@@ -22,6 +19,7 @@ from pymongo.database import Database
 from examples.retail.making import sales
 from examples.retail.tests.support import load, pull
 from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.tests.support.processes import manage
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
@@ -72,17 +70,6 @@ def ordered(document: dict[str, Any]) -> dict[str, Any]:
     return dict(sorted(document.items()))
 
 
-def start_puller() -> subprocess.Popen:
-    """A puller of its own process, on the test database."""
-    code = (
-        "import django; django.setup();"
-        "from django.db import connections;"
-        f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r};"
-        "from django.core.management import call_command; call_command('sync', 'pull', 'sale')"
-    )
-    return subprocess.Popen([sys.executable, "-c", code], cwd=django_settings.BASE_DIR)
-
-
 def wait_until_equal(mongo: Database) -> None:
     end = time.monotonic() + 90
     while (wrong := differences(mongo)) and time.monotonic() < end:
@@ -120,18 +107,14 @@ def test_killed_with_9_again_and_again_it_ends_equal(mongo: Database) -> None:
     changes += [DeleteOne({"_id": key}) for key in keys[1000:1500]]
     changes += [InsertOne(document) for document in sales(Faker("en_US"), 500, seed=2)]
     chance.shuffle(changes)
-    puller = start_puller()
-    for start in range(0, len(changes), 200):
-        mongo["sales"].bulk_write(changes[start : start + 200], ordered=True)
-        time.sleep(0.8 + 1.5 * chance.random())  # it needs half a second to start
-        puller.kill()
-        puller.wait()
-        puller = start_puller()
-    try:
+    with manage("sync", "pull", "sale") as puller:
+        for start in range(0, len(changes), 200):
+            mongo["sales"].bulk_write(changes[start : start + 200], ordered=True)
+            time.sleep(0.8 + 1.5 * chance.random())  # it needs half a second to start
+            puller.kill()
+            puller.start()
         wait_until_equal(mongo)
         mongo["sales"].update_many({"couponUsed": True}, {"$set": {"couponUsed": False}})
         wait_until_equal(mongo)
-    finally:
-        puller.terminate()
-        assert puller.wait(30) == 0
+        assert puller.terminate(30) == 0
     assert len(rows()) == 5000

@@ -15,7 +15,7 @@ from sync.core.retry import retry_on_deadlock
 from sync.outbox.models import Change
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
-from sync.tests.support.follow import RELAY, add_accounts, catch_up, following, recorded, sql, until
+from sync.tests.support.follow import add_accounts, catch_up, following, recorded, sql
 from tests.servers import SERVERS, MariaDB
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -30,14 +30,14 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
 
 
 def test_a_row_written_by_another_program_is_in_mongodb_within_a_second(mongo: Database) -> None:
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         [key] = add_accounts(1)
-        until(lambda: mongo.accounts.count_documents({"limit": 0}) == 1, process)
+        process.until(lambda: mongo.accounts.count_documents({"limit": 0}) == 1)
         _by_client(f"UPDATE finance_account SET `limit` = 7 WHERE _id = '{key}'")
-        until(lambda: mongo.accounts.count_documents({"limit": 7}) == 1, process, 5)
+        process.until(lambda: mongo.accounts.count_documents({"limit": 7}) == 1, seconds=5)
         assert differences(Account, mongo) == []
         _by_client(f"DELETE FROM finance_account WHERE _id = '{key}'")
-        until(lambda: mongo.accounts.count_documents({}) == 0, process, 5)
+        process.until(lambda: mongo.accounts.count_documents({}) == 0, seconds=5)
 
 
 def _by_client(statement: str) -> None:
@@ -55,8 +55,8 @@ def _by_client(statement: str) -> None:
 
 def test_the_first_start_backfills_what_is_there_already(mongo: Database) -> None:
     add_accounts(10)
-    with following(RELAY) as process:
-        until(lambda: mongo.accounts.count_documents({}) == 10, process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: mongo.accounts.count_documents({}) == 10)
         assert differences(Account, mongo) == []
 
 
@@ -144,23 +144,23 @@ def test_an_alter_in_between_does_no_harm() -> None:
 
 def test_truncate_removes_the_documents(mongo: Database) -> None:
     add_accounts(1500)
-    with following(RELAY) as process:
-        until(lambda: mongo.accounts.count_documents({}) == 1500, process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: mongo.accounts.count_documents({}) == 1500)
         mongo.accounts.insert_one({"_id": "somebody else's"})
         sql("SET FOREIGN_KEY_CHECKS = 0")
         sql("TRUNCATE TABLE finance_account")
         sql("SET FOREIGN_KEY_CHECKS = 1")
-        until(lambda: mongo.accounts.count_documents({}) == 1, process)
-        until(lambda: not Sweep.objects.exists(), process)
+        process.until(lambda: mongo.accounts.count_documents({}) == 1)
+        process.until(lambda: not Sweep.objects.exists())
 
 
 def test_a_partitions_end_and_a_converted_column_are_backfilled(mongo: Database) -> None:
     add_accounts(3)
-    with following(RELAY) as process:
-        until(lambda: mongo.accounts.count_documents({}) == 3, process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: mongo.accounts.count_documents({}) == 3)
         mongo.accounts.delete_many({})
         sql("ALTER TABLE finance_account MODIFY account_id int NOT NULL")
-        until(lambda: mongo.accounts.count_documents({}) == 3, process)
+        process.until(lambda: mongo.accounts.count_documents({}) == 3)
 
 
 def test_an_xa_transaction_counts_when_it_is_committed() -> None:

@@ -1,6 +1,5 @@
 """The server dies, and its replica takes over."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,8 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
-from sync.tests.support.follow import RELAY, add_accounts, catch_up, following, recorded, saved, sql, until
+from sync.tests.support.follow import add_accounts, catch_up, following, recorded, saved, sql
+from sync.tests.support.waiting import wait_for
 from tests.servers import MariaDB
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -24,11 +24,7 @@ class Replica(MariaDB):
 
     def follow(self, primary: MariaDB, database: str) -> None:
         """Becomes a replica of `primary`, which nobody writes to meanwhile."""
-        dump = ["mariadb-dump", "--no-defaults", "-uroot", f"--socket={primary.folder}/s", database]
-        rows = subprocess.run(dump, check=True, capture_output=True).stdout
-        self.sql(f"CREATE DATABASE {database} CHARACTER SET utf8mb4")
-        load = ["mariadb", "--no-defaults", "-uroot", f"--socket={self.folder}/s", database]
-        subprocess.run(load, check=True, input=rows)
+        self.restore(database, primary)
         seen = primary.sql("SELECT @@gtid_binlog_pos").strip()
         self.sql(
             f"RESET MASTER; SET GLOBAL gtid_slave_pos = '{seen}'; CHANGE MASTER TO master_host = '127.0.0.1', "
@@ -56,7 +52,7 @@ def test_it_goes_on_with_the_replica(mariadb: MariaDB, replica: Replica, mongo: 
         catch_up(process)
     add_accounts(500, first=2)  # nobody has seen these when the primary dies
     seen = mariadb.sql("SELECT @@gtid_binlog_pos").strip()
-    until(lambda: replica.sql("SELECT @@gtid_slave_pos").strip() == seen)
+    wait_for(lambda: replica.sql("SELECT @@gtid_slave_pos").strip() == seen)
     replica.sql("STOP SLAVE")
     connection.close()
     try:
@@ -69,8 +65,8 @@ def test_it_goes_on_with_the_replica(mariadb: MariaDB, replica: Replica, mongo: 
             assert set(recorded().values()) == {1}
             assert "cannot be read" not in process.said
             assert saved().gtids != before
-        with following(RELAY) as process:
-            until(lambda: differences(Account, mongo) == [], process)
+        with following(and_relaying=True) as process:
+            process.until(lambda: differences(Account, mongo) == [])
         sql("SELECT 1")
     finally:
         connection.close()

@@ -22,7 +22,9 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
-from sync.tests.support.follow import RELAY, Process, add_accounts, catch_up, following, recorded, saved, sql, until
+from sync.tests.support.follow import add_accounts, catch_up, following, recorded, saved, sql
+from sync.tests.support.processes import Process
+from sync.tests.support.waiting import wait_for
 from sync.workers.models import Worker
 from tests.servers import SERVERS, MariaDB
 
@@ -47,8 +49,7 @@ def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
     with following():
         pass
     written, kills = 0, 0
-    follower = Process()
-    try:
+    with follow.follower() as process:
         while written < ROWS or kills < KILLS:
             if written < ROWS:
                 count = min(chance.choice([1, 3, 50, 700, 4000]), ROWS - written)
@@ -56,15 +57,13 @@ def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
                 written += count
             if chance.random() < KILLS * 800 / ROWS or written == ROWS:
                 time.sleep(0.5 + chance.random())  # it needs about half a second to start
-                follower.end()
+                process.kill()
                 kills += 1
-                follower = Process()
-        catch_up(follower)
+                process.start()
+        catch_up(process)
         assert set(recorded().values()) == {1}, "each once"
         assert len(recorded()) == ROWS
-    finally:
-        follower.end()
-        print(kills, "kills", follower.said)
+    print(kills, "kills")
     while Change.objects.filter(settling=False).exists():
         with suppress(Unavailable):  # a busy machine; the next round goes on
             Relay().drain()
@@ -79,23 +78,20 @@ def test_a_part_of_a_large_transaction_is_not_recorded_again(mongo: Database) ->
         "SELECT LPAD(HEX(a.i * 1000 + b.i), 24, '0'), a.i, b.i, '[]', '{}' FROM n a, n b WHERE a.i <= 20"
     )  # fmt: skip
     kills = 0
-    follower = Process()
-    try:
+    with follow.follower() as process:
         while kills < 3:
-            _wait_for_a_part(follower)
-            follower.end()
+            _wait_for_a_part(process)
+            process.kill()
             kills += 1
-            follower = Process()
-        catch_up(follower)
+            process.start()
+        catch_up(process)
         assert len(recorded()) == 18_000
         assert set(recorded().values()) == {1}
-    finally:
-        follower.end()
 
 
-def _wait_for_a_part(follower: Process) -> None:
+def _wait_for_a_part(process: Process) -> None:
     before = Change.objects.count()
-    until(lambda: saved().part and Change.objects.count() > before, follower, 60)
+    process.until(lambda: saved().part and Change.objects.count() > before, seconds=60)
 
 
 def test_a_large_transaction_needs_no_more_memory() -> None:
@@ -126,14 +122,14 @@ def _memory(process: Process, what: str) -> int:
 
 
 def test_it_goes_on_after_a_restart_of_the_server(mariadb: MariaDB, mongo: Database) -> None:
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         add_accounts(3)
         catch_up(process)
         connection.close()
         mariadb.kill()
         mariadb.start()
         add_accounts(3, first=4)
-        until(lambda: mongo.accounts.count_documents({}) == 6, process, 60)
+        process.until(lambda: mongo.accounts.count_documents({}) == 6, seconds=60)
         connection.close()
 
 
@@ -149,19 +145,19 @@ def test_it_goes_on_in_the_next_log_file(mariadb: MariaDB) -> None:
 
 def test_a_purged_position_is_bridged_by_a_backfill(mariadb: MariaDB, mongo: Database) -> None:
     add_accounts(5)
-    with following(RELAY) as process:
-        until(lambda: mongo.accounts.count_documents({}) == 5, process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: mongo.accounts.count_documents({}) == 5)
     sql("UPDATE finance_account SET `limit` = 9")
     sql("DELETE FROM finance_account WHERE account_id = 1")
     mariadb.sql("FLUSH BINARY LOGS")
     # A log that is still being sent, to a follower that is gone, is not purged.
-    until(lambda: _purge(mariadb) == 1)
-    with following(RELAY) as process:
-        until(lambda: mongo.accounts.count_documents({"limit": 9}) == 4, process)
-        until(lambda: differences(Account, mongo) == [], process)
+    wait_for(lambda: _purge(mariadb) == 1)
+    with following(and_relaying=True) as process:
+        process.until(lambda: mongo.accounts.count_documents({"limit": 9}) == 4)
+        process.until(lambda: differences(Account, mongo) == [])
         assert "cannot be read on from here" in process.said
         add_accounts(1, first=100)
-        until(lambda: mongo.accounts.count_documents({}) == 5, process)
+        process.until(lambda: mongo.accounts.count_documents({}) == 5)
 
 
 def _purge(mariadb: MariaDB) -> int:
@@ -221,22 +217,21 @@ def test_compression_switched_on_meanwhile_stops_it(mariadb: MariaDB) -> None:
         finally:
             mariadb.sql("SET GLOBAL log_bin_compress = OFF")
             connection.close()
-    with following(RELAY) as process:  # bridged, now that it can be
-        until(lambda: saved().unplanned == {}, process)
+    with following(and_relaying=True) as process:  # bridged, now that it can be
+        process.until(lambda: saved().unplanned == {})
 
 
 def test_its_state_is_in_its_heartbeat() -> None:
     with following() as process:
         add_accounts(1)
         catch_up(process)
-        until(lambda: Worker.objects.get(kind="follower").note.endswith("up to date, 2 recorded"), process)
+        process.until(lambda: Worker.objects.get(kind="follower").note.endswith("up to date, 2 recorded"))
 
 
 def test_it_ends_at_the_first_signal() -> None:
     with following() as process:
         add_accounts(1)
-        process.terminate()
-        assert process.wait(10) == 0
+        assert process.terminate(10) == 0
         assert not Worker.objects.filter(kind="follower").exists()
 
 

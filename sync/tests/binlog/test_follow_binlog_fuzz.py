@@ -20,7 +20,8 @@ from sync.binlog.position import Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
 from sync.tests.support import follow
-from sync.tests.support.follow import RELAY, Process, following, sql, until
+from sync.tests.support.follow import following, sql
+from sync.tests.support.processes import Process
 from sync.tests.support.spelling import (
     HARMLESS,
     LOGGED_AS_STATEMENTS,
@@ -110,7 +111,7 @@ class Fuzz:
             else:
                 done += [self._run(template) for template in self.chance.choice(self.samples)]
         self._check_the_log(begin, done)
-        until(self._is_equal, self.process, 60)
+        self.process.until(self._is_equal, seconds=60)
 
     def _session(self) -> None:
         connection.close()
@@ -205,7 +206,7 @@ def test_whatever_is_done_to_a_table_its_documents_follow(tables: None, mongo: D
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     begun = said = time.monotonic()
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         fuzz = Fuzz(process, mongo, seed)
         while fuzz.statements < COUNT:
             fuzz.batch()

@@ -1,6 +1,5 @@
 """A log that is not the one that was read: reset, restored, another server's. All is compared then."""
 
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +16,7 @@ from sync.binlog.models import Sweep
 from sync.binlog.server import Server
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
-from sync.tests.support.follow import RELAY, Process, add_accounts, catch_up, following, saved, spoil, sql, until
+from sync.tests.support.follow import add_accounts, catch_up, following, saved, spoil, sql
 from sync.workers.models import Checkpoint
 from tests.servers import MariaDB
 
@@ -50,9 +49,9 @@ def _is_equal(mongo: Database) -> bool:
 def _follow_once(mongo: Database) -> None:
     """A follower that has read some of the log, and is killed."""
     add_accounts(5)
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         catch_up(process)
-        until(lambda: mongo.accounts.count_documents({}) == 5, process)
+        process.until(lambda: mongo.accounts.count_documents({}) == 5)
 
 
 def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: MariaDB, mongo: Database) -> None:
@@ -70,36 +69,35 @@ def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: Mar
         sql("INSERT INTO zoo_typed (id, text) VALUES (UUID(), REPEAT('x', %s))", position.offset)
     assert Server("default").end() > (position.file, position.offset)
     assert not Server("default").lacks(position.gtids)
-    with following(RELAY) as process:
-        until(lambda: _is_equal(mongo), process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: _is_equal(mongo))
         assert "the log was reset" in process.said
 
 
 def test_a_reset_under_a_live_follower(mariadb: MariaDB, mongo: Database) -> None:
     """MariaDB goes on to tell it that there is nothing new in the file that it has removed."""
     add_accounts(5)
-    with following(RELAY) as process:
-        until(lambda: mongo.accounts.count_documents({}) == 5, process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: mongo.accounts.count_documents({}) == 5)
         catch_up(process)
         mariadb.sql("RESET MASTER")
         sql("UPDATE finance_account SET `limit` = 9 WHERE account_id = 2")
         sql("DELETE FROM finance_account WHERE account_id = 1")
-        until(lambda: _is_equal(mongo), process)
+        process.until(lambda: _is_equal(mongo))
         assert GAP in process.said
-        until(lambda: not Sweep.objects.exists(), process)
+        process.until(lambda: not Sweep.objects.exists())
         sql("UPDATE finance_account SET `limit` = 10 WHERE account_id = 2")
-        until(lambda: mongo.accounts.count_documents({"limit": 10}) == 1, process)
+        process.until(lambda: mongo.accounts.count_documents({"limit": 10}) == 1)
 
 
 def test_a_reset_just_before_it_is_killed(mariadb: MariaDB, mongo: Database) -> None:
     _follow_once(mongo)
-    follower = Process()
-    until(lambda: follower.poll() is None and saved().unplanned == {}, follower)
-    time.sleep(1)
-    _change_unseen(mariadb)
-    follower.end()
-    with following(RELAY) as process:
-        until(lambda: _is_equal(mongo), process)
+    with follow.follower() as process:
+        process.until(lambda: saved().unplanned == {})
+        time.sleep(1)
+        _change_unseen(mariadb)
+    with following(and_relaying=True) as process:
+        process.until(lambda: _is_equal(mongo))
 
 
 def test_a_lost_position(mongo: Database) -> None:
@@ -107,8 +105,8 @@ def test_a_lost_position(mongo: Database) -> None:
     _follow_once(mongo)
     Checkpoint.objects.all().delete()
     sql("DELETE FROM finance_account WHERE account_id = 1")
-    with following(RELAY) as process:
-        until(lambda: _is_equal(mongo), process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: _is_equal(mongo))
 
 
 @pytest.mark.parametrize(
@@ -135,7 +133,7 @@ def test_a_position_of_before_files_were_told_apart(mariadb: MariaDB, mongo: Dat
     _follow_once(mongo)
     spoil(server="1")
     add_accounts(1, first=100)
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         catch_up(process)
         assert GAP not in process.said
         assert "/" in saved().server
@@ -145,19 +143,16 @@ def test_a_server_restored_from_a_dump(mariadb: MariaDB, mongo: Database, tmp_pa
     """It has the same server_id, the same names of files, and none of our transactions."""
     _follow_once(mongo)
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
-    dump = ["mariadb-dump", "--no-defaults", "-uroot", f"--socket={mariadb.folder}/s", name]
-    rows = subprocess.run(dump, check=True, capture_output=True).stdout
     server = MariaDB(tmp_path / "restored")
     server.start()
     try:
-        server.sql(f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'; CREATE DATABASE {name}")
-        load = ["mariadb", "--no-defaults", "-uroot", f"--socket={server.folder}/s", name]
-        subprocess.run(load, check=True, input=rows)
+        server.sql("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'")
+        server.restore(name, mariadb)
         connection.close()
         connection.settings_dict["PORT"] = server.port
         sql("DELETE FROM finance_account WHERE account_id = 1")
-        with following(RELAY) as process:
-            until(lambda: _is_equal(mongo), process)
+        with following(and_relaying=True) as process:
+            process.until(lambda: _is_equal(mongo))
             assert GAP in process.said
     finally:
         connection.close()

@@ -1,6 +1,5 @@
 """What the log does not say row by row: the follower looks at the tables again, once it can be seen."""
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,8 @@ from sync.binlog.log import WITHOUT_ROWS, _known_events
 from sync.outbox.models import Change
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
-from sync.tests.support.follow import RELAY, Process, add_accounts, catch_up, following, saved, sql, until
+from sync.tests.support.follow import add_accounts, catch_up, following, saved, sql
+from sync.tests.support.processes import relaying
 from tests.servers import MariaDB
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -52,21 +52,21 @@ def test_load_data_that_is_logged_as_a_statement(mariadb: MariaDB, mongo: Databa
     rows = tmp_path / "rows"
     rows.write_text("4711,loaded\n")
     tmp_path.chmod(0o755)
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         database = connection.settings_dict["NAME"]
         mariadb.sql(
             f"USE {database}; SET SESSION binlog_format = STATEMENT; "
             f"LOAD DATA INFILE '{rows}' INTO TABLE zoo_tag FIELDS TERMINATED BY ',' (id, name)"
         )
-        until(lambda: mongo.zoo_tags.count_documents({"_id": 4711, "name": "loaded"}) == 1, process)
+        process.until(lambda: mongo.zoo_tags.count_documents({"_id": 4711, "name": "loaded"}) == 1)
 
 
 def test_a_statement_in_an_xa_transaction_counts_when_it_is_committed(mariadb: MariaDB, mongo: Database) -> None:
     add_accounts(2)
     mariadb.sql("GRANT BINLOG ADMIN ON *.* TO portal@'%'")
     try:
-        with following(RELAY) as process:
-            until(lambda: _limits(mongo) == [0, 0], process)
+        with following(and_relaying=True) as process:
+            process.until(lambda: _limits(mongo) == [0, 0])
             connection.close()
             sql("SET SESSION binlog_format = STATEMENT, tx_isolation = 'REPEATABLE-READ'")
             for statement in (
@@ -75,9 +75,9 @@ def test_a_statement_in_an_xa_transaction_counts_when_it_is_committed(mariadb: M
                 sql(statement)
             connection.close()
             catch_up(process)
-            until(lambda: not _ranges(), process)
+            process.until(lambda: not _ranges())
             sql("XA COMMIT 'y'")
-            until(lambda: _limits(mongo) == [5, 5], process)
+            process.until(lambda: _limits(mongo) == [5, 5])
     finally:
         mariadb.sql("REVOKE BINLOG ADMIN ON *.* FROM portal@'%'")
 
@@ -92,9 +92,9 @@ def test_an_xa_transaction_of_before_the_first_start(mongo: Database) -> None:
     ):
         sql(statement)
     connection.close()
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         sql("XA COMMIT 'z'")
-        until(lambda: mongo.zoo_tags.count_documents({"_id": 4712}) == 1, process)
+        process.until(lambda: mongo.zoo_tags.count_documents({"_id": 4712}) == 1)
 
 
 @pytest.mark.engine
@@ -103,64 +103,60 @@ def test_changes_that_are_thrown_away_before_they_are_delivered(mongo: Database)
         add_accounts(3)
         catch_up(process)
         sql("TRUNCATE TABLE sync_change")
-        until(lambda: _ranges() == 1, process)
-    with following(RELAY) as process:
-        until(lambda: differences(Account, mongo) == [] and _limits(mongo) == [0, 0, 0], process)
+        process.until(lambda: _ranges() == 1)
+    with following(and_relaying=True) as process:
+        process.until(lambda: differences(Account, mongo) == [] and _limits(mongo) == [0, 0, 0])
 
 
 @pytest.mark.engine
 def test_a_table_that_is_missing_is_looked_at_when_it_is_back(mongo: Database) -> None:
-    with following(RELAY) as process:
+    with following(and_relaying=True) as process:
         sql("INSERT INTO zoo_tag (id, name) VALUES (1, 'one')")
-        until(lambda: mongo.zoo_tags.count_documents({}) == 1, process)
+        process.until(lambda: mongo.zoo_tags.count_documents({}) == 1)
         try:
             sql("RENAME TABLE zoo_tag TO zt_away")
-            until(lambda: "as soon as their tables exist: zoo.tag" in process.said, process)
+            process.until(lambda: "as soon as their tables exist: zoo.tag" in process.said)
             assert mongo.zoo_tags.count_documents({}) == 1, "a missing table says nothing of its documents"
             sql("UPDATE zt_away SET name = 'two'")
         finally:
             sql("/* back */ RENAME TABLE zt_away TO zoo_tag")
-        until(lambda: mongo.zoo_tags.count_documents({"name": "two"}) == 1, process)
-        until(lambda: not saved().unplanned, process)
+        process.until(lambda: mongo.zoo_tags.count_documents({"name": "two"}) == 1)
+        process.until(lambda: not saved().unplanned)
 
 
 @pytest.mark.engine
 def test_a_table_that_is_rewritten_again_and_again_is_looked_at_one_time_after_the_other(mongo: Database) -> None:
     add_accounts(3)
-    with following(RELAY) as process:
-        until(lambda: _limits(mongo) == [0, 0, 0], process)
+    with following(and_relaying=True) as process:
+        process.until(lambda: _limits(mongo) == [0, 0, 0])
     with following() as process:
         for number in range(5):
             sql(f"ALTER TABLE finance_account MODIFY `limit` int NOT NULL COMMENT '{number}'")
             catch_up(process)
         planned = set(Change.objects.exclude(until="").values_list("id", flat=True))
         sql("ALTER TABLE finance_account MODIFY `limit` int NOT NULL")
-        until(lambda: saved().unplanned == {"finance.account": True}, process)
+        process.until(lambda: saved().unplanned == {"finance.account": True})
         assert set(Change.objects.exclude(until="").values_list("id", flat=True)) == planned
-        relay = Process(RELAY)
-        until(lambda: not saved().unplanned and not _ranges(), process)
-        relay.end()
+        with relaying():
+            process.until(lambda: not saved().unplanned and not _ranges())
         assert differences(Account, mongo) == []
 
 
 def test_a_server_that_keeps_all_names_in_lower_case(mariadb: MariaDB, mongo: Database, tmp_path: Path) -> None:
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
-    dump = ["mariadb-dump", "--no-defaults", "-uroot", f"--socket={mariadb.folder}/s", name]
-    rows = subprocess.run(dump, check=True, capture_output=True).stdout
     server = LowerCase(tmp_path / "lower")
     server.start()
     try:
-        server.sql(f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'; CREATE DATABASE {name}")
-        load = ["mariadb", "--no-defaults", "-uroot", f"--socket={server.folder}/s", name]
-        subprocess.run(load, check=True, input=rows)
+        server.sql("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'")
+        server.restore(name, mariadb)
         connection.close()
         connection.settings_dict.update(PORT=server.port, NAME=name.title())
-        with following(RELAY) as process:
+        with following(and_relaying=True) as process:
             add_accounts(2)
-            until(lambda: _limits(mongo) == [0, 0], process)
+            process.until(lambda: _limits(mongo) == [0, 0])
             sql("SET FOREIGN_KEY_CHECKS = 0")
             sql("TRUNCATE Finance_Account")
-            until(lambda: _limits(mongo) == [], process)
+            process.until(lambda: _limits(mongo) == [])
     finally:
         connection.close()
         connection.settings_dict.update(PORT=port, NAME=name)

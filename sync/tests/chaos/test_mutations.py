@@ -105,20 +105,25 @@ def test_a_row_read_before_the_version_leaves_a_stale_document(
     assert bool(differences(Account, mongo)) == bool(mutation)
 
 
+@pytest.fixture
+def about_to_insert(account: Account, mongo: Database, monkeypatch: Any, apply: Any) -> Callable[..., None]:
+    """A relay is about to insert a document, with a mutation, when its row is deleted and something happens."""
+
+    def now(mutation: str, *events: Callable[[], object]) -> None:
+        Account.objects.filter(pk=account.pk).update(limit=2)
+        mongo.accounts.delete_many({})
+        apply(mutation)
+        between_row_and_write(monkeypatch, lambda: [event() for event in (Account.objects.all().delete, *events)])
+
+    return now
+
+
 @mutated("settling-off")
 def test_a_delete_that_does_not_settle_is_undone_by_a_slow_insert(
-    mutation: str, account: Account, mongo: Database, monkeypatch: Any, apply: Any
+    mutation: str, mongo: Database, about_to_insert: Any
 ) -> None:
     """A relay is about to insert when the row is deleted, and another relay finds neither row nor document."""
-    Account.objects.filter(pk=account.pk).update(limit=2)
-    mongo.accounts.delete_many({})
-
-    def deleted_meanwhile() -> None:
-        Account.objects.all().delete()
-        Relay().drain()
-
-    apply(mutation)
-    between_row_and_write(monkeypatch, deleted_meanwhile)
+    about_to_insert(mutation, lambda: Relay().drain())
     Relay().drain()
     assert mongo.accounts.count_documents({}) == 1, "put back, for now"
     settle()
@@ -127,19 +132,10 @@ def test_a_delete_that_does_not_settle_is_undone_by_a_slow_insert(
 
 @mutated("deadline-off")
 def test_an_insert_without_a_deadline_undoes_a_delete_that_has_settled(
-    mutation: str, account: Account, mongo: Database, monkeypatch: Any, apply: Any
+    mutation: str, account: Account, mongo: Database, about_to_insert: Any
 ) -> None:
     """A relay is frozen right before it inserts, for longer than a delete takes to settle."""
-    Account.objects.filter(pk=account.pk).update(limit=2)
-    mongo.accounts.delete_many({})
-
-    def deleted_meanwhile() -> None:
-        Account.objects.all().delete()
-        Relay().drain()
-        settle()
-
-    apply(mutation)
-    between_row_and_write(monkeypatch, deleted_meanwhile)
+    about_to_insert(mutation, lambda: Relay().drain(), settle)
     mongo_writer.deliver(Target(Account), [account.pk], "default", "a token")
     Relay().drain()
     assert not Change.objects.exists()

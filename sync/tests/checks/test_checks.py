@@ -22,6 +22,13 @@ def test_the_project_passes() -> None:
     assert [message for message in run_checks() if (message.id or "").startswith("sync.")] == []
 
 
+def test_a_published_mirror_needs_a_broker(settings: Any) -> None:
+    assert "sync.E018" not in ids()
+    settings.SYNC_KAFKA = {"security.protocol": "SSL"}
+    [error] = [error for error in check_settings(None) if error.id == "sync.E018"]
+    assert "news.story@kafka:story-events" in error.msg
+
+
 @pytest.mark.parametrize(
     ("name", "value", "check"),
     [

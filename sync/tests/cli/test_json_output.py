@@ -22,11 +22,13 @@ from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.verification.models import Mismatch, Verification
-from sync.workers.heartbeat import INLINE_HEARTBEAT, Heartbeat, Kind, WorkerHeartbeat
+from sync.workers.heartbeat import Heartbeat, Kind, WorkerHeartbeat
 from sync.workers.models import ModelState, Worker
 from tests.servers import ROOT, Mongo
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+]  # fmt: skip
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
 WHOLE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # DjangoJSONEncoder writes such a time in another form
@@ -47,11 +49,6 @@ STRICT = extend(
         "integer", is_integer
     ),
 )
-
-
-@pytest.fixture(autouse=True)
-def fresh_heart() -> None:
-    INLINE_HEARTBEAT.reset()
 
 
 def printed(verb: str, *options: str) -> Any:

@@ -99,7 +99,7 @@ def test_the_relay_says_it_once_and_goes_on_when_it_is_fixed(
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:
-        wait_for(lambda: len(tries) >= 3, 60)
+        wait_for(lambda: len(tries) >= 3, seconds=60)
         loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(loud) == 1, loud
         assert loud[0] == f"{words}. Nothing is lost; trying again until it is back."
@@ -108,7 +108,7 @@ def test_the_relay_says_it_once_and_goes_on_when_it_is_fixed(
         assert Change.objects.count() == 20
         wait_for(lambda: status().word == "waiting")
         use(settings, guarded.uri("analytics_test", "writer"))
-        wait_for(lambda: not Change.objects.exists(), 60)
+        wait_for(lambda: not Change.objects.exists(), seconds=60)
     finally:
         relay.stop.set()
         thread.join()

@@ -1,6 +1,5 @@
 """pause, resume, retry, discard and trace: what an operator does, and what they are told."""
 
-import io
 from typing import Any
 
 import pytest
@@ -12,6 +11,7 @@ from finance.models import Account
 from sync.outbox.models import Change
 from sync.outbox.pauses import PAUSED
 from sync.outbox.relay import Relay
+from sync.tests.support.commands import sync
 from sync.tests.support.compare import differences
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
@@ -26,15 +26,6 @@ def account(mongo: Database) -> Account:
     account.save()
     confirm()
     return account
-
-
-def sync(*arguments: str) -> tuple[int, str]:
-    out = io.StringIO()
-    try:
-        call_command("sync", *arguments, stdout=out)
-    except SystemExit as end:
-        return int(end.code or 0), out.getvalue()
-    return 0, out.getvalue()
 
 
 def fail(account: Account) -> None:

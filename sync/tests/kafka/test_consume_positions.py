@@ -4,8 +4,6 @@ Read directly: which keys are recorded as changed, and what the replica's collec
 """
 
 import json
-import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +15,9 @@ from pymongo.database import Database
 from examples.news.models import Story
 from sync.binlog.models import Sweep
 from sync.outbox.models import Change
-from sync.tests.support.publishing import TOPIC, process, publish, replica, rows, story, wait_until
+from sync.tests.support.processes import Process
+from sync.tests.support.publishing import TOPIC, kafka_command, publish, replica, rows, story
+from sync.tests.support.waiting import wait_for
 from sync.workers.models import Worker
 from tests.kafka import Kafka
 
@@ -42,10 +42,12 @@ def send(kafka: Kafka, *numbers: int, partition: int = 0) -> None:
     kafka.send(events_topic(), *events, partition=partition)
 
 
-def have_a_row() -> None:
-    """One that there is something to plan for; delivered, as far as anybody here is concerned."""
+@pytest.fixture
+def events(kafka: Kafka, mongo: Database) -> None:
+    """A topic without events, and a row that there is something to plan for; its change counts as delivered."""
     story()
     Change.objects.all().delete()
+    kafka.make(events_topic())
 
 
 def take_recorded() -> set[int]:
@@ -74,31 +76,25 @@ def consume(*arguments: str) -> int:
     return 0
 
 
+def have_read(kafka: Kafka, *numbers: int) -> None:
+    """Events of these rows, and a consumer that has read them."""
+    send(kafka, *numbers)
+    assert consume(*DEBEZIUM) == 0
+    assert take_recorded() == set(numbers)
+
+
 @contextmanager
-def consumer(kafka: Kafka, *arguments: str) -> Iterator[subprocess.Popen]:
+def consumer(kafka: Kafka, *arguments: str) -> Iterator[Process]:
     """One in a process of its own, that is at work when the block begins; ended with it, by kill -9."""
-    started = process(*arguments, kafka=kafka.settings)
-    try:
-        wait_until(lambda: Worker.objects.filter(kind="consumer", pid=started.pid).exists(), "it is at work")
+    with kafka_command(kafka, *arguments) as started:
+        started.until(lambda: Worker.objects.filter(kind="consumer", pid=started.pid).exists(), "it is at work")
         yield started
-    finally:
-        started.kill()
-        started.wait()
-
-
-def said(ended: subprocess.Popen) -> str:
-    ended.send_signal(signal.SIGTERM)
-    return ended.communicate(timeout=60)[0].decode()
 
 
 def test_messages_that_were_removed_while_the_groups_offsets_expired_are_told(
-    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+    kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
-    have_a_row()
-    kafka.make(events_topic())
-    send(kafka, 1, 2)
-    assert consume(*DEBEZIUM) == 0
-    assert take_recorded() == {1, 2}
+    have_read(kafka, 1, 2)
     send(kafka, 3, 4, 5)
     kafka.forget(GROUP)
     kafka.remove_before(events_topic(), 4)
@@ -114,20 +110,14 @@ def test_messages_that_were_removed_while_the_groups_offsets_expired_are_told(
 
 def test_offsets_that_expired_cost_nothing_while_all_messages_are_there(kafka: Kafka, mongo: Database) -> None:
     kafka.make(events_topic())
-    send(kafka, 1, 2)
-    assert consume(*DEBEZIUM) == 0
-    take_recorded()
+    have_read(kafka, 1, 2)
     kafka.forget(GROUP)
-    send(kafka, 3)
-    assert consume(*DEBEZIUM) == 0
-    assert take_recorded() == {3}
+    have_read(kafka, 3)
 
 
 def test_a_topic_whose_beginning_was_removed_before_the_first_start(
-    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+    kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
-    have_a_row()
-    kafka.make(events_topic())
     send(kafka, 1, 2, 3)
     kafka.remove_before(events_topic(), 2)
     assert consume(*DEBEZIUM) == 1
@@ -137,10 +127,8 @@ def test_a_topic_whose_beginning_was_removed_before_the_first_start(
 
 
 def test_events_that_were_removed_are_told_when_all_is_read_again_too(
-    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+    kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
-    have_a_row()
-    kafka.make(events_topic())
     send(kafka, 1, 2)
     assert consume(*DEBEZIUM) == 0
     send(kafka, 3, 4, 5)
@@ -159,9 +147,7 @@ def test_events_that_were_removed_are_told_when_all_is_read_again_too(
 
 def test_what_was_read_may_be_removed(kafka: Kafka, mongo: Database) -> None:
     kafka.make(events_topic())
-    send(kafka, 1, 2)
-    assert consume(*DEBEZIUM) == 0
-    take_recorded()
+    have_read(kafka, 1, 2)
     kafka.remove_before(events_topic(), 2)
     assert consume(*DEBEZIUM) == 0
     kafka.make(TOPIC, 5)  # not compacted: Kafka removes no messages of those on demand
@@ -179,9 +165,7 @@ def test_a_group_that_an_operator_has_reset_reads_on_from_its_own_position(
     kafka: Kafka, mongo: Database, offset: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     kafka.make(events_topic())
-    send(kafka, 1, 2)
-    assert consume(*DEBEZIUM) == 0
-    take_recorded()
+    have_read(kafka, 1, 2)
     send(kafka, 3, 4, 5)
     kafka.reset(GROUP, events_topic(), offset)
     assert consume(*DEBEZIUM) == 0
@@ -191,9 +175,7 @@ def test_a_group_that_an_operator_has_reset_reads_on_from_its_own_position(
 
 def test_a_partition_that_is_added_is_read_from_its_beginning(kafka: Kafka, mongo: Database) -> None:
     kafka.make(events_topic())
-    send(kafka, 1)
-    assert consume(*DEBEZIUM) == 0
-    take_recorded()
+    have_read(kafka, 1)
     kafka.grow(events_topic(), 2)
     send(kafka, 2)
     send(kafka, 3, 4, partition=1)
@@ -202,13 +184,9 @@ def test_a_partition_that_is_added_is_read_from_its_beginning(kafka: Kafka, mong
 
 
 def test_a_topic_that_was_created_again_while_nobody_read_is_read_from_its_start(
-    kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
+    kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
-    have_a_row()
-    kafka.make(events_topic())
-    send(kafka, 1, 2)
-    assert consume(*DEBEZIUM) == 0
-    take_recorded()
+    have_read(kafka, 1, 2)
     kafka.drop(events_topic())
     kafka.make(events_topic())
     send(kafka, 11, 12, 13)
@@ -220,23 +198,19 @@ def test_a_topic_that_was_created_again_while_nobody_read_is_read_from_its_start
     assert consume(*DEBEZIUM) == 0
 
 
-def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_start(
-    kafka: Kafka, mongo: Database
-) -> None:
-    have_a_row()
-    kafka.make(events_topic())
+def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_start(kafka: Kafka, events: None) -> None:
     send(kafka, 1, 2)
     with consumer(kafka, *DEBEZIUM) as live:
-        wait_until(lambda: Change.objects.filter(key=key(2)).exists(), "it reads")
+        live.until(lambda: Change.objects.filter(key=key(2)).exists(), "it reads")
         take_recorded()
         kafka.drop(events_topic())
         kafka.make(events_topic())
         send(kafka, 11, 12, 13, 14)
-        wait_until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic from its start")
-        wait_until(lambda: Change.objects.filter(key=key(14)).exists(), "and to its end")
+        live.until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic from its start")
+        live.until(lambda: Change.objects.filter(key=key(14)).exists(), "and to its end")
         assert is_looked_at_again()
-        told = said(live)
-    assert live.returncode == 0
+        assert live.terminate() == 0
+        told = live.said
     assert told.count("was deleted and created again") == 1, told
 
 
@@ -245,9 +219,9 @@ def test_a_consumer_that_is_killed_and_whose_offsets_expire_misses_nothing(kafka
     every = set(range(1, 2001))
     send(kafka, *every)
     with consumer(kafka, *DEBEZIUM, "--batch", "5"):
-        wait_until(lambda: Change.objects.filter(key=key(20)).exists(), "it reads")
+        wait_for(lambda: Change.objects.filter(key=key(20)).exists(), "it reads")
     recorded = take_recorded()
-    wait_until(lambda: not kafka.members(GROUP), "Kafka misses it")
+    wait_for(lambda: not kafka.members(GROUP), "Kafka misses it")
     kafka.forget(GROUP)
     assert consume(*DEBEZIUM) == 0
     again = take_recorded()
@@ -255,37 +229,34 @@ def test_a_consumer_that_is_killed_and_whose_offsets_expire_misses_nothing(kafka
     assert not recorded & again, "what was recorded and how far it was read are one transaction"
 
 
-def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(kafka: Kafka, mongo: Database) -> None:
-    have_a_row()
-    kafka.make(events_topic())
+def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(kafka: Kafka, events: None) -> None:
     send(kafka, 1)
     with consumer(kafka, *DEBEZIUM) as live:
-        wait_until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
+        live.until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
         take_recorded()
         kafka.drop(events_topic())
-        wait_until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it says so")
+        live.until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it says so")
         kafka.make(events_topic())
         send(kafka, 11)
-        wait_until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")
-        told = said(live)
-    assert live.returncode == 0
+        live.until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")
+        assert live.terminate() == 0
+        told = live.said
     assert "is missing: it was deleted or renamed. Waiting until it is back" in told
     assert "was deleted and created again" in told
     assert "Nothing is lost" not in told
 
 
-def test_messages_that_are_removed_while_a_consumer_is_frozen_are_told_by_it(kafka: Kafka, mongo: Database) -> None:
-    have_a_row()
-    kafka.make(events_topic())
+def test_messages_that_are_removed_while_a_consumer_is_frozen_are_told_by_it(kafka: Kafka, events: None) -> None:
     send(kafka, 1)
     with consumer(kafka, *DEBEZIUM) as live:
-        wait_until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
-        live.send_signal(signal.SIGSTOP)
+        live.until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
+        live.freeze()
         send(kafka, *range(2, 40))
         kafka.remove_before(events_topic(), 30)
-        live.send_signal(signal.SIGCONT)
-        wait_until(lambda: Change.objects.filter(key=key(39)).exists(), "it goes on")
-        told = said(live)
+        live.thaw()
+        live.until(lambda: Change.objects.filter(key=key(39)).exists(), "it goes on")
+        live.terminate()
+        told = live.said
     recorded = take_recorded()
     assert {*range(31, 40)} <= recorded
     assert set(range(2, 40)) <= recorded or "messages were removed before they were read" in told, told
@@ -297,15 +268,16 @@ def test_a_consumer_that_is_killed_and_whose_topic_is_created_again_misses_nothi
     story()
     publish()
     with consumer(kafka, *REPLICA):
-        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads")
+        wait_for(lambda: replica(mongo, "stories_1") == rows(), "it reads")
     kafka.drop(TOPIC)
     for number in range(20):
         story(title=f"new {number}")
     Story.objects.update(diggs=5)
     publish()
     with consumer(kafka, *REPLICA) as live:
-        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic")
-        told = said(live)
+        live.until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic")
+        live.terminate()
+        told = live.said
     assert "was deleted and created again" in told
     assert "sync backfill story" in told
 
@@ -315,15 +287,15 @@ def test_a_replica_whose_topic_is_created_again_while_it_is_read_is_equal(kafka:
         story()
     publish()
     with consumer(kafka, *REPLICA) as live:
-        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads")
+        live.until(lambda: replica(mongo, "stories_1") == rows(), "it reads")
         kafka.drop(TOPIC)
         for _ in range(30):
             story()
         Story.objects.update(diggs=7)
         publish()
-        wait_until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic from its start")
-        told = said(live)
-    assert live.returncode == 0
+        live.until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic from its start")
+        assert live.terminate() == 0
+        told = live.said
     assert told.count("was deleted and created again") == 1, told
 
 
@@ -381,9 +353,7 @@ def test_a_consumer_that_was_off_for_longer_than_deletes_are_kept_says_so(
     assert replica(mongo, "stories_1") == rows() == {}
 
 
-def test_events_of_a_compacted_topic_are_made_up_for_in_the_same_case(kafka: Kafka, mongo: Database) -> None:
-    have_a_row()
-    kafka.make(events_topic())
+def test_events_of_a_compacted_topic_are_made_up_for_in_the_same_case(kafka: Kafka, events: None) -> None:
     kafka.configure(events_topic(), "cleanup.policy", "compact")
     send(kafka, 1)
     assert consume(*DEBEZIUM) == 0
@@ -431,8 +401,9 @@ def test_another_cluster_at_the_same_address_is_recognised_live_and_at_the_start
             other.make(events_topic())
             other.make(TOPIC)
             send(other, 11, 12, 13)
-            wait_until(lambda: Change.objects.filter(key=key(13)).exists(), "it reads what the other has")
-            told = said(live)
+            live.until(lambda: Change.objects.filter(key=key(13)).exists(), "it reads what the other has")
+            live.terminate()
+            told = live.said
         assert "was read from the Kafka cluster" in told
         assert is_looked_at_again()
         assert take_recorded() == {11, 12, 13}

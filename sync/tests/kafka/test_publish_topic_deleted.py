@@ -1,32 +1,26 @@
 """A topic that is deleted while a publisher runs: it is made again, and its operator learns that it is empty."""
 
-import signal
-
 import pytest
 
 from sync.outbox.models import Change
-from sync.tests.support.publishing import TOPIC, newest, process, story, wait_until
+from sync.tests.support.publishing import TOPIC, kafka_command, newest, story
+from sync.tests.support.waiting import wait_for
 from sync.workers.models import Worker
 from tests.kafka import Kafka
-
-SOON = "import os; os.environ['SYNC_TIMEOUT'] = '3'"
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def test_a_publisher_makes_a_deleted_topic_again_and_says_that_it_lacks_rows(kafka: Kafka) -> None:
-    publisher = process("publish", "--interval", "0.2", kafka=kafka.settings, prefix=SOON)
-    try:
-        wait_until(lambda: Worker.objects.filter(kind="publisher", queue="kafka").exists(), "it is at work")
+    soon = {"SYNC_TIMEOUT": "3", "SYNC_LEASE": "4", "SYNC_SETTLE": "8"}
+    with kafka_command(kafka, "publish", "--interval", "0.2", **soon) as publisher:
+        wait_for(lambda: Worker.objects.filter(kind="publisher", queue="kafka").exists(), "it is at work")
         story()
-        wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes")
+        wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes")
         kafka.drop(TOPIC)
         new = story()
-        wait_until(lambda: kafka.partitions(TOPIC), "the topic is there again", 90)
-        wait_until(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes again", 90)
-        publisher.send_signal(signal.SIGTERM)
-        said = publisher.communicate(timeout=60)[0].decode()
-    finally:
-        publisher.kill()
+        wait_for(lambda: kafka.partitions(TOPIC), "the topic is there again", 90)
+        wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes again", 90)
+        publisher.terminate()
     assert newest(kafka.read(TOPIC)).keys() == {new.pk}
-    assert said.count("sync backfill story") == 2, "for the first topic, and for the second"
+    assert publisher.said.count("sync backfill story") == 2, "for the first topic, and for the second"

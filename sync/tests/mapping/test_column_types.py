@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import bson
 import pytest
 from bson import Binary, Code, Decimal128, Int64, ObjectId
-from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import connection, transaction
 from pymongo.database import Database
 
@@ -22,13 +21,14 @@ from sync.mapping.registry import Target
 from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
+from sync.tests.support.exact import CODEC, as_bson
+from sync.tests.support.lax import lax
 from sync.tests.zoo.models import Legacy
 from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 UTC = datetime.UTC
 KEY = "5ca4bbc7a2dd94ee5816238c"
-CODEC: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 SOME_UUID = uuid.UUID("0123456789ab4def8123456789abcd00")
 
 
@@ -201,14 +201,10 @@ ON_SQLITE = [
 
 
 @pytest.fixture
-def lax() -> Iterator[None]:
-    """A session that takes what a strict one refuses."""
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("SET @usual = @@sql_mode, sql_mode = 'ALLOW_INVALID_DATES'")
+def lax_session() -> Iterator[None]:
+    """One that takes what a strict one refuses."""
+    with lax():
         yield
-        if connection.vendor == "mysql":
-            cursor.execute("SET sql_mode = @usual")
 
 
 def exists_here(case: Case) -> bool:
@@ -219,7 +215,7 @@ def exists_here(case: Case) -> bool:
 @pytest.mark.parametrize(
     "number", range(len(CASES)), ids=lambda number: f"{CASES[number].column}-{CASES[number].sql}"[:50]
 )
-def test_a_column_is_delivered_exactly_or_is_a_dead_letter(number: int, lax: None, mongo: Database) -> None:
+def test_a_column_is_delivered_exactly_or_is_a_dead_letter(number: int, lax_session: None, mongo: Database) -> None:
     if connection.vendor != "mysql":
         pytest.skip("SQLite has cases of its own")
     if not exists_here(CASES[number]):
@@ -228,7 +224,7 @@ def test_a_column_is_delivered_exactly_or_is_a_dead_letter(number: int, lax: Non
 
 
 @pytest.mark.parametrize("case", ON_SQLITE, ids=lambda case: f"{case.column}-{case.sql}")
-def test_sqlite_has_types_of_values_only(case: Case, lax: None, mongo: Database) -> None:
+def test_sqlite_has_types_of_values_only(case: Case, lax_session: None, mongo: Database) -> None:
     if connection.vendor != "sqlite":
         pytest.skip("of SQLite")
     _try(case, mongo)
@@ -253,8 +249,6 @@ def _try(case: Case, mongo: Database) -> None:
     if case.expected is Absent:
         assert case.column not in document
     else:
-        both = ({"": value} for value in (document[case.column], case.expected))
-        ours, theirs = (bson.encode(value, codec_options=CODEC) for value in both)
-        assert ours == theirs, document[case.column]
+        assert as_bson(document[case.column]) == as_bson(case.expected), document[case.column]
     assert document["_sync"].get("us", {}).get(case.column, 0) == case.micros
     assert found == []

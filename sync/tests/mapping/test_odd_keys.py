@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import uuid
 
 import pytest
 from bson import ObjectId
-from django.core.management import call_command
 from django.db import connection, transaction
 from pymongo.database import Database
 
@@ -16,6 +14,7 @@ from sync.outbox.backfill import plan
 from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
+from sync.tests.support.commands import sync
 from sync.tests.support.hurry import confirm
 from sync.tests.zoo.models import Keeper, Typed
 from sync.verification.scan import Scan
@@ -24,15 +23,6 @@ from sync.verification.verify import verify
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 KEY = "abcdef0123456789abcdef01"
-
-
-def sync(*arguments: str) -> tuple[int, str]:
-    out = io.StringIO()
-    try:
-        call_command("sync", *arguments, stdout=out)
-    except SystemExit as end:
-        return int(end.code or 0), out.getvalue()
-    return 0, out.getvalue()
 
 
 @pytest.fixture

@@ -6,17 +6,14 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
-import bson
 import pytest
 from bson import Binary, Code, Decimal128, Int64, ObjectId
-from bson.codec_options import CodecOptions, DatetimeConversion
 from django.db import connection, models
 from pymongo.database import Database
 
 from sync.mapping.documents import MappingError, from_document, to_document
 from sync.mapping.registry import Target
-from sync.outbox.models import Change
-from sync.outbox.relay import Relay
+from sync.tests.support.exact import CODEC, as_bson
 from sync.tests.zoo.models import Typed
 from sync.verification.verify import verify
 
@@ -60,13 +57,6 @@ EXACT: list[tuple[str, Any, Any]] = [
     ("document", "just text", None),
     ("document", {"f": Code("return 1"), "g": Code("return x", {"x": Int64(1)})}, None),
 ]  # fmt: skip
-
-CODEC = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
-
-
-def as_bson(value: Any) -> bytes:
-    """Equal only for the same value of the same type, -0.0 and the order of keys included."""
-    return bson.encode({"": value}, codec_options=CODEC)
 
 
 def stored(mongo: Database) -> dict[str, Any]:
@@ -142,15 +132,6 @@ def test_a_document_field_is_not_even_saved_with_what_bson_would_alter(value: An
 def test_a_document_that_is_no_row_says_why(document: dict[str, Any]) -> None:
     with pytest.raises(MappingError):
         from_document(Typed, document)
-
-
-def test_a_row_that_bson_cannot_hold_is_parked_with_the_reason(mongo: Database) -> None:
-    with connection.cursor() as cursor:
-        Typed.objects.create(id=SOME_UUID, json={})
-        cursor.execute("UPDATE zoo_typed SET json = %s", ['{"$where": 1}'])
-    Typed.objects.filter(pk=SOME_UUID).update(small=1)
-    Relay().drain()
-    assert {change.error.count("begins with '$'") for change in Change.objects.filter(claim="")} == {1}
 
 
 def test_a_number_of_a_type_of_its_own_is_mapped_at_once() -> None:

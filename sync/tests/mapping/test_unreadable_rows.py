@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import uuid
@@ -25,6 +24,8 @@ from sync.outbox.backfill import plan
 from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
+from sync.tests.support.commands import sync
+from sync.tests.support.lax import lax
 from sync.tests.support.people import VIEWER, user
 from sync.tests.zoo.models import Legacy, Typed
 from sync.verification import verify as verifying
@@ -40,34 +41,17 @@ CLOCK = "838:59:59"  # no time of day, and JSON of its column is none either
 LABEL = "zoo.legacy"
 
 
-def sync(*arguments: str) -> tuple[int, str]:
-    out = io.StringIO()
-    try:
-        call_command("sync", *arguments, stdout=out)
-    except SystemExit as end:
-        return int(end.code or 0), out.getvalue()
-    return 0, out.getvalue()
-
-
 @pytest.fixture
 def rows(mongo: Database) -> Iterator[list[str]]:
-    with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("SET @usual = @@sql_mode, sql_mode = ''")
-        else:
-            cursor.execute("PRAGMA ignore_check_constraints = 1")
-        for key in KEYS:
-            clock, data = (CLOCK, "[broken") if key == BAD else ("12:00:00", "[1]")
-            cursor.execute(
-                "INSERT INTO zoo_legacy (id, clock, data_text, text) VALUES (%s, %s, %s, 'x')", [key, clock, data]
-            )
-        record(Legacy, KEYS, inline=False)
-    yield KEYS
-    with connection.cursor() as cursor:
-        if connection.vendor == "mysql":
-            cursor.execute("SET sql_mode = @usual")
-        else:
-            cursor.execute("PRAGMA ignore_check_constraints = 0")
+    with lax() as cursor:
+        with transaction.atomic():
+            for key in KEYS:
+                clock, data = (CLOCK, "[broken") if key == BAD else ("12:00:00", "[1]")
+                cursor.execute(
+                    "INSERT INTO zoo_legacy (id, clock, data_text, text) VALUES (%s, %s, %s, 'x')", [key, clock, data]
+                )
+            record(Legacy, KEYS, inline=False)
+        yield KEYS
 
 
 def documents(mongo: Database) -> set[str]:

@@ -16,7 +16,8 @@ from finance.models import Account
 from sync.mongodb.client import forget_clients
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.tests.support.copies import contents, start_copy, wait_until_equal
+from sync.tests.support.commands import sync
+from sync.tests.support.copies import contents, copying, wait_until_equal
 from sync.tests.support.hurry import confirm, hurry
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo, mongod
@@ -103,14 +104,10 @@ def as_user(server: Guarded, settings: Any) -> Iterator[Any]:
 
 def said(*arguments: str) -> tuple[int, str]:
     """The exit status of `manage.py sync`, and what it says."""
-    out = StringIO()
     try:
-        call_command("sync", *arguments, stdout=out)
+        return sync(*arguments)
     except CommandError as error:
         return error.returncode, str(error)
-    except SystemExit as stopped:
-        return int(stopped.code or 0), out.getvalue()
-    return 0, out.getvalue()
 
 
 def addresses(server: Guarded, login: str) -> tuple[str, str]:
@@ -135,13 +132,10 @@ def test_copies_work_with_the_privileges_of_the_documentation(server: Guarded, c
     assert contents(copied) == contents(source)
     client["backup"]["_sync_copy"].drop()
     assert said("copy", *pair, "--replace")[0] == 0
-    process = start_copy(*pair, "--follow")
-    try:
+    with copying(*pair) as process:
         client["shop"]["new"].insert_one({"_id": 1})
         wait_until_equal(client["shop"]["new"], client["backup"]["new"])
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
+        assert process.terminate() == 0
     assert said("copy", *pair, "--promote")[0] == 0
 
 

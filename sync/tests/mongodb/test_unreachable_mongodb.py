@@ -3,23 +3,18 @@ and when it is over everything goes on by itself."""
 
 import datetime
 import logging
-import os
 import re
-import subprocess
-import sys
 import threading
 import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import pymongo
 import pytest
 from django.core.checks import run_checks
 from django.core.management import CommandError, call_command
-from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
@@ -32,9 +27,10 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support import unreachable
 from sync.tests.support.hurry import hurry
+from sync.tests.support.processes import Process, finished, manage
 from sync.tests.support.tls import TLSMongo, now, write
 from sync.tests.support.unreachable import FakeDNS, listener
-from tests.servers import ROOT, SERVERS, Mongo
+from tests.servers import SERVERS, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
@@ -386,41 +382,29 @@ WITHOUT_MONGODB = [
 @pytest.mark.parametrize("command", WITHOUT_MONGODB, ids=[command[0] for command in WITHOUT_MONGODB])
 def test_commands_that_need_no_mongodb_run_while_dns_is_silent(command: list[str], tmp_path: Path) -> None:
     start = time.monotonic()
-    process = manage(command, tmp_path)
-    _, said = process.communicate(timeout=60)
-    assert process.returncode == 0, said
-    assert "Traceback" not in said
+    process = finished(manage_without_dns(tmp_path, *command))
+    assert process.status == 0, process.stderr
+    assert "Traceback" not in process.stderr
     assert time.monotonic() - start < 20
 
 
 def test_a_relay_starts_while_dns_is_silent_and_says_so(tmp_path: Path) -> None:
-    process = manage(["sync", "relay"], tmp_path)
-    Account.objects.create(account_id=1, limit=1)
-    hurry()
-    try:
-        for line in process.stderr:
-            if "MongoDB cannot be reached: DNS does not answer" in line:
-                break
-            assert not re.search("sync.E001|Traceback", line)
-        else:
-            pytest.fail("it has ended")
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(timeout=2)  # it goes on
-    finally:
-        process.kill()
-        process.communicate()
+    with manage_without_dns(tmp_path, "sync", "relay") as process:
+        Account.objects.create(account_id=1, limit=1)
+        hurry()
+        process.until_it_says("MongoDB cannot be reached: DNS does not answer")
+        assert not re.search("sync.E001|Traceback", process.stderr)
+        time.sleep(2)
+        assert process.status is None, "it goes on"
     nothing_is_blamed_on_a_row()
 
 
-def manage(command: list[str], folder: Path) -> subprocess.Popen[str]:
-    """A process of its own, on the tests' database, in whose DNS no answer ever comes."""
+def manage_without_dns(folder: Path, *command: str) -> Process:
+    """A command in whose DNS no answer ever comes."""
     write(folder / "sitecustomize.py", HANGING)
-    database = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
-    changes = {"DATABASE_URL": database, "MONGODB_URI": SRV, "PYTHONPATH": str(folder), "SYNC_TIMEOUT": "1"}
-    changes["DJANGO_SUPERUSER_PASSWORD"] = "a long password"
-    return subprocess.Popen(
-        [sys.executable, "manage.py", *command], cwd=ROOT, env=os.environ | changes, text=True,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    return manage(
+        *command, MONGODB_URI=SRV, PYTHONPATH=str(folder), SYNC_TIMEOUT="1",
+        DJANGO_SUPERUSER_PASSWORD="a long password",
     )  # fmt: skip
 
 

@@ -10,22 +10,20 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
+from sync.kafka.consumer import ConsumerHeartbeat
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.verification.models import Mismatch
-from sync.workers.heartbeat import INLINE_HEARTBEAT, WorkerHeartbeat
+from sync.workers.heartbeat import CONSUMER, WorkerHeartbeat
 from sync.workers.lag import BOUNDS
 from sync.workers.models import Worker
 from tests.servers import Mongo
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
-
-
-@pytest.fixture(autouse=True)
-def fresh_heart() -> None:
-    INLINE_HEARTBEAT.reset()
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+]  # fmt: skip
 
 
 def samples(text: str | None = None) -> dict[tuple[str, ...], float]:
@@ -96,6 +94,16 @@ def test_lags_are_a_cumulative_histogram_of_each_worker(mongo: Database) -> None
         assert now["sync_lag_seconds_count", "relay", heartbeat.id] == 4
         assert now["sync_lag_seconds_sum", "relay", heartbeat.id] == pytest.approx(10099.0021)
         assert now["sync_delivered_total", "relay", heartbeat.id] == 4
+
+
+def test_a_consumer_tells_how_far_it_is_behind() -> None:
+    heartbeat = ConsumerHeartbeat("default", "kafka:stories_1", CONSUMER)
+    heartbeat.lag = 1234
+    heartbeat.note = "1,234 messages behind"
+    heartbeat.write()
+    lags = {tuple(labels): value for (name, *labels), value in samples().items() if name == "sync_consumer_lag"}
+    assert lags == {("kafka:stories_1", heartbeat.id): 1234}
+    assert status().relays == 0, "it is no relay: it does not take changes"
 
 
 def test_what_was_counted_by_other_bounds_is_left_out(mongo: Database) -> None:

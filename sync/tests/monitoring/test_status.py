@@ -10,6 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pymongo.database import Database
 
+from examples.news.models import Story
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.monitoring.status import WORDS, ModelStatus, status
@@ -17,17 +18,15 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.hurry import confirm
+from sync.tests.support.publishing import story
 from sync.verification.models import Mismatch, Verification
 from sync.workers.heartbeat import INLINE_HEARTBEAT, SILENCE, WorkerHeartbeat
 from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
-
-
-@pytest.fixture(autouse=True)
-def fresh_heart() -> None:
-    INLINE_HEARTBEAT.reset()
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+]  # fmt: skip
 
 
 def accounts() -> ModelStatus:
@@ -85,6 +84,13 @@ def test_the_ranges_of_a_backfill_are_no_pending_changes(mongo: Database) -> Non
     now = accounts()
     assert (now.pending, now.backfill, now.oldest_pending_age) == (0, 1, None)
     assert status().word == "behind"
+
+
+def test_changes_that_nobody_publishes_are_pending_for_the_topic() -> None:
+    story()
+    [topic] = [model for model in status().models if model.model == "news.story@kafka:story-events"]
+    assert (topic.pending, topic.rows, topic.documents) == (1, 1, None)
+    assert Story.objects.count() == 1
 
 
 def test_a_settling_delete_is_not_pending(mongo: Database) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.messages import get_messages
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db import connections
 from django.test import Client
 from pymongo.database import Database
@@ -20,6 +19,7 @@ from sync.mapping.fields import new_object_id
 from sync.outbox.actions import DISCARD, RETRY
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
+from sync.tests.support import commands
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import LONG_AGO, confirm
 from sync.tests.support.people import OPERATOR, user
@@ -58,12 +58,8 @@ def in_flight(**fields: Any) -> Change:
 
 
 def sync(*arguments: str) -> tuple[int, list[str]]:
-    out = io.StringIO()
-    try:
-        call_command("sync", *arguments, stdout=out)
-    except SystemExit as end:
-        return int(end.code or 0), out.getvalue().splitlines()
-    return 0, out.getvalue().splitlines()
+    status, output = commands.sync(*arguments)
+    return status, output.splitlines()
 
 
 def said(response: Any) -> list[str]:

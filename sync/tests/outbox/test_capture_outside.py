@@ -1,7 +1,6 @@
 """Writes that no ORM sees: not captured, found and fixed by verify; or refused, where they can be known beforehand."""
 
-import subprocess
-import sys
+import json
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +18,7 @@ from sync.outbox.models import Change
 from sync.tests.support.compare import differences
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
+from sync.tests.support.processes import finished, script
 from sync.tests.zoo.models import Animal, Keeper, Tag
 from sync.verification.verify import verify
 
@@ -72,12 +72,8 @@ def another_program(accounts: list[Account]) -> dict[str, str]:
     keys = ("host", "port", "user", "password", "database")
     arguments = {name: parameters[name] for name in keys if parameters.get(name)}
     module = connection.Database.__name__.replace(".dbapi2", "")
-    code = (
-        f"import {module} as driver\nconnection = driver.connect(**{arguments})\n"
-        "connection.cursor().execute('UPDATE finance_account SET account_id = 8 WHERE account_id = 0')\n"
-        "connection.commit()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    program = script("sync.tests.support.scripts.update_with_driver", module, json.dumps(arguments))
+    assert finished(program).status == 0
     return {accounts[0].pk: "different"}
 
 

@@ -1,8 +1,5 @@
 """Somebody else's hand in either database, and clocks that jump: each has a defined outcome."""
 
-import os
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from datetime import timedelta
@@ -11,7 +8,6 @@ from typing import Any
 
 import pytest
 from bson import Int64, ObjectId
-from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connection
 from pymongo.database import Database
@@ -24,6 +20,7 @@ from sync.outbox.models import Change
 from sync.tests.support.compare import differences, rows
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
+from sync.tests.support.processes import finished, script
 from sync.verification.verify import verify
 from tests.servers import SERVERS
 
@@ -108,26 +105,17 @@ def test_verify_fixes_all_of_it_without_a_save(accounts: list[Account], mongo: D
 
 # --- a second deployment --------------------------------------------------------------------------------------------
 
-SECOND = """
-import django; django.setup()
-from django.core.management import call_command
-call_command("migrate", verbosity=0, run_syncdb=True)
-from finance.models import Account
-Account(id={shared!r}, account_id=1, limit=999).save()
-Account(id="b" * 24, account_id=2, limit=999).save()
-"""
-
 
 def test_a_second_deployment_on_the_same_collections_is_seen_and_the_owner_wins_at_last(
     accounts: list[Account], mongo: Database, tmp_path: Path
 ) -> None:
-    environment = {
-        **os.environ, "DATABASE_URL": f"sqlite:///{tmp_path}/second.sqlite3", "VAR_DIR": str(tmp_path),
-        "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "MONGODB_URI": SERVERS.mongo.uri("analytics_test"),
-        "SYNC_INLINE_TIMEOUT": "2.9",
-    }  # fmt: skip
-    code = SECOND.format(shared=accounts[1].pk)
-    subprocess.run([sys.executable, "-c", code], cwd=django_settings.BASE_DIR, env=environment, check=True, timeout=200)
+    second = script(
+        "sync.tests.support.scripts.second_deployment", accounts[1].pk,
+        DATABASE_URL=f"sqlite:///{tmp_path}/second.sqlite3", VAR_DIR=str(tmp_path),
+        DJANGO_SETTINGS_MODULE="analytics_site.settings", MONGODB_URI=SERVERS.mongo.uri("analytics_test"),
+        SYNC_INLINE_TIMEOUT="2.9",
+    )  # fmt: skip
+    assert finished(second, 200).status == 0
     assert mongo.accounts.find_one({"_id": ObjectId(accounts[1].pk)})["limit"] == 999
     assert kinds() == {accounts[1].pk: "different", "b" * 24: "extra"}
     accounts[1].save()

@@ -7,7 +7,6 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -26,7 +25,7 @@ from sync.outbox.relay import Relay
 from sync.tests.support.compare import differences, rows
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
-from sync.tests.support.relays import start_relay
+from sync.tests.support.processes import relaying
 from sync.tests.support.waiting import wait_for
 from tests.servers import Mongo
 
@@ -148,16 +147,6 @@ class Load:
             thread.join()
 
 
-@contextmanager
-def relay() -> Any:
-    process = start_relay(batch=500)
-    try:
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
 @pytest.mark.slow
 def test_a_long_outage_under_load(
     mongo: Database, mongod: Mongo, settings: Any, live_server: Any, client: Client
@@ -188,8 +177,8 @@ def test_a_long_outage_under_load(
             assert b"finance/accounts/" in answer.read()
 
     load, told = Load(), []
-    with relay():
-        wait_for(lambda: status().relays == 1, 60)
+    with relaying(batch=500):
+        wait_for(lambda: status().relays == 1, seconds=60)
         mongod.kill()
         load.start("create", create_and_delete, 0.02)
         load.start("update", update, 0.02)
@@ -207,9 +196,9 @@ def test_a_long_outage_under_load(
         assert not Change.objects.exclude(attempts=0).exists()
         mongod.start()
         start = time.monotonic()
-        wait_for(lambda: Change.objects.filter(settling=False).count() < backlog, 120)
+        wait_for(lambda: Change.objects.filter(settling=False).count() < backlog, seconds=120)
         noticed = time.monotonic()
-        wait_for(lambda: not Change.objects.filter(settling=False).exists(), 300)
+        wait_for(lambda: not Change.objects.filter(settling=False).exists(), seconds=300)
         drained = time.monotonic() - noticed
         told_after = status()
     counts, slowest = load.counts, load.slowest

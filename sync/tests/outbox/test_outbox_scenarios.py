@@ -1,8 +1,5 @@
 """What goes wrong with tables of pending changes elsewhere, one named test each: order, failure, locks, and relays."""
 
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +8,6 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from django.conf import settings as django_settings
 from django.core.management import call_command
 from django.db import connection, connections, transaction
 from pymongo.database import Database
@@ -26,6 +22,7 @@ from sync.outbox.relay import Relay
 from sync.tests.support.compare import differences, rows
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import hurry
+from sync.tests.support.processes import manage
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -280,23 +277,9 @@ def test_relays_join_and_leave_and_every_key_is_delivered_once(mongo: Database) 
 
 def test_a_relay_that_is_stopped_while_it_delivers_ends_its_batch_and_holds_nothing(mongo: Database) -> None:
     Account.objects.bulk_create([make(number) for number in range(3000)], batch_size=500)
-    code = (
-        "import django; django.setup();"
-        "from django.db import connections;"
-        f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r};"
-        "from django.core.management import call_command;"
-        "call_command('sync', 'relay', '--batch', '20', '--threads', '1')"
-    )
-    relay = subprocess.Popen([sys.executable, "-c", code], cwd=django_settings.BASE_DIR, stderr=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 60
-        while not mongo.accounts.count_documents({}) and time.monotonic() < deadline:
-            time.sleep(0.01)
-        relay.send_signal(signal.SIGTERM)
-        assert relay.wait(timeout=60) == 0
-    finally:
-        relay.kill()
-        relay.wait()
+    with manage("sync", "relay", "--batch", "20", "--threads", "1") as relay:
+        relay.until(lambda: mongo.accounts.count_documents({}))
+        assert relay.terminate() == 0
     there = mongo.accounts.count_documents({})
     assert 0 < there < 3000, "it was stopped in the middle"
     assert Change.objects.count() == 3000 - there, "what it has delivered is done, what it has not is still pending"

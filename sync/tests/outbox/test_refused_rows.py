@@ -1,11 +1,18 @@
-"""A row that cannot be delivered is tried, then parked with its reason; every other row flows."""
+"""A row that cannot be delivered is tried, then is a dead letter with its reason; every other row flows."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.core.management import call_command
+from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
+from sync.core.clock import DatabaseNow
+from sync.monitoring.status import status
+from sync.outbox import mongo_writer
+from sync.outbox.failures import Failures, failures
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.compare import differences
@@ -21,40 +28,34 @@ def no_inline(settings: Any) -> None:
     settings.SYNC_MAX_ATTEMPTS = 3
 
 
-def refuse(number: int, mongo: Database) -> None:
-    """Lets MongoDB refuse an account number."""
-    mongo.command("collMod", "accounts", validator={"account_id": {"$ne": number}})
+def refuse(mongo: Database, *numbers: int) -> None:
+    """Lets MongoDB refuse these account numbers, and no others."""
+    mongo.command("collMod", "accounts", validator={"account_id": {"$nin": numbers}})
 
 
 @pytest.fixture
-def refused(mongo: Database) -> Any:
+def refused(mongo: Database) -> Iterator[None]:
+    """MongoDB refuses account 13."""
     if "accounts" not in mongo.list_collection_names():
         mongo.create_collection("accounts")
-    refuse(13, mongo)
+    refuse(mongo, 13)
     yield
     mongo.command("collMod", "accounts", validator={})
 
 
-def test_it_is_parked_after_a_few_tries_and_the_others_are_delivered(mongo: Database, refused: None) -> None:
-    Account.objects.bulk_create([make(number) for number in range(20)])
-    for attempt in range(1, 4):
-        Relay().drain()
-        change = Change.objects.get()
-        assert change.attempts == attempt
-        assert "Document failed validation" in change.error
-        assert change.failed == (attempt == 3)
-        hurry()
-    Relay().drain()
-    assert Change.objects.get().attempts == 3, "no further try"
-    assert mongo.accounts.count_documents({}) == 19
+def reasons(model: str = "finance.account") -> list[Failures]:
+    """The classes of reasons that status counts."""
+    return failures("default")[model]
+
+
+# --- one row ----------------------------------------------------------------------------------------------------------
 
 
 def test_it_is_delivered_when_the_cause_is_gone(mongo: Database, refused: None) -> None:
-    bad = make(13)
-    bad.save()
+    make(13).save()
     Relay().drain()
-    assert Change.objects.get().error
-    refuse(14, mongo)
+    assert "Document failed validation" in Change.objects.get().error
+    refuse(mongo, 14)
     hurry()
     Relay().drain()
     assert not Change.objects.exists()
@@ -62,15 +63,18 @@ def test_it_is_delivered_when_the_cause_is_gone(mongo: Database, refused: None) 
 
 
 @pytest.mark.parametrize("inline", [False, True])
-def test_what_is_parked_is_delivered_with_the_next_save_that_can_be(
+def test_a_dead_letter_is_delivered_with_the_next_save_that_can_be(
     mongo: Database, refused: None, settings: Any, inline: bool
 ) -> None:
     bad = make(13)
     bad.save()
-    for _ in range(3):
+    for attempt in range(1, 4):
         Relay().drain()
+        change = Change.objects.get()
+        assert (change.attempts, change.failed) == (attempt, attempt == 3)
         hurry()
-    assert Change.objects.get().failed
+    Relay().drain()
+    assert Change.objects.get().attempts == 3, "no further try"
     settings.SYNC_INLINE = inline
     make(12).save()  # another's success is nothing to it
     hurry()
@@ -85,7 +89,8 @@ def test_what_is_parked_is_delivered_with_the_next_save_that_can_be(
     assert differences(Account, mongo) == []
 
 
-def test_its_own_mapping_may_raise_anything(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_own_mapping_may_raise_anything(mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.SYNC_MAX_ATTEMPTS = 1
     Account.objects.bulk_create([make(1), make(2)])
     to_document = Account.to_document
 
@@ -95,6 +100,7 @@ def test_its_own_mapping_may_raise_anything(mongo: Database, monkeypatch: pytest
     monkeypatch.setattr(Account, "to_document", picky)
     Relay().drain()
     assert Change.objects.get().error == "KeyError: 'no such key'"
+    assert reasons() == [Failures("cannot be mapped", 1, 0)]
     assert mongo.accounts.count_documents({}) == 1
 
 
@@ -103,14 +109,18 @@ def test_a_document_over_16_mb_says_so(mongo: Database) -> None:
     Account.objects.bulk_create([big, make(2)])
     Relay().drain()
     assert "MongoDB holds 16,777,216" in Change.objects.get().error
+    assert reasons() == [Failures("too large", 0, 1)]
     assert mongo.accounts.count_documents({}) == 1
 
 
 def test_the_model_of_an_old_change_may_be_gone(mongo: Database) -> None:
-    Change.objects.create(model="finance.forgotten", key="1", due_at="2020-01-01T00:00Z")
+    Change.objects.create(model="finance.forgotten", key="1", due_at=DatabaseNow())
     make(1).save()
     Relay().drain()
     assert "no target finance.forgotten" in Change.objects.get().error
+    assert reasons("finance.forgotten") == [Failures("target is gone", 0, 1)]
+    gone = status().models[-1]
+    assert (gone.model, gone.rows, gone.documents, gone.pending) == ("finance.forgotten", None, None, 1)
     assert mongo.accounts.count_documents({}) == 1
 
 
@@ -118,3 +128,70 @@ def test_a_key_that_is_none_says_so(mongo: Database) -> None:
     Change.objects.create(model="finance.account", key="not hex", due_at="2020-01-01T00:00Z")
     Relay().drain()
     assert "not a valid ObjectId" in Change.objects.get().error
+
+
+# --- one row in a hundred ---------------------------------------------------------------------------------------------
+
+ROWS = 600
+UNMAPPABLE, UNREADABLE, REFUSED = (3, 407), (101, 502), (250, 599)
+
+
+@pytest.fixture
+def poisoned(refused: None, mongo: Database, settings: Any) -> None:
+    """Of these rows BSON cannot hold two, two cannot be read, and MongoDB refuses two; all are to be delivered."""
+    settings.SYNC_MAX_ATTEMPTS = 2
+    settings.SYNC_TIMEOUT, settings.SYNC_LEASE, settings.SYNC_SETTLE = 20, 60, 90
+    Account.objects.bulk_create([make(number) for number in range(ROWS)])
+    spoil(UNMAPPABLE, f"[{2**64}]")
+    spoil(UNREADABLE, '[{"$oid": "none"}]')
+    refuse(mongo, *REFUSED)
+
+
+def spoil(numbers: tuple[int, ...], products: str) -> None:
+    """Puts into these rows what no ORM would."""
+    with connection.cursor() as cursor:
+        sql = "UPDATE finance_account SET products = %s WHERE account_id IN (%s, %s)"
+        cursor.execute(sql, [products, *numbers])
+
+
+def test_each_is_a_dead_letter_with_its_reason_and_all_others_are_delivered(poisoned: None, mongo: Database) -> None:
+    Relay().drain()
+    assert mongo.accounts.count_documents({}) == ROWS - 6, "the first try of all has delivered the others"
+    assert reasons() == [Failures("cannot be mapped", 0, 4), Failures("rejected by MongoDB", 0, 2)]
+    for _ in range(2):
+        hurry()
+        Relay().drain()
+    numbers = dict(Account.objects.defer("products").values_list("pk", "account_id"))
+    dead = {numbers[change.key]: change for change in Change.objects.all()}
+    assert set(dead) == {*UNMAPPABLE, *UNREADABLE, *REFUSED}
+    assert all(change.failed and change.attempts == 2 for change in dead.values())
+    for bad, words in [
+        (UNMAPPABLE, "8-byte"), (UNREADABLE, "not a valid ObjectId"), (REFUSED, "failed validation"),
+    ]:  # fmt: skip
+        assert [words in dead[number].error for number in bad] == [True, True]
+    call_command("sync", "retry")
+    Relay().drain()
+    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "nothing is fixed yet"
+    spoil(UNMAPPABLE, "[]")
+    spoil(UNREADABLE, "[]")
+    refuse(mongo)
+    call_command("sync", "retry", "--all")
+    Relay().drain()
+    assert not Change.objects.exists()
+    assert differences(Account, mongo) == []
+
+
+def test_a_batch_with_bad_rows_is_one_delivery(
+    poisoned: None, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    deliver = mongo_writer._deliver
+
+    def counted(target: Any, keys: Any, *arguments: Any) -> Any:
+        sizes.append(len(keys))
+        return deliver(target, keys, *arguments)
+
+    monkeypatch.setattr(mongo_writer, "_deliver", counted)
+    Relay(batch=ROWS).drain()
+    assert mongo.accounts.count_documents({}) == ROWS - 6
+    assert sizes == [ROWS], "only the reading is split, not the delivery"

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import threading
 import time
 from typing import Any
@@ -15,7 +14,7 @@ from finance.models import Account
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.compare import differences, rows
-from sync.tests.support.relays import start_relay
+from sync.tests.support.processes import relaying
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
@@ -47,20 +46,17 @@ def test_nothing_is_missing_stale_or_resurrected(mongo: Database, settings: Any)
     writers = [threading.Thread(target=write_at_random, args=(seed + number, stop)) for number in range(2)]
     for writer in writers:
         writer.start()
-    bystander = start_relay()
     chance = random.Random(seed)
-    try:
-        for _ in range(KILLS):
-            relay = start_relay()
-            time.sleep(0.6 + chance.random() * 0.4)  # it needs about half a second to start
-            relay.kill()
-            relay.wait()
-    finally:
-        stop.set()
-        for writer in writers:
-            writer.join()
-        bystander.send_signal(signal.SIGKILL)
-        bystander.wait()
+    with relaying(batch=10), relaying(batch=10) as relay:
+        try:
+            for _ in range(KILLS):
+                time.sleep(0.6 + chance.random() * 0.4)  # it needs about half a second to start
+                relay.kill()
+                relay.start()
+        finally:
+            stop.set()
+            for writer in writers:
+                writer.join()
     deadline = time.monotonic() + 60
     while Change.objects.exists() and time.monotonic() < deadline:
         Relay().drain()

@@ -1,8 +1,5 @@
 """A changed mapping plans a backfill by itself."""
 
-import os
-import subprocess
-import sys
 from typing import Any
 
 import pytest
@@ -19,6 +16,7 @@ from sync.outbox.mirrored import Mirror
 from sync.outbox.relay import Relay
 from sync.tests.support.compare import differences
 from sync.tests.support.factories import make
+from sync.tests.support.processes import finished, script
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -55,15 +53,8 @@ def test_a_field_that_is_left_out_disappears_from_the_documents(rows: None, mong
 
 
 def test_the_fingerprint_is_the_same_in_every_process() -> None:
-    there = (
-        "import django; django.setup()\n"
-        "from finance.models import Account; from sync.mapping.registry import Target\n"
-        "from sync.outbox.mapping_changes import fingerprint\n"
-        "print(fingerprint(Target(Account)))"
-    )
-    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "PYTHONHASHSEED": "1"}
-    found = subprocess.run([sys.executable, "-c", there], env=environment, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == fingerprint(Target(Account))
+    there = finished(script("sync.tests.support.scripts.print_fingerprint", PYTHONHASHSEED="1"))
+    assert there.stdout.strip() == fingerprint(Target(Account))
 
 
 def test_a_class_that_moves_within_sync_has_the_same_fingerprint() -> None:

@@ -2,7 +2,6 @@
 
 import os
 import random
-import signal
 import time
 from collections.abc import Iterator
 from decimal import Decimal
@@ -26,7 +25,7 @@ from sync.tests.support.copies import (
     address,
     contents,
     copy,
-    start_copy,
+    copying,
     status_of,
     wait_until_equal,
 )
@@ -329,45 +328,37 @@ def test_killed_with_9_again_and_again_it_ends_equal(source: Collection, copied:
     print(f"SEED={seed}")
     chance = random.Random(seed)
     source.insert_many([{"_id": number, "text": "x" * 2000} for number in range(5000)])
-    arguments = (address(SOURCE, "things"), address(COPY, "things"), "--follow")
-    process = start_copy(*arguments)
-    for _ in range(8):
-        end = time.monotonic() + 0.8 + 1.5 * chance.random()
-        while time.monotonic() < end:
-            churn(source, chance, 20)
-        process.kill()
-        process.wait()
-        process = start_copy(*arguments)
-    try:
+    arguments = (address(SOURCE, "things"), address(COPY, "things"))
+    with copying(*arguments) as process:
+        for _ in range(8):
+            end = time.monotonic() + 0.8 + 1.5 * chance.random()
+            while time.monotonic() < end:
+                churn(source, chance, 20)
+            process.kill()
+            process.start()
         wait_until_equal(source, copied)
         churn(source, chance, 200)
         wait_until_equal(source, copied)
-        assert status_of(*arguments) == 2  # one at a time
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert status_of(*arguments, "--follow") == 2  # one at a time
+        assert process.terminate(30) == 0
 
 
 def test_a_frozen_copy_that_finds_another_at_its_work_writes_nothing_old(
     source: Collection, copied: Collection
 ) -> None:
     source.insert_one({"_id": 1, "n": 0})
-    arguments = (address(SOURCE, "things"), address(COPY, "things"), "--follow")
-    first = start_copy(*arguments)
-    wait_until_equal(source, copied)
-    first.send_signal(signal.SIGSTOP)
-    second = start_copy(*arguments)
-    try:
-        source.update_one({"_id": 1}, {"$set": {"n": 1}})
+    arguments = (address(SOURCE, "things"), address(COPY, "things"))
+    with copying(*arguments) as first:
         wait_until_equal(source, copied)
-        first.send_signal(signal.SIGCONT)
-        assert first.wait(30) == 2
-        source.update_one({"_id": 1}, {"$set": {"n": 2}})
-        wait_until_equal(source, copied)
-    finally:
-        first.kill()
-        second.send_signal(signal.SIGTERM)
-        assert second.wait(30) == 0
+        first.freeze()
+        with copying(*arguments) as second:
+            source.update_one({"_id": 1}, {"$set": {"n": 1}})
+            wait_until_equal(source, copied)
+            first.thaw()
+            assert first.wait(30) == 2
+            source.update_one({"_id": 1}, {"$set": {"n": 2}})
+            wait_until_equal(source, copied)
+            assert second.terminate(30) == 0
 
 
 def test_following_goes_on_when_primaries_step_down(mongo: Database) -> None:
@@ -377,16 +368,13 @@ def test_following_goes_on_when_primaries_step_down(mongo: Database) -> None:
         with members.client() as client:
             source, copied = client[SOURCE]["things"], client[COPY]["things"]
             source.insert_many([{"_id": number} for number in range(2000)])
-            process = start_copy(members.uri("", f"{SOURCE}/things"), members.uri("", f"{COPY}/things"), "--follow")
-            wait_until_equal(source, copied)
-            try:
+            with copying(members.uri("", f"{SOURCE}/things"), members.uri("", f"{COPY}/things")) as process:
+                wait_until_equal(source, copied)
                 for kind in ("step down", "kill primary", "step down"):
                     churn(source, chance, 200)
                     members.fail(kind, 1.0)
                     churn(source, chance, 200)
                 wait_until_equal(source, copied)
-            finally:
-                process.send_signal(signal.SIGTERM)
-                assert process.wait(60) == 0
+                assert process.terminate() == 0
     finally:
         members.stop()

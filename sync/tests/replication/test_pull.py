@@ -4,7 +4,6 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from io import StringIO
 from typing import Any
 
 import bson
@@ -24,6 +23,7 @@ from sync.replication.puller import Puller
 from sync.replication.replicator import ReplicationState
 from sync.replication.table_sink import TableSink
 from sync.tests.support.checkpoints import write_state
+from sync.tests.support.commands import sync
 from sync.tests.zoo.models import Ticket, Visit
 from sync.workers.lease import LeaseLost
 from sync.workers.models import Checkpoint, Worker
@@ -59,12 +59,8 @@ def badges() -> dict[int, str]:
 
 
 def pull(*arguments: str) -> str:
-    out = StringIO()
-    try:
-        call_command("sync", "pull", "visit", "--once", *arguments, stdout=out)
-    except SystemExit as stopped:
-        return f"{stopped.code}\n{out.getvalue()}"
-    return f"0\n{out.getvalue()}"
+    status, output = sync("pull", "visit", "--once", *arguments)
+    return f"{status}\n{output}"
 
 
 def test_inserts_updates_and_deletes_follow(visits: Collection) -> None:

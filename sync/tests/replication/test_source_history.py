@@ -24,7 +24,7 @@ from sync.mongodb.client import forget_clients
 from sync.mongodb.uris import parse
 from sync.replication.copier import Copier
 from sync.replication.puller import Puller
-from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, start_copy, status_of, wait_until_equal
+from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, copying, status_of, wait_until_equal
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo
 
@@ -286,20 +286,15 @@ def test_what_becomes_of_a_collection_is_followed_stopped_and_live(
 def test_a_killed_copy_follows_a_collection_that_was_made_again(
     server: Source, source: Collection, copied: Collection
 ) -> None:
-    arguments = (server.address(SOURCE, "things"), address(COPY, "things"), "--follow")
     put(source, *range(5))
-    for change in (made_again, renamed_over):
-        process = start_copy(*arguments)
+    with copying(server.address(SOURCE, "things"), address(COPY, "things")) as process:
+        for change in (made_again, renamed_over):
+            wait_until_equal(source, copied)
+            process.kill()
+            change(source)
+            process.start()
         wait_until_equal(source, copied)
-        process.kill()
-        process.wait()
-        change(source)
-    process = start_copy(*arguments)
-    try:
-        wait_until_equal(source, copied)
-    finally:
-        process.terminate()
-        assert process.wait(60) == 0
+        assert process.terminate() == 0
 
 
 def test_a_change_in_a_restart_without_a_log_is_seen_by_the_collections_uuid(

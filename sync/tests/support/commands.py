@@ -7,11 +7,16 @@ import io
 from django.core.management import call_command
 
 
-def command(*arguments: str) -> tuple[int, str]:
-    """Exit status and output of `sync verify`."""
+def sync(*arguments: str) -> tuple[int, str]:
+    """Exit status and output of `manage.py sync`."""
     out = io.StringIO()
     try:
-        call_command("sync", "verify", *arguments, stdout=out)
+        call_command("sync", *arguments, stdout=out)
     except SystemExit as end:
-        return int(str(end.code)), out.getvalue()
+        return int(end.code or 0), out.getvalue()
     return 0, out.getvalue()
+
+
+def command(*arguments: str) -> tuple[int, str]:
+    """Of `sync verify`."""
+    return sync("verify", *arguments)

@@ -1,17 +1,14 @@
 """Copies for the tests: `sync copy` in this process or one of its own, and both sides read directly."""
 
-import os
-import subprocess
-import sys
-import time
 from io import StringIO
 
 import bson
 from bson.raw_bson import RawBSONDocument
-from django.conf import settings as django_settings
 from django.core.management import CommandError, call_command
 from pymongo.collection import Collection
 
+from sync.tests.support.processes import Process, manage
+from sync.tests.support.waiting import wait_for
 from tests.servers import SERVERS
 
 SOURCE, COPY = "copy_source", "copy_destination"
@@ -44,14 +41,10 @@ def contents(collection: Collection) -> list[bytes]:
     return [bytes(document.raw) for document in collection.with_options(codec_options=RAW).find(sort=[("_id", 1)])]
 
 
-def start_copy(*arguments: str) -> subprocess.Popen:
-    command = [sys.executable, "-m", "django", "sync", "copy", *arguments]
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "tests.settings"}
-    return subprocess.Popen(command, cwd=django_settings.BASE_DIR, env=environment)
+def copying(*arguments: str) -> Process:
+    """`sync copy`, which goes on following."""
+    return manage("sync", "copy", *arguments, "--follow")
 
 
 def wait_until_equal(source: Collection, copied: Collection) -> None:
-    end = time.monotonic() + 90
-    while contents(source) != contents(copied) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert contents(copied) == contents(source)
+    wait_for(lambda: contents(source) == contents(copied), "the copy has what the source has", 90)

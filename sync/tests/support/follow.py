@@ -1,31 +1,18 @@
 """A follower of its own process for the tests, and raw SQL that no ORM sees."""
 
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pytest
-from django.conf import settings
 from django.db import connection
 
 from sync.binlog.position import LogState
 from sync.outbox.models import Change
 from sync.tests.support.checkpoints import state_of, write_state
+from sync.tests.support.processes import Process, manage, relaying
 from tests.servers import SERVERS
-
-CODE = """
-import django; django.setup()
-from django.db import connections
-connections['default'].settings_dict.update(NAME={name!r}, PORT={port!r})
-from django.core.management import call_command
-{call}
-"""
-FOLLOW = "call_command('sync', 'follow-binlog')"
-RELAY = "from sync.outbox.relay import Relay; Relay(interval=0.02).run()"
 
 
 def grant() -> None:
@@ -51,37 +38,19 @@ def sql(statement: str, *params: Any) -> list[tuple[Any, ...]]:
         return list(cursor.fetchall()) if cursor.description else []
 
 
-class Process(subprocess.Popen[bytes]):
-    """A process on the test database that runs `call`; what it says goes into a file."""
-
-    def __init__(self, call: str = FOLLOW) -> None:
-        at = connection.settings_dict
-        code = CODE.format(name=str(at["NAME"]), port=at["PORT"], call=call)
-        self.output = tempfile.TemporaryFile("w+")  # noqa: SIM115 (it lasts as long as this object)
-        super().__init__([sys.executable, "-c", code], cwd=settings.BASE_DIR, stdout=self.output, stderr=self.output)
-
-    @property
-    def said(self) -> str:
-        self.output.seek(0)
-        return self.output.read()
-
-    def end(self) -> None:
-        """With kill -9."""
-        self.kill()
-        self.wait()
+def follower() -> Process:
+    return manage("sync", "follow-binlog")
 
 
 @contextmanager
-def following(*more: str) -> Iterator[Process]:
-    """A follower, and with it processes that run `more`; begun, that is, with a position, when the block starts."""
-    processes = [Process(), *map(Process, more)]
-    try:
-        until(lambda: saved() and not saved().unplanned, processes[0])
-        yield processes[0]
-    finally:
-        for process in processes:
-            process.end()
-            print(process.said)
+def following(*, and_relaying: bool = False) -> Iterator[Process]:
+    """A follower that has begun, that is, has a position; and a relay beside it, where it is asked for."""
+    with ExitStack() as stack:
+        process = stack.enter_context(follower())
+        if and_relaying:
+            stack.enter_context(relaying())
+        process.until(lambda: saved() and not saved().unplanned, "it has begun")
+        yield process
 
 
 def saved() -> LogState | None:
@@ -93,15 +62,6 @@ def saved() -> LogState | None:
 def spoil(**wrong: Any) -> None:
     """Overwrites a part of it."""
     write_state("follow-binlog", **wrong)
-
-
-def until(condition: Callable[[], Any], process: Process | None = None, seconds: float = 30) -> None:
-    """Waits for `condition`; fails when it does not come, or `process` ends."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert process is None or process.poll() is None, f"it has ended: {process.said}"
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.01)
 
 
 def recorded(model: str = "finance.account") -> dict[str, int]:
@@ -131,4 +91,4 @@ def mark() -> str:
 def catch_up(process: Process, seconds: float = 120) -> None:
     """Waits until the follower has recorded everything written so far."""
     key = mark()
-    until(lambda: key in recorded("zoo.keeper"), process, seconds)
+    process.until(lambda: key in recorded("zoo.keeper"), "it has caught up", seconds)

@@ -1,15 +1,12 @@
 """What the tests of publishing and consuming have in common: stories, processes of their own, and what a topic says."""
 
 import itertools
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterable
+import json
+from collections.abc import Iterable
 from typing import Any
 
 from bson import json_util
 from confluent_kafka import Message
-from django.conf import settings as django_settings
 from django.db import connection
 from pymongo.database import Database
 
@@ -18,7 +15,9 @@ from sync.kafka.messages import CANONICAL
 from sync.kafka.publisher import Publisher
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import Relay
+from sync.tests.support.processes import Process, manage
 from sync.workers.heartbeat import PUBLISHER
+from tests.kafka import Kafka
 
 TOPIC = "story-events"
 NUMBERS = itertools.count(1)
@@ -40,27 +39,9 @@ def publish() -> dict[State, int]:
     return Relay("kafka", writer=Publisher(), kind=PUBLISHER).drain()
 
 
-def process(*arguments: str, kafka: dict[str, Any], prefix: str = "", **environment: str) -> subprocess.Popen:
-    """`manage.py sync ...` in a process of its own, on the test database."""
-    code = (
-        f"{prefix}\n"
-        "import django, sys; django.setup()\n"
-        "from django.conf import settings; from django.db import connections; from django.core import management\n"
-        f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r}\n"
-        f"settings.SYNC_KAFKA = {kafka!r}\n"
-        f"management.call_command('sync', *{list(arguments)!r})"
-    )
-    return subprocess.Popen(
-        [sys.executable, "-c", code], cwd=django_settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
-    )
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = 60) -> None:
-    """Fails when it does not come true in time."""
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up, f"in {seconds} s not: {what}"
-        time.sleep(0.1)
+def kafka_command(kafka: Kafka, *arguments: str, **variables: str) -> Process:
+    """`manage.py sync ...` on this broker."""
+    return manage("sync", *arguments, SYNC_KAFKA=json.dumps(kafka.settings), **variables)
 
 
 def document(message: Message) -> dict[str, Any] | None:

@@ -3,10 +3,6 @@
 import io
 import json
 import re
-import signal
-import subprocess
-import sys
-import time
 import tracemalloc
 import uuid
 from contextlib import suppress
@@ -14,9 +10,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
-from django.conf import settings as django_settings
 from django.core.management import call_command
-from django.db import connection
 from pymongo.database import Database
 
 from finance.models import Account
@@ -180,30 +174,6 @@ def fill_typed(count: int) -> list[Typed]:
     Typed.objects.bulk_create(rows)
     confirm()
     return sorted(rows, key=lambda row: str(row.pk))
-
-
-def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(accounts: list[Account], mongo: Database) -> None:
-    mongo.accounts.delete_many({})
-    code = (
-        "import django; django.setup();"
-        "from django.core.management import call_command; from django.db import connections;"
-        "from sync.verification import verify;"
-        f"connections['default'].settings_dict['NAME'] = {str(connection.settings_dict['NAME'])!r};"
-        "verify.PAUSE = 60; call_command('sync', 'verify', 'account', 'customer', '--repair')"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=django_settings.BASE_DIR, stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 30
-    while not Verification.objects.exists() and time.monotonic() < deadline:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=30)
-    assert process.returncode == 1
-    assert "To go on: manage.py sync verify finance.account finance.customer --resume --repair" in said
-    assert "Traceback" not in said
-    assert Verification.objects.get().finished_at is None
 
 
 def test_memory_does_not_grow_with_the_number_of_rows(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -25,6 +25,7 @@ from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.hurry import confirm
+from sync.tests.support.lax import lax
 from sync.tests.zoo.models import Keeper, Legacy
 from sync.verification.strict import Proof
 from sync.verification.verify import verify
@@ -103,16 +104,14 @@ def value(column: str, chance: random.Random) -> Any:
 
 
 @pytest.fixture
-def lax() -> Iterator[None]:
+def lax_session() -> Iterator[None]:
     if connection.vendor != "mysql":
         pytest.skip("SQLite has no column types")
-    with connection.cursor() as cursor:
-        cursor.execute("SET @usual = @@sql_mode, sql_mode = 'ALLOW_INVALID_DATES'")
+    with lax():
         yield
-        cursor.execute("SET sql_mode = @usual")
 
 
-def test_it_finds_every_oddity_and_invents_none(lax: None, mongo: Database) -> None:
+def test_it_finds_every_oddity_and_invents_none(lax_session: None, mongo: Database) -> None:
     print(f"SEED={SEED}")
     chance = random.Random(SEED)
     keys = [str(ObjectId(chance.randbytes(12))) for _ in range(ROWS)]

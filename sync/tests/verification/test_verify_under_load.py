@@ -18,8 +18,8 @@ from sync.mapping.registry import Target
 from sync.mongodb.client import forget_clients
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.tests.support import load
 from sync.tests.support.compare import differences
+from sync.tests.support.processes import Process, script
 from sync.verification.models import Verification
 from sync.verification.repair import Repairer
 from sync.verification.scan import Scan
@@ -27,6 +27,7 @@ from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
+SCRIPTS = "sync.tests.support.scripts"
 DOCUMENTS, EACH = (100_000, 1_000) if os.environ.get("VERIFY_FULL") else (10_000, 100)
 TIERS = {"abc": {"tier": "Gold", "benefits": ["dedicated account representative"], "active": True}}
 
@@ -88,13 +89,23 @@ def _second_as_int64() -> list[object]:
 @pytest.fixture
 def live(seeded: dict[str, str]) -> Iterator[None]:
     """Two writers, one that delivers inline and one that leaves it to the relay beside them."""
-    processes = [load.start("write(1, True)"), load.start("write(2, False)"), load.start("relay()")]
-    time.sleep(2)
-    yield
-    relay = processes.pop()
-    writes = [load.stop(process) for process in processes]
-    print(f"{writes} writes beside it, {load.stop(relay)} keys relayed")
+    with (
+        script(f"{SCRIPTS}.write_customers", "1", "inline") as inline,
+        script(f"{SCRIPTS}.write_customers", "2", "outbox") as outbox,
+        script(f"{SCRIPTS}.relay_until_input_ends") as relay,
+    ):
+        time.sleep(2)
+        yield
+        writes = [done(inline), done(outbox)]
+        print(f"{writes} writes beside it, {done(relay)} keys relayed")
     assert min(writes) > 10
+
+
+def done(process: Process) -> int:
+    """Ends it in its own time; how much it says it has done."""
+    process.close_input()
+    assert process.wait() == 0
+    return int(process.stdout)
 
 
 def found(run: Verification) -> dict[str, str]:

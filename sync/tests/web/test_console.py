@@ -17,7 +17,7 @@ from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.verification.models import Mismatch, Verification
 from sync.web.console import COUNTS
-from sync.workers.heartbeat import INLINE_HEARTBEAT, SILENCE, WorkerHeartbeat
+from sync.workers.heartbeat import SILENCE, WorkerHeartbeat
 from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
@@ -25,8 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def fresh_heart() -> None:
-    INLINE_HEARTBEAT.reset()
+def nothing_counted(fresh_heart: None) -> None:
     cache.delete(COUNTS)
 
 

@@ -19,7 +19,7 @@ from sync.core.clock import DatabaseNow
 from sync.monitoring.status import status
 from sync.outbox.relay import Relay
 from sync.tests.support.factories import make
-from sync.tests.support.relays import start_relay
+from sync.tests.support.processes import relaying
 from sync.tests.support.waiting import wait_for
 from sync.workers.heartbeat import (
     INLINE,
@@ -35,12 +35,9 @@ from sync.workers.lag import BOUNDS, quantile
 from sync.workers.models import Worker
 from tests.servers import Mongo
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
-
-
-@pytest.fixture(autouse=True)
-def fresh_heart() -> None:
-    INLINE_HEARTBEAT.reset()
+pytestmark = [
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+]  # fmt: skip
 
 
 @pytest.fixture
@@ -95,12 +92,8 @@ def test_a_relay_in_one_batch_for_long_says_so(mongo: Database, monkeypatch: Any
 
 
 def test_a_killed_relay_is_dead_after_three_missed_heartbeats_and_swept_by_the_next(mongo: Database) -> None:
-    relay = start_relay()
-    try:
-        wait_for(Worker.objects.exists)
-    finally:
-        relay.kill()
-        relay.wait()
+    with relaying() as relay:
+        relay.until(Worker.objects.exists)
     assert status().relays == 1, "nobody can know yet"
     silence(SILENCE[RELAY] + 1)
     assert status().relays == 0

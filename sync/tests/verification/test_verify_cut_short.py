@@ -1,8 +1,9 @@
-"""Where a server is out of reach, a command says why in its first line, and then how to go on."""
+"""A verify that is cut short says why in its first line, and then how to go on."""
 
 from __future__ import annotations
 
 import io
+import time
 from typing import Any
 
 import pytest
@@ -10,8 +11,11 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError
 from pymongo.database import Database
 
+from finance.models import Account
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
+from sync.tests.support.processes import script
+from sync.verification.models import Verification
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -24,7 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
      (("--json",), "To go on: manage.py sync verify finance.account --resume --json"),
      (("--sample", "1"), "A sample is not resumed; run it again.")],
 )  # fmt: skip
-def test_verify_while_mongodb_is_down(
+def test_while_mongodb_is_down(
     mongo: Database, mongod: Mongo, settings: Any, capsys: pytest.CaptureFixture[str], options: Any, then: str
 ) -> None:
     make(1).save()
@@ -40,7 +44,7 @@ def test_verify_while_mongodb_is_down(
     assert "Interrupted" not in capsys.readouterr().err
 
 
-def test_verify_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def go(*args: Any, **kwargs: Any) -> None:
         raise OperationalError(2013, "Lost connection to server during query")
 
@@ -52,14 +56,16 @@ def test_verify_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatc
     assert second.startswith("To go on: ")
 
 
-def test_who_interrupts_it_is_told_how_to_go_on(
-    mongo: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def interrupt(*args: Any, **kwargs: Any) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("sync.cli.verify.verify", interrupt)
-    with pytest.raises(SystemExit) as end:
-        call_command("sync", "verify", "account", stdout=io.StringIO())
-    assert end.value.code == 1
-    assert "Interrupted. To go on: manage.py sync verify" in capsys.readouterr().err
+def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(mongo: Database) -> None:
+    Account.objects.bulk_create([make(number) for number in range(30)])
+    confirm()
+    mongo.accounts.delete_many({})
+    with script("sync.tests.support.scripts.verify_with_a_long_pause") as process:
+        process.until(Verification.objects.exists)
+        time.sleep(0.5)
+        process.interrupt()
+        assert process.wait(30) == 1
+    said = process.stderr
+    assert "Interrupted. To go on: manage.py sync verify finance.account finance.customer --resume --repair" in said
+    assert "Traceback" not in said
+    assert Verification.objects.get().finished_at is None

@@ -1,0 +1,1 @@
+"""Programs that the tests of sync start, each with `support.processes.script`."""
