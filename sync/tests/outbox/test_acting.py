@@ -91,7 +91,7 @@ def test_all_takes_a_confirmation_and_only_those_that_were_searched(operator: Cl
         "2 changes will be retried now.", "1 skipped: already delivered or not failed.",
     ]  # fmt: skip
     assert [change.pk for change in Change.objects.filter(failed=True)] == [other.pk]
-    assert response["Location"] == "/sync/changes/?reason=refused+by+MongoDB"
+    assert response["Location"] == "/sync/changes/?reason=rejected+by+MongoDB"
 
 
 def test_discarding_takes_a_confirmation_and_leaves_rows_and_documents(operator: Client, mongo: Database) -> None:
