@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -105,8 +106,11 @@ def _locked(path: Path) -> Iterator[int]:
     """The file, open and ours alone; it is made where it does not exist. Raises OSError."""
     give_up = time.monotonic() + conf.TIMEOUT
     while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o640)
+        # Rows are nobody else's to read, and a link could lead out of the directory.
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
         try:
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(None, "it is no regular file")
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if _is_at(path, file):
                 yield file

@@ -17,6 +17,7 @@ from pymongo.database import Database
 
 from sync.checks.mirrored import check_settings
 from sync.mapping.registry import Target
+from sync.mongodb.errors import Unavailable
 from sync.monitoring.status import status
 from sync.outbox import file_target
 from sync.outbox.models import Change
@@ -156,7 +157,7 @@ def test_a_full_disk_holds_up_the_file_alone(archive: Path, full_disk: Path, mon
         Keeper.objects.create(name=f"Ann {number:040}")
     Relay("").drain()
     assert mongo.zoo_keepers.count_documents({}) == 100
-    with pytest.raises(Exception, match="No space left on device"):
+    with pytest.raises(Unavailable, match="No space left on device"):
         Relay("file").drain()
     assert (full_disk / "keepers.jsonl").read_bytes() == b"", "what did not fit is taken back"
     assert Change.objects.filter(queue="file", failed=False).count() == 100
@@ -197,6 +198,22 @@ def test_a_file_that_was_renamed_is_begun_anew(archive: Path, mongo: Database) -
     Keeper.objects.create(id="b" * 24, name="Bea")
     drain()
     assert [line["key"] for line in lines(archive)] == ["b" * 24]
+
+
+def test_a_new_file_is_its_owners_alone(archive: Path, mongo: Database) -> None:
+    Keeper.objects.create(id=KEY, name="Ann")
+    drain()
+    assert archive.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("elsewhere"), Path.mkdir])
+def test_what_is_no_regular_file_is_not_written_to(archive: Path, mongo: Database, make: Any) -> None:
+    make(archive)
+    Keeper.objects.create(id=KEY, name="Ann")
+    with pytest.raises(Unavailable, match="cannot be written"):
+        Relay("file").drain()
+    assert Change.objects.filter(queue="file", failed=False).count() == 1
+    assert not (archive.parent / "elsewhere").exists()
 
 
 def test_a_row_that_cannot_be_a_document_is_refused_alone(
