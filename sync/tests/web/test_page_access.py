@@ -13,7 +13,7 @@ from sync.jobs.models import Job
 from sync.outbox.models import Change
 from sync.tests.support.people import OPERATOR, VIEWER, user
 from sync.web.urls import urlpatterns
-from sync.workers.models import ModelState
+from sync.workers.models import Checkpoint, ModelState
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -26,6 +26,7 @@ TABLE: dict[str, tuple[list[Any], tuple[int, ...], tuple[int, ...]]] = {
     "changes": ([], (403, 403, 200, 200), (405, 405, 405, 405)),
     "order": ([], (405, 405, 405, 405), (403, 403, 403, 302)),
     "act": ([LABEL, "verify"], (403, 403, 403, 200), (403, 403, 403, 302)),
+    "route_act": (["follow-binlog", "pause"], (405, 405, 405, 405), (403, 403, 403, 302)),
     "stop": ([1], (405, 405, 405, 405), (403, 403, 403, 302)),
     "record": ([LABEL, KEY], (403, 200, 200, 200), (403, 403, 403, 302)),
 }
@@ -37,13 +38,14 @@ def test_the_table_names_every_page() -> None:
 
 
 def state() -> list[Any]:
-    return [list(model.objects.order_by("pk").values()) for model in (Change, ModelState, Job, Entry)]
+    return [list(model.objects.order_by("pk").values()) for model in (Change, Checkpoint, ModelState, Job, Entry)]
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_page_is_for_those_whom_the_table_says(client: Client, mongo: Database, name: str) -> None:
     Account.objects.create(id=KEY, account_id=1, limit=1)
     Job.objects.create(pk=1, model=LABEL, kind="verify")
+    Checkpoint.objects.create(name="follow-binlog")
     arguments, gets, posts = TABLE[name]
     address = reverse(f"sync:{name}", args=arguments)
     for method, refused in ((client.get, gets[0] == 405), (client.post, posts[0] == 405)):
