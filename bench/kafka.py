@@ -45,9 +45,10 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
 
     from examples.news.models import Story
     from sync.kafka.consumer import Member
-    from sync.kafka.messages import CANONICAL, encode
+    from sync.kafka.messages import encode
     from sync.kafka.publisher import Publisher
     from sync.kafka.replica import Replica
+    from sync.mapping.extended_json import DOCUMENTS
     from sync.mongodb import client
     from sync.outbox.models import Change
     from sync.outbox.relay import Relay
@@ -104,7 +105,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
                 messages = [first, *bare.consume(batch - 1, timeout=0.01)] if first is not None else []
                 writes = {}
                 for message in messages:
-                    document = json_util.loads(message.value() or b"", json_options=CANONICAL)
+                    document = json_util.loads(message.value() or b"", json_options=DOCUMENTS)
                     writes[document["_id"]] = pymongo.ReplaceOne({"_id": document["_id"]}, document, upsert=True)
                 if writes:
                     target.bulk_write(list(writes.values()), ordered=False)

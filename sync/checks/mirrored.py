@@ -50,7 +50,7 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         problem = f"{alias!r} in SYNC_TARGETS is a kind of target, and no database's alias."
         errors.append(Error(problem, "Choose another alias for that database.", id="sync.E001"))
     for alias in KINDS:
-        if mine := [target for target in all_targets() if target.queue == alias]:
+        if mine := [target for target in all_targets() if target.alias == alias]:
             errors += kind_of(alias).check(mine)
     if not (0 < conf.INLINE_TIMEOUT < conf.LEASE and 0 < conf.TIMEOUT < conf.LEASE):
         hint = "A delivery has to end before others may take its changes."
@@ -118,8 +118,8 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     for model in mirrored_models():
         for target in targets(model):
             collections[target.queue, target.collection].append(model._meta.label)
-            if target.queue not in {"", *KINDS, *conf.TARGETS}:
-                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.queue!r}."
+            if target.alias not in {"", *KINDS, *conf.TARGETS}:
+                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.alias!r}."
                 errors.append(Error(problem, "Give the address of its database there.", obj=model, id="sync.E017"))
         errors += [*_managers(model), *_options(model), *_fields(model)]
     for (_, collection), labels in collections.items():

@@ -13,23 +13,14 @@ from typing import Any
 
 import bson
 from bson import json_util
-from bson.binary import UuidRepresentation
-from bson.codec_options import DatetimeConversion
-from bson.json_util import JSONMode, JSONOptions
 from bson.raw_bson import RawBSONDocument
 from django.db import models
 
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.documents import document_of, known_codec, pk_of
+from sync.mapping.extended_json import DOCUMENTS
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.mongo_writer import to_pk
-
-CANONICAL = JSONOptions(
-    json_mode=JSONMode.CANONICAL,
-    tz_aware=True,
-    uuid_representation=UuidRepresentation.STANDARD,
-    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
-)
 
 
 class Poison(ValueError):
@@ -38,7 +29,7 @@ class Poison(ValueError):
 
 def encode(row: MirroredModel) -> bytes:
     """The value for one row. Raises MappingError, or what an application's own mapping raises."""
-    return json_util.dumps(document_of(row), json_options=CANONICAL).encode()
+    return json_util.dumps(document_of(row), json_options=DOCUMENTS).encode()
 
 
 def partition_of(key: str, partitions: int) -> int:
@@ -57,7 +48,7 @@ def key_to_id(model: type[models.Model], key: bytes | None) -> Any:
 def decode(value: bytes, _id: Any) -> dict[str, Any]:
     """The document of a message whose key is that of `_id`. Raises Poison."""
     try:
-        document = json_util.loads(value.decode(), json_options=CANONICAL)
+        document = json_util.loads(value.decode(), json_options=DOCUMENTS)
     except (ValueError, TypeError, bson.errors.BSONError, ArithmeticError, RecursionError) as error:
         raise Poison(f"the value is not Extended JSON: {error}") from error
     if not isinstance(document, dict) or document.get("_id") != _id:

@@ -139,7 +139,7 @@ class Publisher:
         try:
             # A key may be written in several ways, and has one place.
             canonical = str(to_pk(target.model, key))
-            row = rows.get(canonical)
+            row = rows.get(key)
             value = encode(row) if row is not None else None
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on
             outcome.reject(key, explain(error))

@@ -9,12 +9,20 @@ import math
 from typing import Any
 
 from bson import Code, Int64, json_util
+from bson.binary import UuidRepresentation
 from bson.codec_options import DatetimeConversion
 from bson.json_util import JSONMode, JSONOptions
 from bson.tz_util import utc
 
 CANONICAL = JSONOptions(
     json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
+)
+# Of whole documents, as they are published and archived.
+DOCUMENTS = JSONOptions(
+    json_mode=JSONMode.CANONICAL,
+    tz_aware=True,
+    uuid_representation=UuidRepresentation.STANDARD,
+    datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=utc)
 FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # what a datetime holds, in milliseconds from EPOCH

@@ -28,6 +28,10 @@ class TargetKind:
     command = "relay"
     readable = True
 
+    def queue(self, name: str) -> str:
+        """The queue of the target with this name: what holds up one target of it holds up the others too."""
+        return name.partition(":")[0]
+
     def writer(self) -> Any:
         """What delivers: a sync.outbox.mongo_writer.Writer. One for each worker."""
         return import_module("sync.outbox.mongo_writer")
@@ -46,7 +50,8 @@ MONGODB = TargetKind()
 
 
 @functools.cache
-def kind_of(alias: str) -> TargetKind:
-    """The kind of the targets, and of the queue, with this alias."""
+def kind_of(queue: str) -> TargetKind:
+    """The kind of the targets of a queue, whose name begins with their alias."""
+    alias = queue.partition(":")[0]
     kind: TargetKind = import_string(KINDS[alias])() if alias in KINDS else MONGODB
     return kind

@@ -30,15 +30,20 @@ class Target(NamedTuple):
         return label(self.model) + (f"@{self.name}" if self.name else "")
 
     @property
-    def queue(self) -> str:
-        """The alias of its server. What one server holds up stays in its own queue; empty is MONGODB_URI's."""
+    def alias(self) -> str:
+        """The alias of its server, or of its kind; empty is MONGODB_URI's."""
         alias, colon, _ = self.name.partition(":")
         return alias if colon else ""
 
     @property
     def kind(self) -> TargetKind:
         """What holds for it as a target: of MongoDB, Kafka or a file."""
-        return kind_of(self.queue)
+        return kind_of(self.alias)
+
+    @property
+    def queue(self) -> str:
+        """Where its changes wait. What one server holds up stays in its own queue; empty is MONGODB_URI's."""
+        return self.kind.queue(self.name) if self.alias else ""
 
     @property
     def collection(self) -> str:

@@ -30,9 +30,11 @@ from django.core.checks import CheckMessage, Error
 
 from sync.core import conf
 from sync.mapping.documents import document_of
+from sync.mapping.extended_json import DOCUMENTS
 from sync.mapping.kinds import TargetKind
 from sync.mapping.registry import Target, label
 from sync.mongodb.errors import Unavailable
+from sync.outbox.models import Change
 from sync.outbox.mongo_writer import Outcome, State, explain, read_rows, to_pk
 
 BLOCK = 65536  # bytes read at once, in search of the last line's beginning
@@ -44,6 +46,10 @@ class FileTarget(TargetKind):
 
     readable = False
 
+    def queue(self, name: str) -> str:
+        """Each file has its own."""
+        return name
+
     def writer(self) -> FileWriter:
         return FileWriter()
 
@@ -54,10 +60,11 @@ class FileTarget(TargetKind):
             hint = "Set SYNC_FILES to a directory that the relays can write to."
             errors.append(Error(f"{labels} is written to a file, and SYNC_FILES is not set.", hint, id="sync.E028"))
         for target in targets:
-            name = target.name.partition(":")[2]
-            if not name or Path(name).name != name or name.startswith("."):
-                problem = f"{target.label} names no file: {name!r}."
-                hint = "Write a file's name without a directory: file:accounts.jsonl."
+            name = _name(target)
+            is_too_long = len(target.queue) > (Change._meta.get_field("queue").max_length or 0)
+            if not name or Path(name).name != name or name.startswith(".") or is_too_long:
+                problem = f"{target.label} names no file, or one with too long a name: {name!r}."
+                hint = "Write a short file's name without a directory: file:accounts.jsonl."
                 errors.append(Error(problem, hint, obj=target.model, id="sync.E028"))
         return errors
 
@@ -74,7 +81,7 @@ class FileWriter:
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
         """Appends the rows as they are now. Raises Unavailable where the file cannot be written."""
         outcome = Outcome()
-        path = Path(conf.FILES) / target.collection
+        path = Path(conf.FILES) / _name(target)
         try:
             with _locked(path) as file:
                 rows = read_rows(target.model, list(keys), using, outcome)
@@ -85,15 +92,21 @@ class FileWriter:
         return outcome
 
 
+def _name(target: Target) -> str:
+    return target.name.partition(":")[2]
+
+
 def _line(target: Target, key: str, rows: Mapping[str, Any], outcome: Outcome) -> bytes:
     """Empty where the row has no document; the outcome says why."""
     try:
-        row = rows.get(str(to_pk(target.model, key)))
-        line: dict[str, Any] = {"op": "delete" if row is None else "upsert", "model": label(target.model), "key": key}
+        row = rows.get(key)
+        canonical = str(to_pk(target.model, key))  # a key may be written in several ways
+        line: dict[str, Any] = {"op": "delete" if row is None else "upsert", "model": label(target.model)}
+        line["key"] = canonical
         if row is not None:
             line["document"] = document_of(row)
         line["at"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        text = json_util.dumps(line, json_options=json_util.CANONICAL_JSON_OPTIONS)
+        text = json_util.dumps(line, json_options=DOCUMENTS)
     except Exception as error:  # an application's own mapping may raise anything; the other rows go on
         outcome.reject(key, explain(error))
         return b""
@@ -105,22 +118,45 @@ def _line(target: Target, key: str, rows: Mapping[str, Any], outcome: Outcome) -
 def _locked(path: Path) -> Iterator[int]:
     """The file, open and ours alone; it is made where it does not exist. Raises OSError."""
     give_up = time.monotonic() + conf.TIMEOUT
-    while True:
-        # Rows are nobody else's to read, and a link could lead out of the directory.
-        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-        try:
-            if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise OSError(None, "it is no regular file")
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if _is_at(path, file):
-                yield file
-                return
-        except BlockingIOError:
-            if time.monotonic() > give_up:
-                raise TimeoutError(None, "another process holds its lock") from None
-            time.sleep(LOOK)
-        finally:
-            os.close(file)
+    while (file := _open(path)) is None:
+        if time.monotonic() > give_up:
+            raise TimeoutError(None, "another process holds its lock")
+        time.sleep(LOOK)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _open(path: Path) -> int | None:
+    """None: another process has locked it, or renamed it before it was locked."""
+    is_new = not path.exists()
+    # Rows are nobody else's to read, and a link could lead out of the directory.
+    file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        if not stat.S_ISREG(os.fstat(file).st_mode):
+            raise OSError(None, "it is no regular file")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if _is_at(path, file):
+            if is_new:
+                _keep_name(path.parent)
+            return file
+    except BlockingIOError:
+        pass
+    except BaseException:
+        os.close(file)
+        raise
+    os.close(file)
+    return None
+
+
+def _keep_name(directory: Path) -> None:
+    """A new file is found after a power failure when its directory is on the disk, too."""
+    opened = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _is_at(path: Path, file: int) -> bool:

@@ -8,6 +8,8 @@ from bson import ObjectId
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
+from examples.news.models import Story
+from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
 from sync.tests.support.publishing import TOPIC, document, newest, publish, story
@@ -46,6 +48,17 @@ def test_a_delete_is_a_message_without_a_value_and_needs_not_settle(kafka: Kafka
         (one_key, True),
     ]
     assert not published().exists()
+
+
+def test_a_key_in_another_spelling_is_no_delete(kafka: Kafka) -> None:
+    one = story(key="abcdef" * 4)
+    publish()
+    with transaction.atomic():
+        record(Story, [one.pk.upper()], inline=False)
+    publish()
+    messages = kafka.read(TOPIC)
+    assert [message.key().decode() for message in messages] == [one.pk, one.pk]
+    assert all(message.value() for message in messages)
 
 
 def test_what_a_publisher_that_is_gone_had_claimed_is_published_once(kafka: Kafka) -> None:

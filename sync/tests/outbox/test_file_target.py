@@ -1,10 +1,12 @@
 """A file as a target: a line for each delivery, in the order of the row's states, whatever happens to the workers."""
 
 import dataclasses
+import fcntl
 import json
 import os
 import subprocess
 import threading
+import uuid
 from collections.abc import Iterator
 from io import StringIO
 from pathlib import Path
@@ -12,14 +14,15 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import connections
+from django.db import connections, transaction
 from pymongo.database import Database
 
 from sync.checks.mirrored import check_settings
-from sync.mapping.registry import Target
+from sync.mapping.registry import Target, queues
 from sync.mongodb.errors import Unavailable
 from sync.monitoring.status import status
 from sync.outbox import file_target
+from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Keeper
@@ -27,6 +30,7 @@ from sync.tests.zoo.models import Keeper
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 KEY = "a" * 24
+QUEUE = "file:keepers.jsonl"
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def archive(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 def drain() -> None:
     """Both queues; what the file cannot take stays."""
     Relay("").drain()
-    Relay("file").drain()
+    Relay(QUEUE).drain()
 
 
 def lines(archive: Path) -> list[dict[str, Any]]:
@@ -63,7 +67,17 @@ def test_each_delivery_is_a_line_and_a_delete_is_one_too(archive: Path, mongo: D
     assert second["document"]["name"] == "Bea"
     assert third == {"op": "delete", "model": "zoo.keeper", "key": KEY, "at": third["at"]}
     assert third["at"].endswith("Z")
-    assert not Change.objects.filter(queue="file").exists(), "nothing settles, and nothing is left"
+    assert not Change.objects.filter(queue=QUEUE).exists(), "nothing settles, and nothing is left"
+
+
+def test_a_key_in_another_spelling_is_no_delete(archive: Path, mongo: Database) -> None:
+    Keeper.objects.create(id=KEY, name="Ann")
+    Change.objects.all().delete()
+    with transaction.atomic():
+        record(Keeper, [KEY.upper()], inline=False)
+    drain()
+    [line] = lines(archive)
+    assert (line["op"], line["key"]) == ("upsert", KEY)
 
 
 def test_a_backfill_writes_every_row(archive: Path, mongo: Database) -> None:
@@ -100,15 +114,15 @@ def test_a_worker_that_is_killed_while_it_writes_loses_nothing(
     child = os.fork()
     if child == 0:
         monkeypatch.setattr(file_target.os, "write", die)
-        Relay("file").drain()
+        Relay(QUEUE).drain()
         os._exit(0)
     _, result = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(result) == 9
     assert not archive.read_bytes().endswith(b"\n"), "the last line was cut"
-    Change.objects.filter(queue="file").update(claim="", due_at="2020-01-01T00:00Z")  # the lease has ended
+    Change.objects.filter(queue=QUEUE).update(claim="", due_at="2020-01-01T00:00Z")  # the lease has ended
     drain()
     assert sorted({line["document"]["name"] for line in lines(archive)}) == sorted(f"Ann {n}" for n in range(20))
-    assert not Change.objects.filter(queue="file").exists()
+    assert not Change.objects.filter(queue=QUEUE).exists()
 
 
 def test_the_last_line_of_a_key_is_its_last_state_with_two_relays_at_once(archive: Path, mongo: Database) -> None:
@@ -118,7 +132,7 @@ def test_the_last_line_of_a_key_is_its_last_state_with_two_relays_at_once(archiv
     def relay() -> None:
         try:
             while not done.is_set():
-                Relay("file", batch=2).drain()
+                Relay(QUEUE, batch=2).drain()
         finally:
             connections.close_all()
 
@@ -158,9 +172,9 @@ def test_a_full_disk_holds_up_the_file_alone(archive: Path, full_disk: Path, mon
     Relay("").drain()
     assert mongo.zoo_keepers.count_documents({}) == 100
     with pytest.raises(Unavailable, match="No space left on device"):
-        Relay("file").drain()
+        Relay(QUEUE).drain()
     assert (full_disk / "keepers.jsonl").read_bytes() == b"", "what did not fit is taken back"
-    assert Change.objects.filter(queue="file", failed=False).count() == 100
+    assert Change.objects.filter(queue=QUEUE, failed=False).count() == 100
     (full_disk / "ballast").unlink()
     drain()
     assert len(lines(full_disk / "keepers.jsonl")) == 100
@@ -169,7 +183,7 @@ def test_a_full_disk_holds_up_the_file_alone(archive: Path, full_disk: Path, mon
 def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, settings: Any, mongo: Database) -> None:
     settings.SYNC_FILES = str(archive.parent / "nowhere")
     Keeper.objects.create(id=KEY, name="Ann")
-    relay = Relay("file", interval=0.01)
+    relay = Relay(QUEUE, interval=0.01)
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:
@@ -179,7 +193,7 @@ def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, setting
             relay.stop.wait(0.02)
         relay.heartbeat.note = relay.trouble
         relay.heartbeat.write()
-        [worker] = [worker for worker in status().workers if worker.queue == "file"]
+        [worker] = [worker for worker in status().workers if worker.queue == QUEUE]
         assert (
             worker.note == f"The file {settings.SYNC_FILES}/keepers.jsonl cannot be written: No such file or directory"
         )
@@ -188,7 +202,38 @@ def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, setting
         thread.join()
     out = StringIO()
     call_command("sync", "status", stdout=out)
-    assert "relay for file: none alive; start one: manage.py sync relay" in out.getvalue()
+    assert "relay for file:keepers.jsonl: none alive; start one: manage.py sync relay" in out.getvalue()
+
+
+def test_a_file_holds_up_no_other_file(archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    targets = ("", QUEUE, "file:second.jsonl")
+    monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=targets))
+    archive.mkdir()
+    Keeper.objects.create(id=KEY, name="Ann")
+    assert queues() == ["", QUEUE, "file:second.jsonl"]
+    Relay("file:second.jsonl").drain()
+    with pytest.raises(Unavailable):
+        Relay(QUEUE).drain()
+    assert [line["key"] for line in lines(archive.with_name("second.jsonl"))] == [KEY]
+
+
+def test_a_document_may_hold_a_uuid(archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = uuid.UUID(int=7)
+    monkeypatch.setattr(Keeper, "to_document", lambda keeper: {"_id": keeper.pk, "number": number})
+    Keeper.objects.create(id=KEY, name="Ann")
+    Relay(QUEUE).drain()
+    [line] = lines(archive)
+    assert line["document"]["number"]["$binary"]["subType"] == "04"
+
+
+def test_a_lock_that_is_held_for_too_long_leaves_the_changes(archive: Path, mongo: Database) -> None:
+    Keeper.objects.create(id=KEY, name="Ann")
+    with archive.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(Unavailable, match="another process holds its lock"):
+            Relay(QUEUE).drain()
+    drain()
+    assert [line["key"] for line in lines(archive)] == [KEY]
 
 
 def test_a_file_that_was_renamed_is_begun_anew(archive: Path, mongo: Database) -> None:
@@ -211,8 +256,8 @@ def test_what_is_no_regular_file_is_not_written_to(archive: Path, mongo: Databas
     make(archive)
     Keeper.objects.create(id=KEY, name="Ann")
     with pytest.raises(Unavailable, match="cannot be written"):
-        Relay("file").drain()
-    assert Change.objects.filter(queue="file", failed=False).count() == 1
+        Relay(QUEUE).drain()
+    assert Change.objects.filter(queue=QUEUE, failed=False).count() == 1
     assert not (archive.parent / "elsewhere").exists()
 
 
@@ -227,9 +272,9 @@ def test_a_row_that_cannot_be_a_document_is_refused_alone(
     monkeypatch.setattr(Keeper, "to_document", to_document)
     Keeper.objects.create(id=KEY, name="bad")
     Keeper.objects.create(id="b" * 24, name="Bea")
-    Relay("file").drain()
+    Relay(QUEUE).drain()
     assert [line["key"] for line in lines(archive)] == ["b" * 24]
-    [change] = Change.objects.filter(queue="file")
+    [change] = Change.objects.filter(queue=QUEUE)
     assert (change.key, "bad keeper" in change.error) == (KEY, True)
 
 
@@ -242,7 +287,9 @@ def test_it_cannot_be_verified_and_verify_says_nothing_of_it(archive: Path, mong
     assert Target(Keeper, "file:keepers.jsonl").kind.readable is False
 
 
-@pytest.mark.parametrize("name", ["file:", "file:../keepers", "file:a/b", "file:/etc/passwd", "file:.."])
+@pytest.mark.parametrize(
+    "name", ["file:", "file:../keepers", "file:a/b", "file:/etc/passwd", "file:..", "file:x:/..", "file:" + "x" * 60]
+)
 def test_a_name_that_is_no_file_is_refused_by_a_system_check(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:

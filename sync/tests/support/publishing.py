@@ -11,8 +11,8 @@ from django.db import connection
 from pymongo.database import Database
 
 from examples.news.models import Story
-from sync.kafka.messages import CANONICAL
 from sync.kafka.publisher import Publisher
+from sync.mapping.extended_json import DOCUMENTS
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import Relay
 from sync.tests.support.processes import Process, manage
@@ -47,7 +47,7 @@ def kafka_command(kafka: Kafka, *arguments: str, **variables: str) -> Process:
 def document(message: Message) -> dict[str, Any] | None:
     """What a message says, read without the code under test."""
     value = message.value()
-    return None if value is None else json_util.loads(value.decode(), json_options=CANONICAL)
+    return None if value is None else json_util.loads(value.decode(), json_options=DOCUMENTS)
 
 
 def newest(messages: Iterable[Message]) -> dict[str, dict[str, Any]]:
