@@ -78,7 +78,7 @@ def measure(count: int, rounds: int) -> None:
         puller.lease()
         try:
             if full:
-                puller.targets[0].forget()
+                puller.pulls[0].rows.forget()
             puller.catch_up()
         finally:
             puller.release()

@@ -152,7 +152,8 @@ PAGES = [
 
 # What has no page of its own: files, machines, what only takes orders, and what sends elsewhere at once.
 NO_PAGES = {
-    "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:stop", "audit:export",
+    "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:route_act", "sync:stop",
+    "audit:export",
     "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
 }  # fmt: skip
 # As others of their kind, or in the middle of signing in.

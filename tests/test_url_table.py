@@ -79,6 +79,7 @@ sync:live                              302   403          -        200         4
 sync:changes                           302   403          -        200         403    403        200
 sync:order                             405   405          -        405         405    405        405
 sync:act                               302   403          -        200         403    403        200
+sync:route_act                         405   405          -        405         405    405        405
 sync:stop                              405   405          -        405         405    405        405
 sync:record                            302   403          -        200         200    403        200
 audit:entries                          302   403          -        403         200    403        200

@@ -32,6 +32,7 @@ from finance.models import Account, Figures, Transaction
 from finance.tests.people import DAY, customer
 from sync.jobs.models import Errand
 from sync.outbox.models import Change
+from sync.workers.models import Checkpoint
 
 PASSWORD = "correct-horse-7"
 KINDS = ("customer", "technical_worker", "senior_management", "staff", "superuser")
@@ -71,6 +72,7 @@ class World:
             "finance:customer_trades": [records["customer"].pk],
             "finance:customer_chart": [records["customer"].pk, "value"],
             "sync:act": ["finance.account", "verify"],
+            "sync:route_act": [self.rows[Checkpoint].pk, "pause"],
             "sync:stop": [self.rows[Errand].pk],
             "sync:record": ["finance.account", records["account"].pk],
             "account_confirm_email": ["a-key-of-nobody"],
@@ -160,6 +162,7 @@ def make() -> World:
         Group: Group.objects.create(name="clerks"),
         Authenticator: Authenticator.objects.first(),
         Errand: Errand.objects.create(model="finance.account", kind="verify"),
+        Checkpoint: Checkpoint.objects.create(name="pull:retail.sale"),
         Change: Change.objects.first(),
         **{type(record): record for record in made.own.values()},
         Sale: QuerySet(Sale).bulk_create([Sale(saleDate=DAY, total=Decimal(1), **sale)])[0],  # as `sync pull` does

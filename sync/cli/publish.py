@@ -50,8 +50,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     )  # fmt: skip
     try:
         if options["once"]:
-            if publisher.is_paused():
-                raise CommandError(str(Paused(Route.PUBLISH)), returncode=1)
+            _require_running(publisher)
             writer.connect()
             return _once(publisher, out)
         stop_on_signals(stop)
@@ -76,4 +75,11 @@ def _behind() -> float:
 def _once(publisher: Relay, out: Any) -> int:
     counts = publisher.drain()
     out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REFUSED]} refused.")
+    _require_running(publisher)
     return 1 if counts[State.REFUSED] else 0
+
+
+def _require_running(publisher: Relay) -> None:
+    """Raises CommandError while the route is paused."""
+    if publisher.is_paused():
+        raise CommandError(str(Paused(Route.PUBLISH)), returncode=1)

@@ -74,7 +74,8 @@ class Copier:
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
         self.heart = RelayHeart(DEFAULT_DB_ALIAS, kind=COPIER)
-        self.followers: dict[str, Follower] = {}  # by the name of the route
+        self.pauses: dict[str, RoutePause] = {}  # by the name of the route: those that are worked on
+        self.followers: dict[str, Follower] = {}  # the same, once they follow
         self.loops: dict[str, Loop] = {}
 
     def close(self) -> None:
@@ -162,7 +163,7 @@ class Copier:
         return next((loop.trouble for loop in list(self.loops.values()) if loop.trouble), "")
 
     def _routes(self) -> dict[str, float | None]:
-        return {name: follower.behind for name, follower in list(self.followers.items())}
+        return {name: self.followers[name].behind if name in self.followers else None for name in list(self.pauses)}
 
     def _pairs_if_there(self) -> list[tuple[Collection[Any], Collection[Any]]]:
         try:
@@ -187,11 +188,13 @@ class Copier:
             self.failure = error
             self.stop.set()
         finally:
+            self.pauses.pop(target.checkpoint.route)
             connections.close_all()
 
     def _target(self, source: str, destination: Collection[Any]) -> Copy:
         route = Route.COPY.of(f"{self.destination.hosts}/{destination.full_name}")
-        return Copy(destination, source, route, RoutePause(route))
+        # One for the loop and for each target, so that they do not disagree on whether the route is paused.
+        return Copy(destination, source, route, self.pauses.setdefault(route, RoutePause(route)))
 
     def _again(self, source: Collection[Any]) -> Collection[Any]:
         """The same collection, through the client of now."""
