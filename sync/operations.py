@@ -13,7 +13,7 @@ from django.utils.translation import ngettext
 
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.diff import LENIENT
-from sync.mapping.documents import codec
+from sync.mapping.documents import known_codec
 from sync.mapping.reading import exact, literal
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class MoveFromExtra(Operation):
             rest = {name: item for name, item in others.items() if name != field.attname}
             try:
                 with transaction.atomic(using):
-                    value = field.clean(codec(field).from_bson(others[field.attname]), row)  # type: ignore[union-attr]
+                    value = field.clean(known_codec(field).from_bson(others[field.attname]), row)
                     self._write(model, using, row, {field.attname: value, self.extra: rest})
                     self._require_kept(model, using, row, field, others[field.attname])
             except Exception as error:  # a field's own methods and the server may raise anything; the other rows go on
@@ -129,7 +129,7 @@ class MoveFromExtra(Operation):
     @staticmethod
     def _stored(field: Any, value: Any) -> Any:
         """The document's value for the column's, made of types that `extra` takes."""
-        return bson.decode(_encode(codec(field).to_bson(value)), codec_options=LENIENT)[""]  # type: ignore[union-attr]
+        return bson.decode(_encode(known_codec(field).to_bson(value)), codec_options=LENIENT)[""]
 
     def _stays(self, row: Any, error: Exception) -> None:
         logger.warning("%s %s keeps its %s in %s: %s", row._meta.label, row.pk, self.field, self.extra, error)

@@ -24,7 +24,7 @@ from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
 from sync.core import conf
 from sync.core.retry import forget_connection
-from sync.mapping.registry import KAFKA, targets
+from sync.mapping.registry import KAFKA, Target, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
@@ -251,7 +251,8 @@ class _Session:
         After a reset MariaDB goes on to say so of the file that it has removed. Raises OperationalError then, so that
         we connect again and look whose log this is.
         """
-        file, offset = self.reader.log.idle_at  # type: ignore[union-attr]
+        assert self.reader is not None
+        file, offset = self.reader.log.idle_at
         end = self.server.end()
         self.silent = self.silent + 1 if (file, offset) != (end[0], end[1] % OFFSETS) else 0
         if self.silent >= SILENT:
@@ -268,7 +269,7 @@ class _Session:
     def _record_in_parts(self, item: Transaction) -> None:
         """A large transaction: the position stays before it, and says how much of it is recorded."""
         self._flush()
-        last: Key | None = tuple(self.state.part) if self.state.part else None  # type: ignore[assignment]
+        last = (self.state.part[0], self.state.part[1]) if self.state.part else None
         keys = item.keys.after(last)
         while chunk := list(itertools.islice(keys, CHUNK)):
             self.state.part = list(chunk[-1])
@@ -332,15 +333,10 @@ class _Session:
             for label in list(self.state.unplanned):
                 if label in self.looking and backfill.left(self.using, _target_labels(label)):
                     continue  # one look after the other, or many in a row would never come to the last rows
-                try:
-                    with transaction.atomic(self.using):
-                        self._plan_model(label)
-                except ProgrammingError as error:
-                    if error.args[0] != NO_SUCH_TABLE:
-                        raise
-                    missing.add(label)
-                else:
+                if self._plan_model(label):
                     del self.state.unplanned[label]
+                else:
+                    missing.add(label)
             self._save(self.state)
         if self.state.unplanned:
             self.next_plan = now + SWEEP
@@ -349,12 +345,22 @@ class _Session:
             logger.warning("Models to be %s.", waiting)
         self.follower.waiting = waiting
 
-    def _plan_model(self, label: str) -> None:
-        with suppress(LookupError):  # the model is gone
-            for target in targets(apps.get_model(label)):  # type: ignore[arg-type]
-                backfill.plan(target, self.using)
-                if target.lane != KAFKA:  # whose messages nobody can look through
-                    sweep.plan(target.label, self.using)
+    def _plan_model(self, label: str) -> bool:
+        """False: its table does not exist yet."""
+        try:
+            with transaction.atomic(self.using), suppress(LookupError):  # the model is gone
+                self._plan_targets(label)
+        except ProgrammingError as error:
+            if error.args[0] != NO_SUCH_TABLE:
+                raise
+            return False
+        return True
+
+    def _plan_targets(self, label: str) -> None:
+        for target in _targets(label):
+            backfill.plan(target, self.using)
+            if target.lane != KAFKA:  # whose messages nobody can look through
+                sweep.plan(target.label, self.using)
 
     def _look_around(self) -> None:
         self._plan()
@@ -413,9 +419,15 @@ class _ReaderThread(threading.Thread):
         self.join(2 * HEARTBEAT)
 
 
+def _targets(label: str) -> list[Target]:
+    """Those of the model with this label. Raises LookupError when it is gone."""
+    model: Any = apps.get_model(label)
+    return targets(model)
+
+
 def _target_labels(label: str) -> list[str]:
     try:
-        return [target.label for target in targets(apps.get_model(label))]  # type: ignore[arg-type]
+        return [target.label for target in _targets(label)]
     except LookupError:
         return [label]
 

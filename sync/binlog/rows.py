@@ -72,11 +72,12 @@ def _passing_over(event: RowsEvent, name: str) -> set[Any] | None:
     if isinstance(event, UpdateRowsEvent):
         bitmaps.append(event.columns_present_bitmap2)
     images = [_image(event.columns, bitmap, at) for bitmap in bitmaps]
-    if to_value is None or None in images:
+    known = [image for image in images if image is not None]
+    if to_value is None or len(known) < len(images):
         return None
     packet = event.packet
     data = packet.read(event.event_size - packet.read_bytes)
-    found = _find(data, images)  # type: ignore[arg-type]
+    found = _find(data, known)
     if found is None:
         packet.unread(data)
         return None

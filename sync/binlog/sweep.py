@@ -19,7 +19,7 @@ from pymongo.errors import PyMongoError
 from sync.binlog.models import Sweep
 from sync.core import conf
 from sync.core.clock import DatabaseNow
-from sync.mapping.documents import codec
+from sync.mapping.documents import known_codec, pk_of
 from sync.mapping.registry import Target, all_rows, find_target
 from sync.mongodb.client import collection
 from sync.mongodb.errors import Unavailable, reason
@@ -51,7 +51,7 @@ def work(using: str) -> bool:
     keys = {}
     for _id in ids:
         with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that is no key of the model
-            keys[codec(model._meta.pk).from_bson(_id)] = _id  # type: ignore[union-attr]
+            keys[known_codec(pk_of(model)).from_bson(_id)] = _id
     # After the documents: a row that has come meanwhile is delivered by its own change.
     try:
         rows = set(all_rows(model, using).filter(pk__in=list(keys)).values_list("pk", flat=True))

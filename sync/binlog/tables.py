@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import models
 
+from sync.mapping.documents import pk_of
 from sync.mapping.registry import label, mirrored_models
 
 
@@ -22,7 +23,7 @@ class Table(NamedTuple):
 def mirrored_tables() -> dict[str, Table]:
     """By name."""
     return {
-        model._meta.db_table: Table(label(model), model._meta.pk.column, _to_text(model._meta.pk))  # type: ignore[union-attr, arg-type]
+        model._meta.db_table: Table(label(model), pk_of(model).column, _to_text(pk_of(model)))
         for model in mirrored_models()
     }
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 from django.core.checks import CheckMessage, Error, Warning
 from django.db import connections
@@ -79,6 +79,43 @@ def check_pulled_tables(app_configs: Any, databases: Sequence[str] | None = None
     ]
 
 
+class _Catalogue(NamedTuple):
+    """What acts by itself in a database, as its own catalogue lists it."""
+
+    keys: list[Any]  # name, table, table referred to, rules of delete and update
+    triggers: list[Any]  # name, table, statement
+    events: list[Any]  # name, statement
+    columns: list[Any]  # table, name, what else is said of it
+
+
+def _mysql(rows: Callable[[str], list[Any]]) -> _Catalogue:
+    return _Catalogue(
+        rows(
+            "SELECT constraint_name, table_name, referenced_table_name, delete_rule, update_rule"
+            " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
+            " ORDER BY constraint_name"
+        ),
+        rows(
+            "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers"
+            " WHERE trigger_schema = DATABASE() ORDER BY trigger_name"
+        ),
+        rows(
+            "SELECT event_name, event_definition FROM information_schema.events"
+            " WHERE event_schema = DATABASE() ORDER BY event_name"
+        ),
+        rows("SELECT table_name, column_name, extra FROM information_schema.columns WHERE table_schema = DATABASE()"),
+    )
+
+
+def _sqlite(rows: Callable[[str], list[Any]], quote: Callable[[str], str]) -> _Catalogue:
+    triggers = rows("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
+    keys = []
+    for [table] in rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
+        found = rows(f"PRAGMA foreign_key_list({quote(table)})")
+        keys += [(row[3], table, row[2], row[6], row[5]) for row in found]
+    return _Catalogue(keys, triggers, [], [])
+
+
 def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
     """What acts by itself in these tables, in words."""
     with connection.cursor() as cursor:
@@ -87,43 +124,23 @@ def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
             cursor.execute(query)
             return list(cursor.fetchall())
 
-        keys: list[Any] = []
         if connection.vendor == "mysql":
-            keys = rows(
-                "SELECT constraint_name, table_name, referenced_table_name, delete_rule, update_rule"
-                " FROM information_schema.referential_constraints WHERE constraint_schema = DATABASE()"
-                " ORDER BY constraint_name"
-            )
-            triggers = rows(
-                "SELECT trigger_name, event_object_table, action_statement FROM information_schema.triggers"
-                " WHERE trigger_schema = DATABASE() ORDER BY trigger_name"
-            )
-            events = rows(
-                "SELECT event_name, event_definition FROM information_schema.events"
-                " WHERE event_schema = DATABASE() ORDER BY event_name"
-            )
-            columns = rows(
-                "SELECT table_name, column_name, extra FROM information_schema.columns WHERE table_schema = DATABASE()"
-            )
+            found = _mysql(rows)
         elif connection.vendor == "sqlite":
-            triggers = rows("SELECT name, tbl_name, sql FROM sqlite_master WHERE type = 'trigger' ORDER BY name")
-            events, columns = [], []
-            for [table] in rows("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name"):
-                found = rows(f"PRAGMA foreign_key_list({connection.ops.quote_name(table)})")
-                keys += [(row[3], table, row[2], row[6], row[5]) for row in found]
+            found = _sqlite(rows, connection.ops.quote_name)
         else:
             return
-    for name, table, other, *rules in keys:
+    for name, table, other, *rules in found.keys:
         # One that refers to a pulled table, too: a row is deleted and made again to exchange unique values.
         if {table, other} & tables and not {*rules} <= {"NO ACTION", "RESTRICT"}:
             yield f"The foreign key {name} from {table} to {other} is ON DELETE {rules[0]} ON UPDATE {rules[1]}"
-    for name, table, statement in triggers:
+    for name, table, statement in found.triggers:
         if table in tables or _names(statement, tables):
             yield f"The trigger {name} of {table} acts by itself"
-    for name, statement in events:
+    for name, statement in found.events:
         if _names(statement, tables):
             yield f"The event {name} acts by itself"
-    for table, column, extra in columns:
+    for table, column, extra in found.columns:
         if table in tables and "on update" in (extra or "").lower():
             yield f"The column {table}.{column} is ON UPDATE CURRENT_TIMESTAMP"
 

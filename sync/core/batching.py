@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 CHUNK = 1000  # keys in one statement: below SQLite's limit on parameters, and a packet of 100 kB at most
 
@@ -12,3 +15,30 @@ def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
     """`items` in pieces of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
+
+
+def bisect(
+    items: Sequence[T],
+    act: Callable[[Sequence[T]], R],
+    refuse: Callable[[T, Exception], None],
+    is_refusal: Callable[[Exception], bool],
+) -> Iterator[R]:
+    """What `act` returns for all items at once or, where one of them makes it fail, for halves of them, and so on.
+
+    refuse: is told of each item that fails by itself, and why. is_refusal: whether an exception can be an item's fault;
+    any other is raised.
+    """
+    try:
+        result = act(items)
+    except Exception as error:
+        if not is_refusal(error):
+            raise
+        if len(items) == 1:
+            refuse(items[0], error)
+            return
+    else:
+        yield result
+        return
+    half = len(items) // 2
+    for part in (items[:half], items[half:]):
+        yield from bisect(part, act, refuse, is_refusal)

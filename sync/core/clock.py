@@ -26,9 +26,12 @@ class DatabaseNow(Func):
 
 def database_now(using: str) -> datetime.datetime:
     """Asks the database for its time, in UTC."""
-    expression, _ = Query(None).get_compiler(using).compile(DatabaseNow())  # type: ignore[arg-type]
+    query: Any = Query
+    expression, _ = query(None).get_compiler(using).compile(DatabaseNow())  # of no model
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {expression}", [])
         (now,) = cursor.fetchone()
     # MySQL answers with a datetime, SQLite with text.
-    return parse_datetime(str(now)).replace(tzinfo=datetime.UTC)  # type: ignore[union-attr]
+    moment = parse_datetime(str(now))
+    assert moment is not None, now
+    return moment.replace(tzinfo=datetime.UTC)

@@ -92,23 +92,26 @@ def reason(error: BaseException, using: str = DEFAULT_DB_ALIAS) -> str:
 def file_problem(options: dict[str, Any]) -> str:
     """Which of the certificate files in a database's OPTIONS cannot be used, and why; empty when all can."""
     files = options.get("ssl") or {}
+    named = ((key, name, files[key]) for key, name in TLS_FILES.items() if files.get(key))
+    return next(filter(None, (_problem_of(key, name, path, files) for key, name, path in named)), "")
+
+
+def _problem_of(key: str, name: str, path: str, files: dict[str, Any]) -> str:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    for key, name in TLS_FILES.items():
-        if path := files.get(key):
-            try:
-                with open(path, "rb"):
-                    pass
-                if key == "ca":
-                    context.load_verify_locations(path)
-                elif key == "cert":
-                    context.load_cert_chain(path, files.get("key"), password="")
-            except ssl.SSLError:
-                return f"the file {path} ({name}) does not hold what it should, in PEM"
-            except OSError as error:
-                other = files.get("key", path)
-                if key == "cert" and not os.access(other, os.R_OK):
-                    path, name = other, "ssl_key"
-                return f"the file {path} ({name}) cannot be read: {error.strerror}"
+    try:
+        with open(path, "rb"):
+            pass
+        if key == "ca":
+            context.load_verify_locations(path)
+        elif key == "cert":
+            context.load_cert_chain(path, files.get("key"), password="")
+    except ssl.SSLError:
+        return f"the file {path} ({name}) does not hold what it should, in PEM"
+    except OSError as error:
+        other = files.get("key", path)
+        if key == "cert" and not os.access(other, os.R_OK):
+            path, name = other, "ssl_key"
+        return f"the file {path} ({name}) cannot be read: {error.strerror}"
     return ""
 
 

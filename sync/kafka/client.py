@@ -183,6 +183,15 @@ def topic(target: Target) -> str:
     return target.name.partition(":")[2] or f"{conf.KAFKA_PREFIX}.{target.model._meta.db_table}"
 
 
+def _topic_id(name: str, asked: Any) -> str:
+    try:
+        return str(asked.result(conf.TIMEOUT).topic_id)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise
+        raise TopicMissing(f"The topic {name} is missing: it was deleted or renamed") from error
+
+
 class Topics:
     """The cluster's topics."""
 
@@ -225,15 +234,7 @@ class Topics:
         try:
             cluster = str(self.admin.describe_cluster(request_timeout=conf.TIMEOUT).result(conf.TIMEOUT).cluster_id)
             asked = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=conf.TIMEOUT)
-            found = {}
-            for name, done in asked.items():
-                try:
-                    found[name] = (cluster, str(done.result(conf.TIMEOUT).topic_id))
-                except KafkaException as error:
-                    if error.args[0].code() != KafkaError.UNKNOWN_TOPIC_OR_PART:
-                        raise
-                    raise TopicMissing(f"The topic {name} is missing: it was deleted or renamed") from error
-            return found
+            return {name: (cluster, _topic_id(name, done)) for name, done in asked.items()}
         except TimeoutError as error:
             raise self.trouble.unavailable(NO_TIME, self.admin) from error
         except KafkaException as error:

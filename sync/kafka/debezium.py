@@ -31,6 +31,7 @@ from sync.core.batching import chunks
 from sync.kafka.messages import Poison, key_to_id
 from sync.kafka.models import KafkaPosition
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span
+from sync.mapping.documents import pk_of
 from sync.mapping.registry import KAFKA, all_rows, label, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
@@ -180,7 +181,7 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
     Events may come with their schema or without, and flattened to the row. Keys may be JSON, a Struct's text, or the
     bare key. One that does not say the row's key, or is in a format that is not read, is no obstacle when the row does.
     """
-    column: Any = model._meta.pk.column  # type: ignore[union-attr]  # a model has a key
+    column = pk_of(model).column
     of_key, of_value = _payload(key), _payload(value)
     if isinstance(of_value, dict) and not _said(of_value, column) and (about := _about(of_value)):
         return about

@@ -20,7 +20,7 @@ from bson.raw_bson import RawBSONDocument
 from django.db import models
 
 from sync.mapping.bson_options import CODEC_OPTIONS
-from sync.mapping.documents import codec, document_of
+from sync.mapping.documents import document_of, known_codec, pk_of
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.mongo_writer import to_pk
 
@@ -49,7 +49,7 @@ def partition_of(key: str, partitions: int) -> int:
 def key_to_id(model: type[models.Model], key: bytes | None) -> Any:
     """The `_id` of a message's key. Raises Poison."""
     try:
-        return codec(model._meta.pk).to_bson(to_pk(model, (key or b"").decode()))  # type: ignore[union-attr, arg-type]
+        return known_codec(pk_of(model)).to_bson(to_pk(model, (key or b"").decode()))
     except Exception as error:  # a field's to_python may raise anything
         raise Poison(f"the key is none of {model._meta.label_lower}: {error}") from error
 

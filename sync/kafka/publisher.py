@@ -32,7 +32,7 @@ from sync.kafka.client import Topics, Trouble, refused, settings, topic
 from sync.kafka.messages import encode, partition_of
 from sync.mapping.registry import Target, published
 from sync.mongodb.errors import Unavailable
-from sync.outbox.mongo_writer import Fenced, Outcome, State, explain, halving, read_rows, to_pk
+from sync.outbox.mongo_writer import Fenced, Outcome, State, bisecting, explain, read_rows, to_pk
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +68,7 @@ class Publisher:
         InterfaceError when the database does not serve, ImproperlyConfigured for settings and topics that do not fit.
         """
         self.connect()
-        return halving(lambda part: self._send(target, part, using), keys)
+        return bisecting(lambda part: self._send(target, part, using), keys)
 
     def connect(self) -> None:
         """Takes the place of whoever published before. Raises as `deliver` does."""
@@ -119,7 +119,7 @@ class Publisher:
         except (Unavailable, Fenced):
             raise
         except KafkaException as error:
-            if error.args[0].code() in OF_THE_MESSAGE:  # one of these rows: halving finds it
+            if error.args[0].code() in OF_THE_MESSAGE:  # one of these rows: bisecting finds it
                 self._give_up()  # after such an error librdkafka may wait for a message in vain, and not abort
                 raise ValueError(f"Kafka: {error.args[0].str()}") from error
             if error.args[0].code() in NO_TOPIC:

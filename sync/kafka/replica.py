@@ -60,14 +60,14 @@ class Replica:
         found: dict[Place, Position] = {}
         with self._reachable():
             majority = self._positions().with_options(read_concern=ReadConcern("majority"))
-            for topic, topic_id in self.ids.items():
-                for one in majority.find(self._of(topic)):
-                    # An id may have slashes of its own.
-                    own = str(one["_id"]).removeprefix(f"{self.routes[topic][1]}/")
-                    kept_id, _, partition = own.rpartition("/")
-                    place = (topic, int(partition))
-                    if place in logs and (place not in found or kept_id == topic_id):
-                        found[place] = Position(one.get("cluster", ""), kept_id, one["offset"], one.get("read_at"))
+            documents = [(topic, one) for topic in self.ids for one in majority.find(self._of(topic))]
+        for topic, one in documents:
+            # An id may have slashes of its own.
+            own = str(one["_id"]).removeprefix(f"{self.routes[topic][1]}/")
+            kept_id, _, partition = own.rpartition("/")
+            place = (topic, int(partition))
+            if place in logs and (place not in found or kept_id == self.ids[topic]):
+                found[place] = Position(one.get("cluster", ""), kept_id, one["offset"], one.get("read_at"))
         return found
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:

@@ -17,7 +17,7 @@ import functools
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import bson
 from bson import Binary, Decimal128, Int64, ObjectId
@@ -39,6 +39,9 @@ UTC = datetime.UTC
 
 class MappingError(ValueError):
     """A value that the other side cannot hold exactly. The message names the field and says why."""
+
+
+M = TypeVar("M", bound=models.Model)
 
 
 class Codec(NamedTuple):
@@ -211,14 +214,26 @@ def codec(field: Any) -> Codec | None:
     return next((CODECS[kind] for kind in type(field).__mro__ if kind in CODECS), None)
 
 
-def options_of(model: type[models.Model]) -> Any:
+def known_codec(field: Any) -> Codec:
+    """The codec for a field of a mirrored model. A system check names the fields that have none."""
+    found = codec(field)
+    assert found is not None, f"{field} has no codec"
+    return found
+
+
+def pk_of(model: type[models.Model]) -> Any:
+    """The field of the primary key. Every model with a table has one."""
+    return model._meta.pk
+
+
+def options_of(model: Any) -> Any:
     """What says how rows and documents correspond: where a model is mirrored, or where it is pulled from."""
-    return getattr(model, "mirror", None) or model.source  # type: ignore[attr-defined]
+    return getattr(model, "mirror", None) or model.source
 
 
-def has_own_mapping(model: type[models.Model]) -> bool:
+def has_own_mapping(model: Any) -> bool:
     """Whether the application makes the documents itself."""
-    return not getattr(model.to_document, "is_default", False)  # type: ignore[attr-defined]
+    return not getattr(model.to_document, "is_default", False)
 
 
 def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]:
@@ -228,19 +243,15 @@ def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]
     """
     options = options_of(model)
     left_out = {*options.exclude, options.extra}
-    table = model._meta.concrete_model._meta  # type: ignore[union-attr]
+    table = (model._meta.concrete_model or model)._meta
     rest = [field for field in table.local_concrete_fields if not field.primary_key and field.name not in left_out]
-    assert model._meta.pk is not None
-    return [("_id", model._meta.pk), *((field.attname, field) for field in rest)]
+    return [("_id", pk_of(model)), *((field.attname, field) for field in rest)]
 
 
 @functools.cache
 def _readers(model: type[models.Model], options: Any) -> list[tuple[str, str, bool, Callable[[Any], Any]]]:
     """For each field of a document its name there, the attribute, whether it may be null, and what reads BSON."""
-    return [
-        (name, field.attname, field.null, codec(field).from_bson)  # type: ignore[union-attr]
-        for name, field in mirrored_fields(model)
-    ]
+    return [(name, field.attname, field.null, known_codec(field).from_bson) for name, field in mirrored_fields(model)]
 
 
 @functools.cache
@@ -251,21 +262,18 @@ def _sure(model: type[models.Model]) -> list[str]:
     all of it anyway.
     """
     kinds = (*EXACT, DocumentField) if hasattr(model, "source") else EXACT
-    fields = [field for field in model._meta.concrete_fields if type(field) in kinds]
+    fields: list[Any] = [field for field in model._meta.concrete_fields if type(field) in kinds]
     return [
         field.name
         for field in fields
-        if not (field.choices or field._validators) and (field.blank or type(field) is not DocumentField)  # type: ignore[attr-defined]
+        if not (field.choices or field._validators) and (field.blank or type(field) is not DocumentField)
     ]
 
 
 @functools.cache
 def _writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Callable[[Any], Any]]]:
     """For each mirrored field its name in the document, its attribute, and what makes it BSON."""
-    return [
-        (name, field.attname, codec(field).to_bson)  # type: ignore[union-attr]
-        for name, field in mirrored_fields(model)
-    ]
+    return [(name, field.attname, known_codec(field).to_bson) for name, field in mirrored_fields(model)]
 
 
 def document_of(row: Any) -> dict[str, Any]:
@@ -295,14 +303,18 @@ def encode(document: dict[str, Any]) -> bytes:
         raise MappingError(str(error)) from error
 
 
-def to_document(instance: models.Model) -> dict[str, Any]:
-    """The document of one row, without `_sync.v`. Raises MappingError when BSON cannot hold a value exactly."""
+def to_document(instance: Any) -> dict[str, Any]:
+    """The document of one row of a mirrored model, without `_sync.v`.
+
+    Raises MappingError when BSON cannot hold a value exactly.
+    """
     document: dict[str, Any] = {}
     microseconds: dict[str, int] = {}
-    for name, attname, to_bson in _writers(type(instance), instance.mirror):  # type: ignore[attr-defined]
+    model: type[models.Model] = type(instance)
+    for name, attname, to_bson in _writers(model, instance.mirror):
         value = getattr(instance, attname)
         if value is None:
-            if attname in instance.json_nulls:  # type: ignore[attr-defined]
+            if attname in instance.json_nulls:
                 document[name] = None
             continue
         try:
@@ -311,7 +323,7 @@ def to_document(instance: models.Model) -> dict[str, Any]:
             raise MappingError(f"{name}: {error}") from error
         if isinstance(value, datetime.datetime) and value.microsecond % 1000:
             microseconds[name] = value.microsecond % 1000
-    extra = instance.mirror.extra  # type: ignore[attr-defined]
+    extra = instance.mirror.extra
     others = (getattr(instance, extra) or {}) if extra else {}
     if not isinstance(others, dict):
         raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
@@ -335,7 +347,7 @@ def _require_same(name: str, column: Any, value: Any, extra: str) -> None:
         )
 
 
-def from_document(model: type[models.Model], document: dict[str, Any]) -> models.Model:
+def from_document(model: type[M], document: dict[str, Any]) -> M:
     """The unsaved row for `document`. Raises MappingError for a missing field, a wrong type, an unknown field.
 
     Fields that the model does not have go into its `extra` field, where it declares one; so does an explicit null,

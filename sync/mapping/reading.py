@@ -36,10 +36,10 @@ def exact(queryset: Rows) -> Rows:
     attributes hold the column's text. In `json_nulls` are the names of fields whose column holds JSON's `null`.
     Lists of values have an `Unreadable` in place of what cannot be read.
     """
-    rows = queryset.all()
+    rows: Any = queryset.all()
     rows.query = rows.query.chain(_Query)
-    if rows._iterable_class is ModelIterable:  # type: ignore[attr-defined]
-        rows._iterable_class = _Instances  # type: ignore[attr-defined]
+    if rows._iterable_class is ModelIterable:
+        rows._iterable_class = _Instances
     return rows
 
 
@@ -128,7 +128,10 @@ _FLOATS: set[tuple[Any, ...]] = set()
 
 
 class _Exactly:
-    """A mixin for an SQL compiler: selects columns unaltered, and guards their conversion."""
+    """A mixin for an SQL compiler: selects columns unaltered, and guards their conversion.
+
+    mypy does not know the compiler behind `super()`, which is another one for each database.
+    """
 
     connection: Any
     query: Any

@@ -278,7 +278,7 @@ class BoundedLookups:
             raise TimeoutError("the host name lookup timed out") from error
 
 
-pool_shared.socket = BoundedLookups()  # type: ignore[assignment]
+pool_shared.socket = BoundedLookups()  # type: ignore[assignment]  # in place of the module
 
 
 def forget_clients() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from typing import Any
 
 import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
@@ -26,15 +27,7 @@ def require_keys(lane: str) -> None:
     """
     try:
         with pymongo.timeout(conf.TIMEOUT):
-            names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
-            sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
-            try:
-                found = list(client(lane).config.collections.find(sharded, {"key": 1}))
-            except OperationFailure as error:
-                if error.code not in NOT_ALLOWED:
-                    raise
-                found = []
-                _warn_of_mongos(lane)
+            found = _sharded(lane)
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
     for document in found:
@@ -44,6 +37,19 @@ def require_keys(lane: str) -> None:
                 f"The collection {document['_id']} is sharded by {', '.join(key)}, so one _id could be on two shards. "
                 "Shard it by _id, plain or hashed (reshardCollection); nothing is delivered to it until then"
             )
+
+
+def _sharded(lane: str) -> list[dict[str, Any]]:
+    """Of the lane's collections that are sharded, name and key."""
+    names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
+    sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
+    try:
+        return list(client(lane).config.collections.find(sharded, {"key": 1}))
+    except OperationFailure as error:
+        if error.code not in NOT_ALLOWED:
+            raise
+    _warn_of_mongos(lane)
+    return []
 
 
 def _warn_of_mongos(lane: str) -> None:

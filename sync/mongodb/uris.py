@@ -71,7 +71,7 @@ def parse(text: str) -> Address:
         hidden = re.sub(r"//[^@/]*@", "//", text)
         raise BadAddress(f"{hidden} is no address: write mongodb://host:port/database/collection")
     # A database's name has neither of the two, a collection's may have both.
-    database, collection = map(unquote, re.fullmatch(r"([^/.]*)[/.]?(.*)", match["path"] or "", re.DOTALL).groups())  # type: ignore[union-attr]
+    database, collection = map(unquote, re.findall(r"\A([^/.]*)[/.]?(.*)\Z", match["path"] or "", re.DOTALL)[0])
     if collection and not database:
         raise BadAddress("An address with a collection needs a database: mongodb://host:port/database/collection")
     address = Address(f"{match['head']}/{quote(database)}{match['options'] or ''}", database, collection)

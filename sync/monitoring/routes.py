@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 from collections.abc import Sequence
+from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 from django.utils.translation import gettext as _
@@ -40,12 +41,12 @@ def routes(workers: Sequence[WorkerStatus], using: str = DEFAULT_DB_ALIAS) -> li
     return [_route(row, told.get(row.name, [])) for row in rows]
 
 
-def _route(row: Checkpoint, told: list[tuple[str, float | None]]) -> RouteStatus:
+def _route(row: Any, told: list[tuple[str, float | None]]) -> RouteStatus:
     known = [behind for _, behind in told if behind is not None]
     if known:
         lag: float | None = max(known)
     elif row.in_sync_at:
-        lag = max((row.now - row.in_sync_at).total_seconds(), 0.0)  # type: ignore[attr-defined]  # annotated above
+        lag = max((row.now - row.in_sync_at).total_seconds(), 0.0)
     else:
         lag = None
     return RouteStatus(

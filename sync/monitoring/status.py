@@ -189,14 +189,31 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
     counts: those of a moment ago, to be taken for the present ones.
     """
     documents, errors = _documents(count=counts is None)
+    if counts is None:
+        models_here = {label(target.model): target.model for target in all_targets()}
+        rows = {name: all_rows(model, using).count() for name, model in models_here.items()}
+        counts = Counts(datetime.datetime.now(datetime.UTC), rows, documents)
+    models = _models(using, counts)
+    workers = queries.workers(using)
+    return Status(
+        mongodb_up="" not in errors,
+        mongodb_error="; ".join(f"{lane}: {error}" if lane else error for lane, error in errors.items()),
+        breaker=BREAKER.state,
+        lag=_lag(workers),
+        rate=queries.rate(workers),
+        workers=workers,
+        routes=routes(workers, using),
+        models=models,
+        counted_at=counts.at,
+    )
+
+
+def _models(using: str, counts: Counts) -> list[ModelStatus]:
+    """Each target, and what has changes and is a target no more."""
     changes, reasons, states = queries.changes(using), failures(using), queries.states(using)
     verified, differences = queries.verified(using), queries.differences(using)
     unfinished = queries.unfinished(using)
     targets = {target.label: target for target in all_targets()}
-    if counts is None:
-        models_here = {label(target.model): target.model for target in targets.values()}
-        rows = {name: all_rows(model, using).count() for name, model in models_here.items()}
-        counts = Counts(datetime.datetime.now(datetime.UTC), rows, documents)
     models = []
     for name in (*targets, *sorted(changes.keys() - targets.keys())):
         target, state = targets.get(name), states.get(name)
@@ -216,18 +233,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
                 **changes.get(name, queries.NO_CHANGES),
             )
         )
-    workers = queries.workers(using)
-    return Status(
-        mongodb_up="" not in errors,
-        mongodb_error="; ".join(f"{lane}: {error}" if lane else error for lane, error in errors.items()),
-        breaker=BREAKER.state,
-        lag=_lag(workers),
-        rate=queries.rate(workers),
-        workers=workers,
-        routes=routes(workers, using),
-        models=models,
-        counted_at=counts.at,
-    )
+    return models
 
 
 def counts_of(status: Status) -> Counts:
@@ -271,13 +277,18 @@ def _documents(count: bool) -> tuple[dict[str, int], dict[str, str]]:
         try:
             with pymongo.timeout(TIMEOUT):
                 database(lane).command("ping")
-                for target in targets if count else ():
-                    try:
-                        # By the index: without the hint MongoDB reads every document to count it.
-                        documents[target.label] = collection(target).count_documents({}, hint="_id_")
-                    except PyMongoError as failure:
-                        if not failure.timeout:
-                            raise
+                found = {target.label: _count(target) for target in targets if count}
+            documents |= {name: number for name, number in found.items() if number is not None}
         except PyMongoError as failure:
             errors[lane] = reason(failure)
     return documents, errors
+
+
+def _count(target: Target) -> int | None:
+    """By the index: without the hint MongoDB reads every document to count it. None: that took too long."""
+    try:
+        return collection(target).count_documents({}, hint="_id_")
+    except PyMongoError as failure:
+        if not failure.timeout:
+            raise
+    return None

@@ -20,6 +20,8 @@ from django.db.models.sql import InsertQuery
 from sync.core import conf
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
+from sync.core.querysets import alters_data
+from sync.mapping.documents import options_of, pk_of
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, targets
 from sync.mongodb.breaker import BREAKER
@@ -45,7 +47,7 @@ def record(
     Raises TransactionManagementError outside of a transaction, where row and change could be torn apart, and
     ValueError for rows of another database than the relays look at.
     """
-    if not keys or (inline and not model.mirror.capture):  # type: ignore[attr-defined]
+    if not keys or (inline and not options_of(model).capture):
         return
     using = using or router.db_for_write(model)
     connection: Any = connections[using]
@@ -59,7 +61,8 @@ def record(
     if inline and batch is None:
         batch = InlineBatch(using)
     insert, values = _insert_sql(using)
-    for target in to or targets(model._meta.concrete_model):  # type: ignore[arg-type]
+    concrete: Any = model._meta.concrete_model
+    for target in to or targets(concrete):
         # What inline delivery will take is born claimed: a relay takes it up later, to confirm it.
         taken = batch if inline and not target.name else None
         claim, lease = (taken.token, int(conf.CONFIRM * 1e6)) if taken else ("", 0)
@@ -131,10 +134,11 @@ class InlineBatch:
 class MirroredQuerySet(models.QuerySet):
     """A queryset whose bulk writes record their changes. Deletes are seen by the receiver below."""
 
+    @alters_data
     def update(self, **kwargs: Any) -> int:
         """As Django's, one chunk of locked keys after the other: what is updated is exactly what is recorded."""
-        options = self.model._meta
-        if {"pk", options.pk.name, options.pk.attname} & set(kwargs):  # type: ignore[union-attr]
+        pk = pk_of(self.model)
+        if {"pk", pk.name, pk.attname} & set(kwargs):
             raise ValueError("The primary key of a mirrored row is its document's _id and cannot be changed.")
         if self.query.is_sliced:
             raise TypeError("Cannot update a query once a slice has been taken.")
@@ -150,8 +154,7 @@ class MirroredQuerySet(models.QuerySet):
                 record(table, [row[place] for row in found], self.db)
         return updated
 
-    update.alters_data = True  # type: ignore[attr-defined]
-
+    @alters_data
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
         """As Django's. Each object needs its key beforehand, or a database that returns it."""
         self._for_write = True
@@ -159,8 +162,6 @@ class MirroredQuerySet(models.QuerySet):
             created = super().bulk_create(objs, *args, **kwargs)
             record(self.model, self._keys_written(created, **kwargs), self.db)
         return created
-
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
 
     def _keys_written(self, objs: list[Any], **options: Any) -> list[Any]:
         """The keys of rows that bulk_create may have written; raises ValueError where they cannot be known."""
@@ -180,9 +181,9 @@ class MirroredQuerySet(models.QuerySet):
 
 def _tables(model: type[models.Model]) -> dict[type[models.Model], str]:
     """The mirrored tables that a row of `model` is kept in, its own first, and which field of it holds their key."""
-    model = model._meta.concrete_model  # type: ignore[assignment]
-    parents = [parent for parent in model._meta.all_parents if hasattr(parent, "mirror")]
-    return {model: "pk"} | {parent: model._meta.get_ancestor_link(parent).attname for parent in parents}  # type: ignore[union-attr]
+    concrete: Any = model._meta.concrete_model
+    parents = [parent for parent in concrete._meta.all_parents if hasattr(parent, "mirror")]
+    return {concrete: "pk"} | {parent: concrete._meta.get_ancestor_link(parent).attname for parent in parents}
 
 
 def _has_other_unique(model: type[models.Model]) -> bool:
@@ -194,7 +195,7 @@ def _has_other_unique(model: type[models.Model]) -> bool:
     )
 
 
-class MirroredManager(models.Manager.from_queryset(MirroredQuerySet)):  # type: ignore[misc]
+class MirroredManager(models.Manager.from_queryset(MirroredQuerySet)):  # type: ignore[misc]  # a base made at run time
     """The manager of mirrored models; make others with `MirroredManager.from_queryset(...)`."""
 
 

@@ -44,10 +44,10 @@ def clashes(model: type[MirroredModel], using: str = DEFAULT_DB_ALIAS) -> dict[s
         return {}
     names = {name for name, _ in mirrored_fields(model)}
     found: Counter[str] = Counter()
-    column = model._meta.get_field(extra)
+    column: Any = model._meta.get_field(extra)
     rows = all_rows(model, using).exclude(**{f"{extra}__isnull": True})
     last: Any = None
-    values = rows.order_by("pk").values_list("pk", column.attname)  # type: ignore[union-attr]
+    values = rows.order_by("pk").values_list("pk", column.attname)
     while chunk := list((values if last is None else values.filter(pk__gt=literal(model._meta.pk, last)))[:CHUNK]):
         for _, document in chunk:
             if isinstance(document, dict):

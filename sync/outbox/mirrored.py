@@ -60,7 +60,7 @@ class MirroredModel(models.Model):
         if still := [name for name in unread if update_fields is None or name in update_fields]:
             raise ValueError(f"{', '.join(still)} could not be read; set a value before saving this row.")
         with transaction.atomic(using, savepoint=False):
-            saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]
+            saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]  # private to Django
             # In multi-table inheritance a parent's row is saved before the child knows its key.
             table = cls or type(self)
             capture.record(table, [getattr(self, table._meta.pk.attname)], using)
@@ -70,9 +70,9 @@ class MirroredModel(models.Model):
         """This row's document. Override it together with `from_document` for another shape."""
         return documents.to_document(self)
 
-    to_document.is_default = True  # type: ignore[attr-defined]
+    to_document.is_default = True  # type: ignore[attr-defined]  # read by documents.has_own_mapping
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
         """The unsaved row for a document; raises MappingError with the reason when there is none."""
-        return documents.from_document(cls, document)  # type: ignore[return-value]
+        return documents.from_document(cls, document)

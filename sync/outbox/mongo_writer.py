@@ -18,8 +18,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from sync.core import conf
-from sync.core.batching import chunks
-from sync.mapping.documents import MappingError, codec, document_of, encode
+from sync.core.batching import bisect, chunks
+from sync.mapping.documents import MappingError, document_of, encode, known_codec, pk_of
 from sync.mapping.reading import by_key
 from sync.mapping.registry import Target
 from sync.mongodb import sharding
@@ -115,26 +115,20 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
         sharding.require_keys(target.lane)
-    return halving(lambda part: _deliver(target, part, using, token, majority), keys)
+    return bisecting(lambda part: _deliver(target, part, using, token, majority), keys)
 
 
-def halving(act: Callable[[Collection[str]], Outcome], keys: Collection[str]) -> Outcome:
+def bisecting(act: Callable[[Sequence[str]], Outcome], keys: Collection[str]) -> Outcome:
     """`act` on all keys; when that fails and no server is to blame, on halves, until the row at fault is refused."""
-    try:
-        return act(keys)
-    except (Unavailable, Fenced, OperationalError, InterfaceError, ProgrammingError):
-        raise
-    except Exception as error:
-        outcome = Outcome()
-        if len(keys) == 1:
-            outcome.refuse(next(iter(keys)), explain(error))
-            return outcome
-    ordered = list(keys)
-    for half in (ordered[: len(ordered) // 2], ordered[len(ordered) // 2 :]):
-        part = halving(act, half)
+    outcome = Outcome()
+    for part in bisect(list(keys), act, lambda key, error: outcome.refuse(key, explain(error)), _is_refusal):
         outcome.states |= part.states
         outcome.reasons |= part.reasons
     return outcome
+
+
+def _is_refusal(error: Exception) -> bool:
+    return not isinstance(error, Unavailable | Fenced | OperationalError | InterfaceError | ProgrammingError)
 
 
 def _deliver(target: Target, keys: Collection[str], using: str, token: str, majority: bool) -> Outcome:
@@ -172,12 +166,12 @@ class _Seen:
 
 def to_pk(model: type[Model], key: str) -> Any:
     """The primary key of a change's text. What the field raises for a text that is none, is raised."""
-    return model._meta.pk.to_python(key)  # type: ignore[union-attr]
+    return pk_of(model).to_python(key)
 
 
 def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[str, Any]:
     """The `_id` of each key; a key that is none is refused."""
-    to_bson = codec(model._meta.pk).to_bson  # type: ignore[union-attr, arg-type]
+    to_bson = known_codec(pk_of(model)).to_bson
     ids = {}
     for key in keys:
         try:
@@ -201,17 +195,13 @@ def read_rows(
     """Step 3: the committed rows that exist, by key as text; a key whose row cannot be read at all is refused."""
     rows: dict[str, MirroredModel] = {}
     for part in chunks(keys):
-        try:
-            rows |= by_key(model, part, using)
-        except DatabaseError:
-            raise
-        except Exception as error:  # whose row it is, is found by bisecting
-            if len(part) == 1:
-                outcome.refuse(part[0], explain(error))
-            else:
-                middle = len(part) // 2
-                for half in (part[:middle], part[middle:]):
-                    rows |= read_rows(model, half, using, outcome)
+        for found in bisect(
+            part,
+            lambda some: by_key(model, some, using),
+            lambda key, error: outcome.refuse(key, explain(error)),
+            lambda error: not isinstance(error, DatabaseError),
+        ):
+            rows |= found
     return rows
 
 

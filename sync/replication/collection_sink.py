@@ -19,6 +19,7 @@ from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from sync.core.batching import bisect
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mongodb.change_stream import BATCH, RAW, Documents, Key, is_, is_one_of, key_of
 from sync.mongodb.collection_spec import Kept, info_of
@@ -104,10 +105,11 @@ class Copy:
         try:
             return self._write(documents, position, reasons)
         except BulkWriteError as error:
-            _reraise_if_away(error)
+            if not _is_refusal(error):
+                raise
         # Somebody is refused: by itself, each can do no harm, and only then the position is kept.
         before = self.position()
-        written = self._halves(list(documents.items()), before, reasons)
+        written = self._each(list(documents.items()), before, reasons)
         if len(reasons) > 1:
             written += self._exchange({key: documents[key] for key in reasons}, before, reasons)
         self._write({}, position, reasons)
@@ -148,23 +150,21 @@ class Copy:
         found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
         return {key_of(document): document for document in found}
 
-    def _halves(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
-        try:
-            return self._write(dict(items), before, {})
-        except BulkWriteError as error:
-            _reraise_if_away(error)
-            if len(items) == 1:
-                reasons[items[0][0]] = error.details["writeErrors"][0]["errmsg"]
-                return 0
-        half = len(items) // 2
-        return self._halves(items[:half], before, reasons) + self._halves(items[half:], before, reasons)
+    def _each(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
+        """Writes all at once or, if the destination refuses that, each by itself; how many it took."""
+
+        def refuse(item: tuple[Key, Any], error: Any) -> None:
+            reasons[item[0]] = error.details["writeErrors"][0]["errmsg"]
+
+        return sum(bisect(items, lambda some: self._write(dict(some), before, {}), refuse, _is_refusal))
 
     def _exchange(self, documents: Documents, before: Position, reasons: dict[Key, str]) -> int:
         """Documents that exchange unique values: none can be first, so all are deleted, and all inserted."""
         try:
             written = self._write(documents, before, {}, anew=True)
         except BulkWriteError as error:
-            _reraise_if_away(error)
+            if not _is_refusal(error):
+                raise
             return 0
         reasons.clear()
         return written
@@ -205,8 +205,9 @@ class Copy:
         yield from (key for key, _ in self.refused())
 
 
-def _reraise_if_away(error: BulkWriteError) -> None:
-    """Without an error of a single write, or with one that is no document's fault, it is the server that could not."""
+def _is_refusal(error: Exception) -> bool:
+    """Whether it is of single writes. Without one, or with one that is no document's fault, the server could not."""
+    if not isinstance(error, BulkWriteError):
+        return False
     problems = (error.details or {}).get("writeErrors") or [{"code": None}]
-    if any(problem["code"] in SERVERS_FAULT or problem["code"] is None for problem in problems):
-        raise error
+    return not any(problem["code"] in SERVERS_FAULT or problem["code"] is None for problem in problems)

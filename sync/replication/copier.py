@@ -150,9 +150,9 @@ class Copier:
             while not self.stop.is_set():
                 for source, destination in self._pairs_if_there():
                     if source.full_name not in threads:
-                        arguments = (source, destination, say)
-                        threads[source.full_name] = threading.Thread(target=self._follow, args=arguments)
-                        threads[source.full_name].start()
+                        thread = threading.Thread(target=self._follow, args=(source, destination, say))
+                        threads[source.full_name] = thread
+                        thread.start()
                 self.stop.wait(LOOK)
             for thread in threads.values():
                 thread.join()
@@ -225,27 +225,38 @@ class Copier:
             if self.full:
                 target.forget()
             follower = self.followers[target.checkpoint.route] = Follower(source, target, self.stop)
-            looked_at = time.monotonic()
-
-            def count(seen: int, written: int) -> None:
-                nonlocal looked_at
-                works()
-                self.heart.count(written, [])
-                result.seen += seen
-                result.written += written
-                if time.monotonic() - looked_at > SHAPE:
-                    looked_at = time.monotonic()
-                    self._prepare(source, destination, target, result)
-                    if target.own(replace=True):
-                        raise Replaced  # somebody has dropped the copy, or put another collection in its place
-
-            follower.on_write = count
+            follower.on_write = self._counting(source, destination, target, result, works)
             act(follower)
             if result.shape:  # documents that have changed by now may have been in the way
                 self._prepare(source, destination, target, result)
             result.refused = list(target.refused())
         finally:
             target.checkpoint.release()
+
+    def _counting(
+        self,
+        source: Collection[Any],
+        destination: Collection[Any],
+        target: Copy,
+        result: Result,
+        works: Callable[[], None],
+    ) -> Callable[[int, int], None]:
+        """What a follower calls after each write: it also looks, now and then, whether both sides are still alike."""
+        looked_at = time.monotonic()
+
+        def count(seen: int, written: int) -> None:
+            nonlocal looked_at
+            works()
+            self.heart.count(written, [])
+            result.seen += seen
+            result.written += written
+            if time.monotonic() - looked_at > SHAPE:
+                looked_at = time.monotonic()
+                self._prepare(source, destination, target, result)
+                if target.own(replace=True):
+                    raise Replaced  # somebody has dropped the copy, or put another collection in its place
+
+        return count
 
     def _prepare(self, source: Collection[Any], destination: Collection[Any], target: Copy, result: Result) -> None:
         """Makes options and indexes what they are to be, and says once what of them the destination refuses."""

@@ -13,6 +13,7 @@ from django.apps import apps
 from django.db import models
 from django.db.models.signals import class_prepared, pre_delete
 
+from sync.core.querysets import alters_data
 from sync.mapping import documents
 
 
@@ -35,10 +36,10 @@ class ReadOnlyError(TypeError):
     """A row that comes from MongoDB was to be changed in MySQL. The message says where to change it."""
 
 
-def refuse(model: type[models.Model]) -> NoReturn:
+def refuse(model: Any) -> NoReturn:
     """Raises ReadOnlyError."""
     raise ReadOnlyError(
-        f"{model._meta.label} comes from the MongoDB collection {model.source.collection}: change the document there, "  # type: ignore[attr-defined]
+        f"{model._meta.label} comes from the MongoDB collection {model.source.collection}: change the document there, "
         "and `manage.py sync pull` changes the row."
     )
 
@@ -46,29 +47,26 @@ def refuse(model: type[models.Model]) -> NoReturn:
 class PulledQuerySet(models.QuerySet):
     """Reads as any queryset does, and refuses to write. get_or_create() and others come by save()."""
 
+    @alters_data
     def update(self, **kwargs: Any) -> int:
         refuse(self.model)
 
-    update.alters_data = True  # type: ignore[attr-defined]
-
+    @alters_data
     def bulk_create(self, *args: Any, **kwargs: Any) -> list[Any]:
         refuse(self.model)
 
-    bulk_create.alters_data = True  # type: ignore[attr-defined]
-
+    @alters_data
     def bulk_update(self, *args: Any, **kwargs: Any) -> int:
         refuse(self.model)
 
-    bulk_update.alters_data = True  # type: ignore[attr-defined]
-
+    @alters_data
     def delete(self) -> tuple[int, dict[str, int]]:
         refuse(self.model)
 
-    delete.alters_data = True  # type: ignore[attr-defined]
-    delete.queryset_only = True  # type: ignore[attr-defined]
+    delete.queryset_only = True  # type: ignore[attr-defined]  # read by Django, when it makes a manager
 
 
-class PulledManager(models.Manager.from_queryset(PulledQuerySet)):  # type: ignore[misc]
+class PulledManager(models.Manager.from_queryset(PulledQuerySet)):  # type: ignore[misc]  # a base made at run time
     """The manager of pulled models; make others with `PulledManager.from_queryset(...)`."""
 
 
@@ -98,7 +96,7 @@ class PulledModel(models.Model):
 
         Raises an exception with the reason when there is no such row: the document is parked with it.
         """
-        return documents.from_document(cls, document)  # type: ignore[return-value]
+        return documents.from_document(cls, document)
 
 
 def _refuse_delete(sender: type[models.Model], **_: Any) -> None:

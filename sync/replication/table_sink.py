@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import bson
@@ -17,7 +17,7 @@ from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery
 
 from sync.core import mysql
-from sync.core.batching import chunks
+from sync.core.batching import bisect, chunks
 from sync.core.clock import DatabaseNow
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.documents import MappingError, codec, mirrored_fields
@@ -176,19 +176,17 @@ class Rows:
     def _each(
         self, items: list[Any], act: Callable[[list[Any]], None], key: Callable[[Any], Key], reasons: dict[Key, str]
     ) -> int:
-        """Acts on all at once, or, if the database refuses that, on each by itself; how many it took."""
-        try:
+        """Acts on all at once or, if the database refuses that, on each by itself; how many it took."""
+
+        def take(some: Sequence[Any]) -> int:
             with transaction.atomic(self.using):
-                act(items)
-            return len(items)
-        except DatabaseError as error:
-            if not _is_refusal(error):
-                raise
-            if len(items) == 1:
-                reasons[key(items[0])] = f"the database refuses it: {error.args[-1]}"
-                return 0
-        half = len(items) // 2
-        return self._each(items[:half], act, key, reasons) + self._each(items[half:], act, key, reasons)
+                act(list(some))
+            return len(some)
+
+        def refuse(item: Any, error: Exception) -> None:
+            reasons[key(item)] = f"the database refuses it: {error.args[-1]}"
+
+        return sum(bisect(items, take, refuse, _is_refusal))
 
     def _exchange(self, rows: list[Any], reasons: dict[Key, str]) -> int:
         """Rows that exchange unique values: none can be first, so they are deleted together and inserted together."""
@@ -291,7 +289,7 @@ def _decode(raw: bytes | memoryview) -> dict[str, Any]:
     return document
 
 
-def _is_refusal(error: DatabaseError) -> bool:
+def _is_refusal(error: Exception) -> bool:
     """Whether the database would take the other rows of the batch, without this one."""
     if isinstance(error, (DataError, IntegrityError)):
         return True

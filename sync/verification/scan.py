@@ -195,12 +195,12 @@ class Sides:
     def rows(self, keys: Collection[str]) -> dict[str, MirroredModel]:
         return self._by_key(self._matching(keys))
 
-    def _by_key(self, rows: Iterable[MirroredModel]) -> dict[str, MirroredModel]:
+    def _by_key(self, rows: Iterable[Any]) -> dict[str, MirroredModel]:
         by_key = {str(row.pk): row for row in rows}
         if self.proof and by_key:
             texts = self.proof.texts(by_key)
             for key, row in by_key.items():
-                row.texts = texts.get(key)  # type: ignore[attr-defined]
+                row.texts = texts.get(key)
         return by_key
 
     def present(self, keys: Collection[str]) -> set[str]:
@@ -256,14 +256,14 @@ class Sides:
             return None
         return str(pk) if same else None
 
-    def finding(self, key: str, row: MirroredModel | None, document: bytes | None) -> Finding | None:
+    def finding(self, key: str, row: Any, document: bytes | None) -> Finding | None:
         """How the two differ; None when they are equal, type for type."""
         if row is None:
             return None if document is None else Finding(key, "extra")
         try:
             expected = document_of(row)
             if is_equal(expected, document or b""):
-                fields = self.proof.differences(row.texts, document or b"") if self.proof else ()  # type: ignore[attr-defined]
+                fields = self.proof.differences(row.texts, document or b"") if self.proof else ()
                 return Finding(key, "different", fields) if fields else None
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on
             return Finding(key, "unmappable", (FieldDifference(str(error) or repr(error), "unmappable"),))

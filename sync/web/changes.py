@@ -39,8 +39,9 @@ class Search(forms.Form):
         reasons = [name for name, _q in CLASSES] + [OTHER]
         for field in self.fields.values():
             field.widget.attrs["class"] = "form-select"
-        self.fields["model"].choices = [("", _("Any")), *((name, name) for name in labels)]  # type: ignore[attr-defined]
-        self.fields["reason"].choices = [("", _("Any")), *((name, _(name)) for name in reasons)]  # type: ignore[attr-defined]
+        fields: dict[str, Any] = self.fields
+        fields["model"].choices = [("", _("Any")), *((name, name) for name in labels)]
+        fields["reason"].choices = [("", _("Any")), *((name, _(name)) for name in reasons)]
 
     def find(self) -> ChangeQuerySet:
         """None match when the search is not valid."""

@@ -48,10 +48,7 @@ class Command(BaseCommand):
                 authenticator = Authenticator.objects.select_for_update().filter(pk=pk).first()
                 if authenticator is None:  # removed meanwhile
                     continue
-                try:
-                    for container, place in secrets_of(authenticator.data):
-                        container[place] = rotate(container[place])  # type: ignore[index]
-                except InvalidToken:
+                if not _rotate(authenticator):
                     closed.append(authenticator.user_id)
                     continue
                 if not options["dry_run"]:
@@ -66,3 +63,13 @@ class Command(BaseCommand):
                 "Add the key that they were encrypted by, or remove these second factors in the admin."
             )
             sys.exit(1)
+
+
+def _rotate(authenticator: Authenticator) -> bool:
+    """Encrypts its secrets by the first key; False when no key opens them."""
+    try:
+        for container, place in secrets_of(authenticator.data):
+            container[place] = rotate(container[place])  # type: ignore[index]
+    except InvalidToken:
+        return False
+    return True

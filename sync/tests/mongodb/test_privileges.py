@@ -117,6 +117,7 @@ def addresses(server: Guarded, login: str) -> tuple[str, str]:
     return server.address(login, "shop"), server.address(login, "backup")
 
 
+@pytest.mark.django_db(transaction=True)
 def test_copies_work_with_the_privileges_of_the_documentation(server: Guarded, client: pymongo.MongoClient) -> None:
     pair = addresses(server, server.user(ROLES["syncCopySource"], ROLES["syncCopyDestination"]))
     source, copied = client["shop"]["things"], client["backup"]["things"]
@@ -144,6 +145,7 @@ def test_copies_work_with_the_privileges_of_the_documentation(server: Guarded, c
     assert said("copy", *pair, "--promote")[0] == 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_cluster_is_copied_with_the_privileges_of_the_documentation(
     server: Guarded, client: pymongo.MongoClient, mongo: Any
 ) -> None:
