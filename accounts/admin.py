@@ -1,4 +1,4 @@
-"""People in the admin: staff answer requests and mend names; whatever gives power is a superuser's."""
+"""People in the admin: staff answer requests and correct names; whatever gives power is a superuser's."""
 
 from __future__ import annotations
 

@@ -129,8 +129,8 @@ def refresh() -> tuple[float, float, str]:
     """
     from pymongo.errors import PyMongoError
 
-    from finance import rollup
-    from finance.models import Figures
+    from finance import report_cache
+    from finance.models import CachedReport
     from finance.periods import YEAR
     from finance.report import months_of
     from finance.views.management import lately
@@ -138,15 +138,15 @@ def refresh() -> tuple[float, float, str]:
 
     times, trouble = [], ""
     try:
-        times.append(_seconds(lambda: rollup.refresh(force=True)))
-        data = Figures.objects.get(key=rollup.TOTALS).data
+        times.append(_seconds(lambda: report_cache.refresh(force=True)))
+        data = CachedReport.objects.get(key=report_cache.TOTALS).data
         known = months_of(data) if data else None
         if known:
             asked = lately(known, YEAR)
-            times.append(_seconds(lambda: rollup.refresh(f"top {asked.first}..{asked.last}", force=True)))
+            times.append(_seconds(lambda: report_cache.refresh(f"top {asked.first}..{asked.last}", force=True)))
     except PyMongoError as error:
         trouble = str(error)[:200]
-    Figures.objects.update(due_at=DatabaseNow() + timedelta(days=1), claim="")
+    CachedReport.objects.update(due_at=DatabaseNow() + timedelta(days=1), claim="")
     totals, top = [*times, 0.0, 0.0][:2]
     return totals, top, trouble
 

@@ -63,7 +63,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
             ],
             batch_size=500,
         )  # fmt: skip
-        Change.objects.exclude(lane=KAFKA).delete()
+        Change.objects.exclude(queue=KAFKA).delete()
         publisher = Relay(KAFKA, batch=batch, writer=Publisher())
         publisher.drain()
         broker.make("bare", 5)
@@ -72,7 +72,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
 
         def touch() -> None:
             Story.objects.update(diggs=turn)
-            Change.objects.exclude(lane=KAFKA).delete()
+            Change.objects.exclude(queue=KAFKA).delete()
 
         def publish() -> None:
             publisher.drain()

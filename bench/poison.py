@@ -73,7 +73,7 @@ def measure(count: int, rounds: int) -> None:
                 counts = Relay().drain()
                 took = timed() - start
                 assert counts[State.DELIVERED] == count - bad, counts
-                assert counts[State.REFUSED] >= bad, counts  # more where their next try was due meanwhile
+                assert counts[State.REJECTED] >= bad, counts  # more where their next try was due meanwhile
                 if turn:
                     figures.append(took / (count - bad) * 1000)
                 Change.objects.all().delete()

@@ -10,7 +10,7 @@ from sync.outbox.relay import Relay
 
 def deliver_now(progress: Callable[[int], None] = lambda keys: None) -> str:
     """Delivers what is due, beside any relay that runs; what to tell the person about it, in one sentence."""
-    waiting = Change.objects.undelivered().filter(lane="")
+    waiting = Change.objects.undelivered().filter(queue="")
     try:
         Relay().drain(progress)
     except Unavailable as error:

@@ -198,15 +198,15 @@ class Transaction(Record):
         return f"Transactions of account {self.account_id}, {trades}"
 
 
-class ExactFigures(models.Manager):
+class ExactReports(models.Manager):
     def get_queryset(self) -> Any:
         return exact(super().get_queryset())
 
 
-class Figures(models.Model):
+class CachedReport(models.Model):
     """What MongoDB has computed, as it was the last time: pages show this, whether or not MongoDB is there.
 
-    finance.rollup says who computes them and when.
+    finance.report_cache says who computes them and when.
     """
 
     key = models.CharField(primary_key=True, max_length=40)
@@ -217,7 +217,7 @@ class Figures(models.Model):
     error = models.CharField(max_length=255, blank=True, help_text="Why the last try failed.")
     asked_at = models.DateTimeField(help_text="Those that nobody asks for any more are removed.")
 
-    objects: ClassVar[Any] = ExactFigures()
+    objects: ClassVar[Any] = ExactReports()
 
     class Meta:
         verbose_name = _("figures")

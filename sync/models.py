@@ -1,16 +1,16 @@
 """What an application uses to mirror its models, and the tables of `sync` itself for Django."""
 
 from sync.binlog.models import Sweep
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.kafka.models import KafkaPosition
 from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
 from sync.monitoring.models import Sample
 from sync.outbox.capture import MirroredManager, MirroredQuerySet
 from sync.outbox.mirrored import Mirror, MirroredModel
 from sync.outbox.models import Change
-from sync.replication.models import ParkedDocument
+from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel, Source
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from sync.workers.models import Checkpoint, ModelState, Worker
 
 PUBLIC = (
@@ -18,6 +18,6 @@ PUBLIC = (
     DocumentField, NewObjectId, ObjectIdField, TextDefault,
 )  # fmt: skip
 TABLES = (
-    Change, Checkpoint, Difference, Errand, KafkaPosition, ModelState, ParkedDocument, Sample, Sweep,
+    Change, Checkpoint, Mismatch, Job, KafkaPosition, ModelState, DeadLetter, Sample, Sweep,
     Verification, Worker,
 )  # fmt: skip

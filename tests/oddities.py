@@ -14,7 +14,7 @@ from django.db import DatabaseError, connection, models, transaction
 from audit.models import Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
-from finance.models import Figures
+from finance.models import CachedReport
 from finance.record_types import RECORD_TYPES
 from finance.tests.damage import lax
 from sync.mapping.fields import DocumentField
@@ -116,4 +116,4 @@ def hoard(rows: list[models.Model]) -> dict[str, int]:
     return counts
 
 
-MODELS: tuple[Any, ...] = (*(kind.model for kind in RECORD_TYPES), Story, Sale, Entry, Figures)
+MODELS: tuple[Any, ...] = (*(kind.model for kind in RECORD_TYPES), Story, Sale, Entry, CachedReport)

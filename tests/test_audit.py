@@ -31,7 +31,7 @@ def audit(folder: Path, status: int, says: Any, complains: str = "") -> subproce
     ("given", "status", "line"),
     [
         ((0, [FINE, SKIPPED]), 0, "No known vulnerability."),
-        ((1, [FINE, BROKEN, SKIPPED]), 1, "broken 1: CVE-1, mended in 2"),
+        ((1, [FINE, BROKEN, SKIPPED]), 1, "broken 1: CVE-1, fixed in 2"),
         ((0, [SKIPPED]), 0, "out of reach"),
         ((1, None, "requests.exceptions.ConnectionError: x"), 0, "out of reach"),
         ((2, None, "error: unknown option"), 1, ""),

@@ -1,4 +1,4 @@
-"""The console in a real browser: a technical worker mends a poison record."""
+"""The console in a real browser: a technical worker fixes a poison record."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def sign_in(page: Page, live_server: Any, username: str) -> None:
     page.wait_for_url(lambda url: "/login/" not in url)
 
 
-def test_a_poison_record_is_seen_mended_retried_and_gone(
+def test_a_poison_record_is_seen_fixed_retried_and_gone(
     refused: Account, page: Page, live_server: Any, mongo: Database
 ) -> None:
     main = page.get_by_role("main")

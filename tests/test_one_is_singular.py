@@ -18,13 +18,13 @@ from audit.models import Entry
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.core.humanize import counted, duration
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.monitoring.models import Sample
 from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import LONG_AGO, confirm
-from sync.verification.models import Difference, Verification
-from sync.workers.heartbeat import INLINE_HEART, Kind, RelayHeart
+from sync.verification.models import Mismatch, Verification
+from sync.workers.heartbeat import INLINE_HEARTBEAT, Kind, WorkerHeartbeat
 from tests.plurals import wrong
 
 
@@ -36,12 +36,12 @@ def test_it_finds_what_it_looks_for() -> None:
 @pytest.fixture
 def one_of_each(mongo: Database) -> Account:
     """One row, and one of all that is counted of the mirror."""
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
     row = make(1)
     row.products = ["Brokerage"]
     row.save()
     confirm()
-    heart = RelayHeart("default", kind=Kind.RELAY)
+    heart = WorkerHeartbeat("default", kind=Kind.RELAY)
     heart.count(1, [0.001])
     heart.write()
     late = DatabaseNow() - timedelta(seconds=60)
@@ -54,11 +54,9 @@ def one_of_each(mongo: Database) -> Account:
     Verification.objects.create(
         model="finance.account", mode="full", finished_at=moment, compared=1, found=1, pending=1
     )
-    Difference.objects.create(model="finance.account", key=row.pk, kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key=row.pk, kind="missing", last_seen=moment)
     for kind in ("verify", "repair", "backfill"):
-        Errand.objects.create(
-            model="finance.account", kind=kind, finished_at=moment, steps=1, done=1, found=1, repaired=1
-        )
+        Job.objects.create(model="finance.account", kind=kind, finished_at=moment, steps=1, done=1, found=1, repaired=1)
     Sample.objects.create(slot=int(moment.timestamp()) // 15, pending=1, oldest_age=1.0, rate=1.0, p50=1.0, p99=1.0)
     return row
 

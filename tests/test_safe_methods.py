@@ -49,7 +49,7 @@ def test_looking_at_any_page_changes_no_row(made: World, mongo: Any) -> None:
     """By its statements, so that a change that is taken back counts as well, and by what is in the tables after all.
 
     Two exceptions, kept out of it: figures that are due, which a look at the dashboard begins to compute
-    (finance.rollup), and allauth's note of when recovery codes were first seen.
+    (finance.report_cache), and allauth's note of when recovery codes were first seen.
     """
     made.clients["superuser"].get("/two-factor/recovery-codes/")
     before, addresses = contents(), made.addresses()

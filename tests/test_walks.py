@@ -78,7 +78,7 @@ def test_a_customer_looks_at_what_is_theirs_on_a_phone(enter: Callable[..., Page
     sign_out(page, "customer")
 
 
-def test_a_technical_worker_mends_what_is_refused_and_pauses_and_resumes(
+def test_a_technical_worker_fixes_what_is_refused_and_pauses_and_resumes(
     enter: Callable[..., Page], keys: dict[str, str], mongo: Database
 ) -> None:
     page = enter("technician")

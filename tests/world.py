@@ -27,10 +27,10 @@ from accounts.models import Role, User
 from audit.models import Act, Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
-from finance import rollup
-from finance.models import Account, Figures, Transaction
+from finance import report_cache
+from finance.models import Account, CachedReport, Transaction
 from finance.tests.people import DAY, customer
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.outbox.models import Change
 from sync.workers.models import Checkpoint
 
@@ -73,7 +73,7 @@ class World:
             "finance:customer_chart": [records["customer"].pk, "value"],
             "sync:act": ["finance.account", "verify"],
             "sync:route_act": [self.rows[Checkpoint].pk, "pause"],
-            "sync:stop": [self.rows[Errand].pk],
+            "sync:stop": [self.rows[Job].pk],
             "sync:record": ["finance.account", records["account"].pk],
             "account_confirm_email": ["a-key-of-nobody"],
             "account_undo_address": ["a-token-of-nobody"],
@@ -154,14 +154,14 @@ def make() -> World:
         records["customer"] = customer(name, numbers, linked=user)
         records["account"] = Account.objects.get(account_id=numbers[0])
         records["transaction"] = Transaction.objects.get(account_id=numbers[0])
-    Figures.objects.create(key=rollup.TOTALS, data=NO_TRADES, as_of=DAY, due_at=NEVER, asked_at=DAY)
+    CachedReport.objects.create(key=report_cache.TOTALS, data=NO_TRADES, as_of=DAY, due_at=NEVER, asked_at=DAY)
     Entry.objects.create(who="ada", act=Act.CHANGE, model="finance.account", key="1", text="One.")
     sale = {"storeLocation": "Leeds", "purchaseMethod": "Phone", "couponUsed": False, "items": [], "customer": {}}
     made.rows |= {
         User: made.people["customer"],
         Group: Group.objects.create(name="clerks"),
         Authenticator: Authenticator.objects.first(),
-        Errand: Errand.objects.create(model="finance.account", kind="verify"),
+        Job: Job.objects.create(model="finance.account", kind="verify"),
         Checkpoint: Checkpoint.objects.create(name="pull:retail.sale"),
         Change: Change.objects.first(),
         **{type(record): record for record in made.own.values()},

@@ -130,7 +130,7 @@ def test_a_change_that_gives_power_goes_on_after_the_password(client: Client, su
     assert ada.role == "senior_management"
 
 
-def test_a_superuser_mends_a_name_without_the_password(client: Client, superuser: User, ada: User) -> None:
+def test_a_superuser_fixes_a_name_without_the_password(client: Client, superuser: User, ada: User) -> None:
     client.force_login(superuser)
     form = {"username": "ada", "email": "ada@example.com", "role": "customer", "is_active": "on", "first_name": "A."}
     client.post(f"{USERS}{ada.pk}/change/", form)

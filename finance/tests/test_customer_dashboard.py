@@ -130,7 +130,7 @@ def test_a_wrong_filter_shows_and_exports_nothing_and_says_why(client, owner, qu
     response = client.get(reverse(PAGE), query)
     assert response.status_code == 200
     assert response.context["found"] == 0
-    assert "mend the field that is marked" in response.content.decode()
+    assert "fix the field that is marked" in response.content.decode()
     assert client.get(reverse("finance:customer_trades", args=[record.pk]), query).status_code == 400
 
 

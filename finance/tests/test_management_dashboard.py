@@ -10,8 +10,8 @@ from bson import Decimal128, Int64
 from django.core.management import CommandError, call_command
 from django.urls import reverse
 
-from finance import figures, rollup
-from finance.models import Figures, Transaction
+from finance import aggregations, report_cache
+from finance.models import CachedReport, Transaction
 from finance.tests.people import DAY, customer, trade, user
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -135,8 +135,8 @@ def test_without_any_trade_it_says_so(get, mongo):
 
 
 def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, data, mongod):
-    as_of = Figures.objects.get(key=rollup.TOTALS).as_of
-    Figures.objects.update(due_at=as_of)  # due, were it not away
+    as_of = CachedReport.objects.get(key=report_cache.TOTALS).as_of
+    CachedReport.objects.update(due_at=as_of)  # due, were it not away
     mongod.kill()
     response = get(first="2020-01", last="2020-01")
     text = response.content.decode()
@@ -146,7 +146,7 @@ def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, 
     assert charts(response)["pieces"].rows == [("2020-01", 16, 8)]
     assert charts(response)["customers"].rows == []
     assert "They are not known for this range" in text
-    assert Figures.objects.get(key=rollup.TOTALS).claim == ""
+    assert CachedReport.objects.get(key=report_cache.TOTALS).claim == ""
 
 
 def test_while_mongodb_is_away_and_nothing_is_known_it_shows_no_figure_at_all(get, mongod):
@@ -159,24 +159,24 @@ def test_while_mongodb_is_away_and_nothing_is_known_it_shows_no_figure_at_all(ge
 
 def test_a_page_asks_few_questions_however_much_there_is(get, data, django_assert_max_num_queries):
     get(first="2020-01", last="2020-01")
-    for key in rollup.kept():
-        rollup.refresh(key, force=True)
+    for key in report_cache.kept():
+        report_cache.refresh(key, force=True)
     with django_assert_max_num_queries(8):
         get(first="2020-01", last="2020-01")
 
 
 def test_one_process_at_a_time_computes(data):
-    Figures.objects.update(claim="another", due_at=datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC))
-    assert not rollup.refresh(force=True)
+    CachedReport.objects.update(claim="another", due_at=datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC))
+    assert not report_cache.refresh(force=True)
     with pytest.raises(CommandError, match="left to another process") as error:
         call_command("refresh_totals")
     assert error.value.returncode == 1
 
 
 def test_a_claim_that_has_run_out_is_taken_over(data):
-    Figures.objects.update(claim="dead", due_at=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
-    assert rollup.refresh()
-    assert Figures.objects.get(key=rollup.TOTALS).claim == ""
+    CachedReport.objects.update(claim="dead", due_at=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
+    assert report_cache.refresh()
+    assert CachedReport.objects.get(key=report_cache.TOTALS).claim == ""
 
 
 def test_fresh_figures_are_left_as_they_are(data, capsys):
@@ -186,11 +186,11 @@ def test_fresh_figures_are_left_as_they_are(data, capsys):
 
 def test_the_command_says_in_one_line_that_mongodb_is_away(mongod, monkeypatch):
     mongod.kill()
-    monkeypatch.setattr(figures, "LONGEST", 1.0)
+    monkeypatch.setattr(aggregations, "LONGEST", 1.0)
     with pytest.raises(CommandError, match="MongoDB does not answer") as error:
         call_command("refresh_totals")
     assert error.value.returncode == 2
-    row = Figures.objects.get(key=rollup.TOTALS)
+    row = CachedReport.objects.get(key=report_cache.TOTALS)
     assert row.claim == ""
     assert "MongoDB does not answer" in row.error
 

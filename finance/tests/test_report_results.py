@@ -7,7 +7,7 @@ from typing import Any
 import mongomock
 import pytest
 
-from finance import figures
+from finance import aggregations
 from finance.models import Customer
 
 pytestmark = pytest.mark.quick
@@ -18,7 +18,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The collection that every pipeline reads."""
     collection = mongomock.MongoClient()["analytics"]["rows"]
     collection.aggregate = lambda pipeline, **_options: mongomock.Collection.aggregate(collection, pipeline)
-    monkeypatch.setattr(figures, "_collection", lambda model: collection)
+    monkeypatch.setattr(aggregations, "_collection", lambda model: collection)
     return collection
 
 
@@ -27,15 +27,17 @@ CELL = {"trades": 2, "pieces": 10, "value": 12.5, "unvalued": 0}
 
 def test_a_cell_is_its_key_then_its_sums_and_the_value_is_text(rows: Any) -> None:
     rows.insert_one({"_id": {"month": "2016-01", "name": "adbe", "side": "buy"}, **CELL})
-    assert figures._cells([{"$match": {}}], "month", "name", "side") == [["2016-01", "adbe", "buy", 2, 10, "12.5", 0]]
+    assert aggregations._cells([{"$match": {}}], "month", "name", "side") == [
+        ["2016-01", "adbe", "buy", 2, 10, "12.5", 0]
+    ]
 
 
 def test_a_trade_without_a_date_has_no_month(rows: Any) -> None:
     rows.insert_one({"_id": {"name": "adbe"}, **CELL})
-    assert figures._cells([{"$match": {}}], "month", "name") == [[None, "adbe", 2, 10, "12.5", 0]]
+    assert aggregations._cells([{"$match": {}}], "month", "name") == [[None, "adbe", 2, 10, "12.5", 0]]
 
 
 def test_names_are_in_order_and_what_is_no_text_is_left_out(rows: Any) -> None:
     rows.insert_many([{"_id": "Gold", "customers": 1}, {"_id": 7, "customers": 2}, {"_id": "Bronze", "customers": 3}])
-    found = figures._named(Customer, [{"$match": {}}])
+    found = aggregations._named(Customer, [{"$match": {}}])
     assert found == [{"name": "Bronze", "customers": 3}, {"name": "Gold", "customers": 1}]

@@ -16,8 +16,8 @@ from django.test import Client
 from django.urls import reverse
 from pymongo.database import Database
 
-from finance import figures, rollup
-from finance.models import Figures
+from finance import aggregations, report_cache
+from finance.models import CachedReport
 from finance.tests.damage import damage
 from finance.tests.people import DAY, customer, user
 from sync.outbox.relay import Relay
@@ -58,7 +58,7 @@ def odd(mongo: Database) -> Database:
 
 
 def test_totals_leave_out_what_cannot_be_read_and_say_how_much(odd: Database) -> None:
-    found = figures.totals()
+    found = aggregations.totals()
     assert {name: found["unread"][name]["count"] > 10 for name in ("accounts", "customers", "transactions")} == {
         "accounts": True, "customers": True, "transactions": True,
     }  # fmt: skip
@@ -76,7 +76,7 @@ def test_a_date_or_a_bool_is_no_value(mongo: Database) -> None:
     for total in (DAY, True):
         trades = [trade | {"total": total} for trade in good["transactions"]]
         mongo.transactions.insert_one(good | {"_id": ObjectId(), "transactions": trades})
-    found = figures.totals()
+    found = aggregations.totals()
     assert sum(Decimal(cell[5]) for cell in found["symbols"]) == Decimal("27.5")
     assert sum(cell[6] for cell in found["symbols"]) == 4
     assert found["unread"]["transactions"]["count"] == 0
@@ -84,7 +84,7 @@ def test_a_date_or_a_bool_is_no_value(mongo: Database) -> None:
 
 def test_top_customers_have_names_and_pages(odd: Database, client: Client) -> None:
     long_ago, far = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1000, 3000))
-    for _id, name, _trades, _pieces, _value in figures.top_customers(long_ago, far):
+    for _id, name, _trades, _pieces, _value in aggregations.top_customers(long_ago, far):
         assert isinstance(name, str)
     client.force_login(user("manager"))
     with pytest.raises(CommandError) as refused:
@@ -101,11 +101,11 @@ def test_totals_that_sql_has_damaged_are_computed_anew(mongo: Database, client: 
     Relay().drain()
     call_command("refresh_totals", stdout=io.StringIO())
     for value in ("5", "{}", "null"):
-        damage("finance_figures", "data", value)
-        assert rollup.of_totals(compute=False).data is None
+        damage("finance_cachedreport", "data", value)
+        assert report_cache.of_totals(compute=False).data is None
     if connection.vendor == "sqlite":
-        damage("finance_figures", "data", "[broken")
+        damage("finance_cachedreport", "data", "[broken")
     client.force_login(user("manager"))
     assert client.get(reverse("finance:totals_dashboard")).status_code == 200
     call_command("refresh_totals", stdout=io.StringIO())
-    assert Figures.objects.get(key="totals").data["accounts"] == 1
+    assert CachedReport.objects.get(key="totals").data["accounts"] == 1

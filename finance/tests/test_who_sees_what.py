@@ -7,8 +7,8 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AnonymousUser
 from django.urls import reverse
 
-from finance import rollup
-from finance.models import Account, Figures, Transaction
+from finance import report_cache
+from finance.models import Account, CachedReport, Transaction
 from finance.record_types import RECORD_TYPES
 from finance.tests.people import DAY, KINDS, customer, user
 from finance.urls import urlpatterns
@@ -50,7 +50,7 @@ def test_the_table_names_every_page():
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_page_is_for_those_whom_the_table_says(client, name):
-    Figures.objects.create(key=rollup.TOTALS, data=NOTHING, as_of=DAY, due_at=LATER, asked_at=DAY)
+    CachedReport.objects.create(key=report_cache.TOTALS, data=NOTHING, as_of=DAY, due_at=LATER, asked_at=DAY)
     people = {kind: user(kind) for kind in KINDS}
     customer("Own", [1, 2], linked=people["customer"])
     customer("Other", [3])

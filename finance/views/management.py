@@ -15,9 +15,9 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from audit.export import csv_response, refused
-from finance import rollup
+from finance import report_cache
 from finance.charts import Chart, Series
-from finance.models import VIEW_TOTALS, Customer, Figures
+from finance.models import VIEW_TOTALS, CachedReport, Customer
 from finance.periods import YEAR, Range, RangeForm
 from finance.report import Report, Sums, change, months_of, report, undated, unread
 
@@ -42,18 +42,18 @@ class Dashboard:
     """What the page and its CSV are made of. `report` is None while nothing is known, or nothing was traded."""
 
     def __init__(self, request: HttpRequest) -> None:
-        self.trouble = rollup.trouble()
-        self.figures = rollup.of_totals(compute=not self.trouble)
+        self.trouble = report_cache.trouble()
+        self.figures = report_cache.of_totals(compute=not self.trouble)
         self.data: Any = self.figures.data
         self.known = months_of(self.data) if self.data else None
         self.report: Report | None = None
         self.form: RangeForm | None = None
-        self.top: Figures | None = None
+        self.top: CachedReport | None = None
         if self.data and self.known:
             self.form = RangeForm(request.GET, default=lately(self.known, YEAR))
             asked = self.form.range()
             self.report = report(self.data, asked)
-            self.top = rollup.of_top_customers(asked, compute=not self.trouble)
+            self.top = report_cache.of_top_customers(asked, compute=not self.trouble)
 
     @property
     def presets(self) -> list[tuple[str, str, bool]]:

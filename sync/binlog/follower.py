@@ -29,11 +29,11 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
 from sync.workers.checkpoint import TableCheckpoint
-from sync.workers.heartbeat import FOLLOWER, RelayHeart
+from sync.workers.heartbeat import FOLLOWER, WorkerHeartbeat
 from sync.workers.lease import Busy, LeaseLost, acquire
 from sync.workers.loop import LONGEST_PAUSE, OUTAGES, Loop, in_one_line
 from sync.workers.routes import Route
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +61,7 @@ class Follower:
 
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
         self.using = using
-        self.stop = Stop()
+        self.stop = StopEvent()
         self.checkpoint = TableCheckpoint(Route.FOLLOW_BINLOG, "The binary log", using)
         self.loop = Loop(
             self.stop, logger, outages=(*OUTAGES, Bridged, Busy, LeaseLost),
@@ -73,7 +73,7 @@ class Follower:
         self.recorded = 0  # changes, since it started
         self.in_sync_at: float | None = None  # by time.time(): all that was committed until then is recorded
         self.place = ""
-        self.heart = RelayHeart(using, kind=FOLLOWER)  # it delivers nothing: its figures are in its note
+        self.heartbeat = WorkerHeartbeat(using, kind=FOLLOWER)  # it delivers nothing: its figures are in its note
 
     @property
     def behind(self) -> float | None:
@@ -88,7 +88,7 @@ class Follower:
         except (OperationalError, InterfaceError, ProgrammingError) as error:
             self._fail(error, error)
         try:
-            with self.heart.beating(self._note, lambda: {Route.FOLLOW_BINLOG: self.behind}):
+            with self.heartbeat.beating(self._note, lambda: {Route.FOLLOW_BINLOG: self.behind}):
                 self.loop.run(self._follow, self._is_paused)
         finally:
             with suppress(OperationalError, InterfaceError):
@@ -359,7 +359,7 @@ class _Session:
     def _plan_targets(self, label: str) -> None:
         for target in _targets(label):
             backfill.plan(target, self.using)
-            if target.lane != KAFKA:  # whose messages nobody can look through
+            if target.queue != KAFKA:  # whose messages nobody can look through
                 sweep.plan(target.label, self.using)
 
     def _look_around(self) -> None:

@@ -49,7 +49,7 @@ class Server:
         }
 
     def require(self) -> None:
-        """Raises ImproperlyConfigured, with what mends it, where the log would not tell us everything."""
+        """Raises ImproperlyConfigured, with what fixes it, where the log would not tell us everything."""
         found = self._variables(*WANTED)
         for name, wanted in WANTED.items():
             value = found.get(name, wanted)

@@ -28,19 +28,19 @@ from sync.outbox.models import Change
 from sync.workers.models import ModelState
 
 DECIMAL128_DIGITS = 34
-LONGEST_ALIAS = Change._meta.get_field("lane").max_length or 0
+LONGEST_ALIAS = Change._meta.get_field("queue").max_length or 0
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """E001 to E003, E018, W001, W002: the servers' addresses and certificate files, the times, the isolation level."""
     errors: list[CheckMessage] = []
-    for lane, address in addresses().items():
+    for alias, address in addresses().items():
         if problem := _address_problem(address):
             hint = "mongodb://host:27017/analytics?replicaSet=rs0"
-            errors.append(Error(f"{setting(lane)} {problem}", hint=hint, id="sync.E001"))
+            errors.append(Error(f"{setting(alias)} {problem}", hint=hint, id="sync.E001"))
         elif problem := file_problem(address):
             hint = "Changes are kept in MySQL meanwhile, and delivered as soon as the file is there."
-            errors.append(Warning(f"MongoDB cannot be reached: in {setting(lane)}, {problem}.", hint, id="sync.W001"))
+            errors.append(Warning(f"MongoDB cannot be reached: in {setting(alias)}, {problem}.", hint, id="sync.W001"))
     for alias in conf.TARGETS:
         if not 0 < len(alias) <= LONGEST_ALIAS:
             problem = f"An alias in SYNC_TARGETS has 1 to {LONGEST_ALIAS} characters, and {alias!r} has {len(alias)}."
@@ -116,9 +116,9 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                                 'Declare mirror = Mirror("collection").', obj=model, id="sync.E010"))  # fmt: skip
     for model in mirrored_models():
         for target in targets(model):
-            collections[target.lane, target.place].append(model._meta.label)
-            if target.lane not in {"", KAFKA, *conf.TARGETS}:
-                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.lane!r}."
+            collections[target.queue, target.collection].append(model._meta.label)
+            if target.queue not in {"", KAFKA, *conf.TARGETS}:
+                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.queue!r}."
                 errors.append(Error(problem, "Give the address of its database there.", obj=model, id="sync.E017"))
         errors += [*_managers(model), *_options(model), *_fields(model)]
     for (_, collection), labels in collections.items():

@@ -18,7 +18,7 @@ from sync.replication.pulled import PulledModel, PulledQuerySet, Source, pulled_
 def check_pulled_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Each pulled model, and no collection both pulled and mirrored."""
     errors: list[CheckMessage] = []
-    mirrored = {target.place for target in all_targets() if not target.lane}
+    mirrored = {target.collection for target in all_targets() if not target.queue}
     for model in pulled_models():
         if not isinstance(getattr(model, "source", None), Source):
             hint = 'Declare source = Source("collection").'

@@ -40,19 +40,19 @@ def run(options: dict[str, Any], out: Any) -> int:
     if options["plan_only"]:
         return 0
     counts = dict.fromkeys(State, 0)
-    mine = [target for target in targets if target.lane != KAFKA]  # those are published, not written
-    for lane in {target.lane: None for target in mine}:
-        _deliver(lane, [target.label for target in mine if target.lane == lane], counts)
-    left = counts[State.LOST] + counts[State.REFUSED]
+    mine = [target for target in targets if target.queue != KAFKA]  # those are published, not written
+    for queue in {target.queue: None for target in mine}:
+        _deliver(queue, [target.label for target in mine if target.queue == queue], counts)
+    left = counts[State.CONFLICT] + counts[State.REJECTED]
     out.write(f"{counted(counts[State.DELIVERED], 'row', 'rows')} delivered here, {left:,} left to the relay")
     return 1 if left else 0
 
 
-def _deliver(lane: str, labels: list[str], counts: dict[State, int]) -> None:
+def _deliver(queue: str, labels: list[str], counts: dict[State, int]) -> None:
     before = backfill.left(DEFAULT_DB_ALIAS, labels)
     with progress_bar("Ranges of rows", before) as advance:
         while before:
-            done = backfill.work(DEFAULT_DB_ALIAS, labels, lane)
+            done = backfill.work(DEFAULT_DB_ALIAS, labels, queue)
             if done is None:
                 time.sleep(0.2)  # others are at the last ranges, or the rate holds them back
             else:

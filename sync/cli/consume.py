@@ -31,7 +31,7 @@ from sync.core import conf
 from sync.core.humanize import counted
 from sync.mapping.registry import KAFKA, Target, all_targets, chosen_targets
 from sync.workers.lease import Paused
-from sync.workers.shutdown import Stop, stop_on_signals
+from sync.workers.shutdown import StopEvent, stop_on_signals
 
 SUMMARY = "write into MongoDB what was published, until stopped"
 MIRROR, DEBEZIUM = "mirror", "debezium"
@@ -51,10 +51,10 @@ def run(options: dict[str, Any], out: Any) -> int:
     from sync.kafka.consumer import Member
     from sync.kafka.position import Gap
 
-    topics, group, sink, lane = (_debezium if options["format"] == DEBEZIUM else _mirror)(options)
-    stop = Stop()
+    topics, group, sink, queue = (_debezium if options["format"] == DEBEZIUM else _mirror)(options)
+    stop = StopEvent()
     member = Member(
-        topics, group, sink, batch=options["batch"] or conf.BATCH, lane=lane, once=options["once"], stop=stop,
+        topics, group, sink, batch=options["batch"] or conf.BATCH, queue=queue, once=options["once"], stop=stop,
         from_beginning=options["from_beginning"],
     )  # fmt: skip
     if not options["once"]:
@@ -67,37 +67,37 @@ def run(options: dict[str, Any], out: Any) -> int:
     if not options["once"]:
         return 0
     left = member.left()
-    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.buried} moved to dead letters.")
+    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.rejected} moved to dead letters.")
     for line in left:
         out.write(line)
-    return 1 if member.buried or left else 0
+    return 1 if member.rejected or left else 0
 
 
 def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
-    """The topics, the group, the sink, and what the heartbeat calls the lane: none that changes are delivered in."""
+    """The topics, the group, the sink, and what the heartbeat calls the queue: none that changes are delivered in."""
     from sync.kafka.client import topic
     from sync.kafka.replica import Replica
 
     if options["prefix"]:
         raise CommandError("--prefix is for --format debezium.", returncode=2)
-    chosen = [target for target in chosen_targets(options["models"]) if target.lane == KAFKA]
+    chosen = [target for target in chosen_targets(options["models"]) if target.queue == KAFKA]
     if not chosen:
         raise CommandError("No such model is published: its mirror names no kafka target.", returncode=2)
     if options["to"] is not None and len(chosen) > 1:
         raise CommandError("--to is for one model; name it.", returncode=2)
     to = options["to"] or ""
     places = {target: Target(target.model, to) for target in chosen}
-    lane = next(iter(places.values())).lane
-    if lane not in {"", *conf.TARGETS}:
-        raise CommandError(f"SYNC_TARGETS has no {lane!r}.", returncode=2)
-    direct = {(target.lane, target.place) for target in all_targets()}
+    queue = next(iter(places.values())).queue
+    if queue not in {"", *conf.TARGETS}:
+        raise CommandError(f"SYNC_TARGETS has no {queue!r}.", returncode=2)
+    direct = {(target.queue, target.collection) for target in all_targets()}
     for place in places.values():
-        if not place.place or place.place.startswith("sync_") or (place.lane, place.place) in direct:
-            problem = f"{place.place!r} in {lane or 'MONGODB_URI'} is not for consumers: relays deliver to it."
+        if not place.collection or place.collection.startswith("sync_") or (place.queue, place.collection) in direct:
+            problem = f"{place.collection!r} in {queue or 'MONGODB_URI'} is not for consumers: relays deliver to it."
             raise CommandError(f"{problem} Name another collection with --to.", returncode=2)
-    routes = {topic(target): (target.model, place.place) for target, place in places.items()}
+    routes = {topic(target): (target.model, place.collection) for target, place in places.items()}
     group = f"{conf.KAFKA_PREFIX}.{to or 'mirror'}"
-    return list(routes), group, Replica(routes, lane), f"{KAFKA}:{to}"[:50]
+    return list(routes), group, Replica(routes, queue), f"{KAFKA}:{to}"[:50]
 
 
 def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:

@@ -103,13 +103,13 @@ def _tell(results: Iterable[Result], out: Any) -> int:
             out.write(f"{result.source} is left out: {result.problem}")
         else:
             out.write(f"{result.source} -> {result.destination}: {result.seen:,} read, {result.written:,} written")
-        for what in result.shape:
+        for what in result.spec:
             out.write(f"  {what}")
         for key, why in result.refused[:SHOWN]:
             out.write(f"  {in_words(key)} is refused: {why}")
         if len(result.refused) > SHOWN:
             out.write(f"  and {len(result.refused) - SHOWN:,} more are")
-        status = max(status, int(bool(result.problem or result.shape or result.refused)))
+        status = max(status, int(bool(result.problem or result.spec or result.refused)))
     return status
 
 
@@ -149,11 +149,11 @@ def _verify(copier: Copier, out: Any) -> int:
     for result in copier.verify():
         count = len(result.different)
         out.write(f"{result.source}: {counted(result.compared, 'document', 'documents')} compared, {count:,} different")
-        for what in result.shape:
+        for what in result.spec:
             out.write(f"  {what}")
         for kind, key in result.different[:SHOWN]:
             out.write(f"  {in_words(key)} is {kind}")
         if count > SHOWN:
             out.write(f"  and {count - SHOWN:,} more")
-        status = max(status, int(bool(count or result.shape)))
+        status = max(status, int(bool(count or result.spec)))
     return status

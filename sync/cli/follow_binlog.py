@@ -2,7 +2,7 @@
 client, TRUNCATE. It records changes, which a relay delivers. Runs until it is stopped; one for each database.
 
 The first start backfills everything; every later one goes on where the last one ended, also after kill -9. What it
-needs of the server and of its user is checked at the start, and said with the statement that mends it.
+needs of the server and of its user is checked at the start, and said with the statement that fixes it.
 
 examples:
   manage.py sync follow-binlog     beside a `manage.py sync relay`, under the same supervisor

@@ -27,7 +27,7 @@ from sync.outbox.relay import Relay, require_read_committed
 from sync.workers.heartbeat import PUBLISHER
 from sync.workers.lease import Paused
 from sync.workers.routes import Route, RoutePause
-from sync.workers.shutdown import Stop, stop_on_signals
+from sync.workers.shutdown import StopEvent, stop_on_signals
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     if not published():
         raise CommandError('No mirror names a topic: targets=("", "kafka:my-topic"), for example.', returncode=2)
     require_read_committed(DEFAULT_DB_ALIAS)
-    stop = Stop()
+    stop = StopEvent()
     writer = Publisher()
     publisher = Relay(
         KAFKA, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER,
@@ -67,16 +67,16 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _behind() -> float:
     """Seconds for which the oldest change that is to be published has waited."""
-    waiting = Change.objects.filter(lane=KAFKA, until="", failed=False, settling=False)
+    waiting = Change.objects.filter(queue=KAFKA, until="", failed=False, settling=False)
     oldest = waiting.aggregate(oldest=Min("recorded_at"))["oldest"]
     return max((database_now(DEFAULT_DB_ALIAS) - oldest).total_seconds(), 0.0) if oldest else 0.0
 
 
 def _once(publisher: Relay, out: Any) -> int:
     counts = publisher.drain()
-    out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REFUSED]} refused.")
+    out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REJECTED]} rejected.")
     _require_running(publisher)
-    return 1 if counts[State.REFUSED] else 0
+    return 1 if counts[State.REJECTED] else 0
 
 
 def _require_running(publisher: Relay) -> None:

@@ -21,7 +21,7 @@ from sync.mongodb.change_stream import NotFollowed
 from sync.mongodb.errors import Unavailable, reason
 from sync.mongodb.privileges import NotPermitted
 from sync.outbox.relay import require_read_committed
-from sync.replication.models import ParkedDocument
+from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel, pulled_models
 from sync.replication.puller import Puller
 from sync.workers.lease import Busy, LeaseLost, Paused
@@ -70,7 +70,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         raise CommandError(str(error), returncode=1) from error
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
-    return _tell_parked(models, out)
+    return _print_dead_letters(models, out)
 
 
 def chosen_models(names: list[str]) -> list[type[PulledModel]]:
@@ -88,16 +88,16 @@ def chosen_models(names: list[str]) -> list[type[PulledModel]]:
     return list(dict.fromkeys(known[name.lower()] for name in names)) or all_models
 
 
-def _tell_parked(models: list[type[PulledModel]], out: Any) -> int:
+def _print_dead_letters(models: list[type[PulledModel]], out: Any) -> int:
     status = 0
     for model in models:
-        parked = ParkedDocument.objects.filter(model=label(model)).order_by("parked_at")
-        if count := parked.count():
+        dead_letters = DeadLetter.objects.filter(model=label(model)).order_by("failed_at")
+        if count := dead_letters.count():
             status = 1
             are_parked = counted(count, "document is parked", "documents are parked")
             out.write(f"{label(model)}: {are_parked}, because the model cannot hold {'it' if count == 1 else 'them'}:")
-            for document in parked[:SHOWN]:
+            for document in dead_letters[:SHOWN]:
                 out.write(f"  {document.key}: {document.reason}")
             if count > SHOWN:
-                out.write(f"  and {count - SHOWN:,} more, in the table {ParkedDocument._meta.db_table}")
+                out.write(f"  and {count - SHOWN:,} more, in the table {DeadLetter._meta.db_table}")
     return status

@@ -13,13 +13,13 @@ from django.db import DEFAULT_DB_ALIAS
 
 from sync.core.humanize import counted
 from sync.jobs import runner
-from sync.jobs.periodic import Chore, beside
-from sync.mapping.registry import lanes
+from sync.jobs.periodic import PeriodicTask, beside
+from sync.mapping.registry import queues
 from sync.mongodb.errors import Unavailable
 from sync.monitoring import history
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed, run_all
-from sync.workers.shutdown import Stop, stop_on_signals
+from sync.workers.shutdown import StopEvent, stop_on_signals
 
 SUMMARY = "deliver what is pending, until stopped"
 
@@ -55,20 +55,20 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
-    stop = Stop()
+    stop = StopEvent()
     relays = [
-        Relay(lane, batch=options["batch"], interval=options["interval"], stop=stop)
+        Relay(queue, batch=options["batch"], interval=options["interval"], stop=stop)
         for _ in range(options["threads"])
-        for lane in lanes()
+        for queue in queues()
     ]
     if options["once"]:
-        return _once(relays[: len(lanes())], out)
+        return _once(relays[: len(queues())], out)
     stop_on_signals(stop)
     logging.getLogger("sync").info("The relay is at work, %s at a time.", counted(relays[0].batch, "change", "changes"))
     with beside(
         stop,
-        Chore("errands", runner.LOOK, lambda: runner.work(stop)),
-        Chore("samples", history.EVERY / 3, history.take),
+        PeriodicTask("jobs", runner.LOOK, lambda: runner.work(stop)),
+        PeriodicTask("samples", history.EVERY / 3, history.take),
     ):
         run_all(relays)
     return 0
@@ -76,17 +76,17 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _once(relays: list[Relay], out: Any) -> int:
     adopt_orphans(DEFAULT_DB_ALIAS)
-    written = refused = 0
+    written = rejected = 0
     away: list[Unavailable] = []
     for relay in relays:
         try:
             counts = relay.drain()
         except Unavailable as error:
-            away.append(error)  # the other lanes go on
+            away.append(error)  # the other queues go on
         else:
-            written += counts[State.DELIVERED] + counts[State.GONE]
-            refused += counts[State.REFUSED]
-    out.write(f"{counted(written, 'key', 'keys')} delivered, {refused} refused.")
+            written += counts[State.DELIVERED] + counts[State.DELETED]
+            rejected += counts[State.REJECTED]
+    out.write(f"{counted(written, 'key', 'keys')} delivered, {rejected} rejected.")
     if away:
         raise away[0]
-    return 1 if refused else 0
+    return 1 if rejected else 0

@@ -62,7 +62,7 @@ def _headline(now: Status) -> str:
 
 
 def _models(now: Status) -> Table:
-    numbers = ("rows", "documents", "pending", "oldest", "in hand", "settling", "failed", "differ")
+    numbers = ("rows", "documents", "pending", "oldest", "in flight", "settling", "failed", "differ")
     table = Table("model")
     for name in numbers:
         table.add_column(name, justify="right")
@@ -74,10 +74,10 @@ def _models(now: Status) -> Table:
             _count(model.documents),
             f"{model.pending:,}",
             "" if model.oldest_pending_age is None else duration(model.oldest_pending_age),
-            f"{model.in_hand:,}",
+            f"{model.in_flight:,}",
             f"{model.settling:,}",
             f"{model.failed:,}",
-            _count(model.differences),
+            _count(model.mismatches),
             _last_delivery(model),
         )
     return table
@@ -126,12 +126,12 @@ def _routes(now: Status) -> Table:
     return table
 
 
-def _deliverers(now: Status, lane: str) -> str:
-    kind, verb = ("publisher", "publish") if lane == KAFKA else ("relay", "relay")
-    name = f"{kind} for {lane}" if lane not in ("", KAFKA) else kind
-    if alive := now.delivering(lane):
+def _deliverers(now: Status, queue: str) -> str:
+    kind, verb = ("publisher", "publish") if queue == KAFKA else ("relay", "relay")
+    name = f"{kind} for {queue}" if queue not in ("", KAFKA) else kind
+    if alive := now.delivering(queue):
         return f"{name}: {alive} alive"
-    stuck = now.stuck(lane)
+    stuck = now.stuck(queue)
     return f"{name}: none alive{f', {stuck} stuck' if stuck else ''}; start one: manage.py sync {verb}"
 
 
@@ -142,7 +142,7 @@ def _details(now: Status) -> list[str]:
         f"lag, last {duration(lag.window)}: p50 {duration(lag.p50)}, p95 {duration(lag.p95)}, p99 {duration(lag.p99)}, "
         f"of {counted(lag.delivered, 'key', 'keys')}",
         f"rate: {'unknown' if now.rate is None else f'{now.rate:,.0f} keys/s'}",
-        *(_deliverers(now, lane) for lane in now.lanes),
+        *(_deliverers(now, queue) for queue in now.queues),
     ]
     lines += [
         f"{route.name}: paused; to go on: manage.py sync resume {route.name}" for route in now.routes if route.paused

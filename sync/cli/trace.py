@@ -57,7 +57,7 @@ def _print_side(side: Side, out: Any) -> None:
     if not side.error:
         out.write(f"document:  {_text(side.document)}")
         out.write(f"written:   {_written(side)}")
-    fields = ", ".join(str(field) for field in side.finding.fields) if side.finding else ""
+    fields = ", ".join(str(field) for field in side.mismatch.fields) if side.mismatch else ""
     detail = fields if side.verdict is Verdict.DIFFERENT else side.error
     out.write(f"verdict:   {side.verdict.value}" + (f": {detail}" if detail else ""))
 

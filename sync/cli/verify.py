@@ -29,9 +29,9 @@ from sync.core.humanize import counted
 from sync.mapping.registry import KAFKA, Target, chosen_targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox.relay import require_read_committed
-from sync.verification.models import Difference, Verification
-from sync.verification.repair import Mender
-from sync.verification.scan import Sides
+from sync.verification.models import Mismatch, Verification
+from sync.verification.repair import Repairer
+from sync.verification.scan import Scan
 from sync.verification.verify import steps, verify
 from sync.workers.models import ModelState
 
@@ -60,16 +60,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    targets = [target for target in chosen_targets(options["models"]) if target.lane != KAFKA]
+    targets = [target for target in chosen_targets(options["models"]) if target.queue != KAFKA]
     _refuse_wrong_use(options, targets)
     require_read_committed(DEFAULT_DB_ALIAS)
     results, clean = [], True
     for number, target in enumerate(targets):
         say: Callable[[str], None] = (lambda line: None) if options["json"] else out.write
-        sides = Sides(target, DEFAULT_DB_ALIAS, strict=options["strict"])
-        mender = Mender(sides, prune=options["prune"], dry_run=options["dry_run"], say=say)
+        scan = Scan(target, DEFAULT_DB_ALIAS, strict=options["strict"])
+        repairer = Repairer(scan, prune=options["prune"], dry_run=options["dry_run"], say=say)
         try:
-            result = _verify(target, mender, options)
+            result = _verify(target, repairer, options)
         except KeyboardInterrupt:
             sys.stderr.write(f"\nInterrupted. {_how_to_go_on(targets[number:], options)}\n")
             return 1
@@ -78,9 +78,9 @@ def run(options: dict[str, Any], out: Any) -> int:
             raise
         clean = clean and not (result.found or result.pending)
         if options["json"]:
-            results.append(_as_data(result, mender))
-        elif not options["quiet"] or result.found or result.pending or mender.repaired:
-            _print(result, mender, options, out)
+            results.append(_as_data(result, repairer))
+        elif not options["quiet"] or result.found or result.pending or repairer.repaired:
+            _print(result, repairer, options, out)
     if options["json"]:
         out.write(dumps(results))
     return 0 if clean else 1
@@ -100,7 +100,7 @@ def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
         raise CommandError(problem, returncode=2)
 
 
-def _verify(target: Target, mender: Mender, options: dict[str, Any]) -> Verification:
+def _verify(target: Target, repairer: Repairer, options: dict[str, Any]) -> Verification:
     shown = not options["quiet"]
     total = steps(target, sample=options["sample"]) if shown else 0
     with progress_bar(f"Verifying {target.label}", total, shown) as advance:
@@ -110,7 +110,7 @@ def _verify(target: Target, mender: Mender, options: dict[str, Any]) -> Verifica
             sample=options["sample"],
             resume=options["resume"],
             strict=options["strict"],
-            mend=mender if options["repair"] else None,
+            repair=repairer if options["repair"] else None,
         )
 
 
@@ -123,25 +123,25 @@ def _how_to_go_on(targets: list[Target], options: dict[str, Any]) -> str:
     return f"To go on: {shlex.join(command)}"
 
 
-def _print(result: Verification, mender: Mender, options: dict[str, Any], out: Any) -> None:
+def _print(result: Verification, repairer: Repairer, options: dict[str, Any], out: Any) -> None:
     counts = [
         f"{counted(result.compared, 'row', 'rows')} compared",
         f"{result.found:,} different",
         f"{result.pending:,} pending",
     ]
     if options["repair"] and not options["dry_run"]:
-        counts.append(f"{mender.repaired:,} repaired")
+        counts.append(f"{repairer.repaired:,} repaired")
     out.write(f"{result.model}: {', '.join(counts)}")
     if options["repair"]:
         return  # each has been named with what was done about it
-    for difference in result.found_differences()[:SHOWN]:
-        since = timezone.localtime(difference.first_seen)
-        out.write(f"  {difference}, seen first {since:%Y-%m-%d %H:%M}, {timesince(since)} ago")
+    for mismatch in result.found_mismatches()[:SHOWN]:
+        since = timezone.localtime(mismatch.first_seen)
+        out.write(f"  {mismatch}, seen first {since:%Y-%m-%d %H:%M}, {timesince(since)} ago")
     if result.found > SHOWN:
         out.write(f"  and {result.found - SHOWN:,} more; --json names them all")
 
 
-def _as_data(result: Verification, mender: Mender) -> dict[str, Any]:
+def _as_data(result: Verification, repairer: Repairer) -> dict[str, Any]:
     return {
         "model": result.model,
         "mode": result.mode,
@@ -149,17 +149,17 @@ def _as_data(result: Verification, mender: Mender) -> dict[str, Any]:
         "finished_at": result.finished_at,
         "compared": result.compared,
         "pending": result.pending,
-        "repaired": mender.repaired,
-        "differences": [_difference_as_data(difference) for difference in result.differences],
+        "repaired": repairer.repaired,
+        "mismatches": [_mismatch_as_data(mismatch) for mismatch in result.mismatches],
     }
 
 
-def _difference_as_data(difference: Difference) -> dict[str, Any]:
+def _mismatch_as_data(mismatch: Mismatch) -> dict[str, Any]:
     return {
-        "model": difference.model,
-        "key": difference.key,
-        "kind": difference.kind,
-        "fields": [field["path"] for field in difference.fields],
-        "types": {field["path"]: [field["expected"], field["found"]] for field in difference.fields},
-        "first_seen": difference.first_seen,
+        "model": mismatch.model,
+        "key": mismatch.key,
+        "kind": mismatch.kind,
+        "fields": [field["path"] for field in mismatch.fields],
+        "types": {field["path"]: [field["expected"], field["found"]] for field in mismatch.fields},
+        "first_seen": mismatch.first_seen,
     }

@@ -17,7 +17,7 @@ TRIES = 5
 LONGEST_STATEMENT = 300  # seconds without an answer, before a connection counts as dead
 
 
-def tried_again(function: Callable[P, R]) -> Callable[P, R]:
+def retry_on_deadlock(function: Callable[P, R]) -> Callable[P, R]:
     """A decorator for what is one transaction, or one statement outside of any: a deadlock's victim does it again.
 
     The database ends one of two transactions that wait for each other. That one has done nothing.

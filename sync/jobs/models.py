@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 from sync.core.clock import DatabaseNow
 
 
-class Errand(models.Model):
+class Job(models.Model):
     """Long work that somebody has asked for on a page; a relay's process does it, and tells how far it is."""
 
     class Kind(models.TextChoices):
@@ -20,7 +20,7 @@ class Errand(models.Model):
     kind = models.CharField(max_length=10, choices=Kind.choices)
     prune = models.BooleanField(default=False, help_text="Repair: delete documents that have no row.")
     unfinished = models.CharField(  # noqa: DJ001 (NULL is not unique, which is the point)
-        max_length=200, null=True, unique=True, help_text="Its model, until it ends: one errand at a time."
+        max_length=200, null=True, unique=True, help_text="Its model, until it ends: one job at a time."
     )
     asked_by = models.CharField(max_length=150)
     asked_at = models.DateTimeField(default=DatabaseNow)

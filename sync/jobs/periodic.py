@@ -1,4 +1,4 @@
-"""What a relay's process does besides delivering, now and then, in threads of their own: errands and samples."""
+"""What a relay's process does besides delivering, now and then, in threads of their own: jobs and samples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import NamedTuple
 from django.db import connections
 
 from sync.workers.loop import Loop
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
 
-class Chore(NamedTuple):
+class PeriodicTask(NamedTuple):
     """Something to do every so many seconds. What it raises is logged, and does not end it."""
 
     name: str
@@ -25,9 +25,9 @@ class Chore(NamedTuple):
 
 
 @contextmanager
-def beside(stop: Stop, *chores: Chore) -> Iterator[None]:
-    """Does the chores in the background until the block ends, which sets `stop`."""
-    threads = [threading.Thread(target=_repeat, args=[chore, stop], name=chore.name, daemon=True) for chore in chores]
+def beside(stop: StopEvent, *tasks: PeriodicTask) -> Iterator[None]:
+    """Does the tasks in the background until the block ends, which sets `stop`."""
+    threads = [threading.Thread(target=_repeat, args=[task, stop], name=task.name, daemon=True) for task in tasks]
     for thread in threads:
         thread.start()
     try:
@@ -38,12 +38,12 @@ def beside(stop: Stop, *chores: Chore) -> Iterator[None]:
             thread.join()
 
 
-def _repeat(chore: Chore, stop: Stop) -> None:
+def _repeat(task: PeriodicTask, stop: StopEvent) -> None:
     loop = Loop(
-        stop, logger, prefix=f"{chore.name}: ", interval=chore.every, endless=True,
+        stop, logger, prefix=f"{task.name}: ", interval=task.every, endless=True,
         recover=lambda error: connections.close_all(),
     )  # fmt: skip
     try:
-        loop.run(chore.do)
+        loop.run(task.do)
     finally:
         connections.close_all()

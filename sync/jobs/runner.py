@@ -1,7 +1,7 @@
-"""Errands: verify, repair and backfill as asked for on a page, where no request may take so long.
+"""Jobs: verify, repair and backfill as asked for on a page, where no request may take so long.
 
-A request leaves a row; any relay's process takes it up, one errand at a time for each target. It holds the row by a
-lease that it renews with every note of its progress. Who stops the errand ends the row, and whoever works on it sees
+A request leaves a row; any relay's process takes it up, one job at a time for each target. It holds the row by a
+lease that it renews with every note of its progress. Who stops the job ends the row, and whoever works on it sees
 that with the next note. When its process ends, another goes on where verify has kept that it was.
 """
 
@@ -16,20 +16,20 @@ from django.db.models import Max, QuerySet
 
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, find_target
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.models import Change
-from sync.verification.repair import Mender
-from sync.verification.scan import Sides
+from sync.verification.repair import Repairer
+from sync.verification.scan import Scan
 from sync.verification.verify import steps, verify
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between two looks for errands
+LOOK = 1.0  # seconds between two looks for jobs
 TELL = 1.0  # seconds between two notes of progress
 LEASE = 120.0  # seconds without a note after which another process takes over; longer than any repair of one batch
 DELAY = 10.0  # seconds until the next try while a server is away
@@ -37,41 +37,41 @@ KEPT = 30  # days for which finished ones are kept
 
 
 class Ended(Exception):
-    """Somebody has stopped the errand, or has taken it over, or this process is to stop."""
+    """Somebody has stopped the job, or has taken it over, or this process is to stop."""
 
 
-def ask(target: Target, kind: str, by: str, *, prune: bool = False, using: str = DEFAULT_DB_ALIAS) -> Errand | None:
-    """Leaves an errand for a relay; None when one for this target is not finished yet."""
-    Errand.objects.using(using).filter(finished_at__lt=DatabaseNow() - timedelta(days=KEPT)).delete()
+def ask(target: Target, kind: str, by: str, *, prune: bool = False, using: str = DEFAULT_DB_ALIAS) -> Job | None:
+    """Leaves a job for a relay; None when one for this target is not finished yet."""
+    Job.objects.using(using).filter(finished_at__lt=DatabaseNow() - timedelta(days=KEPT)).delete()
     try:
         with transaction.atomic(using):
-            return Errand.objects.using(using).create(
+            return Job.objects.using(using).create(
                 model=target.label, unfinished=target.label, kind=kind, prune=prune, asked_by=by
             )
     except IntegrityError:
         return None
 
 
-def stop(errand: int, why: str, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Ends an errand, also one that is being worked on; False when it has ended before."""
-    return _end(Errand.objects.using(using).filter(pk=errand, finished_at=None), note=why)
+def stop(job: int, why: str, using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Ends a job, also one that is being worked on; False when it has ended before."""
+    return _end(Job.objects.using(using).filter(pk=job, finished_at=None), note=why)
 
 
-def latest(using: str = DEFAULT_DB_ALIAS) -> dict[str, Errand]:
-    """By model the newest errand."""
-    errands = Errand.objects.using(using)
-    newest = errands.values("model").annotate(newest=Max("pk")).values("newest")
-    return {errand.model: errand for errand in errands.filter(pk__in=newest)}
+def latest(using: str = DEFAULT_DB_ALIAS) -> dict[str, Job]:
+    """By model the newest job."""
+    jobs = Job.objects.using(using)
+    newest = jobs.values("model").annotate(newest=Max("pk")).values("newest")
+    return {job.model: job for job in jobs.filter(pk__in=newest)}
 
 
-def work(stop: Stop | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Does one errand that is due, if there is one; whether there was."""
-    errand = _claim(using)
-    if errand is None:
+def work(stop: StopEvent | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
+    """Does one job that is due, if there is one; whether there was."""
+    job = _claim(using)
+    if job is None:
         return False
-    hold = _Hold(errand, stop or Stop(), using)
+    hold = _Hold(job, stop or StopEvent(), using)
     try:
-        _do(errand, hold, using)
+        _do(job, hold, using)
     except Ended:
         hold.mine.update(claim="", due_at=DatabaseNow())  # if it is to go on, another process does it
     except (Unavailable, OperationalError) as error:
@@ -80,16 +80,16 @@ def work(stop: Stop | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
     except LookupError:
         _end(hold.mine, note="there is no such target any more")
     except Exception as error:
-        logger.exception("%s failed", errand)
+        logger.exception("%s failed", job)
         _end(hold.mine, note=f"{type(error).__name__}: {error}"[:255])
     return True
 
 
 class _Hold:
-    """Keeps an errand's lease, and tells how far it is; a `progress` of verify's."""
+    """Keeps a job's lease, and tells how far it is; a `progress` of verify's."""
 
-    def __init__(self, errand: Errand, stop: Stop, using: str) -> None:
-        self.mine = Errand.objects.using(using).filter(pk=errand.pk, claim=errand.claim, finished_at=None)
+    def __init__(self, job: Job, stop: StopEvent, using: str) -> None:
+        self.mine = Job.objects.using(using).filter(pk=job.pk, claim=job.claim, finished_at=None)
         self.stop = stop
         self.done = 0
         self.tell_at = 0.0
@@ -100,36 +100,36 @@ class _Hold:
             self.tell()
 
     def tell(self, **figures: int | str) -> None:
-        """Raises Ended when the errand is not ours any more, or this process is to stop."""
+        """Raises Ended when the job is not ours any more, or this process is to stop."""
         self.tell_at = time.monotonic() + TELL
         due = DatabaseNow() + timedelta(seconds=LEASE)
         if not self.mine.update(done=self.done, due_at=due, **figures) or self.stop.is_set():
             raise Ended
 
 
-def _claim(using: str) -> Errand | None:
-    due = Errand.objects.using(using).filter(finished_at=None, due_at__lte=DatabaseNow())
-    for errand in due.order_by("pk")[:10]:
-        errand.claim = new_object_id()
+def _claim(using: str) -> Job | None:
+    due = Job.objects.using(using).filter(finished_at=None, due_at__lte=DatabaseNow())
+    for job in due.order_by("pk")[:10]:
+        job.claim = new_object_id()
         lease = DatabaseNow() + timedelta(seconds=LEASE)
-        if due.filter(pk=errand.pk).update(claim=errand.claim, due_at=lease):
-            return errand
+        if due.filter(pk=job.pk).update(claim=job.claim, due_at=lease):
+            return job
     return None
 
 
-def _end(errands: QuerySet[Errand], **figures: int | str) -> bool:
-    return bool(errands.update(finished_at=DatabaseNow(), unfinished=None, claim="", **figures))
+def _end(jobs: QuerySet[Job], **figures: int | str) -> bool:
+    return bool(jobs.update(finished_at=DatabaseNow(), unfinished=None, claim="", **figures))
 
 
-def _do(errand: Errand, hold: _Hold, using: str) -> None:
-    target = find_target(errand.model)
-    if errand.kind == Errand.Kind.BACKFILL:
+def _do(job: Job, hold: _Hold, using: str) -> None:
+    target = find_target(job.model)
+    if job.kind == Job.Kind.BACKFILL:
         backfill.plan(target, using)
         ranges = Change.objects.using(using).filter(model=target.label).exclude(until="").count()
         _end(hold.mine, steps=ranges, done=ranges, note="")
         return
-    begun = errand.steps is not None
+    begun = job.steps is not None
     hold.tell(steps=steps(target, using), note="")
-    mender = Mender(Sides(target, using), prune=errand.prune) if errand.kind == Errand.Kind.REPAIR else None
-    run = verify(target, using, hold, resume=begun, mend=mender)
-    _end(hold.mine, done=hold.done, found=run.found, repaired=mender.repaired if mender else 0, note="")
+    repairer = Repairer(Scan(target, using), prune=job.prune) if job.kind == Job.Kind.REPAIR else None
+    run = verify(target, using, hold, resume=begun, repair=repairer)
+    _end(hold.mine, done=hold.done, found=run.found, repaired=repairer.repaired if repairer else 0, note="")

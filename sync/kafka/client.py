@@ -179,7 +179,7 @@ def refused(error: KafkaException) -> ImproperlyConfigured:
 
 
 def topic(target: Target) -> str:
-    """The topic that a target of the lane names, or SYNC_KAFKA_PREFIX and the table."""
+    """The topic that a target of the queue names, or SYNC_KAFKA_PREFIX and the table."""
     return target.name.partition(":")[2] or f"{conf.KAFKA_PREFIX}.{target.model._meta.db_table}"
 
 

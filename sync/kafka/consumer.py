@@ -18,11 +18,11 @@ from sync.kafka.client import Topics, Trouble, refused, settings
 from sync.kafka.dead_letters import DeadLetters
 from sync.kafka.position import Log, Loss, Moved, Place, Position, Span, offset_of, place_of, starts
 from sync.mongodb.errors import Unavailable
-from sync.workers.heartbeat import CONSUMER, RelayHeart
+from sync.workers.heartbeat import CONSUMER, WorkerHeartbeat
 from sync.workers.lease import Paused
 from sync.workers.loop import OUTAGES, Loop
 from sync.workers.routes import Route, RoutePause
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ NOTE = 60.0  # seconds between two notes that all was read
 MARK = "sync"  # the metadata of offsets that we commit: what has none was committed by somebody else
 LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
 
-Bury = Callable[[Message, str], None]
+Reject = Callable[[Message, str], None]
 
 
 class Sink(Protocol):
@@ -47,8 +47,8 @@ class Sink(Protocol):
         Raises Gap, and keeps nothing, where it has no answer.
         """
 
-    def apply(self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Bury) -> None:
-        """Takes a batch; whatever it cannot take is buried. Raises Moved when a span does not begin at what is kept."""
+    def apply(self, messages: Sequence[Message], spans: Mapping[Place, Span], reject: Reject) -> None:
+        """Takes a batch; whatever it cannot take is rejected. Raises Moved when a span does not begin at what is kept."""
 
     def read_all(self, places: Collection[Place]) -> None:
         """Keeps that all there is in these partitions has been read by now."""
@@ -63,15 +63,15 @@ class Sink(Protocol):
         """What is not as it should be after all was read, a line each."""
 
 
-class ConsumerHeart(RelayHeart):
+class ConsumerHeartbeat(WorkerHeartbeat):
     """A consumer's: it also tells how many messages it is behind."""
 
     lag = 0
 
-    def _figures(self) -> dict[str, Any]:
-        figures = super()._figures()
-        figures["lags"]["messages"] = self.lag
-        return figures
+    def _values(self) -> dict[str, Any]:
+        values = super()._values()
+        values["lags"]["messages"] = self.lag
+        return values
 
 
 class Member:
@@ -87,12 +87,12 @@ class Member:
         sink: Sink,
         *,
         batch: int,
-        lane: str = "",
+        queue: str = "",
         interval: float = 1.0,
         from_beginning: bool = False,
         once: bool = False,
         using: str = DEFAULT_DB_ALIAS,
-        stop: Stop | None = None,
+        stop: StopEvent | None = None,
     ) -> None:
         self.topics = topics
         self.sink = sink
@@ -100,7 +100,7 @@ class Member:
         self.interval = interval
         self.from_beginning = from_beginning
         self.once = once
-        self.stop = stop or Stop()
+        self.stop = stop or StopEvent()
         self.kafka = Trouble()
         self.route = Route.CONSUME.of(group)
         self.is_paused = RoutePause(self.route, using)
@@ -109,8 +109,8 @@ class Member:
         )  # fmt: skip
         self.in_sync_at: float | None = None  # by time.time(): all that was published until then is applied
         self.dead = DeadLetters()
-        self.heart = ConsumerHeart(using, lane, CONSUMER)
-        self.applied = self.buried = 0
+        self.heartbeat = ConsumerHeartbeat(using, queue, CONSUMER)
+        self.applied = self.rejected = 0
         self.joined = self.placed = False
         self.assigned: list[Place] = []
         self.rewound: set[Place] = set()
@@ -135,7 +135,7 @@ class Member:
         """Reads until `stop` is set. Raises Gap, and with `once` Unavailable and Paused too."""
         if self.once and self.is_paused():
             raise Paused(self.route)
-        with self.heart.beating(self._note, lambda: {self.route: self.behind}):
+        with self.heartbeat.beating(self._note, lambda: {self.route: self.behind}):
             self.consumer.subscribe(
                 list(self.topics), on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_revoke
             )
@@ -147,7 +147,7 @@ class Member:
                 self.consumer.close()
 
     def _note(self) -> str:
-        return self.loop.trouble or f"{counted(self.heart.lag, 'message', 'messages')} behind"
+        return self.loop.trouble or f"{counted(self.heartbeat.lag, 'message', 'messages')} behind"
 
     def _round(self) -> bool:
         """One step; ends the loop with `once` when all is read. Whether the step shows that Kafka serves."""
@@ -159,7 +159,7 @@ class Member:
             self.placed = False
             raise
         finally:
-            self.heart.at_work(False)
+            self.heartbeat.at_work(False)
         if self._is_done():
             self.stop.set()
         return works
@@ -256,7 +256,7 @@ class Member:
             self._watch()
         if not self.placed:
             self._place()
-        self.heart.at_work(True)
+        self.heartbeat.at_work(True)
         asked_at = time.time()
         try:
             first = self.consumer.poll(self.interval)
@@ -275,8 +275,8 @@ class Member:
         elif self.kafka.is_away or self.loop.trouble:
             self._ask()
         self.sink.work()
-        self.heart.lag = self._lag()
-        if not self.heart.lag:
+        self.heartbeat.lag = self._lag()
+        if not self.heartbeat.lag:
             self.in_sync_at = asked_at
         elif good:
             self.in_sync_at = good[-1].timestamp()[1] / 1000
@@ -326,19 +326,19 @@ class Member:
 
     def _apply(self, messages: list[Message], spans: dict[Place, Span]) -> None:
         """Gives one batch to the sink, what cannot be taken to the dead letters, and then moves on."""
-        buried: list[Message] = []
+        rejected: list[Message] = []
 
-        def bury(message: Message, why: str) -> None:
-            self.dead.bury(message, why)
+        def reject(message: Message, why: str) -> None:
+            self.dead.add(message, why)
             self.dead.flush()
-            buried.append(message)
+            rejected.append(message)
 
-        self.sink.apply(messages, spans, bury)
+        self.sink.apply(messages, spans, reject)
         self.positions |= {place: after for place, (_, after) in spans.items()}
         self.consumer.commit(offsets=[TopicPartition(*place, after, MARK) for place, (_, after) in spans.items()])
-        self.applied += len(messages) - len(buried)
-        self.buried += len(buried)
-        self.heart.count(len(messages), [])
+        self.applied += len(messages) - len(rejected)
+        self.rejected += len(rejected)
+        self.heartbeat.count(len(messages), [])
 
     def _ask(self) -> None:
         """Nothing comes: because there is nothing, or because Kafka is away? Raises Unavailable."""

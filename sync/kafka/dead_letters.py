@@ -26,7 +26,7 @@ class DeadLetters:
         self.made: set[str] = set()
         self.errors: list[KafkaError] = []
 
-    def bury(self, message: Message, why: str) -> None:
+    def add(self, message: Message, why: str) -> None:
         """Sends one. It is there when `flush` has returned. Raises Unavailable."""
         source = str(message.topic())
         place = f"{source}/{message.partition()}, offset {message.offset()}"
@@ -58,7 +58,7 @@ class DeadLetters:
             self.errors.append(error)
 
     def flush(self) -> None:
-        """Waits until all that was buried is kept. Raises Unavailable."""
+        """Waits until all that was added is kept. Raises Unavailable."""
         if self.producer is None:
             return
         left, errors = self.producer.flush(conf.TIMEOUT), self.errors

@@ -91,9 +91,9 @@ class Changes:
         return lines
 
     def apply(
-        self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Callable[[Message, str], None]
+        self, messages: Sequence[Message], spans: Mapping[Place, Span], reject: Callable[[Message, str], None]
     ) -> None:
-        """Records the keys of a batch. bury: puts aside a message that names none, with the reason. Raises Moved."""
+        """Records the keys of a batch. reject: takes a message that names none, with the reason. Raises Moved."""
         keys: dict[type[MirroredModel], dict[str, None]] = {}
         emptied: set[type[MirroredModel]] = set()
         for message in messages:
@@ -101,7 +101,7 @@ class Changes:
             try:
                 named = keys_of(model, message.key(), message.value())
             except Poison as poison:
-                bury(message, str(poison))
+                reject(message, str(poison))
                 continue
             if named is About.EVERY_ROW:
                 emptied.add(model)
@@ -164,7 +164,7 @@ def look_at_every_row(model: type[MirroredModel], using: str) -> None:
     """Plans what makes documents equal to rows that have changed, come or gone without an event."""
     for target in targets(model):
         backfill.plan(target, using)
-        if target.lane != KAFKA:  # whose messages nobody can look through
+        if target.queue != KAFKA:  # whose messages nobody can look through
             sweep.plan(target.label, using)
 
 

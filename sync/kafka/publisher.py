@@ -50,7 +50,7 @@ class _Place(NamedTuple):
 class Publisher:
     """A Writer that sends rows to topics. One thread uses it; the producer is made at its first use."""
 
-    is_alone = True
+    exclusive = True
 
     def __init__(self) -> None:
         self.trouble = Trouble()
@@ -142,7 +142,7 @@ class Publisher:
             row = rows.get(canonical)
             value = encode(row) if row is not None else None
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on
-            outcome.refuse(key, explain(error))
+            outcome.reject(key, explain(error))
             return
         partition = partition_of(canonical, place.partitions)
         while True:
@@ -154,7 +154,7 @@ class Publisher:
             except KafkaException as error:
                 if error.args[0].code() not in OF_THE_MESSAGE:
                     raise
-                outcome.refuse(key, f"Kafka: {error.args[0].str()}")
+                outcome.reject(key, f"Kafka: {error.args[0].str()}")
                 return
         outcome.states[key] = State.DELIVERED
 

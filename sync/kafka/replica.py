@@ -42,12 +42,12 @@ POSITIONS = "sync_positions"  # the collection that they are kept in, in the rep
 class Replica:
     """The collections that topics are written to.
 
-    routes: by topic its model and the collection's name. lane: the alias of their server, empty for MONGODB_URI's.
+    routes: by topic its model and the collection's name. alias: the alias of their server, empty for MONGODB_URI's.
     """
 
-    def __init__(self, routes: Mapping[str, tuple[type[MirroredModel], str]], lane: str = "") -> None:
+    def __init__(self, routes: Mapping[str, tuple[type[MirroredModel], str]], alias: str = "") -> None:
         self.routes = routes
-        self.lane = lane
+        self.alias = alias
         self.ids: dict[str, str] = {}  # by topic its id
         self.renewed: set[str] = set()  # topics that were created again, and are read from their start
 
@@ -101,7 +101,7 @@ class Replica:
     def _answer(self, topic: str) -> str:
         """How a replica comes to have all there is in the table, and nothing else."""
         model, collection = self.routes[topic]
-        name = f"{self.lane}:{collection}" if self.lane else collection
+        name = f"{self.alias}:{collection}" if self.alias else collection
         return (
             f"To be sure that no document of a deleted row stays, drop the collection {collection}. Then run: "
             f"manage.py sync consume {model._meta.model_name} --to {name} --from-beginning, and: "
@@ -125,7 +125,7 @@ class Replica:
             wanted = {"_sync.p": {"$exists": True, "$not": re.compile(f"^{re.escape(self.ids[topic])}/")}}
             collection = self.routes[topic][1]
             with self._reachable():
-                count = database(self.lane)[collection].count_documents(wanted)
+                count = database(self.alias)[collection].count_documents(wanted)
             if count:
                 documents = "1 document" if count == 1 else f"{count:,} documents"
                 lines.append(f"{collection} has {documents} that {topic} does not have. {self._answer(topic)}")
@@ -137,7 +137,7 @@ class Replica:
             return self._positions().find_one(self._of(topic)) is not None
 
     def _positions(self) -> MongoCollection[dict[str, Any]]:
-        return database(self.lane)[POSITIONS]
+        return database(self.alias)[POSITIONS]
 
     def _of(self, topic: str) -> dict[str, Any]:
         """Finds the positions of all topics that have, or had, this name."""
@@ -150,9 +150,9 @@ class Replica:
         return f"{self.ids[topic]}/{partition}"
 
     def apply(
-        self, messages: Sequence[Message], spans: Mapping[Place, Span], bury: Callable[[Message, str], None]
+        self, messages: Sequence[Message], spans: Mapping[Place, Span], reject: Callable[[Message, str], None]
     ) -> None:
-        """Writes a batch. bury: puts aside a message that cannot be written, with the reason.
+        """Writes a batch. reject: takes a message that cannot be written, with the reason.
 
         Raises Unavailable, and Moved when any of the positions is not the one that its span begins at.
         """
@@ -162,7 +162,7 @@ class Replica:
             try:
                 key, operation = self._operation(message)
             except Poison as poison:
-                bury(message, str(poison))
+                reject(message, str(poison))
             else:
                 last[key], operations[key] = message, operation
         while True:
@@ -170,7 +170,7 @@ class Replica:
                 self._write(operations, spans)
                 return
             except _Refused as refused:
-                bury(last[refused.key], f"MongoDB: {refused}")
+                reject(last[refused.key], f"MongoDB: {refused}")
                 del operations[refused.key]
 
     def _operation(self, message: Message) -> tuple[tuple[str, Any], Any]:
@@ -194,7 +194,7 @@ class Replica:
             by_topic.setdefault(key[0], []).append(key)
 
         def in_transaction(session: ClientSession) -> None:
-            here = database(self.lane)
+            here = database(self.alias)
             for place, (first, after) in spans.items():
                 filter_by = {"_id": self._position(*place), "offset": Int64(first)}
                 found = here[POSITIONS].update_one(filter_by, {"$set": {"offset": Int64(after)}}, session=session)
@@ -215,7 +215,7 @@ class Replica:
         self._transact(in_transaction)
 
     def _transact(self, work: Callable[[ClientSession], None]) -> None:
-        with self._reachable(), client(self.lane).start_session() as session:
+        with self._reachable(), client(self.alias).start_session() as session:
             session.with_transaction(work, read_concern=ReadConcern("local"), write_concern=WriteConcern("majority"))
 
     @contextmanager

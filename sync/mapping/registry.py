@@ -13,7 +13,7 @@ from sync.mapping.reading import exact
 if TYPE_CHECKING:
     from sync.outbox.mirrored import MirroredModel
 
-KAFKA = "kafka"  # the lane of what is published instead of written
+KAFKA = "kafka"  # the queue of what is published instead of written
 
 
 class Target(NamedTuple):
@@ -31,13 +31,13 @@ class Target(NamedTuple):
         return label(self.model) + (f"@{self.name}" if self.name else "")
 
     @property
-    def lane(self) -> str:
-        """The alias of its server. What one server holds up stays in its own lane; empty is MONGODB_URI's."""
+    def queue(self) -> str:
+        """The alias of its server. What one server holds up stays in its own queue; empty is MONGODB_URI's."""
         alias, colon, _ = self.name.partition(":")
         return alias if colon else ""
 
     @property
-    def place(self) -> str:
+    def collection(self) -> str:
         """The collection (in Kafka the topic) by name."""
         return self.name.rpartition(":")[2] or self.model.mirror.collection
 
@@ -58,14 +58,14 @@ def all_targets() -> list[Target]:
     return [target for model in mirrored_models() for target in targets(model)]
 
 
-def lanes() -> list[str]:
+def queues() -> list[str]:
     """The MongoDB servers that there are targets on, MONGODB_URI's first."""
-    return ["", *sorted({target.lane for target in all_targets()} - {"", KAFKA})]
+    return ["", *sorted({target.queue for target in all_targets()} - {"", KAFKA})]
 
 
 def published() -> list[Target]:
     """The targets that are Kafka's topics, of all models."""
-    return [target for target in all_targets() if target.lane == KAFKA]
+    return [target for target in all_targets() if target.queue == KAFKA]
 
 
 def find_target(label: str) -> Target:

@@ -72,7 +72,7 @@ class History:
 UNKNOWN = History()
 
 
-class TokenLost(Exception):
+class HistoryLost(Exception):
     """The changes since a token cannot be had, or it is not known to be of this server's history. Says why."""
 
 
@@ -80,7 +80,7 @@ class Replaced(Exception):
     """Another server answers than before, or another collection is written: begin again with what was kept."""
 
 
-class Ended(Exception):
+class Invalidated(Exception):
     """The collection was dropped or renamed, or another was renamed to its name."""
 
 
@@ -178,10 +178,10 @@ def scan(
 
 
 class Events:
-    """An open change stream. What the server says of a token is raised as TokenLost, here and by Feed.events."""
+    """An open change stream. What the server says of a token is raised as HistoryLost, here and by ChangeStream.events."""
 
-    def __init__(self, feed: Feed, stream: Any) -> None:
-        self.feed = feed
+    def __init__(self, source: ChangeStream, stream: Any) -> None:
+        self.source = source
         self.stream = stream
         self.last = ""  # `_data` of the last event's token
 
@@ -190,10 +190,10 @@ class Events:
         """Where to go on after what was taken."""
         return dict(self.stream.resume_token)
 
-    def take(self) -> tuple[list[Key], Timestamp | None]:
+    def poll(self) -> tuple[list[Key], Timestamp | None]:
         """The keys that changed next, and the time of the last change; waits a while for the first.
 
-        Raises Ended, and Replaced when the driver went on with the stream on another server.
+        Raises Invalidated, and Replaced when the driver went on with the stream on another server.
         """
         keys: dict[Key, None] = {}
         newest, size, ended = None, 0, False
@@ -207,21 +207,21 @@ class Events:
             size += len(key)
             if len(keys) >= BATCH or size >= BATCH_BYTES or time.monotonic() > end:
                 break
-        self.feed.require_same_server()
+        self.source.require_same_server()
         if ended:
-            raise Ended
+            raise Invalidated
         return list(keys), newest
 
     def require(self, event: str) -> None:
-        """Goes to this event, with whose time the stream began. Raises TokenLost where there is no such event."""
-        goal = self.feed.latest()
+        """Goes to this event, with whose time the stream began. Raises HistoryLost where there is no such event."""
+        goal = self.source.latest()
         while self.last != event:
             found = self._next()
             if found is not None and moment_of(found["_id"]["_data"]) == moment_of(event):
                 self.last = found["_id"]["_data"]
             elif found is not None or self.token["_data"] >= goal:
-                raise TokenLost("another server answers, and it does not have the change that was followed last")
-        self.feed.require_same_server()
+                raise HistoryLost("another server answers, and it does not have the change that was followed last")
+        self.source.require_same_server()
 
     def _next(self) -> Any:
         try:
@@ -231,18 +231,18 @@ class Events:
 
 
 def moment_of(token: str) -> int:
-    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within the second. Raises TokenLost."""
+    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within the second. Raises HistoryLost."""
     try:
         return int(token[2:18], 16)
     except ValueError as error:
-        raise TokenLost(f"{token!r} is no token") from error
+        raise HistoryLost(f"{token!r} is no token") from error
 
 
 def _as_lost(error: OperationFailure) -> Exception:
-    return TokenLost((error.details or {}).get("errmsg", str(error))) if error.code in LOST else error
+    return HistoryLost((error.details or {}).get("errmsg", str(error))) if error.code in LOST else error
 
 
-class Feed:
+class ChangeStream:
     """Reads what the majority of the members have, in a session: what is read is never older than what was before.
 
     Opened anew after every failure: a session must not wait for a time that only a lost primary knew.
@@ -310,7 +310,7 @@ class Feed:
     def events(
         self, token: dict[str, Any] | None, wait: float = WAIT, since: Timestamp | None = None
     ) -> Iterator[Events]:
-        """The changes since `token` or a time, or from now on, open while the block lasts. Raises TokenLost."""
+        """The changes since `token` or a time, or from now on, open while the block lasts. Raises HistoryLost."""
         try:
             stream = self.raw.watch(
                 SLIM, resume_after=token, start_at_operation_time=since, max_await_time_ms=int(wait * 1000),
@@ -328,24 +328,24 @@ class Feed:
         """The changes since `token`, once it is certain that it is of this server's history.
 
         The process that gave it has one history. Any other has to show the last event, and goes on from there. Raises
-        TokenLost, and Ended where another collection has the name.
+        HistoryLost, and Invalidated where another collection has the name.
         """
         if history.server == self.server:
             # A fresh stream's token is of the moment after the latest.
             if moment_of(token["_data"]) > moment_of(self.latest()) + 1:
-                raise TokenLost("the server's time is before that of the change that was followed last")
+                raise HistoryLost("the server's time is before that of the change that was followed last")
             opened = self.events(token, wait)
         elif history.event:
             since = Timestamp(*divmod(moment_of(history.event), 2**32))
             opened = self.events(None, wait, since=since)
         else:
-            raise TokenLost("another server answers than before, and no change is known that both would have")
+            raise HistoryLost("another server answers than before, and no change is known that both would have")
         with opened as events:
             if history.server != self.server:
                 events.require(history.event)
             events.last = history.event
             if history.uuid and (uuid := self.uuid()) and uuid != history.uuid:
-                raise Ended
+                raise Invalidated
             yield events
 
     def scan(self, after: Key | None) -> Iterator[dict[Key, RawBSONDocument]]:

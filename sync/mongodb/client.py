@@ -41,19 +41,19 @@ TLS_FILES = {
 }
 
 
-def uri(lane: str = "") -> str:
+def uri(alias: str = "") -> str:
     """The address of MONGODB_URI, or that of an alias of SYNC_TARGETS."""
-    return conf.TARGETS[lane] if lane else conf.mongodb_uri()
+    return conf.TARGETS[alias] if alias else conf.mongodb_uri()
 
 
 def addresses() -> dict[str, str]:
-    """Every address in the settings, by lane."""
+    """Every address in the settings, by alias."""
     return {"": conf.mongodb_uri()} | conf.TARGETS
 
 
-def setting(lane: str) -> str:
-    """The setting that has a lane's address."""
-    return f"SYNC_TARGETS[{lane!r}]" if lane else "MONGODB_URI"
+def setting(alias: str) -> str:
+    """The setting that has a alias's address."""
+    return f"SYNC_TARGETS[{alias!r}]" if alias else "MONGODB_URI"
 
 
 @dataclass
@@ -73,8 +73,8 @@ class Connector:
     their files change, another client is made.
     """
 
-    def __init__(self, lane: str) -> None:
-        self.lane = lane
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
         self.lock = threading.Lock()
         self.made: Made | None = None
         self.thread: threading.Thread | None = None
@@ -88,7 +88,7 @@ class Connector:
             self._make()
             made = self.made
         if made is None:
-            is_looked_up = uri(self.lane).startswith("mongodb+srv:")  # while the first try goes on
+            is_looked_up = uri(self.alias).startswith("mongodb+srv:")  # while the first try goes on
             raise NoClient(self.problem or (NO_DNS if is_looked_up else NOT_YET))
         return made
 
@@ -105,12 +105,12 @@ class Connector:
 
     def _connect(self) -> None:
         try:
-            address = uri(self.lane)
+            address = uri(self.alias)
             files = _states(tls_files(address).values())
             timeout = int(conf.TIMEOUT * 1000)
             client = connect(
                 address,
-                setting(self.lane),
+                setting(self.alias),
                 appname="sync",
                 connectTimeoutMS=2000,
                 serverSelectionTimeoutMS=timeout,
@@ -186,22 +186,22 @@ def _states(paths: Iterable[str]) -> dict[str, Any]:
 
 
 @functools.cache
-def connector(lane: str = "") -> Connector:
+def connector(alias: str = "") -> Connector:
     """This process's connector to that server."""
-    return Connector(lane)
+    return Connector(alias)
 
 
-def client(lane: str = "") -> pymongo.MongoClient[dict[str, Any]]:
+def client(alias: str = "") -> pymongo.MongoClient[dict[str, Any]]:
     """This process's client. It connects by itself and comes back after failures. Raises NoClient, in bounded time."""
-    return connector(lane).get().client
+    return connector(alias).get().client
 
 
-def database(lane: str = "") -> Database[dict[str, Any]]:
+def database(alias: str = "") -> Database[dict[str, Any]]:
     """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them.
 
     Raises NoClient, in bounded time.
     """
-    return _database(client(lane))
+    return _database(client(alias))
 
 
 def _database(client: pymongo.MongoClient[dict[str, Any]]) -> Database[dict[str, Any]]:
@@ -214,17 +214,17 @@ def _database(client: pymongo.MongoClient[dict[str, Any]]) -> Database[dict[str,
 
 def collection(target: Target) -> Collection[dict[str, Any]]:
     """The collection that a target names. Raises NoClient, in bounded time."""
-    made = connector(target.lane).get()
+    made = connector(target.queue).get()
     if target not in made.collections:
-        made.collections[target] = _database(made.client)[target.place]
+        made.collections[target] = _database(made.client)[target.collection]
     return made.collections[target]
 
 
 class ServerClock:
     """A server's clock, followed by this process's monotonic one, which goes on while the process is frozen."""
 
-    def __init__(self, lane: str) -> None:
-        self.lane = lane
+    def __init__(self, alias: str) -> None:
+        self.alias = alias
         self.asked_at = float("-inf")
         self.server_time = datetime.min
 
@@ -232,7 +232,7 @@ class ServerClock:
         """The server's time `seconds` from now; early by a round trip at most, never late (unless it is set)."""
         now = time.monotonic()
         if now - self.asked_at > CLOCK_AGE:
-            admin = client(self.lane).admin.with_options(codec_options=CODEC_OPTIONS)
+            admin = client(self.alias).admin.with_options(codec_options=CODEC_OPTIONS)
             self.server_time = admin.command("hello")["localTime"]
             self.asked_at = time.monotonic()
             now = self.asked_at
@@ -244,9 +244,9 @@ class ServerClock:
 
 
 @functools.cache
-def clock(lane: str = "") -> ServerClock:
+def clock(alias: str = "") -> ServerClock:
     """The clock of that server, as this process knows it."""
-    return ServerClock(lane)
+    return ServerClock(alias)
 
 
 class BoundedLookups:

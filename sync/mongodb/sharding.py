@@ -20,14 +20,14 @@ NOT_ALLOWED = {UNAUTHORIZED, ATLAS}
 
 
 @functools.cache
-def require_keys(lane: str) -> None:
-    """Raises Unavailable where a collection of this lane is sharded by something else than `_id`; asks until it passes.
+def require_keys(alias: str) -> None:
+    """Raises Unavailable where a collection of this server is sharded by something else than `_id`; asks until it passes.
 
     Elsewhere two shards could each hold a document with the same `_id`, and a write by `_id` could miss one.
     """
     try:
         with pymongo.timeout(conf.TIMEOUT):
-            found = _sharded(lane)
+            found = _sharded(alias)
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
     for document in found:
@@ -39,23 +39,23 @@ def require_keys(lane: str) -> None:
             )
 
 
-def _sharded(lane: str) -> list[dict[str, Any]]:
-    """Of the lane's collections that are sharded, name and key."""
-    names = {f"{database(lane).name}.{target.place}" for target in all_targets() if target.lane == lane}
+def _sharded(alias: str) -> list[dict[str, Any]]:
+    """Of the server's collections that are sharded, name and key."""
+    names = {f"{database(alias).name}.{target.collection}" for target in all_targets() if target.queue == alias}
     sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
     try:
-        return list(client(lane).config.collections.find(sharded, {"key": 1}))
+        return list(client(alias).config.collections.find(sharded, {"key": 1}))
     except OperationFailure as error:
         if error.code not in NOT_ALLOWED:
             raise
-    _warn_of_mongos(lane)
+    _warn_of_mongos(alias)
     return []
 
 
-def _warn_of_mongos(lane: str) -> None:
-    if client(lane).admin.command("hello").get("msg") == "isdbgrid":
+def _warn_of_mongos(alias: str) -> None:
+    if client(alias).admin.command("hello").get("msg") == "isdbgrid":
         logger.warning(
             "The user of %s may not read config.collections, so shard keys cannot be checked: they must be _id, plain "
             "or hashed.",
-            f"SYNC_TARGETS[{lane!r}]" if lane else "MONGODB_URI",
+            f"SYNC_TARGETS[{alias!r}]" if alias else "MONGODB_URI",
         )

@@ -20,12 +20,12 @@ OF_MODELS = (
     ("sync_rows", "rows", "Rows in MySQL."),
     ("sync_documents", "documents", "Documents in MongoDB; absent while it does not say."),
     ("sync_pending", "pending", "Changes not yet delivered."),
-    ("sync_in_hand", "in_hand", "Changes being delivered, or delivered inline and not confirmed yet."),
+    ("sync_in_flight", "in_flight", "Changes being delivered, or delivered inline and not confirmed yet."),
     ("sync_settling", "settling", "Deletes that are delivered and will be once more."),
     ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill has still to deliver."),
     (
-        "sync_differences",
-        "differences",
+        "sync_mismatches",
+        "mismatches",
         "Keys found different by verify, and not yet found equal; absent while unknown.",
     ),
     ("sync_paused", "paused", "1 while delivery is paused."),
@@ -97,7 +97,7 @@ def _of_workers(now: Status) -> Iterator[Metric]:
         buckets = list(zip(bounds, counts, strict=True))
         lag.add_metric([worker.kind, worker.id], buckets, worker.lags.get("seconds", 0.0))
         if worker.kind == CONSUMER:
-            behind.add_metric([worker.lane, worker.id], worker.lags.get("messages", 0))
+            behind.add_metric([worker.queue, worker.id], worker.lags.get("messages", 0))
     yield delivered
     yield lag
     yield behind

@@ -11,18 +11,18 @@ from django.db.models import Count, Max, Min, Q
 
 from sync.core.clock import DatabaseNow
 from sync.outbox.models import Change, in_flight
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from sync.workers.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE, STUCK, Kind
 from sync.workers.models import ModelState, Worker
 
 NO_CHANGES: dict[str, Any] = {
     "pending": 0,
-    "in_hand": 0,
+    "in_flight": 0,
     "settling": 0,
     "failed": 0,
     "backfill": 0,
     "oldest_pending_age": None,
-    "oldest_in_hand_age": None,
+    "oldest_in_flight_age": None,
     "oldest_backfill_age": None,
 }
 # A rate is of the time before a heartbeat; this many seconds after it, it is of the past.
@@ -37,16 +37,16 @@ class WorkerStatus:
     kind: str  # one of heartbeat.Kind
     host: str
     pid: int
-    lane: str  # the alias of the server that it delivers to; empty is MONGODB_URI's
+    queue: str  # the alias of the server that it delivers to; empty is MONGODB_URI's
     alive: bool
     stuck: bool  # it lives, and has not finished a batch for long
-    delivers: bool  # it takes what is pending in its lane, and is neither dead nor stuck
+    delivers: bool  # it takes what is pending in its queue, and is neither dead nor stuck
     heartbeat_age: float  # seconds
     started_at: datetime.datetime
     delivered: int  # keys, since it started
     rate: float | None  # keys a second, before its last heartbeat; None when that is long ago
     note: str  # what it is waiting for
-    lags: dict[str, Any]  # as stats.Lags.as_data
+    lags: dict[str, Any]  # as LagHistogram.as_data
 
     @property
     def title(self) -> str:
@@ -98,12 +98,12 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
     return {
         group["model"]: {
             "pending": group["waiting"],
-            "in_hand": group["held"],
+            "in_flight": group["held"],
             "settling": group["deleted"],
             "failed": group["parked"],
             "backfill": group["ranges"],
             "oldest_pending_age": _age(group["now"], group["oldest"]) if group["oldest"] else None,
-            "oldest_in_hand_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
+            "oldest_in_flight_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
             "oldest_backfill_age": _age(group["now"], group["oldest_range"])
             if group["oldest_range"] and not group["ranges_held"]
             else None,
@@ -126,14 +126,14 @@ def workers(using: str) -> list[WorkerStatus]:
 def _worker(row: Worker, age: float) -> WorkerStatus:
     kind = Kind(row.kind) if row.kind in set(Kind) else None  # another release's
     alive = age <= SILENCE.get(row.kind, SILENCE[RELAY])
-    delivers = alive and kind is not None and kind.delivers_to(row.lane)
+    delivers = alive and kind is not None and kind.delivers_to(row.queue)
     stuck = delivers and (row.lags.get("batch") or 0) > STUCK
     return WorkerStatus(
         id=row.pk,
         kind=row.kind,
         host=row.host,
         pid=row.pid,
-        lane=row.lane,
+        queue=row.queue,
         alive=alive,
         stuck=stuck,
         delivers=delivers and not stuck,
@@ -173,9 +173,9 @@ def unfinished(using: str) -> dict[str, Unfinished]:
     }
 
 
-def differences(using: str) -> dict[str, int]:
+def mismatches(using: str) -> dict[str, int]:
     """By model how many keys were found different."""
-    groups = Difference.objects.using(using).values("model").annotate(keys=Count("id"))
+    groups = Mismatch.objects.using(using).values("model").annotate(keys=Count("id"))
     return {group["model"]: group["keys"] for group in groups}
 
 

@@ -55,21 +55,21 @@ class ModelStatus:
     """One model at one target. Times are seconds or UTC."""
 
     model: str  # the target's label
-    lane: str  # the alias of its server; empty is MONGODB_URI's
+    queue: str  # the alias of its server; empty is MONGODB_URI's
     name: str
     rows: int | None  # None: the target is gone, and only changes are left of it
     documents: int | None
     pending: int  # changes not yet delivered
-    in_hand: int  # claimed by a relay, or written inline and not confirmed yet
+    in_flight: int  # claimed by a relay, or written inline and not confirmed yet
     settling: int  # deletes that are delivered and will be once more
     failed: int  # changes parked, with their reasons
     oldest_pending_age: float | None  # None: nothing is pending
-    oldest_in_hand_age: float | None
+    oldest_in_flight_age: float | None
     backfill: int  # ranges of rows that a backfill has still to deliver
     oldest_backfill_age: float | None  # since when a range was due and is not taken; None: all wait, or one is taken
     paused: bool
     failures: list[Failures]
-    differences: int | None  # keys found different and not yet equal; None: no finished run says that there is none
+    mismatches: int | None  # keys found different and not yet equal; None: no finished run says that there is none
     verified: Verified | None  # None: never
     unfinished: Unfinished | None  # a run after that
     last_delivery: datetime.datetime | None
@@ -77,8 +77,8 @@ class ModelStatus:
     @property
     def age(self) -> float:
         """Seconds for which the oldest change has waited for somebody to deliver it."""
-        # What is in hand counts by its age alone: a relay that is frozen holds it, and does nothing.
-        return max(0.0 if self.paused else self.oldest_pending_age or 0.0, self.oldest_in_hand_age or 0.0)
+        # What is in flight counts by its age alone: a relay that is frozen holds it, and does nothing.
+        return max(0.0 if self.paused else self.oldest_pending_age or 0.0, self.oldest_in_flight_age or 0.0)
 
     @property
     def waits(self) -> float:
@@ -116,17 +116,17 @@ class Status:
         """The state in one word, a key of WORDS."""
         # While publishing is paused as a route, what waits for it is neither late nor stalled.
         paused = {route.name for route in self.routes if route.paused}
-        models = [model for model in self.models if not (model.lane == KAFKA and Route.PUBLISH in paused)]
+        models = [model for model in self.models if not (model.queue == KAFKA and Route.PUBLISH in paused)]
         oldest = max((model.age for model in models), default=0.0)
         # It may answer us, and refuse what a relay wants of it.
         refused = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
         if self.mongodb_error or (refused and self.pending):
             return "waiting"
-        if any(model.waits > STALLED and not self.delivering(model.lane) for model in models):
+        if any(model.waits > STALLED and not self.delivering(model.queue) for model in models):
             return "stalled"
         if any(model.failed for model in self.models):
             return "failing"
-        if any(model.differences for model in self.models):
+        if any(model.mismatches for model in self.models):
             return "differing"
         if oldest > YOUNG or any(model.backfill for model in models if not model.paused):
             return "behind"
@@ -141,18 +141,18 @@ class Status:
         """How many relays deliver to MONGODB_URI's server."""
         return self.delivering("")
 
-    def delivering(self, lane: str) -> int:
-        """How many workers take the changes of this lane: a relay, or a publisher for Kafka, that is not stuck."""
-        return sum(worker.delivers for worker in self.workers if worker.lane == lane)
+    def delivering(self, queue: str) -> int:
+        """How many workers take the changes of this queue: a relay, or a publisher for Kafka, that is not stuck."""
+        return sum(worker.delivers for worker in self.workers if worker.queue == queue)
 
-    def stuck(self, lane: str) -> int:
+    def stuck(self, queue: str) -> int:
         """How many would, and have not finished a batch for long."""
-        return sum(worker.stuck for worker in self.workers if worker.lane == lane)
+        return sum(worker.stuck for worker in self.workers if worker.queue == queue)
 
     @property
-    def lanes(self) -> list[str]:
+    def queues(self) -> list[str]:
         """The servers that there are models or changes for; "" first, which is MONGODB_URI's."""
-        return sorted({"", *(model.lane for model in self.models)})
+        return sorted({"", *(model.queue for model in self.models)})
 
     @property
     def pending(self) -> int:
@@ -160,14 +160,14 @@ class Status:
         return sum(model.pending for model in self.models)
 
     @property
-    def in_hand(self) -> int:
+    def in_flight(self) -> int:
         """Changes that somebody is delivering, or that are delivered and not confirmed yet, of all models."""
-        return sum(model.in_hand for model in self.models)
+        return sum(model.in_flight for model in self.models)
 
     @property
     def on_their_way(self) -> int:
         """Changes that MongoDB may not have for good yet."""
-        return self.pending + self.in_hand
+        return self.pending + self.in_flight
 
     @property
     def oldest_pending_age(self) -> float | None:
@@ -176,7 +176,7 @@ class Status:
 
     def as_dict(self) -> dict[str, Any]:
         """As data for JSON."""
-        sums = {name: getattr(self, name) for name in ("pending", "in_hand", "oldest_pending_age", "relays")}
+        sums = {name: getattr(self, name) for name in ("pending", "in_flight", "oldest_pending_age", "relays")}
         data = {"state": self.word, "means": WORDS[self.word], **sums, **dataclasses.asdict(self)}
         for worker in data["workers"]:
             del worker["lags"]  # `lag` is their sum
@@ -197,7 +197,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
     workers = queries.workers(using)
     return Status(
         mongodb_up="" not in errors,
-        mongodb_error="; ".join(f"{lane}: {error}" if lane else error for lane, error in errors.items()),
+        mongodb_error="; ".join(f"{queue}: {error}" if queue else error for queue, error in errors.items()),
         breaker=BREAKER.state,
         lag=_lag(workers),
         rate=queries.rate(workers),
@@ -211,7 +211,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
 def _models(using: str, counts: Counts) -> list[ModelStatus]:
     """Each target, and what has changes and is a target no more."""
     changes, reasons, states = queries.changes(using), failures(using), queries.states(using)
-    verified, differences = queries.verified(using), queries.differences(using)
+    verified, mismatches = queries.verified(using), queries.mismatches(using)
     unfinished = queries.unfinished(using)
     targets = {target.label: target for target in all_targets()}
     models = []
@@ -220,14 +220,14 @@ def _models(using: str, counts: Counts) -> list[ModelStatus]:
         models.append(
             ModelStatus(
                 model=name,
-                lane=target.lane if target else "",
+                queue=target.queue if target else "",
                 name=_name(target) if target else name,
                 rows=counts.rows.get(label(target.model)) if target else None,
                 documents=counts.documents.get(name),
                 last_delivery=state.delivered_at if state else None,
                 paused=bool(state and state.paused),
                 failures=reasons.get(name, []),
-                differences=differences.get(name, 0 if name in verified and name not in unfinished else None),
+                mismatches=mismatches.get(name, 0 if name in verified and name not in unfinished else None),
                 verified=verified.get(name),
                 unfinished=unfinished.get(name),
                 **changes.get(name, queries.NO_CHANGES),
@@ -263,24 +263,24 @@ def _name(target: Target) -> str:
 
 
 def _documents(count: bool) -> tuple[dict[str, int], dict[str, str]]:
-    """By target how many documents there are, if they are to be counted; by lane why a server does not serve.
+    """By target how many documents there are, if they are to be counted; by queue why a server does not serve.
 
     A count that takes too long is unknown, and no failure.
     """
     documents: dict[str, int] = {}
     errors: dict[str, str] = {}
-    by_lane: dict[str, list[Target]] = {"": []}
+    by_queue: dict[str, list[Target]] = {"": []}
     for target in all_targets():
-        by_lane.setdefault(target.lane, []).append(target)
-    by_lane.pop(KAFKA, None)
-    for lane, targets in by_lane.items():
+        by_queue.setdefault(target.queue, []).append(target)
+    by_queue.pop(KAFKA, None)
+    for queue, targets in by_queue.items():
         try:
             with pymongo.timeout(TIMEOUT):
-                database(lane).command("ping")
+                database(queue).command("ping")
                 found = {target.label: _count(target) for target in targets if count}
             documents |= {name: number for name, number in found.items() if number is not None}
         except PyMongoError as failure:
-            errors[lane] = reason(failure)
+            errors[queue] = reason(failure)
     return documents, errors
 
 

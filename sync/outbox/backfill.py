@@ -43,7 +43,7 @@ def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = Non
         for first, last, count in _ranges(target.model, using):
             wait = timedelta(seconds=rows / rate if rate else 0)
             due = DatabaseNow() + wait
-            planned.append(Change(model=target.label, lane=target.lane, key=first, until=last, due_at=due))
+            planned.append(Change(model=target.label, queue=target.queue, key=first, until=last, due_at=due))
             rows += count
         Change.objects.using(using).bulk_create(planned, batch_size=500)
     return rows
@@ -73,14 +73,14 @@ def left(using: str = DEFAULT_DB_ALIAS, models: Collection[str] = ()) -> int:
 
 
 def work(
-    using: str = DEFAULT_DB_ALIAS, models: Collection[str] = (), lane: str = "", writer: Writer = mongo_writer
+    using: str = DEFAULT_DB_ALIAS, models: Collection[str] = (), queue: str = "", writer: Writer = mongo_writer
 ) -> tuple[str, dict[State, int]] | None:
     """Delivers one range that is due: its label, and how many keys came to which state. None: there is none.
 
     models: only of these (labels). Raises Unavailable.
     """
     token = new_object_id()
-    claimed = Change.objects.using(using).due(lane, ranges=True, models=models).claim(1, token)
+    claimed = Change.objects.using(using).due(queue, ranges=True, models=models).claim(1, token)
     if not claimed:
         return None
     [change] = claimed
@@ -115,7 +115,7 @@ def _keys(model: type[MirroredModel], change: Claimed, using: str) -> Iterator[l
 def _deliver(target: Target, keys: list[Any], using: str, token: str, writer: Writer) -> dict[State, int]:
     with pymongo.timeout(conf.TIMEOUT):
         outcome = writer.deliver(target, [str(key) for key in keys], using, token)
-    left_over = [key for key in keys if outcome.states[str(key)] in (State.LOST, State.REFUSED)]
+    left_over = [key for key in keys if outcome.states[str(key)] in (State.CONFLICT, State.REJECTED)]
     if left_over:
         with transaction.atomic(using):
             record(target.model, left_over, using, inline=False, to=[target])

@@ -66,11 +66,11 @@ def record(
         # What inline delivery will take is born claimed: a relay takes it up later, to confirm it.
         taken = batch if inline and not target.name else None
         claim, lease = (taken.token, int(conf.CONFIRM * 1e6)) if taken else ("", 0)
-        label, lane = target.label, target.lane
+        label, queue = target.label, target.queue
         changes = [Claimed(new_object_id(), label, str(key), claim=claim) for key in keys]
         with connection.cursor() as cursor:
             for part in chunks(changes):
-                rows = [(change.pk, label, lane, change.key, lease, claim) for change in part]
+                rows = [(change.pk, label, queue, change.key, lease, claim) for change in part]
                 cursor.execute(insert + ", ".join([values] * len(rows)), [value for row in rows for value in row])
         if taken:
             taken.add(changes)
@@ -90,11 +90,11 @@ def _require_same_database(using: str) -> None:
 def _insert_sql(using: str) -> tuple[str, str]:
     """`INSERT ... VALUES ` and one row's placeholders, phrased by the ORM once a process: it is in every save.
 
-    The parameters are id, model, lane, key, due_at (as microseconds from now) and claim; the rest are defaults.
+    The parameters are id, model, queue, key, due_at (as microseconds from now) and claim; the rest are defaults.
     """
     change = Change(recorded_at=DatabaseNow(), due_at=DatabaseNow() + timedelta(microseconds=1))
     query = InsertQuery(Change)
-    given = ("id", "model", "lane", "key", "recorded_at", "due_at", "claim")
+    given = ("id", "model", "queue", "key", "recorded_at", "due_at", "claim")
     query.insert_values([field for field in Change._meta.concrete_fields if field.name in given], [change])
     [(sql, _)] = query.get_compiler(using).as_sql()
     insert, values = sql.split("VALUES ", 1)

@@ -48,7 +48,7 @@ from sync.outbox import mongo_writer
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Outcome, State, Writer, deliver
 from sync.outbox.pauses import PAUSED
-from sync.workers.heartbeat import INLINE_HEART
+from sync.workers.heartbeat import INLINE_HEARTBEAT
 
 logger = logging.getLogger(__name__)
 
@@ -72,17 +72,17 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
         with pymongo.timeout(conf.INLINE_TIMEOUT):
             for _ in range(INLINE_ROUNDS):
                 delivered = _deliver_unconfirmed(changes, token, using)
-                changes, done = delivered.lost, done + delivered.keys
+                changes, done = delivered.conflicts, done + delivered.keys
                 if not changes:
                     break
         BREAKER.succeeded()
         _release(changes, token, using)
-        INLINE_HEART.delivered_inline(done, time.monotonic() - start, using, labels=labels)
+        INLINE_HEARTBEAT.delivered_inline(done, time.monotonic() - start, using, labels=labels)
     except Unavailable as error:
         BREAKER.failed()
         logger.warning("%s; %s left to the relay", error, counted(len(changes), "change is", "changes are"))
         release_quietly(changes, token, using)
-        INLINE_HEART.delivered_inline(done, time.monotonic() - start, using, str(error), labels)
+        INLINE_HEARTBEAT.delivered_inline(done, time.monotonic() - start, using, str(error), labels)
     except Exception:
         # The save has committed and must not seem to have failed. Changes keep their lease, then the relay takes them.
         are = counted(len(changes), "change is", "changes are")
@@ -97,13 +97,13 @@ class Delivered:
     """
 
     counts: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
-    lost: list[Claimed] = field(default_factory=list)
+    conflicts: list[Claimed] = field(default_factory=list)
     done: list[Claimed] = field(default_factory=list)
 
     @property
     def keys(self) -> int:
         """How many keys are equal now."""
-        return self.counts[State.DELIVERED] + self.counts[State.GONE]
+        return self.counts[State.DELIVERED] + self.counts[State.DELETED]
 
 
 def remove_changes(changes: list[Claimed], token: str, using: str) -> None:
@@ -125,9 +125,9 @@ def _deliver_unconfirmed(changes: Iterable[Claimed], token: str, using: str) -> 
         outcome = deliver(find_target(label), by_key, using, token, majority=False)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
-            if state is State.LOST:
-                delivered.lost += by_key[key]
-            elif state is State.REFUSED:
+            if state is State.CONFLICT:
+                delivered.conflicts += by_key[key]
+            elif state is State.REJECTED:
                 _put_off(by_key[key], outcome.reasons[key], token, using)
     return delivered
 
@@ -146,19 +146,19 @@ def deliver_changes(
         except LookupError:
             outcome = Outcome()
             for key in by_key:
-                outcome.refuse(key, f"there is no target {label} any more")
+                outcome.reject(key, f"there is no target {label} any more")
         else:
-            known = set() if writer.is_alone else _confirm(target, by_key, token, using, writer)
+            known = set() if writer.exclusive else _confirm(target, by_key, token, using, writer)
             delivered.counts[State.DELIVERED] += len(known)
             by_key = {key: changes for key, changes in by_key.items() if key not in known}
             outcome = writer.deliver(target, by_key, using, token) if by_key else Outcome()
-            equal = [key for key, state in outcome.states.items() if state in (State.DELIVERED, State.GONE)]
-            _retry_parked(target, [*known, *equal], using)
+            equal = [key for key, state in outcome.states.items() if state in (State.DELIVERED, State.DELETED)]
+            _retry_dead_letters(target, [*known, *equal], using)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
-            if state in (State.DELIVERED, State.GONE):
+            if state in (State.DELIVERED, State.DELETED):
                 delivered.done += [change for change in by_key[key] if _is_first(change)]
-        delivered.lost += _finish(by_key, outcome, token, using, remove)
+        delivered.conflicts += _finish(by_key, outcome, token, using, remove)
     return delivered
 
 
@@ -186,11 +186,11 @@ def _finish(
     again: list[Claimed] = []
     for key, changes in by_key.items():
         state = outcome.states[key]
-        if state is State.LOST:
+        if state is State.CONFLICT:
             again += changes
-        elif state is State.REFUSED:
+        elif state is State.REJECTED:
             _put_off(changes, outcome.reasons[key], token, using)
-        elif state is State.GONE and not all(change.settling for change in changes):
+        elif state is State.DELETED and not all(change.settling for change in changes):
             settle.append(changes[0])
             done += changes[1:]
         else:
@@ -202,15 +202,15 @@ def _finish(
     return again
 
 
-def _retry_parked(target: Target, keys: list[str], using: str) -> None:
-    """What is parked of keys that could be delivered is tried again: it is out of date, or has been mended.
+def _retry_dead_letters(target: Target, keys: list[str], using: str) -> None:
+    """What is parked of keys that could be delivered is tried again: it is out of date, or has been fixed.
 
     It is not just removed: it may be newer than what was delivered here.
     """
-    parked = Change.objects.using(using).filter(lane=target.lane, failed=True)
-    if keys and parked.exists():
+    dead_letters = Change.objects.using(using).filter(queue=target.queue, failed=True)
+    if keys and dead_letters.exists():
         for part in chunks(keys):
-            parked.filter(model=target.label, key__in=part).retry()
+            dead_letters.filter(model=target.label, key__in=part).retry()
 
 
 def _release(changes: Collection[Claimed], token: str, using: str) -> None:

@@ -14,7 +14,7 @@ from sync.outbox.models import Change, ChangeQuerySet
 CLASSES = (
     (gettext_noop("target is gone"), Q(error__startswith="there is no target")),
     (gettext_noop("too large"), Q(error__startswith="the document has ", error__contains=" bytes; MongoDB holds ")),
-    (gettext_noop("refused by MongoDB"), Q(error__startswith="MongoDB")),
+    (gettext_noop("rejected by MongoDB"), Q(error__startswith="MongoDB")),
 )
 OTHER = gettext_noop("cannot be mapped")
 

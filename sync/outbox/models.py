@@ -11,7 +11,7 @@ from django.db import connections, models, transaction
 from sync.core import conf
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
-from sync.core.retry import tried_again
+from sync.core.retry import retry_on_deadlock
 from sync.mapping.fields import NewObjectId, new_object_id
 from sync.workers.models import ModelState
 
@@ -54,20 +54,20 @@ class ChangeQuerySet(models.QuerySet):
         """Those whose documents MongoDB does not have yet, as far as this is known: settling deletes it has."""
         return self.filter(settling=False).exclude(in_flight(), failed=False)
 
-    def due(self, lane: str = "", *, ranges: bool = False, models: Collection[str] = ()) -> ChangeQuerySet:
-        """Those of a lane that may be claimed now, oldest first: keys, or a backfill's ranges.
+    def due(self, queue: str = "", *, ranges: bool = False, models: Collection[str] = ()) -> ChangeQuerySet:
+        """Those of a queue that may be claimed now, oldest first: keys, or a backfill's ranges.
 
         models: only of these (labels); all but the paused ones when empty.
         """
-        due = self.filter(lane=lane, failed=False, due_at__lte=DatabaseNow()).order_by("due_at")
+        due = self.filter(queue=queue, failed=False, due_at__lte=DatabaseNow()).order_by("due_at")
         due = due.exclude(until="") if ranges else due.filter(until="")
         return due.filter(model__in=models) if models else due.exclude(model__in=ModelState.objects.paused(self.db))
 
-    @tried_again
+    @retry_on_deadlock
     def claim(self, limit: int, token: str) -> list[Claimed]:
         """Claims up to `limit` of these for one lease; each has in `claim` who held it before.
 
-        token: who claims. "" reads them and claims nothing, for one that is alone in its lane (Writer.is_alone).
+        token: who claims. "" reads them and claims nothing, for one that is alone in its queue (Writer.exclusive).
         """
         if not token:
             changes = [Claimed(*row) for row in self.values_list(*Claimed._fields[:-1])[:limit]]  # all but due_at
@@ -87,18 +87,18 @@ class ChangeQuerySet(models.QuerySet):
         """Of these changes, those that `token` still holds."""
         return self.filter(pk__in=[change.pk for change in changes], claim=token)
 
-    @tried_again
+    @retry_on_deadlock
     def release(self) -> None:
         """Gives claimed changes back. Any worker can claim them at once."""
         self.update(claim="", due_at=DatabaseNow())
 
-    @tried_again
+    @retry_on_deadlock
     def settle(self) -> None:
         """Keeps a delivered delete, to deliver it once more when every insert begun before it has landed."""
         due = DatabaseNow() + timedelta(seconds=conf.SETTLE)
         self.update(settling=True, claim="", due_at=due, attempts=0, error="")
 
-    @tried_again
+    @retry_on_deadlock
     def put_off(self, why: str, attempts: int) -> None:
         """After the failed try number `attempts`: tries again later, or never by itself after the last."""
         self.update(
@@ -109,7 +109,7 @@ class ChangeQuerySet(models.QuerySet):
             due_at=DatabaseNow() + timedelta(seconds=min(2.0**attempts, 300)),
         )
 
-    @tried_again
+    @retry_on_deadlock
     def remove(self, changes: Collection[Claimed], token: str) -> None:
         """Removes of these changes, which are delivered, those that `token` still holds."""
         # Plain SQL: this is in every request that saves, and the ORM takes longer to phrase it than MySQL to do it.
@@ -119,7 +119,7 @@ class ChangeQuerySet(models.QuerySet):
                 sql = f"DELETE FROM sync_change WHERE claim = %s AND id IN ({places})"  # noqa: S608 (placeholders only)
                 cursor.execute(sql, [token, *(change.pk for change in part)])
 
-    @tried_again
+    @retry_on_deadlock
     def retry(self) -> Acted:
         """Makes those that failed, or wait for their next try, due now."""
         chosen = self.order_by()
@@ -128,7 +128,7 @@ class ChangeQuerySet(models.QuerySet):
         free = chosen.exclude(in_flight()).exclude(settling=True, error="", failed=False)
         return Acted(free.update(failed=False, attempts=0, claim="", due_at=DatabaseNow()), skipped)
 
-    @tried_again
+    @retry_on_deadlock
     def discard(self) -> Acted:
         """Forgets those that failed. Their documents stay as they are, and verify goes on naming them."""
         chosen = self.order_by()
@@ -148,7 +148,7 @@ class Change(models.Model):
     # out of order. A program that inserts a change by SQL names `model` and `key` only.
     id = models.CharField(primary_key=True, max_length=24, default=new_object_id, db_default=NewObjectId())
     model = models.CharField(max_length=200, help_text="Its label, and target: finance.account@eu:accounts.")
-    lane = models.CharField(
+    queue = models.CharField(
         max_length=50, blank=True, default="", db_default="", help_text="The alias of the target's server."
     )
     key = models.CharField(max_length=255, help_text="The row's primary key, as text.")
@@ -173,7 +173,7 @@ class Change(models.Model):
 
     class Meta:
         indexes = [
-            models.Index(fields=["lane", "failed", "due_at"], name="sync_change_due"),
+            models.Index(fields=["queue", "failed", "due_at"], name="sync_change_due"),
             models.Index(fields=["model", "key"], name="sync_change_key"),
         ]
         permissions = [

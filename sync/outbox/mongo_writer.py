@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 MAX_BSON_SIZE = 16 * 1024 * 1024
 ONE = WriteConcern(1)
-is_alone = False  # see Writer
+exclusive = False  # see Writer
 NEVER = Int64(-1)  # a version that no document has
 LAST_VERSION = 2**62  # beyond any clock: a version that somebody else has put there
 DUPLICATE_KEY, CONVERSION_FAILURE, TOO_DEEP, INVALID_BSON, TOO_LARGE = 11000, 241, 15, 22, 10334
@@ -47,9 +47,9 @@ class State(enum.Enum):
     """What became of one key."""
 
     DELIVERED = "delivered"  # the document equals the row
-    GONE = "gone"  # neither row nor document
-    LOST = "lost"  # somebody else wrote the document meanwhile, or we were too late: try again
-    REFUSED = "refused"  # this row cannot be written; the reason says why
+    DELETED = "deleted"  # neither row nor document
+    CONFLICT = "conflict"  # somebody else wrote the document meanwhile, or we were too late: try again
+    REJECTED = "rejected"  # this row cannot be written; the reason says why
 
 
 @dataclass
@@ -59,8 +59,8 @@ class Outcome:
     states: dict[str, State] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
 
-    def refuse(self, key: str, why: str) -> None:
-        self.states[key] = State.REFUSED
+    def reject(self, key: str, why: str) -> None:
+        self.states[key] = State.REJECTED
         self.reasons[key] = why
 
 
@@ -71,11 +71,11 @@ class Fenced(Exception):
 class Writer(Protocol):
     """Where keys are delivered to: MongoDB (this module), or Kafka (sync.kafka.publisher).
 
-    is_alone: whatever happens, one process at a time delivers, so that changes need not be claimed: it is a third of
+    exclusive: whatever happens, one process at a time delivers, so that changes need not be claimed: it is a third of
     the work. What another one is still at may be removed by both, because it was read, and sent, after it was recorded.
     """
 
-    is_alone: bool
+    exclusive: bool
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
         """As `deliver` below. Raises Unavailable, OperationalError, InterfaceError, Fenced."""
@@ -114,14 +114,14 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
     Whatever else goes wrong is some row's own fault: the keys are halved until it is found, and that row is refused.
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
-        sharding.require_keys(target.lane)
+        sharding.require_keys(target.queue)
     return bisecting(lambda part: _deliver(target, part, using, token, majority), keys)
 
 
 def bisecting(act: Callable[[Sequence[str]], Outcome], keys: Collection[str]) -> Outcome:
     """`act` on all keys; when that fails and no server is to blame, on halves, until the row at fault is refused."""
     outcome = Outcome()
-    for part in bisect(list(keys), act, lambda key, error: outcome.refuse(key, explain(error)), _is_refusal):
+    for part in bisect(list(keys), act, lambda key, error: outcome.reject(key, explain(error)), _is_refusal):
         outcome.states |= part.states
         outcome.reasons |= part.reasons
     return outcome
@@ -135,7 +135,7 @@ def _deliver(target: Target, keys: Collection[str], using: str, token: str, majo
     outcome = Outcome()
     ids = _ids(target.model, keys, outcome)
     try:
-        deadline = clock(target.lane).after(conf.LEASE)
+        deadline = clock(target.queue).after(conf.LEASE)
         versions = _read_versions(target, list(ids.values()))
         rows = read_rows(target.model, list(ids), using, outcome)
         writes = Writes(outcome, deadline, token)
@@ -144,7 +144,7 @@ def _deliver(target: Target, keys: Collection[str], using: str, token: str, majo
                 writes.plan(key, _id, rows.get(key), versions.get(_id))
         writes.send(target, majority)
     except PyMongoError as error:
-        clock(target.lane).forget()
+        clock(target.queue).forget()
         raise Unavailable(reason(error)) from error
     return outcome
 
@@ -177,7 +177,7 @@ def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[st
         try:
             ids[key] = to_bson(to_pk(model, key))
         except Exception as error:  # a field's to_python may raise anything; the other keys go on
-            outcome.refuse(key, f"_id: {error}")
+            outcome.reject(key, f"_id: {error}")
     return ids
 
 
@@ -198,7 +198,7 @@ def read_rows(
         for found in bisect(
             part,
             lambda some: by_key(model, some, using),
-            lambda key, error: outcome.refuse(key, explain(error)),
+            lambda key, error: outcome.reject(key, explain(error)),
             lambda error: not isinstance(error, DatabaseError),
         ):
             rows |= found
@@ -222,7 +222,7 @@ class Writes:
         """Adds the write for one key: the row as it was read after the document was `seen`."""
         operation: Any
         if row is None:
-            self.outcome.states[key] = State.GONE
+            self.outcome.states[key] = State.DELETED
             if seen is None:
                 self.gone[_id] = key
                 return
@@ -233,7 +233,7 @@ class Writes:
             try:
                 document = _encode(row, version, self.token)
             except Exception as error:  # an application's own mapping may raise anything; the other rows go on
-                self.outcome.refuse(key, explain(error))
+                self.outcome.reject(key, explain(error))
                 return
             self.outcome.states[key] = State.DELIVERED
             if seen is None:
@@ -258,7 +258,7 @@ class Writes:
         collection(target).delete_many({"_id": {"$in": list(self.gone)}, "_sync.v": NEVER})
         documents = collection(target).with_options(read_concern=ReadConcern("majority"))
         for document in documents.find({"_id": {"$in": list(self.gone)}}, {"_id": 1}, batch_size=len(self.gone) + 1):
-            self.outcome.states[self.gone[document["_id"]]] = State.LOST
+            self.outcome.states[self.gone[document["_id"]]] = State.CONFLICT
 
     def _write(self, target: Target, majority: bool) -> None:
         try:
@@ -286,20 +286,20 @@ class Writes:
     def _failed(self, target: Target, key: str, problem: dict[str, Any]) -> None:
         by_id = set(problem.get("keyPattern", {})) == {"_id"}
         if (problem["code"] == DUPLICATE_KEY and by_id) or problem["code"] == CONVERSION_FAILURE:
-            clock(target.lane).forget()  # too late by a clock that may have been set
-            self.outcome.states[key] = State.LOST
+            clock(target.queue).forget()  # too late by a clock that may have been set
+            self.outcome.states[key] = State.CONFLICT
         else:
-            self.outcome.refuse(key, _why(problem["code"], problem["errmsg"]))
+            self.outcome.reject(key, _why(problem["code"], problem["errmsg"]))
 
     def _find_the_lost(self, target: Target) -> None:
         # A bulk's result counts and does not say which, so the versions are read again.
         now = _read_versions(target, [*self.replaced, *self.deleted])
         for _id, (key, version) in self.replaced.items():
             if self.outcome.states[key] is State.DELIVERED and (_id not in now or now[_id].version != version):
-                self.outcome.states[key] = State.LOST
+                self.outcome.states[key] = State.CONFLICT
         for _id, key in self.deleted.items():
-            if self.outcome.states[key] is State.GONE and _id in now:
-                self.outcome.states[key] = State.LOST
+            if self.outcome.states[key] is State.DELETED and _id in now:
+                self.outcome.states[key] = State.CONFLICT
 
 
 def _next_version(seen: int) -> Int64:

@@ -17,16 +17,16 @@ from sync.core import causal, conf
 from sync.core.batching import chunks
 from sync.core.retry import forget_connection
 from sync.mapping.fields import new_object_id
-from sync.mapping.registry import KAFKA, lanes
+from sync.mapping.registry import KAFKA, queues
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill, mongo_writer
 from sync.outbox.delivery import Remove, deliver_changes, release_quietly, remove_changes
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Fenced, State, Writer
-from sync.workers.heartbeat import RELAY, Kind, RelayHeart
+from sync.workers.heartbeat import RELAY, Kind, WorkerHeartbeat
 from sync.workers.lag import ages
 from sync.workers.loop import Loop
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
@@ -51,41 +51,41 @@ def require_read_committed(using: str) -> None:
 
 
 class Relay:
-    """Claims and delivers the changes of one lane until stopped.
+    """Claims and delivers the changes of one queue until stopped.
 
     stop: may be set from a signal handler or another thread. writer: what delivers, to MongoDB unless said otherwise.
-    kind: what the heartbeat calls it. is_paused: whether all of it waits. routes: see RelayHeart.beating.
+    kind: what the heartbeat calls it. is_paused: whether all of it waits. routes: see WorkerHeartbeat.beating.
     """
 
     def __init__(
         self,
-        lane: str = "",
+        queue: str = "",
         *,
         batch: int | None = None,
         interval: float = INTERVAL,
         using: str = DEFAULT_DB_ALIAS,
-        stop: Stop | None = None,
+        stop: StopEvent | None = None,
         writer: Writer = mongo_writer,
         kind: Kind = RELAY,
         is_paused: Callable[[], bool] = lambda: False,
         routes: Callable[[], Mapping[str, float | None]] = dict,
     ) -> None:
-        self.lane = lane
+        self.queue = queue
         self.writer = writer
         self.batch = batch or conf.BATCH
         self.using = using
-        self.stop = stop or Stop()
+        self.stop = stop or StopEvent()
         self.is_paused = is_paused
         self.routes = routes
         self.loop = Loop(
-            self.stop, logger, prefix=f"{lane}: " if lane else "", interval=interval,
+            self.stop, logger, prefix=f"{queue}: " if queue else "", interval=interval,
             recover=lambda error: forget_connection(using),
         )  # fmt: skip
-        self.heart = RelayHeart(using, lane, kind)
+        self.heartbeat = WorkerHeartbeat(using, queue, kind)
 
     def run(self) -> None:
         """Delivers until `stop` is set; waits `interval` seconds when nothing is due, longer while a server is away."""
-        with self.heart.beating(lambda: self.trouble, self.routes):
+        with self.heartbeat.beating(lambda: self.trouble, self.routes):
             self.loop.run(self._step, self.is_paused)
 
     @property
@@ -97,7 +97,7 @@ class Relay:
         try:
             self.drain()
         finally:
-            self.heart.at_work(False)
+            self.heartbeat.at_work(False)
 
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
         """Delivers until nothing is due; how many keys came to which state. Raises Unavailable, or Fenced.
@@ -107,16 +107,16 @@ class Relay:
         """
         totals = dict.fromkeys(State, 0)
         while not (self.stop.is_set() or self.is_paused()):
-            self.heart.at_work(True)
-            alone = self.writer.is_alone
+            self.heartbeat.at_work(True)
+            alone = self.writer.exclusive
             token = "" if alone else new_object_id()
-            due = Change.objects.using(self.using).due(self.lane)
+            due = Change.objects.using(self.using).due(self.queue)
             if changes := due.claim(self.batch * (PARTS if alone else 1), token):
                 counts = self._deliver(changes, token) if len(changes) <= self.batch else self._deliver_parts(changes)
-            elif (done := backfill.work(self.using, lane=self.lane, writer=self.writer)) is not None:
+            elif (done := backfill.work(self.using, queue=self.queue, writer=self.writer)) is not None:
                 label, counts = done
                 # A range's keys have no commit that they could lag behind.
-                self._count(counts[State.DELIVERED] + counts[State.GONE], [], {label})
+                self._count(counts[State.DELIVERED] + counts[State.DELETED], [], {label})
             else:
                 break
             for state, count in counts.items():
@@ -126,7 +126,7 @@ class Relay:
 
     def _count(self, keys: int, changes: list[Claimed], labels: Collection[str]) -> None:
         self.loop.works()
-        self.heart.count(keys, ages(changes, self.using), labels)
+        self.heartbeat.count(keys, ages(changes, self.using), labels)
 
     def _deliver_parts(self, changes: list[Claimed]) -> dict[State, int]:
         """Of one that is alone: while a part is delivered, a thread removes the changes of the part before."""
@@ -155,8 +155,8 @@ class Relay:
         except (Unavailable, Fenced):
             release_quietly(changes, token, self.using)
             raise
-        if delivered.lost:
-            release_quietly(delivered.lost, token, self.using)
+        if delivered.conflicts:
+            release_quietly(delivered.conflicts, token, self.using)
             time.sleep(0.01)  # somebody else is at the same keys: let them finish
         keys = {(change.model, change.key) for change in delivered.done}
         self._count(len(keys), delivered.done, {label for label, _ in keys})
@@ -164,9 +164,9 @@ class Relay:
 
 
 def run_all(relays: list[Relay]) -> None:
-    """Runs a relay for each lane side by side, until they are stopped: what one server holds up is its lane's alone."""
+    """Runs a relay for each queue side by side, until they are stopped: what one server holds up is its queue's alone."""
     adopt_orphans(relays[0].using)
-    threads = [threading.Thread(target=_run_in_thread, args=[relay], name=relay.lane) for relay in relays[1:]]
+    threads = [threading.Thread(target=_run_in_thread, args=[relay], name=relay.queue) for relay in relays[1:]]
     for thread in threads:
         thread.start()
     try:
@@ -186,5 +186,5 @@ def _run_in_thread(relay: Relay) -> None:
 
 
 def adopt_orphans(using: str) -> None:
-    """Lets the first lane take the changes of lanes that are gone from the settings: it parks them with the reason."""
-    Change.objects.using(using).exclude(lane__in=[*lanes(), KAFKA]).update(lane="")
+    """Lets the first queue take the changes of queues that are gone from the settings: it parks them with the reason."""
+    Change.objects.using(using).exclude(queue__in=[*queues(), KAFKA]).update(queue="")

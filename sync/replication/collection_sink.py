@@ -25,14 +25,14 @@ from sync.mongodb.change_stream import BATCH, RAW, Documents, Key, is_, is_one_o
 from sync.mongodb.collection_spec import Kept, info_of
 from sync.mongodb.errors import SERVERS_FAULT
 from sync.replication.collection_checkpoint import MAJORITY, CollectionCheckpoint
-from sync.replication.replicator import Position
+from sync.replication.replicator import ReplicationState
 
 
 class NotOurs(Exception):
     """The destination has documents that were never copied from this source. Says so in one line."""
 
 
-class Copy:
+class CollectionSink:
     """The destination, as a target. Every write needs the lease of its checkpoint, and extends it.
 
     source: the namespace that it is a copy of. route, paused: see CollectionCheckpoint.
@@ -93,14 +93,14 @@ class Copy:
         self.states.delete_many(self._refused())
         self.checkpoint.end()
 
-    def position(self) -> Position:
+    def position(self) -> ReplicationState:
         state = self.checkpoint.load()
         self.has_refused = self.states.find_one(self._refused()) is not None
-        return Position.from_state(state)
+        return ReplicationState.from_state(state)
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, documents: Documents, position: Position) -> int:
+    def write(self, documents: Documents, position: ReplicationState) -> int:
         reasons: dict[Key, str] = {}
         try:
             return self._write(documents, position, reasons)
@@ -115,7 +115,9 @@ class Copy:
         self._write({}, position, reasons)
         return written
 
-    def _write(self, documents: Documents, position: Position, reasons: dict[Key, str], *, anew: bool = False) -> int:
+    def _write(
+        self, documents: Documents, position: ReplicationState, reasons: dict[Key, str], *, anew: bool = False
+    ) -> int:
         """One transaction. anew: what is there is deleted and inserted, instead of replaced."""
 
         def act(session: ClientSession) -> int:
@@ -150,7 +152,7 @@ class Copy:
         found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
         return {key_of(document): document for document in found}
 
-    def _each(self, items: list[tuple[Key, Any]], before: Position, reasons: dict[Key, str]) -> int:
+    def _each(self, items: list[tuple[Key, Any]], before: ReplicationState, reasons: dict[Key, str]) -> int:
         """Writes all at once or, if the destination refuses that, each by itself; how many it took."""
 
         def refuse(item: tuple[Key, Any], error: Any) -> None:
@@ -158,7 +160,7 @@ class Copy:
 
         return sum(bisect(items, lambda some: self._write(dict(some), before, {}), refuse, _is_refusal))
 
-    def _exchange(self, documents: Documents, before: Position, reasons: dict[Key, str]) -> int:
+    def _exchange(self, documents: Documents, before: ReplicationState, reasons: dict[Key, str]) -> int:
         """Documents that exchange unique values: none can be first, so all are deleted, and all inserted."""
         try:
             written = self._write(documents, before, {}, anew=True)
@@ -191,7 +193,7 @@ class Copy:
         for state in self.states.find(self._refused(), sort=[("tried", 1)]):
             yield bytes(state["_id"]["key"]), state["reason"]
 
-    def put_aside(self) -> list[Key]:
+    def oldest_dead_letters(self) -> list[Key]:
         return [
             bytes(state["_id"]["key"]) for state in self.states.find(self._refused(), sort=[("tried", 1)]).limit(BATCH)
         ]

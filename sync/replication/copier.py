@@ -14,25 +14,24 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError, connections
 from pymongo.collection import Collection
 from pymongo.errors import PyMongoError
 
-from sync.mongodb import collection_spec as shape
-from sync.mongodb import privileges
-from sync.mongodb.change_stream import Documents, Feed, Key, NotFollowed, Replaced
+from sync.mongodb import collection_spec, privileges
+from sync.mongodb.change_stream import ChangeStream, Documents, Key, NotFollowed, Replaced
 from sync.mongodb.errors import reason
 from sync.mongodb.uris import OURS, Address, BadAddress
 from sync.replication.collection_checkpoint import STATES
-from sync.replication.collection_sink import Copy, NotOurs
-from sync.replication.replicator import Follower, StaleClient, groups
-from sync.workers.heartbeat import COPIER, RelayHeart
+from sync.replication.collection_sink import CollectionSink, NotOurs
+from sync.replication.replicator import Replicator, StaleClient, groups
+from sync.workers.heartbeat import COPIER, WorkerHeartbeat
 from sync.workers.lease import Busy, LeaseLost, Paused, acquire
 from sync.workers.loop import Loop
 from sync.workers.models import Checkpoint
 from sync.workers.routes import Route, RoutePause
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
 LOOK = 5.0  # seconds between two looks for new collections
-SHAPE = 10.0  # seconds between two looks at a collection's options and indexes, on both sides
+SPEC = 10.0  # seconds between two looks at a collection's options and indexes, on both sides
 RECHECKS = 3  # how often a difference is looked at again, a second apart, while both sides are in use
 
 
@@ -40,7 +39,7 @@ RECHECKS = 3  # how often a difference is looked at again, a second apart, while
 class Result:
     """What came of one collection. problem: why it was left out; "" when it was copied.
 
-    shape: which options and indexes the destination refuses, in words.
+    spec: which options and indexes the destination refuses, in words.
     """
 
     source: str
@@ -48,7 +47,7 @@ class Result:
     seen: int = 0
     written: int = 0
     refused: list[tuple[Key, str]] = field(default_factory=list)
-    shape: list[str] = field(default_factory=list)
+    spec: list[str] = field(default_factory=list)
     problem: str = ""
 
 
@@ -58,7 +57,7 @@ class Verified:
 
     source: str
     compared: int = 0
-    shape: list[str] = field(default_factory=list)
+    spec: list[str] = field(default_factory=list)
     different: list[tuple[str, Key]] = field(default_factory=list)
 
 
@@ -70,12 +69,12 @@ class Copier:
             raise BadAddress(f"{source} does not fit into {destination}: name a database for a database.")
         self.source, self.destination = source, destination
         self.replace, self.full = replace, full
-        self.stop = Stop()
+        self.stop = StopEvent()
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
-        self.heart = RelayHeart(DEFAULT_DB_ALIAS, kind=COPIER)
+        self.heartbeat = WorkerHeartbeat(DEFAULT_DB_ALIAS, kind=COPIER)
         self.pauses: dict[str, RoutePause] = {}  # by the name of the route: those that are worked on
-        self.followers: dict[str, Follower] = {}  # the same, once they follow
+        self.replicators: dict[str, Replicator] = {}  # the same, once they follow
         self.loops: dict[str, Loop] = {}
 
     def close(self) -> None:
@@ -140,13 +139,13 @@ class Copier:
                 return
             result = Result(source.full_name, destination.full_name)
             with _left_out(result, one=bool(self.source.collection)):
-                self._with_lease(source, destination, result, Follower.catch_up)
+                self._with_lease(source, destination, result, Replicator.catch_up)
             yield result
 
     def follow(self, say: Callable[[Result], None]) -> None:
         """Copies and follows all collections, also those that are made meanwhile, each in a thread, until stopped."""
         threads: dict[str, threading.Thread] = {}
-        with self.heart.beating(self._trouble, self._routes):
+        with self.heartbeat.beating(self._trouble, self._routes):
             while not self.stop.is_set():
                 for source, destination in self._pairs_if_there():
                     if source.full_name not in threads:
@@ -163,7 +162,7 @@ class Copier:
         return next((loop.trouble for loop in list(self.loops.values()) if loop.trouble), "")
 
     def _routes(self) -> dict[str, float | None]:
-        return {name: self.followers[name].behind if name in self.followers else None for name in list(self.pauses)}
+        return {name: self.replicators[name].behind if name in self.replicators else None for name in list(self.pauses)}
 
     def _pairs_if_there(self) -> list[tuple[Collection[Any], Collection[Any]]]:
         try:
@@ -180,7 +179,7 @@ class Copier:
         try:
             with _left_out(result, one=bool(self.source.collection)):
                 loop.run(
-                    lambda: self._with_lease(self._again(source), destination, result, Follower.run, loop.works),
+                    lambda: self._with_lease(self._again(source), destination, result, Replicator.run, loop.works),
                     target.checkpoint.paused,
                 )
             say(result)
@@ -191,10 +190,10 @@ class Copier:
             self.pauses.pop(target.checkpoint.route)
             connections.close_all()
 
-    def _target(self, source: str, destination: Collection[Any]) -> Copy:
+    def _target(self, source: str, destination: Collection[Any]) -> CollectionSink:
         route = Route.COPY.of(f"{self.destination.hosts}/{destination.full_name}")
         # One for the loop and for each target, so that they do not disagree on whether the route is paused.
-        return Copy(destination, source, route, self.pauses.setdefault(route, RoutePause(route)))
+        return CollectionSink(destination, source, route, self.pauses.setdefault(route, RoutePause(route)))
 
     def _again(self, source: Collection[Any]) -> Collection[Any]:
         """The same collection, through the client of now."""
@@ -209,11 +208,11 @@ class Copier:
         source: Collection[Any],
         destination: Collection[Any],
         result: Result,
-        act: Callable[[Follower], None],
+        act: Callable[[Replicator], None],
         works: Callable[[], None] = lambda: None,
     ) -> None:
         target = self._target(source.full_name, destination)
-        if shape.info_of(source) is None and not target.is_known():
+        if collection_spec.info_of(source) is None and not target.is_known():
             raise NotFollowed(f"There is no collection {source.full_name}.")
         acquire(target.checkpoint, self.stop)
         try:
@@ -224,10 +223,10 @@ class Copier:
             target.own(replace=True)
             if self.full:
                 target.forget()
-            follower = self.followers[target.checkpoint.route] = Follower(source, target, self.stop)
-            follower.on_write = self._counting(source, destination, target, result, works)
-            act(follower)
-            if result.shape:  # documents that have changed by now may have been in the way
+            replicator = self.replicators[target.checkpoint.route] = Replicator(source, target, self.stop)
+            replicator.on_write = self._counting(source, destination, target, result, works)
+            act(replicator)
+            if result.spec:  # documents that have changed by now may have been in the way
                 self._prepare(source, destination, target, result)
             result.refused = list(target.refused())
         finally:
@@ -237,7 +236,7 @@ class Copier:
         self,
         source: Collection[Any],
         destination: Collection[Any],
-        target: Copy,
+        target: CollectionSink,
         result: Result,
         works: Callable[[], None],
     ) -> Callable[[int, int], None]:
@@ -247,10 +246,10 @@ class Copier:
         def count(seen: int, written: int) -> None:
             nonlocal looked_at
             works()
-            self.heart.count(written, [])
+            self.heartbeat.count(written, [])
             result.seen += seen
             result.written += written
-            if time.monotonic() - looked_at > SHAPE:
+            if time.monotonic() - looked_at > SPEC:
                 looked_at = time.monotonic()
                 self._prepare(source, destination, target, result)
                 if target.own(replace=True):
@@ -258,15 +257,17 @@ class Copier:
 
         return count
 
-    def _prepare(self, source: Collection[Any], destination: Collection[Any], target: Copy, result: Result) -> None:
+    def _prepare(
+        self, source: Collection[Any], destination: Collection[Any], target: CollectionSink, result: Result
+    ) -> None:
         """Makes options and indexes what they are to be, and says once what of them the destination refuses."""
         before = target.kept()
-        kept, refused = shape.prepare(source, destination, before)
+        kept, refused = collection_spec.prepare(source, destination, before)
         if kept != before:
             target.keep(kept)
-        for what in set(refused) - set(result.shape):
+        for what in set(refused) - set(result.spec):
             logger.warning("%s: %s", destination.full_name, what)
-        result.shape = refused
+        result.spec = refused
 
     def promote(self) -> Iterator[tuple[str, list[str]]]:
         """Ends each copy: it gets back what was withheld from it. The source is not asked. Raises Busy, NotOurs."""
@@ -275,7 +276,7 @@ class Copier:
             found = True
             target = self._target(source, destination)
             acquire(target.checkpoint, self.stop)
-            done = shape.promote(destination, target.kept().expires)
+            done = collection_spec.promote(destination, target.kept().expires)
             target.end()
             with suppress(DatabaseError):  # it is a note for people, and a copy needs no database of ours
                 Checkpoint.objects.filter(name=target.checkpoint.route).delete()
@@ -299,21 +300,21 @@ class Copier:
         """Compares every document of both sides by its bytes, and options and indexes."""
         for source, destination in self.pairs():
             result = Verified(source.full_name)
-            shape.require_collection(source, shape.info_of(source))
-            shape.require_collection(destination, shape.info_of(destination))
-            result.shape = shape.differences(source, destination)
-            target = Copy(destination, source.full_name)
+            collection_spec.require_collection(source, collection_spec.info_of(source))
+            collection_spec.require_collection(destination, collection_spec.info_of(destination))
+            result.spec = collection_spec.differences(source, destination)
+            target = CollectionSink(destination, source.full_name)
             with self.theirs.start_session(causal_consistency=True) as session:
-                feed = Feed(source, session)
-                for batch in feed.scan(None):
+                stream = ChangeStream(source, session)
+                for batch in stream.scan(None):
                     result.compared += len(batch)
-                    result.different += self._different(feed, target, dict(batch))
+                    result.different += self._different(stream, target, dict(batch))
                 for keys in groups(target.keys()):
-                    extra = set(keys) - feed.existing(keys)
-                    result.different += self._different(feed, target, dict.fromkeys(extra))
+                    extra = set(keys) - stream.existing(keys)
+                    result.different += self._different(stream, target, dict.fromkeys(extra))
             yield result
 
-    def _different(self, feed: Feed, target: Copy, documents: Documents) -> list[tuple[str, Key]]:
+    def _different(self, stream: ChangeStream, target: CollectionSink, documents: Documents) -> list[tuple[str, Key]]:
         """What differs, and goes on to: while both sides are in use, one is read before the other."""
         for _ in range(RECHECKS):
             there = target.present(list(documents))
@@ -326,7 +327,7 @@ class Copier:
                 break
             self.stop.wait(1.0)
             keys = [key for _, key in different]
-            documents = {key: document for part in feed.fetch(keys) for key, document in part.items()}
+            documents = {key: document for part in stream.fetch(keys) for key, document in part.items()}
         return different
 
 

@@ -7,7 +7,7 @@ from django.db import models
 from sync.core.clock import DatabaseNow
 
 
-class ParkedDocument(models.Model):
+class DeadLetter(models.Model):
     """A document that its model cannot hold, as it is now. Its row stays as it was, if there is one.
 
     Gone when the document changes to something that fits, or is deleted; tried again from time to time.
@@ -18,7 +18,7 @@ class ParkedDocument(models.Model):
     key = models.CharField(max_length=255, help_text="The document's _id, in words.")
     document_key = models.BinaryField(help_text='BSON of {"_id": ...}.')
     reason = models.TextField()
-    parked_at = models.DateTimeField(default=DatabaseNow)
+    failed_at = models.DateTimeField(default=DatabaseNow)
     tried_at = models.DateTimeField(default=DatabaseNow, db_index=True)
 
     def __str__(self) -> str:

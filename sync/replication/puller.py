@@ -11,12 +11,12 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from sync.mongodb import privileges
 from sync.mongodb.client import database, forget_clients
 from sync.replication.pulled import PulledModel
-from sync.replication.replicator import Follower, StaleClient
-from sync.replication.table_sink import Rows
-from sync.workers.heartbeat import PULLER, RelayHeart
+from sync.replication.replicator import Replicator, StaleClient
+from sync.replication.table_sink import TableSink
+from sync.workers.heartbeat import PULLER, WorkerHeartbeat
 from sync.workers.lease import acquire
 from sync.workers.loop import Loop
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
@@ -25,12 +25,12 @@ class Puller:
     """Pulls models until `stop` is set, which a signal handler or another thread may do."""
 
     def __init__(self, models: list[type[PulledModel]], using: str = DEFAULT_DB_ALIAS) -> None:
-        self.stop = Stop()
-        self.pulls = [Pull(Rows(model, using), self.stop) for model in models]
+        self.stop = StopEvent()
+        self.pulls = [Pull(TableSink(model, using), self.stop) for model in models]
         self.failure: Exception | None = None
-        self.heart = RelayHeart(using, kind=PULLER)
+        self.heartbeat = WorkerHeartbeat(using, kind=PULLER)
         for pull in self.pulls:
-            pull.count = lambda written: self.heart.count(written, [])
+            pull.count = lambda written: self.heartbeat.count(written, [])
 
     def lease(self) -> None:
         """Takes each model's lease. Raises Busy."""
@@ -49,12 +49,12 @@ class Puller:
         """Pulls what has changed until now. Raises Paused, and what a server raises."""
         for pull in self.pulls:
             pull.rows.checkpoint.require_running()
-            pull.follow(Follower.catch_up)
+            pull.follow(Replicator.catch_up)
 
     def run(self) -> None:
         """Pulls until stopped; goes on after failures of the servers. Raises LeaseLost, NotFollowed, NotPermitted."""
         threads = [threading.Thread(target=self._run, args=(pull,), name=pull.rows.label) for pull in self.pulls]
-        with self.heart.beating(self._trouble, self._routes):
+        with self.heartbeat.beating(self._trouble, self._routes):
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -82,26 +82,26 @@ class Puller:
 class Pull:
     """One model's: its rows, and the loop that makes them follow. count: is told how many rows were written."""
 
-    def __init__(self, rows: Rows, stop: Stop) -> None:
+    def __init__(self, rows: TableSink, stop: StopEvent) -> None:
         self.rows = rows
         self.stop = stop
         self.loop = Loop(stop, logger, prefix=f"{rows.label}: ", recover=StaleClient(forget_clients))
         self.count: Callable[[int], None] = lambda written: None
-        self.follower: Follower | None = None
+        self.replicator: Replicator | None = None
 
     @property
     def behind(self) -> float | None:
-        return self.follower.behind if self.follower else None
+        return self.replicator.behind if self.replicator else None
 
     def run(self) -> None:
-        self.loop.run(lambda: self.follow(Follower.run), self.rows.checkpoint.is_paused)
+        self.loop.run(lambda: self.follow(Replicator.run), self.rows.checkpoint.is_paused)
 
-    def follow(self, act: Callable[[Follower], None]) -> None:
+    def follow(self, act: Callable[[Replicator], None]) -> None:
         collection = database()[self.rows.model.source.collection]
         privileges.require(collection.database.client, privileges.PULL, collection.database.name, collection.name)
-        self.follower = Follower(collection, self.rows, self.stop)
-        self.follower.on_write = self._written
-        act(self.follower)
+        self.replicator = Replicator(collection, self.rows, self.stop)
+        self.replicator.on_write = self._written
+        act(self.replicator)
 
     def _written(self, seen: int, written: int) -> None:
         self.loop.works()

@@ -44,16 +44,16 @@ from sync.mongodb.change_stream import (
     GLANCE,
     UNKNOWN,
     WAIT,
+    ChangeStream,
     Documents,
-    Ended,
-    Feed,
     History,
+    HistoryLost,
+    Invalidated,
     Key,
     NotFollowed,
     Replaced,
-    TokenLost,
 )
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -64,7 +64,7 @@ RETRY = 60.0  # seconds between two tries of what the target could not hold
 
 
 @dataclass(frozen=True)
-class Position:
+class ReplicationState:
     """How far following has come: the state of a checkpoint.
 
     token: of the change stream; None before step 1. history: whose token it is. after: in step 2 the last key written.
@@ -78,7 +78,7 @@ class Position:
     history: History = UNKNOWN
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Position:
+    def from_state(cls, state: Mapping[str, Any]) -> ReplicationState:
         """Of what `as_state` made; the beginning, of an empty state. Other names in the state are not looked at."""
         phase = state.get("phase") or "snapshot"
         after = state.get("after")
@@ -101,10 +101,10 @@ class Target(Protocol):
 
     name: str
 
-    def position(self) -> Position:
+    def position(self) -> ReplicationState:
         """What was kept last; Position() when there is nothing yet, or when all has to be compared again."""
 
-    def write(self, documents: Documents, position: Position) -> int:
+    def write(self, documents: Documents, position: ReplicationState) -> int:
         """Writes what differs, keeps the position, and extends the lease: all or nothing. How many differed.
 
         What it cannot hold it puts aside with the reason, and takes out again when it comes equal.
@@ -116,17 +116,17 @@ class Target(Protocol):
     def keys(self) -> Iterator[Key]:
         """The key of everything that it has, of what was put aside too; may be changed meanwhile."""
 
-    def put_aside(self) -> list[Key]:
+    def oldest_dead_letters(self) -> list[Key]:
         """Keys that it could not hold, as many as fit into a batch, the longest untried first."""
 
 
-class Follower:
+class Replicator:
     """Follows until `stop` is set, which any thread may do."""
 
-    def __init__(self, collection: Collection[Any], target: Target, stop: Stop | None = None) -> None:
+    def __init__(self, collection: Collection[Any], target: Target, stop: StopEvent | None = None) -> None:
         self.collection = collection
         self.target = target
-        self.stop = stop or Stop()
+        self.stop = stop or StopEvent()
         self.on_write: Callable[[int, int], None] = lambda seen, written: None
         self.retried_at = time.monotonic()
         self.kept_at = float("-inf")
@@ -149,50 +149,50 @@ class Follower:
         is_done = False
         while not (is_done or self.stop.is_set()):
             with self.collection.database.client.start_session(causal_consistency=True) as session, suppress(Replaced):
-                self._follow_server(Feed(self.collection, session), once)
+                self._follow_server(ChangeStream(self.collection, session), once)
                 is_done = True
 
-    def _follow_server(self, feed: Feed, once: bool) -> None:
+    def _follow_server(self, stream: ChangeStream, once: bool) -> None:
         """Follows as long as the same server answers. Raises Replaced."""
-        feed.require_followable()
-        goal = feed.latest() if once else None
+        stream.require_followable()
+        goal = stream.latest() if once else None
         position = self.target.position()
         if position.phase == "streaming":
-            self._retry(feed, position)
+            self._retry(stream, position)
         while not self.stop.is_set():
             try:
                 if position.phase != "streaming":
-                    position = self._pass(feed, position)
-                if position.phase == "streaming" and self._stream(feed, position, goal):
+                    position = self._pass(stream, position)
+                if position.phase == "streaming" and self._stream(stream, position, goal):
                     return
-            except TokenLost as error:
-                logger.warning("%s: the change stream is lost (%s); everything is compared again.", feed.name, error)
-                position = self._begin(feed, Position())
-            except Ended:
-                logger.warning("%s was dropped or renamed; what has its name now is compared.", feed.name)
-                position = self._begin(feed, Position(dropped=True))
+            except HistoryLost as error:
+                logger.warning("%s: the change stream is lost (%s); everything is compared again.", stream.name, error)
+                position = self._begin(stream, ReplicationState())
+            except Invalidated:
+                logger.warning("%s was dropped or renamed; what has its name now is compared.", stream.name)
+                position = self._begin(stream, ReplicationState(dropped=True))
 
-    def _begin(self, feed: Feed, position: Position) -> Position:
+    def _begin(self, stream: ChangeStream, position: ReplicationState) -> ReplicationState:
         """Step 1."""
         self.in_sync_at = None
-        position = dataclasses.replace(position, token=feed.now(), history=feed.history())
-        feed.require_same_server()
+        position = dataclasses.replace(position, token=stream.now(), history=stream.history())
+        stream.require_same_server()
         self._write({}, position)
         return position
 
-    def _pass(self, feed: Feed, position: Position) -> Position:
+    def _pass(self, stream: ChangeStream, position: ReplicationState) -> ReplicationState:
         """Steps 1 to 3, from wherever they were left; the position where it was done, or stopped."""
         if position.token is None:
-            position = self._begin(feed, position)
-        if not position.dropped and feed.kind() == "absent" and next(iter(self.target.keys()), None) is not None:
+            position = self._begin(stream, position)
+        if not position.dropped and stream.kind() == "absent" and next(iter(self.target.keys()), None) is not None:
             raise NotFollowed(
-                f"There is no collection {feed.name}, but {self.target.name} is not empty. Is the address right? "
+                f"There is no collection {stream.name}, but {self.target.name} is not empty. Is the address right? "
                 "To remove everything, create the empty collection."
             )
         has_extras = True
         if position.phase == "snapshot":
             seen, is_whole = 0, position.after is None
-            for batch in ahead(feed.scan(position.after)):
+            for batch in ahead(stream.scan(position.after)):
                 position = dataclasses.replace(position, after=next(reversed(batch)))
                 self._write(dict(batch), position)
                 seen += len(batch)
@@ -202,7 +202,7 @@ class Follower:
             # Each document seen is in the target now. If the target has no more than these, none is extra.
             has_extras = not is_whole or self.target.count() != seen
         for keys in groups(self.target.keys() if has_extras else ()):
-            gone = set(keys) - feed.existing(keys)
+            gone = set(keys) - stream.existing(keys)
             self._write(dict.fromkeys(gone), position)
             if self.stop.is_set():
                 return position
@@ -210,43 +210,45 @@ class Follower:
         self._write({}, position)
         return position
 
-    def _stream(self, feed: Feed, position: Position, goal: str | None) -> bool:
+    def _stream(self, stream: ChangeStream, position: ReplicationState, goal: str | None) -> bool:
         """Step 4; whether the goal is reached. False: stopped."""
         assert position.token is not None
-        with feed.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
-            uuid = position.history.uuid or feed.uuid()
+        with stream.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
+            uuid = position.history.uuid or stream.uuid()
             while not self.stop.is_set():
                 asked_at = time.time()
-                keys, newest = events.take()
-                history = History(feed.server, events.last, uuid)
+                keys, newest = events.poll()
+                history = History(stream.server, events.last, uuid)
                 before, position = position, dataclasses.replace(position, token=events.token, history=history)
                 reached = goal is not None and not keys and events.token["_data"] >= goal
                 if keys:
-                    self._write_current(feed, keys, newest, before, position)
+                    self._write_current(stream, keys, newest, before, position)
                 elif reached or time.monotonic() - self.kept_at > KEEP:
                     self._write({}, position)
                 self.in_sync_at = float(newest.time) if newest else asked_at
                 if reached or (goal is None and time.monotonic() - self.retried_at > RETRY):
-                    self._retry(feed, position)
+                    self._retry(stream, position)
                 if reached:
                     return True
         return False
 
-    def _retry(self, feed: Feed, position: Position) -> None:
+    def _retry(self, stream: ChangeStream, position: ReplicationState) -> None:
         self.retried_at = time.monotonic()
-        if keys := self.target.put_aside():
-            self._write_current(feed, keys, None, position, position)
+        if keys := self.target.oldest_dead_letters():
+            self._write_current(stream, keys, None, position, position)
 
-    def _write_current(self, feed: Feed, keys: list[Key], newest: Any, before: Position, position: Position) -> None:
+    def _write_current(
+        self, stream: ChangeStream, keys: list[Key], newest: Any, before: ReplicationState, position: ReplicationState
+    ) -> None:
         """Writes the documents of these keys as they are now. The new position is kept when all are written."""
-        parts = feed.fetch(keys, newest)
+        parts = stream.fetch(keys, newest)
         part = next(parts)
         for later in parts:
             self._write(part, before)
             part = later
         self._write(part, position)
 
-    def _write(self, documents: Documents, position: Position) -> None:
+    def _write(self, documents: Documents, position: ReplicationState) -> None:
         written = self.target.write(documents, position)
         self.kept_at = time.monotonic()
         self.on_write(len(documents), written)

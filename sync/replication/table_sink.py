@@ -26,9 +26,9 @@ from sync.mapping.reading import literal
 from sync.mapping.registry import all_rows, label
 from sync.mapping.unreadable import Unreadable
 from sync.mongodb.change_stream import BATCH, Documents, Key, from_key, in_words, to_key
-from sync.replication.models import ParkedDocument
+from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel
-from sync.replication.replicator import Position
+from sync.replication.replicator import ReplicationState
 from sync.workers.checkpoint import TableCheckpoint
 from sync.workers.routes import Route
 
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 LARGE = 1_000_000  # bytes of a document, from which on its row may be too large for a statement
 
 
-class Rows:
+class TableSink:
     """The rows of one pulled model. checkpoint: how far they follow, whose lease every write needs and extends."""
 
     def __init__(self, model: type[PulledModel], using: str) -> None:
@@ -51,7 +51,7 @@ class Rows:
         self.pk = model._meta.pk
         self.pk_codec: Any = codec(self.pk)
         self.fields = _fields(model)
-        self.has_parked = True
+        self.has_dead_letters = True
         self.has_other_unique = _has_other_unique(model)
         self.kinds = [(field, isinstance(field, DocumentField)) for field in self.fields]
         # Without their converters: the text of a document is equal only for the same values of the same types.
@@ -66,22 +66,22 @@ class Rows:
         """All is to be compared again."""
         self.checkpoint.save({})
 
-    def position(self) -> Position:
+    def position(self) -> ReplicationState:
         state = self.checkpoint.load()
-        self.has_parked = self._parked().exists()
+        self.has_dead_letters = self._dead_letters().exists()
         if state.get("mapping") == self.mapping:
-            return Position.from_state(state)
+            return ReplicationState.from_state(state)
         # The rows were made by another mapping, or by none yet: a new field has its default in all of them.
-        return Position(dropped=state.get("dropped", False))
+        return ReplicationState(dropped=state.get("dropped", False))
 
-    def _keep(self, position: Position) -> None:
+    def _keep(self, position: ReplicationState) -> None:
         """First in the transaction of the rows."""
         state = {**position.as_state(), "mapping": self.mapping}
         self.checkpoint.save(state, in_sync=position.phase == "streaming")
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, documents: Documents, position: Position) -> int:
+    def write(self, documents: Documents, position: ReplicationState) -> int:
         batch = self._read(documents)
         with transaction.atomic(self.using):
             self._keep(position)
@@ -98,7 +98,7 @@ class Rows:
             if new:
                 written += self._each(new, self._insert, lambda row: self._key(row.instance.pk), reasons)
             written += self._exchange([*changed, *new], reasons)
-            self._park(documents, reasons)
+            self._keep_dead_letters(documents, reasons)
         return written
 
     def _read(self, documents: Documents) -> _Batch:
@@ -233,36 +233,38 @@ class Rows:
 
     # --- what the model cannot hold ----------------------------------------------------------------------------------
 
-    def _parked(self) -> Any:
-        return ParkedDocument.objects.using(self.using).filter(model=self.label)
+    def _dead_letters(self) -> Any:
+        return DeadLetter.objects.using(self.using).filter(model=self.label)
 
-    def _park(self, documents: Documents, reasons: dict[Key, str]) -> None:
-        if not (reasons or self.has_parked):
+    def _keep_dead_letters(self, documents: Documents, reasons: dict[Key, str]) -> None:
+        if not (reasons or self.has_dead_letters):
             return
-        self.has_parked = True
-        parked = ParkedDocument.objects.using(self.using)
-        known = {row.pk: row for part in chunks([self._parked_id(key) for key in documents])
-                 for row in parked.filter(pk__in=part)}  # fmt: skip
-        fits = known.keys() - {self._parked_id(key) for key in reasons}
+        self.has_dead_letters = True
+        dead_letters = DeadLetter.objects.using(self.using)
+        known = {row.pk: row for part in chunks([self._dead_letter_id(key) for key in documents])
+                 for row in dead_letters.filter(pk__in=part)}  # fmt: skip
+        fits = known.keys() - {self._dead_letter_id(key) for key in reasons}
         if fits:
-            parked.filter(pk__in=fits).delete()
+            dead_letters.filter(pk__in=fits).delete()
         for key, reason in reasons.items():
             values = {"reason": reason[:2000], "tried_at": DatabaseNow()}
-            if self._parked_id(key) in known:
-                parked.filter(pk=self._parked_id(key)).update(**values)
+            if self._dead_letter_id(key) in known:
+                dead_letters.filter(pk=self._dead_letter_id(key)).update(**values)
                 continue
-            parked.create(pk=self._parked_id(key), model=self.label, key=in_words(key), document_key=key, **values)
+            dead_letters.create(
+                pk=self._dead_letter_id(key), model=self.label, key=in_words(key), document_key=key, **values
+            )
             logger.warning("%s %s is parked: %s", self.label, in_words(key), reason[:200])
 
-    def _parked_id(self, key: Key) -> str:
+    def _dead_letter_id(self, key: Key) -> str:
         return hashlib.sha256(self.label.encode() + b"\0" + key).hexdigest()
 
-    def put_aside(self) -> list[Key]:
-        parked = self._parked().order_by("tried_at")
-        return [bytes(key) for key in parked.values_list("document_key", flat=True)[:BATCH]]
+    def oldest_dead_letters(self) -> list[Key]:
+        dead_letters = self._dead_letters().order_by("tried_at")
+        return [bytes(key) for key in dead_letters.values_list("document_key", flat=True)[:BATCH]]
 
     def count(self) -> int:
-        return all_rows(self.model, self.using).count() + self._parked().count()
+        return all_rows(self.model, self.using).count() + self._dead_letters().count()
 
     def keys(self) -> Iterator[Key]:
         rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
@@ -271,9 +273,9 @@ class Rows:
             # A key that is none, as another program may write it, is no document's.
             yield from (self._key(pk) for pk in part if type(pk) is not Unreadable)
             last = part[-1]
-        parked = self._parked().order_by("pk")
+        dead_letters = self._dead_letters().order_by("pk")
         last = ""
-        while found := list(parked.filter(pk__gt=last).values_list("pk", "document_key")[:BATCH]):
+        while found := list(dead_letters.filter(pk__gt=last).values_list("pk", "document_key")[:BATCH]):
             yield from (bytes(key) for _, key in found)
             last = found[-1][0]
 

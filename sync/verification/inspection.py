@@ -23,8 +23,8 @@ from sync.mapping.registry import label as label_of
 from sync.mongodb.errors import reason
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change
-from sync.verification.models import Difference
-from sync.verification.scan import Finding, Sides
+from sync.verification.models import Mismatch
+from sync.verification.scan import KeyMismatch, Scan
 
 TIMEOUT = 2.0  # seconds for all of MongoDB's part
 CHANGES = 50  # shown
@@ -70,7 +70,7 @@ class Side:
     target: Target
     verdict: Verdict
     error: str = ""
-    finding: Finding | None = None
+    mismatch: KeyMismatch | None = None
     document: dict[str, Any] | None = None
     written_at: datetime.datetime | None = None
     written_by: str = ""
@@ -97,7 +97,7 @@ class Inspection:
     plain: list[tuple[str, str]]
     sides: list[Side]
     changes: list[Change]
-    found: list[Difference]
+    found: list[Mismatch]
 
     @property
     def exists(self) -> bool:
@@ -139,9 +139,9 @@ def inspect(
     row = all_rows(model, using).filter(pk=key).first()
     expected, problem, plain = _expected(row)
     changes = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
-    found = Difference.objects.using(using).filter(model__in=labels, key=key).order_by("model")
+    found = Mismatch.objects.using(using).filter(model__in=labels, key=key).order_by("model")
     with pymongo.timeout(TIMEOUT):
-        sides = [_side(target, key, row, expected, using) for target in places if target.lane != KAFKA]
+        sides = [_side(target, key, row, expected, using) for target in places if target.queue != KAFKA]
     document = None if row is None or problem else _without_sync(expected)
     return Inspection(model, key, row, document, problem, plain, sides, list(changes[:CHANGES]), list(found))
 
@@ -180,25 +180,27 @@ def _without_sync(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def _side(target: Target, key: str, row: MirroredModel | None, expected: dict[str, Any], using: str) -> Side:
-    sides = Sides(target, using)
+    sides = Scan(target, using)
     try:
         stored = sides.documents([key]).get(key)
     except PyMongoError as error:
         return Side(target, Verdict.UNKNOWN, error=reason(error), fields=_fields(expected, {}, ()))
     document = bson.decode(stored, codec_options=LENIENT) if stored else {}
-    finding = sides.finding(key, row, stored)
-    side = Side(target, _verdict(finding, row), finding=finding, document=_without_sync(document) if stored else None)
+    mismatch = sides.mismatch(key, row, stored)
+    side = Side(
+        target, _verdict(mismatch, row), mismatch=mismatch, document=_without_sync(document) if stored else None
+    )
     if isinstance(own := document.get("_sync"), dict):
         side.written_at, side.written_by = _moment(own.get("v")), str(own.get("by", ""))[:50]
-    differences = field_differences(expected, stored) if finding and stored and expected else ()
+    differences = field_differences(expected, stored) if mismatch and stored and expected else ()
     side.fields = _fields(expected, document, differences)
     return side
 
 
-def _verdict(finding: Finding | None, row: MirroredModel | None) -> Verdict:
-    if finding is None:
+def _verdict(mismatch: KeyMismatch | None, row: MirroredModel | None) -> Verdict:
+    if mismatch is None:
         return Verdict.GONE if row is None else Verdict.EQUAL
-    return Verdict.UNMAPPABLE if finding.kind == "unmappable" else Verdict.DIFFERENT
+    return Verdict.UNMAPPABLE if mismatch.kind == "unmappable" else Verdict.DIFFERENT
 
 
 def _fields(row: dict[str, Any], document: dict[str, Any], differences: Sequence[FieldDifference]) -> list[Field]:

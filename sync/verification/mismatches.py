@@ -12,8 +12,8 @@ from django.db.models import QuerySet
 
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
-from sync.verification.models import Difference, Verification
-from sync.verification.scan import Finding, Sides
+from sync.verification.models import Mismatch, Verification
+from sync.verification.scan import KeyMismatch, Scan
 
 logger = logging.getLogger(__name__)
 
@@ -21,16 +21,16 @@ RUNS_KEPT = 1000  # of each model and mode
 PLAIN = re.compile(r"[a-z0-9_-]{1,255}")
 
 
-def begin(sides: Sides, mode: str, resume: bool) -> Verification:
+def begin(scan: Scan, mode: str, resume: bool) -> Verification:
     """A new run; or, to resume, the last one if it is full and was interrupted."""
-    runs = Verification.objects.using(sides.using).filter(model=sides.label, mode=mode)
+    runs = Verification.objects.using(scan.using).filter(model=scan.label, mode=mode)
     last = runs.order_by("-id").first() if resume else None
     if last and last.finished_at is None:
         last.error = ""
         last.save(update_fields=["error"])
         return last
-    run = runs.create(model=sides.label, mode=mode)
-    run.refresh_from_db(sides.using)  # the database has set started_at; no router is asked for a replica
+    run = runs.create(model=scan.label, mode=mode)
+    run.refresh_from_db(scan.using)  # the database has set started_at; no router is asked for a replica
     return run
 
 
@@ -55,21 +55,21 @@ def interrupt(run: Verification, why: str) -> None:
         logger.warning("It is not noted that a verify of %s was interrupted: %s", run.model, why)
 
 
-def keep(run: Verification, findings: Collection[Finding]) -> None:
+def keep(run: Verification, found: Collection[KeyMismatch]) -> None:
     """Stores differences; those that are known already keep when they were first seen."""
     alias = run._state.db
     rows = [
-        Difference(
+        Mismatch(
             model=run.model,
-            key=_stored(finding.key),
-            kind=finding.kind,
-            fields=[field.as_data() for field in finding.fields],
+            key=_stored(mismatch.key),
+            kind=mismatch.kind,
+            fields=[field.as_data() for field in mismatch.fields],
             last_seen=DatabaseNow(),
         )
-        for finding in findings
+        for mismatch in found
     ]
     targets = connections[alias or ""].features.supports_update_conflicts_with_target
-    Difference.objects.using(alias).bulk_create(
+    Mismatch.objects.using(alias).bulk_create(
         rows,
         batch_size=100,
         update_conflicts=True,
@@ -90,8 +90,8 @@ def forget_unseen(run: Verification, keys: Collection[str]) -> None:
         _known(run).filter(key__in=some, last_seen__lt=run.started_at).delete()
 
 
-def _known(run: Verification) -> QuerySet[Difference]:
-    return Difference.objects.using(run._state.db).filter(model=run.model)
+def _known(run: Verification) -> QuerySet[Mismatch]:
+    return Mismatch.objects.using(run._state.db).filter(model=run.model)
 
 
 def _stored(key: str) -> str:

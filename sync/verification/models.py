@@ -24,18 +24,18 @@ class Verification(models.Model):
     def __str__(self) -> str:
         return f"{self.model}, {self.mode}, {self.started_at:%Y-%m-%d %H:%M}"
 
-    def found_differences(self) -> models.QuerySet[Difference]:
+    def found_mismatches(self) -> models.QuerySet[Mismatch]:
         """What this run has found and not repaired, in order of the key, as long as no later run knows better."""
-        found = Difference.objects.using(self._state.db).filter(model=self.model, last_seen__gte=self.started_at)
+        found = Mismatch.objects.using(self._state.db).filter(model=self.model, last_seen__gte=self.started_at)
         return found.order_by("key")
 
     @property
-    def differences(self) -> list[Difference]:
+    def mismatches(self) -> list[Mismatch]:
         """All of them, in memory."""
-        return list(self.found_differences())
+        return list(self.found_mismatches())
 
 
-class Difference(models.Model):
+class Mismatch(models.Model):
     """A key whose document was not equal to its row when verify last looked; removed when it is found equal."""
 
     model = models.CharField(max_length=200)

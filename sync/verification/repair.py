@@ -1,4 +1,4 @@
-"""Repair: mends what verify has found, through the same delivery as everything else."""
+"""Repair: fixes what verify has found, through the same delivery as everything else."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox.capture import record
 from sync.outbox.delivery import deliver_changes, release_quietly
 from sync.outbox.models import Change
-from sync.verification.scan import Finding, Sides
+from sync.verification.scan import KeyMismatch, Scan
 
 LARGEST_SEEN = 8 * 1024 * 1024  # bytes of a document that can be sent along to be compared with
 
 
-class Mender:
-    """Repairs the differences of one model, as verify's `mend`.
+class Repairer:
+    """Repairs the differences of one model, as verify's `fix`.
 
     prune: deletes extra documents too.
     dry_run: only says what would be done.
@@ -32,51 +32,51 @@ class Mender:
 
     def __init__(
         self,
-        sides: Sides,
+        scan: Scan,
         *,
         prune: bool = False,
         dry_run: bool = False,
         say: Callable[[str], None] = lambda line: None,
     ) -> None:
-        self.sides = sides
+        self.scan = scan
         self.prune = prune
         self.dry_run = dry_run
         self.say = say
         self.repaired = 0
         self.left = 0
 
-    def __call__(self, findings: list[Finding]) -> set[str]:
+    def __call__(self, found: list[KeyMismatch]) -> set[str]:
         """Repairs what can be; the keys that are equal now. Raises Unavailable."""
-        obstacles = {finding.key: self._obstacle(finding) for finding in findings}
-        todo = [finding for finding in findings if not obstacles[finding.key]]
+        obstacles = {mismatch.key: self._obstacle(mismatch) for mismatch in found}
+        todo = [mismatch for mismatch in found if not obstacles[mismatch.key]]
         if not self.dry_run:
-            foreign = [finding for finding in todo if finding.foreign]
-            obstacles |= self._deliver([finding.key for finding in todo if not finding.foreign])
-            obstacles |= self._delete(foreign)
-        for finding in findings:
-            self.say(self._line(finding, obstacles[finding.key]))
+            orphan = [mismatch for mismatch in todo if mismatch.orphan]
+            obstacles |= self._deliver([mismatch.key for mismatch in todo if not mismatch.orphan])
+            obstacles |= self._delete(orphan)
+        for mismatch in found:
+            self.say(self._line(mismatch, obstacles[mismatch.key]))
         repaired = set() if self.dry_run else {key for key, obstacle in obstacles.items() if not obstacle}
         self.repaired += len(repaired)
-        self.left += len(findings) - len(repaired)
+        self.left += len(found) - len(repaired)
         return repaired
 
-    def _obstacle(self, finding: Finding) -> str:
+    def _obstacle(self, mismatch: KeyMismatch) -> str:
         """Why nothing can be done about it; empty when something can."""
-        if finding.kind == "unmappable":
-            return "mend the row, it cannot be a document: " + finding.fields[0].path
-        if finding.kind == "extra" and not self.prune:
+        if mismatch.kind == "unmappable":
+            return "fix the row, it cannot be a document: " + mismatch.fields[0].path
+        if mismatch.kind == "extra" and not self.prune:
             return "--prune deletes it"
-        if finding.foreign and len(finding.foreign) > LARGEST_SEEN:
+        if mismatch.orphan and len(mismatch.orphan) > LARGEST_SEEN:
             return "delete it yourself, it is too large to be sent along and compared"
         return ""
 
-    def _line(self, finding: Finding, obstacle: str) -> str:
-        done = "deleted" if finding.kind == "extra" else "written"
+    def _line(self, mismatch: KeyMismatch, obstacle: str) -> str:
+        done = "deleted" if mismatch.kind == "extra" else "written"
         if obstacle:
             done = f"left: {obstacle}"
         elif self.dry_run:
             done = f"would be {done}"
-        return f"{self.sides.label} {finding.key}: {finding.kind}, {done}"
+        return f"{self.scan.label} {mismatch.key}: {mismatch.kind}, {done}"
 
     def _deliver(self, keys: list[str]) -> dict[str, str]:
         """Records the keys as changed and sees to it that they are delivered; what is in the way of each, if anything.
@@ -85,11 +85,11 @@ class Mender:
         """
         if not keys:
             return {}
-        changes = Change.objects.using(self.sides.using).filter(model=self.sides.label, key__in=keys, until="")
-        with transaction.atomic(self.sides.using):
+        changes = Change.objects.using(self.scan.using).filter(model=self.scan.label, key__in=keys, until="")
+        with transaction.atomic(self.scan.using):
             changes.filter(failed=True).delete()  # they would be tried again with it
             before = set(changes.values_list("pk", flat=True))
-            record(self.sides.model, keys, self.sides.using, inline=False, to=[self.sides.target])
+            record(self.scan.model, keys, self.scan.using, inline=False, to=[self.scan.target])
             ours = set(changes.values_list("pk", flat=True)) - before
         waiting = changes.filter(pk__in=ours, settling=False, failed=False, error="")
         deadline = time.monotonic() + conf.LEASE + conf.TIMEOUT  # somebody may have died with them
@@ -98,36 +98,36 @@ class Mender:
                 time.sleep(0.05)  # a relay has claimed them
         errors = dict(changes.exclude(error="").values_list("key", "error"))
         obstacles = {}
-        for key, row, _, document in self.sides.look(keys):
-            differs = self.sides.finding(key, row, document)
+        for key, row, _, document in self.scan.look(keys):
+            differs = self.scan.mismatch(key, row, document)
             obstacles[key] = errors.get(key, "it differs still; is it being written?") if differs else ""
         return obstacles
 
     def _deliver_some(self) -> bool:
         token = new_object_id()
-        due = Change.objects.using(self.sides.using).due(self.sides.target.lane, models=[self.sides.label])
+        due = Change.objects.using(self.scan.using).due(self.scan.target.queue, models=[self.scan.label])
         changes = due.claim(conf.BATCH, token)
         try:
             with pymongo.timeout(conf.TIMEOUT):
-                lost = deliver_changes(changes, token, self.sides.using).lost
+                lost = deliver_changes(changes, token, self.scan.using).lost
         except Unavailable:
-            release_quietly(changes, token, self.sides.using)
+            release_quietly(changes, token, self.scan.using)
             raise
-        release_quietly(lost, token, self.sides.using)
+        release_quietly(lost, token, self.scan.using)
         return bool(changes)
 
-    def _delete(self, foreign: Collection[Finding]) -> dict[str, str]:
+    def _delete(self, orphan: Collection[KeyMismatch]) -> dict[str, str]:
         """Deletes documents whose `_id` cannot be a key, each only if it is still what was seen."""
-        if not foreign:
+        if not orphan:
             return {}
-        seen = {finding.key: RawBSONDocument(finding.foreign or b"") for finding in foreign}
+        seen = {mismatch.key: RawBSONDocument(mismatch.orphan or b"") for mismatch in orphan}
         unchanged = [
             {"_id": document["_id"], "$expr": {"$eq": ["$$ROOT", {"$literal": document}]}} for document in seen.values()
         ]
         try:
-            self.sides.collection.bulk_write([pymongo.DeleteOne(one) for one in unchanged], ordered=False)
+            self.scan.collection.bulk_write([pymongo.DeleteOne(one) for one in unchanged], ordered=False)
         except BulkWriteError as error:
             if (error.details or {}).get("writeConcernErrors"):
                 raise
-        there = self.sides.documents_by_id([document["_id"] for document in seen.values()])
+        there = self.scan.documents_by_id([document["_id"] for document in seen.values()])
         return {key: "it was changed meanwhile" if key in there else "" for key in seen}

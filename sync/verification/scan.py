@@ -45,7 +45,7 @@ RANGES = 100  # of a backfill, in one query
 
 
 @dataclass(frozen=True)
-class Finding:
+class KeyMismatch:
     """One key that is not equal on both sides.
 
     key: as text; for an `_id` that cannot be a key of the model, the `_id` in Extended JSON.
@@ -57,7 +57,7 @@ class Finding:
     key: str
     kind: str
     fields: tuple[FieldDifference, ...] = ()
-    foreign: bytes | None = None
+    orphan: bytes | None = None
 
 
 class Slice(NamedTuple):
@@ -77,7 +77,7 @@ class Look(NamedTuple):
     document: bytes | None  # as BSON
 
 
-class Sides:
+class Scan:
     """Reads a model's rows, and a target's documents. Every method is one round trip, or a generator of them.
 
     strict: rows are read a second time, as the columns' own texts (strict.py), and compared with these too.
@@ -256,21 +256,21 @@ class Sides:
             return None
         return str(pk) if same else None
 
-    def finding(self, key: str, row: Any, document: bytes | None) -> Finding | None:
+    def mismatch(self, key: str, row: Any, document: bytes | None) -> KeyMismatch | None:
         """How the two differ; None when they are equal, type for type."""
         if row is None:
-            return None if document is None else Finding(key, "extra")
+            return None if document is None else KeyMismatch(key, "extra")
         try:
             expected = document_of(row)
             if is_equal(expected, document or b""):
                 fields = self.proof.differences(row.texts, document or b"") if self.proof else ()
-                return Finding(key, "different", fields) if fields else None
+                return KeyMismatch(key, "different", fields) if fields else None
         except Exception as error:  # an application's own mapping may raise anything; the other rows go on
-            return Finding(key, "unmappable", (FieldDifference(str(error) or repr(error), "unmappable"),))
+            return KeyMismatch(key, "unmappable", (FieldDifference(str(error) or repr(error), "unmappable"),))
         if document is None:
-            return Finding(key, "missing")
+            return KeyMismatch(key, "missing")
         fields = field_differences(expected, document)
-        return Finding(key, kind(fields), fields)
+        return KeyMismatch(key, kind(fields), fields)
 
 
 def _split(batch: bytes) -> Iterator[bytes]:

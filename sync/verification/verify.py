@@ -28,7 +28,7 @@ from sync.mapping.registry import Target
 from sync.mongodb.errors import Unavailable, reason
 from sync.verification import mismatches
 from sync.verification.models import Verification
-from sync.verification.scan import CHUNK, Finding, Sides, fingerprint, from_text, id_of, to_text
+from sync.verification.scan import CHUNK, KeyMismatch, Scan, fingerprint, from_text, id_of, to_text
 
 LOOKS = 3  # how often a suspect that moves is looked at again before it counts as pending
 PAUSE = 0.2  # seconds before each of these
@@ -36,7 +36,7 @@ SAVE_EVERY = 5.0  # seconds of work that an interruption may cost
 UNSEEN = b"?"  # the fingerprint of a document that was not looked at yet
 
 Progress = Callable[[int], None]
-Mend = Callable[[list[Finding]], Collection[str]]  # repairs differences, and returns the keys that are equal now
+Repair = Callable[[list[KeyMismatch]], Collection[str]]  # repairs differences, and returns the keys that are equal now
 
 
 def verify(
@@ -47,7 +47,7 @@ def verify(
     sample: float | None = None,
     resume: bool = False,
     strict: bool = False,
-    mend: Mend | None = None,
+    repair: Repair | None = None,
 ) -> Verification:
     """Compares rows and documents of `target`, and returns the run as it is kept, with the differences it has found.
 
@@ -55,13 +55,13 @@ def verify(
     sample: only so many rows and as many documents at random: a number from 1, or a share of all below 1.
     resume: goes on where the last full run was interrupted, if it was.
     strict: compares each document with the columns' own texts, too: see sync/verification/strict.py.
-    mend: is given the differences, at most CHUNK at a time, as soon as they are certain.
+    fix: is given the differences, at most CHUNK at a time, as soon as they are certain.
     Raises Unavailable; a full run can be resumed then, and after any other end.
     """
-    sides = Sides(target, using, strict=strict)
-    kept = mismatches.begin(sides, "sampled" if sample is not None else "strict" if strict else "full", resume)
+    scan = Scan(target, using, strict=strict)
+    kept = mismatches.begin(scan, "sampled" if sample is not None else "strict" if strict else "full", resume)
     try:
-        run = _Run(sides, kept, progress, mend)
+        run = _Run(scan, kept, progress, repair)
         if sample is None:
             run.full()
         else:
@@ -77,15 +77,15 @@ def verify(
 
 def steps(target: Target, using: str = DEFAULT_DB_ALIAS, sample: float | None = None) -> int:
     """How many rows and documents a run will look at, about. Raises Unavailable."""
-    sides = Sides(target, using)
+    scan = Scan(target, using)
     try:
-        return sum(_counts(sides, sample))
+        return sum(_counts(scan, sample))
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
 
 
-def _counts(sides: Sides, sample: float | None) -> list[int]:
-    counts = [sides.all_rows.count(), sides.collection.estimated_document_count()]
+def _counts(scan: Scan, sample: float | None) -> list[int]:
+    counts = [scan.all_rows.count(), scan.collection.estimated_document_count()]
     if sample is None:
         return counts
     return [min(count, math.ceil(count * sample) if sample < 1 else int(sample)) for count in counts]
@@ -94,20 +94,20 @@ def _counts(sides: Sides, sample: float | None) -> list[int]:
 class _Run:
     """One run over one target. `kept` is what is stored of it."""
 
-    def __init__(self, sides: Sides, kept: Verification, progress: Progress, mend: Mend | None) -> None:
-        self.sides = sides
+    def __init__(self, scan: Scan, kept: Verification, progress: Progress, repair: Repair | None) -> None:
+        self.scan = scan
         self.kept = kept
         self.progress = progress
-        self.mend = mend
+        self.repair = repair
         self.suspects: dict[str, bytes] = {}  # by key the fingerprint of the document, as it was seen last
-        self.foreign: dict[str, Any] = {}  # by their text those ids that cannot be keys
+        self.orphan: dict[str, Any] = {}  # by their text those ids that cannot be keys
         self.save_at = time.monotonic() + SAVE_EVERY
 
     def full(self) -> None:
         """All rows and all documents."""
         stage, _, at = self.kept.position.partition(" ")
         self.progress(self.kept.compared)
-        if self.sides.ordered:
+        if self.scan.ordered:
             self._both_sides(at)
         else:
             if stage != "documents":
@@ -117,15 +117,15 @@ class _Run:
         self._settle()
 
     def _both_sides(self, start: str) -> None:
-        for rows, documents, end in self.sides.slices(start):
+        for rows, documents, end in self.scan.slices(start):
             self.kept.compared += (count := len(rows))
             for document in documents:
-                key = self.sides.key_of(document)
+                key = self.scan.key_of(document)
                 row = None if key is None else rows.pop(key, None)
                 if key is None:
                     _id = id_of(document)
-                    self.foreign[to_text(_id)] = _id
-                elif row is None or self.sides.finding(key, row, document):
+                    self.orphan[to_text(_id)] = _id
+                elif row is None or self.scan.mismatch(key, row, document):
                     self.suspects[key] = fingerprint(document)
                 self._settle_many()
             self.suspects |= {key: fingerprint(None) for key in rows}
@@ -134,19 +134,19 @@ class _Run:
 
     def _rows(self, after: str) -> None:
         """All rows in order of their key, each with its document."""
-        for rows in self.sides.row_chunks(after):
-            documents = self.sides.documents(rows)
+        for rows in self.scan.row_chunks(after):
+            documents = self.scan.documents(rows)
             for key, row in rows.items():
-                if self.sides.finding(key, row, documents.get(key)):
+                if self.scan.mismatch(key, row, documents.get(key)):
                     self.suspects[key] = fingerprint(documents.get(key))
             self.kept.compared += len(rows)
             self._advance(len(rows), f"rows {key}")
 
     def _documents(self, start: Any) -> None:
         """All documents that have no row."""
-        for ids in self.sides.id_chunks(start):
+        for ids in self.scan.id_chunks(start):
             keys = self._part_foreign(ids)
-            present = self.sides.present(keys)
+            present = self.scan.present(keys)
             self.suspects |= {key: UNSEEN for key in keys if key not in present}
             if ids:
                 self._advance(len(ids), f"documents {to_text(ids[-1])}")
@@ -154,14 +154,14 @@ class _Run:
     def sampled(self, sample: float) -> None:
         """Rows at random with their documents, and documents at random with their rows."""
         # MongoDB's estimate may be too low, after it was killed; a sample as large as all is to be all.
-        rows, documents = _counts(self.sides, sample) if sample < 1 else (int(sample), int(sample))
-        keys = self.sides.sample_keys(rows) if rows else []
-        ids = self.sides.sample_ids(documents) if documents else []
+        rows, documents = _counts(self.scan, sample) if sample < 1 else (int(sample), int(sample))
+        keys = self.scan.sample_keys(rows) if rows else []
+        ids = self.scan.sample_ids(documents) if documents else []
         keys += self._part_foreign(ids)
         for start in range(0, len(keys), CHUNK):
             some = keys[start : start + CHUNK]
-            for key, row, _, document in self.sides.look(dict.fromkeys(some)):
-                if self.sides.finding(key, row, document):
+            for key, row, _, document in self.scan.look(dict.fromkeys(some)):
+                if self.scan.mismatch(key, row, document):
                     self.suspects[key] = fingerprint(document)
                 self.kept.compared += 1
             self._settle()
@@ -173,9 +173,9 @@ class _Run:
         """The keys that the ids are; those ids that cannot be keys are put aside."""
         keys = []
         for _id in ids:
-            key = self.sides.key(_id)
+            key = self.scan.key(_id)
             if key is None:
-                self.foreign[to_text(_id)] = _id
+                self.orphan[to_text(_id)] = _id
             else:
                 keys.append(key)
         return keys
@@ -192,7 +192,7 @@ class _Run:
 
     def _settle_many(self) -> None:
         """Keeps what is still to be looked at again from growing."""
-        if len(self.suspects) + len(self.foreign) >= CHUNK:
+        if len(self.suspects) + len(self.orphan) >= CHUNK:
             self._settle()
 
     def _settle(self) -> None:
@@ -204,13 +204,13 @@ class _Run:
             self._look_again()
         self.kept.pending += len(self.suspects)
         self.suspects = {}
-        self._found(self._look_at_foreign())
+        self._found(self._compare_orphans())
 
     def _look_again(self) -> None:
         before, self.suspects = self.suspects, {}
         certain = []
-        for key, row, pending, document in self.sides.look(before):
-            if difference := self.sides.finding(key, row, document):
+        for key, row, pending, document in self.scan.look(before):
+            if difference := self.scan.mismatch(key, row, document):
                 now = fingerprint(document)
                 # No delivery that is still to come makes a document of what cannot be one.
                 if difference.kind != "unmappable" and (pending or before[key] != now):
@@ -219,20 +219,20 @@ class _Run:
                     certain.append(difference)
         self._found(certain)
 
-    def _look_at_foreign(self) -> list[Finding]:
+    def _compare_orphans(self) -> list[KeyMismatch]:
         """Those documents that are there still. No row and no change can belong to them."""
-        ids, self.foreign = list(self.foreign.values()), {}
+        ids, self.orphan = list(self.orphan.values()), {}
         found = []
         while ids:
-            some, ids = ids[: self.sides.size], ids[self.sides.size :]
-            documents = self.sides.documents_by_id(some)
-            found += [Finding(text, "extra", foreign=document) for text, document in documents.items()]
+            some, ids = ids[: self.scan.size], ids[self.scan.size :]
+            documents = self.scan.documents_by_id(some)
+            found += [KeyMismatch(text, "extra", orphan=document) for text, document in documents.items()]
         return found
 
-    def _found(self, certain: list[Finding]) -> None:
+    def _found(self, certain: list[KeyMismatch]) -> None:
         if not certain:
             return
         mismatches.keep(self.kept, certain)
-        mended = self.mend(certain) if self.mend else ()
-        mismatches.forget(self.kept, mended)
-        self.kept.found += len(certain) - len(mended)
+        repaired = self.repair(certain) if self.repair else ()
+        mismatches.forget(self.kept, repaired)
+        self.kept.found += len(certain) - len(repaired)

@@ -50,7 +50,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     return {
         "status": now,
         "means": WORDS[now.word],
-        "models": [(model, newest.get(model.model), model.lane != KAFKA) for model in now.models],
+        "models": [(model, newest.get(model.model), model.queue != KAFKA) for model in now.models],
         "charts": charts(taken),
         "figures": table(taken),
         "troubled": troubled("default").order_by("-failed", "recorded_at")[:SHOWN],

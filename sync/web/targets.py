@@ -11,7 +11,7 @@ from django.utils.translation import gettext_noop
 from django.views.decorators.http import require_http_methods, require_POST
 
 from sync.jobs import runner
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.mapping.registry import KAFKA, Target, find_target
 from sync.outbox.actions import set_paused
 from sync.signals import operator_acted
@@ -42,7 +42,7 @@ ACTS = {
 def act(request: HttpRequest, label: str, act: str) -> HttpResponse:
     """Asks whether to do it; does it when it is posted."""
     target = target_or_404(label)
-    if act not in ACTS or (target.lane == KAFKA and act in ("verify", "repair")):
+    if act not in ACTS or (target.queue == KAFKA and act in ("verify", "repair")):
         raise Http404
     if request.method == "POST":
         with transaction.atomic():
@@ -81,11 +81,11 @@ def _do(request: HttpRequest, target: Target, act: str) -> None:
 @require_POST
 @allowed(OPERATE)
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
-    """Stops an errand, wherever it is being done."""
-    errand = get_object_or_404(Errand, pk=pk)
+    """Stops a job, wherever it is being done."""
+    job = get_object_or_404(Job, pk=pk)
     with transaction.atomic():
         if runner.stop(pk, f"stopped by {request.user.get_username()}"):
-            operator_acted.send(Errand, request=request, act="stop", model="sync.errand", key=str(pk), text=str(errand))
+            operator_acted.send(Job, request=request, act="stop", model="sync.job", key=str(pk), text=str(job))
             messages.success(request, _("It is stopped."))
         else:
             messages.info(request, _("It had ended before."))

@@ -10,6 +10,6 @@ urlpatterns = [
     path("changes/order/", changes.order, name="order"),
     path("targets/<str:label>/<slug:act>/", targets.act, name="act"),
     path("routes/<path:name>/<slug:act>/", routes.act_on_route, name="route_act"),
-    path("errands/<int:pk>/stop/", targets.stop, name="stop"),
+    path("jobs/<int:pk>/stop/", targets.stop, name="stop"),
     path("record/<str:label>/<path:key>/", records.record_page, name="record"),
 ]

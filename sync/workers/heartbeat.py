@@ -26,7 +26,7 @@ from sync.core import mysql
 from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import KAFKA
-from sync.workers.lag import WINDOW, Lags
+from sync.workers.lag import WINDOW, LagHistogram
 from sync.workers.models import Checkpoint, ModelState, Worker
 
 logger = logging.getLogger(__name__)
@@ -43,9 +43,9 @@ class Kind(StrEnum):
     PUBLISHER = "publisher"
     CONSUMER = "consumer"
 
-    def delivers_to(self, lane: str) -> bool:
-        """Whether it takes the pending changes of this lane, where that is its own. Most kinds take none."""
-        return self is (Kind.PUBLISHER if lane == KAFKA else Kind.RELAY)
+    def delivers_to(self, queue: str) -> bool:
+        """Whether it takes the pending changes of this queue, where that is its own. Most kinds take none."""
+        return self is (Kind.PUBLISHER if queue == KAFKA else Kind.RELAY)
 
     @property
     def label(self) -> str:
@@ -71,20 +71,20 @@ SHORTEST = 1.0  # seconds that a rate is taken over at least
 STUCK = 20.0  # seconds in one batch, after which the row says so, and the relay does not count as alive
 
 
-class Heart:
+class Heartbeat:
     """One process's figures, and its row. Its methods may be called from any thread."""
 
-    def __init__(self, kind: Kind, using: str = DEFAULT_DB_ALIAS, lane: str = "") -> None:
+    def __init__(self, kind: Kind, using: str = DEFAULT_DB_ALIAS, queue: str = "") -> None:
         self.kind = kind
         self.using = using
-        self.lane = lane
+        self.queue = queue
         self.reset()
 
     def reset(self) -> None:
         """Begins anew, as another worker: also after a fork."""
         self.id = new_object_id()
         self.lock = threading.Lock()
-        self.lags = Lags()
+        self.lags = LagHistogram()
         self.delivered = 0
         self.labels: set[str] = set()
         self.note = ""
@@ -114,18 +114,18 @@ class Heart:
             self.trouble = trouble
 
     def _write(self) -> None:
-        figures = self._figures()
+        values = self._values()
         with self.lock:
             labels, self.labels = self.labels, set()
         if labels:
             ModelState.objects.using(self.using).filter(model__in=labels).update(delivered_at=DatabaseNow())
         rows = Worker.objects.using(self.using)
-        if not rows.filter(pk=self.id).update(**figures):
+        if not rows.filter(pk=self.id).update(**values):
             self._sweep()
             host = socket.gethostname()[:100]
-            rows.create(pk=self.id, kind=self.kind, host=host, pid=os.getpid(), lane=self.lane, **figures)
+            rows.create(pk=self.id, kind=self.kind, host=host, pid=os.getpid(), queue=self.queue, **values)
 
-    def _figures(self) -> dict[str, Any]:
+    def _values(self) -> dict[str, Any]:
         with self.lock:
             now = time.monotonic()
             since, before = self.told
@@ -151,11 +151,11 @@ class Heart:
             logger.warning("The heartbeat is not removed, and will be swept: %s", mysql.reason(error))
 
 
-class RelayHeart(Heart):
+class WorkerHeartbeat(Heartbeat):
     """A relay's, which beats in a thread of its own."""
 
-    def __init__(self, using: str, lane: str = "", kind: Kind = RELAY) -> None:
-        super().__init__(kind, using, lane)
+    def __init__(self, using: str, queue: str = "", kind: Kind = RELAY) -> None:
+        super().__init__(kind, using, queue)
         self.batch_began: float | None = None
         self.routes: Callable[[], Mapping[str, float | None]] = dict
 
@@ -202,11 +202,11 @@ class RelayHeart(Heart):
         began = self.batch_began
         return time.monotonic() - began if began else 0.0
 
-    def _figures(self) -> dict[str, Any]:
-        figures = super()._figures()
-        figures["lags"]["batch"] = round(self._in_batch(), 1)
-        figures["lags"]["routes"] = self.routes()
-        return figures
+    def _values(self) -> dict[str, Any]:
+        values = super()._values()
+        values["lags"]["batch"] = round(self._in_batch(), 1)
+        values["lags"]["routes"] = self.routes()
+        return values
 
     def _write(self) -> None:
         super()._write()
@@ -214,7 +214,7 @@ class RelayHeart(Heart):
             Checkpoint.objects.seen(name, behind, self.using)
 
 
-class InlineHeart(Heart):
+class InlineHeartbeat(Heartbeat):
     """A web process's, which beats with its deliveries."""
 
     def __init__(self) -> None:
@@ -245,6 +245,6 @@ class InlineHeart(Heart):
         self.write()
 
 
-INLINE_HEART = InlineHeart()
+INLINE_HEARTBEAT = InlineHeartbeat()
 
-os.register_at_fork(after_in_child=INLINE_HEART.reset)
+os.register_at_fork(after_in_child=INLINE_HEARTBEAT.reset)

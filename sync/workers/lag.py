@@ -23,7 +23,7 @@ def no_lags() -> list[int]:
     return [0] * (len(BOUNDS) + 1)
 
 
-class Lags:
+class LagHistogram:
     """The lags of one process: those of the last WINDOW seconds, and all since it started. Not locked."""
 
     def __init__(self) -> None:

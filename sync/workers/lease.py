@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from sync.mapping.fields import new_object_id
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class Leased(Protocol):
         """Gives the lease back, if it is still ours."""
 
 
-def acquire(store: Leased, stop: Stop) -> None:
+def acquire(store: Leased, stop: StopEvent) -> None:
     """Takes the lease, waiting for one that is not extended any more to expire. Raises Busy when it is extended."""
     seen = None
     while (held := store.take()) is not None and not stop.is_set():

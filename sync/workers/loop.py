@@ -13,7 +13,7 @@ from sync.core import mysql
 from sync.core.retry import forget_connection
 from sync.mongodb.errors import Unavailable, reason
 from sync.workers.lease import Paused
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries while a server is unreachable
 PAUSED = "paused"
@@ -34,7 +34,7 @@ class Loop:
 
     def __init__(
         self,
-        stop: Stop,
+        stop: StopEvent,
         logger: logging.Logger,
         *,
         prefix: str = "",

@@ -18,12 +18,12 @@ class Worker(models.Model):
     kind = models.CharField(max_length=20)
     host = models.CharField(max_length=100)
     pid = models.PositiveIntegerField()
-    lane = models.CharField(max_length=50, blank=True, help_text="The alias of the server that it delivers to.")
+    queue = models.CharField(max_length=50, blank=True, help_text="The alias of the server that it delivers to.")
     started_at = models.DateTimeField(default=DatabaseNow)
     heartbeat_at = models.DateTimeField(db_index=True)
     delivered = models.BigIntegerField(default=0, help_text="Keys, since it started.")
     rate = models.FloatField(default=0, help_text="Keys a second, over the last interval.")
-    lags = models.JSONField(default=dict, help_text="From commit to delivery, as stats.Lags counts them.")
+    lags = models.JSONField(default=dict, help_text="From commit to delivery, as LagHistogram counts them.")
     note = models.CharField(max_length=255, blank=True, help_text="What it is waiting for.")
 
     def __str__(self) -> str:
@@ -54,11 +54,11 @@ class CheckpointQuerySet(models.QuerySet):
     def seen(self, name: str, behind: float | None, using: str) -> None:
         """Notes that the route lives, and that it had everything `behind` seconds ago; None: that is not known."""
         rows = self.using(using)
-        figures: dict[str, Any] = {"seen_at": DatabaseNow()}
+        values: dict[str, Any] = {"seen_at": DatabaseNow()}
         if behind is not None:
-            figures["in_sync_at"] = DatabaseNow() - timedelta(seconds=behind)
-        if not rows.filter(name=name).update(**figures):
-            rows.get_or_create(name=name, defaults=figures)
+            values["in_sync_at"] = DatabaseNow() - timedelta(seconds=behind)
+        if not rows.filter(name=name).update(**values):
+            rows.get_or_create(name=name, defaults=values)
 
     def set_paused(self, name: str, using: str, *, paused: bool) -> bool:
         """Pauses or resumes a route; whether that changed anything."""

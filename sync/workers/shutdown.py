@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 
-class Stop:
+class StopEvent:
     """As threading.Event, but a signal handler may set it.
 
     An Event's `set` takes the lock that its `wait` holds for a moment. A handler runs in the main thread, so a signal
@@ -35,7 +35,7 @@ class Stop:
         return self._is_set
 
 
-def stop_on_signals(stop: Stop) -> None:
+def stop_on_signals(stop: StopEvent) -> None:
     """Sets `stop` at the first SIGINT or SIGTERM; the second ends the process."""
 
     def heard(number: int, frame: Any) -> None:

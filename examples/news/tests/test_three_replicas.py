@@ -79,10 +79,10 @@ def test_they_are_equal_to_mysql_at_the_end(kafka: Kafka, mongo: Database, setti
         time.sleep(2)
         stop.set()
         writer.join()
-        wait_until(lambda: not Change.objects.filter(lane=KAFKA).exists(), "all is published", 90)
+        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "all is published", 90)
         wait_until(lambda: are_equal(mongo), "all replicas are equal to the table", 90)
         wait_until(
-            lambda: Worker.objects.filter(lane="kafka:stories_2", note="0 messages behind").exists(), "it says so", 30
+            lambda: Worker.objects.filter(queue="kafka:stories_2", note="0 messages behind").exists(), "it says so", 30
         )
     finally:
         stop.set()

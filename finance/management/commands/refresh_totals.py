@@ -10,7 +10,7 @@ from django.db import DatabaseError
 from django.utils.translation import ngettext
 from pymongo.errors import PyMongoError
 
-from finance import rollup
+from finance import report_cache
 from sync.core import mysql
 from sync.mongodb import errors
 
@@ -40,8 +40,8 @@ class Command(BaseCommand):
     def handle(self, *, if_due: bool, **_: Any) -> None:
         left = 0
         try:
-            for key in rollup.kept():
-                if rollup.refresh(key, force=not if_due):
+            for key in report_cache.kept():
+                if report_cache.refresh(key, force=not if_due):
                     self.stdout.write(f"{key}: computed")
                 else:
                     left += not if_due
@@ -50,7 +50,7 @@ class Command(BaseCommand):
             raise CommandError(f"{errors.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
         except DatabaseError as error:
             raise CommandError(mysql.reason(error), returncode=2) from error
-        problems = [_unread(name, **found) for name, found in rollup.unread().items() if found["count"]]
+        problems = [_unread(name, **found) for name, found in report_cache.unread().items() if found["count"]]
         if left:
             problems.append("Something was left to another process.")
         if problems:

@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.binlog.models import Sweep
-from sync.core.retry import tried_again
+from sync.core.retry import retry_on_deadlock
 from sync.outbox.models import Change
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
@@ -94,7 +94,7 @@ def test_a_rolled_back_transaction_records_nothing() -> None:
         assert recorded() == {}
 
 
-@tried_again
+@retry_on_deadlock
 def forget_changes() -> None:
     """The follower writes to the same table, so MySQL may end either of the two as a deadlock's victim."""
     Change.objects.all().delete()

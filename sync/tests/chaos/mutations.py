@@ -89,7 +89,7 @@ def lost_race_dropped() -> None:
         def deliver_and_forget(*arguments: Any, **more: Any) -> Any:
             outcome = deliver(*arguments, **more)
             for key, state in outcome.states.items():
-                if state.name == "LOST":
+                if state.name == "CONFLICT":
                     outcome.states[key] = type(state).DELIVERED
             return outcome
 

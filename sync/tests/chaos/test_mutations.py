@@ -61,7 +61,7 @@ def test_what_a_mutation_changes_is_there(mutation: str, monkeypatch: pytest.Mon
 
 
 def settle() -> None:
-    """Lets all deletes settle: nothing is left that would mend anything later."""
+    """Lets all deletes settle: nothing is left that would fix anything later."""
     time.sleep(SETTLE + 0.1)
     Relay().drain()
     assert not Change.objects.exists()

@@ -96,5 +96,5 @@ class Worker:
 
     @staticmethod
     def verify(journal: Journal) -> None:
-        for difference in verify.verify(Target(Account)).differences:
+        for difference in verify.verify(Target(Account)).mismatches:
             journal.write("verify", str(difference))

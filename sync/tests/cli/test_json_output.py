@@ -21,8 +21,8 @@ from sync.cli.output import dumps
 from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
-from sync.verification.models import Difference, Verification
-from sync.workers.heartbeat import INLINE_HEART, Heart, Kind, RelayHeart
+from sync.verification.models import Mismatch, Verification
+from sync.workers.heartbeat import INLINE_HEARTBEAT, Heartbeat, Kind, WorkerHeartbeat
 from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import ROOT, Mongo
 
@@ -51,7 +51,7 @@ STRICT = extend(
 
 @pytest.fixture(autouse=True)
 def fresh_heart() -> None:
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
 
 
 def printed(verb: str, *options: str) -> Any:
@@ -75,12 +75,12 @@ def test_the_status_of_nothing(mongo: Database) -> None:
 def test_the_status_of_everything(mongo: Database) -> None:
     make(1).save()
     for kind in Kind:
-        lane = "kafka" if kind is Kind.PUBLISHER else ""
-        heart = RelayHeart("default", lane, kind) if kind is not Kind.INLINE else Heart(kind)
-        heart.count(1, [1.0, 2000.0])
-        if isinstance(heart, RelayHeart) and kind is Kind.PULLER:
-            heart.routes = lambda: {"pull:retail.sale": 0.0}
-        heart.write()
+        queue = "kafka" if kind is Kind.PUBLISHER else ""
+        heartbeat = WorkerHeartbeat("default", queue, kind) if kind is not Kind.INLINE else Heartbeat(kind)
+        heartbeat.count(1, [1.0, 2000.0])
+        if isinstance(heartbeat, WorkerHeartbeat) and kind is Kind.PULLER:
+            heartbeat.routes = lambda: {"pull:retail.sale": 0.0}
+        heartbeat.write()
     Checkpoint.objects.create(name="copy:a:27017/shop.sales", paused=True, in_sync_at=WHOLE)
     Checkpoint.objects.create(name="publish")
     Worker.objects.update(started_at=WHOLE, rate=3)
@@ -93,7 +93,7 @@ def test_the_status_of_everything(mongo: Database) -> None:
     )
     ModelState.objects.update_or_create(model="finance.account", defaults={"delivered_at": WHOLE, "paused": True})
     Verification.objects.create(model="finance.account", mode="full", finished_at=WHOLE, compared=1, found=1)
-    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=WHOLE)
+    Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=WHOLE)
     data = printed("status")
     [model] = [model for model in data["models"] if model["model"] == "finance.account"]
     assert model["last_delivery"] == model["verified"]["finished_at"] == "2026-01-02T03:04:05.000000+00:00"
@@ -134,8 +134,8 @@ def test_a_verify_with_every_kind_of_difference(mongo: Database) -> None:
     mongo.accounts.replace_one({"_id": ordered}, dict(reversed(document.items())))
     mongo.accounts.insert_one({"_id": ObjectId()})
     [run] = printed("verify", "account")
-    assert {"missing", "different", "type", "extra"} <= {each["kind"] for each in run["differences"]}
-    assert all(TIME.fullmatch(each["first_seen"]) for each in run["differences"])
+    assert {"missing", "different", "type", "extra"} <= {each["kind"] for each in run["mismatches"]}
+    assert all(TIME.fullmatch(each["first_seen"]) for each in run["mismatches"])
     Verification.objects.update(started_at=WHOLE)
     assert printed("verify", "account", "--sample", "2")[0]["mode"] == "sampled"
     assert printed("verify", "account", "--strict")[0]["mode"] == "strict"

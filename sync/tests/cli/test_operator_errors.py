@@ -83,7 +83,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES, ids=["password", "user", "rights", "replica set"])
-def test_the_relay_says_it_once_and_goes_on_when_it_is_mended(
+def test_the_relay_says_it_once_and_goes_on_when_it_is_fixed(
     mistake: dict[str, str], words: str, guarded: Guarded, documents: Any, settings: Any, caplog: Any,
     monkeypatch: Any,
 ) -> None:  # fmt: skip

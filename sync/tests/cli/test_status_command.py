@@ -16,8 +16,8 @@ from sync.core.clock import DatabaseNow
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.hurry import confirm
-from sync.verification.models import Difference, Verification
-from sync.workers.heartbeat import FOLLOWER, INLINE_HEART, RelayHeart
+from sync.verification.models import Mismatch, Verification
+from sync.workers.heartbeat import FOLLOWER, INLINE_HEARTBEAT, WorkerHeartbeat
 from sync.workers.models import Checkpoint, ModelState
 from tests.servers import ROOT, Mongo, free_port
 
@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture(autouse=True)
 def fresh_heart() -> None:
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
 
 
 def run(*options: str) -> tuple[int, str]:
@@ -73,7 +73,7 @@ def test_it_says_what_to_run_when_no_relay_is_alive(mongo: Database) -> None:
     code, said = run()
     assert code == 1
     assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
-    RelayHeart("default").write()
+    WorkerHeartbeat("default").write()
     assert run()[1].startswith("behind")
     assert "relay: 1 alive" in run()[1]
 
@@ -84,12 +84,12 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     moment = Change.objects.filter(until="").get().due_at
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment, compared=1200, found=3)
-    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     _, said = run()
     for line in (
         "finance.account: paused; to go on: manage.py sync resume finance.account",
         "finance.account: 1 range of a backfill left",
-        "finance.account: refused by MongoDB: 1 failed, 0 tried again",
+        "finance.account: rejected by MongoDB: 1 failed, 0 tried again",
         "1,200 rows compared, 3 different",
     ):
         assert line in said
@@ -97,7 +97,7 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
 
 def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> None:
     assert "route" not in run()[1]
-    follower = RelayHeart("default", kind=FOLLOWER)
+    follower = WorkerHeartbeat("default", kind=FOLLOWER)
     follower.routes = lambda: {"follow-binlog": 2.0}
     follower.write()
     code, said = run()
@@ -123,7 +123,7 @@ def test_json_has_all_of_it(mongo: Database) -> None:
     assert (data["state"], data["relays"], data["pending"], data["oldest_pending_age"]) == ("equal", 0, 0, None)
     assert data["lag"]["p50"] > 0
     assert {"kind", "heartbeat_age", "alive", "rate", "note"} <= set(data["workers"][0])
-    assert {"pending", "failures", "differences", "verified", "backfill", "paused"} <= set(data["models"][0])
+    assert {"pending", "failures", "mismatches", "verified", "backfill", "paused"} <= set(data["models"][0])
 
 
 def test_a_dead_mongodb_is_said_with_exit_status_2(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:

@@ -21,7 +21,7 @@ from sync.mapping.registry import Target, all_rows
 from sync.outbox.models import Change
 from sync.tests.support.splitting import SplittingProxy
 from sync.verification import strict, verify
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from tests.galera import CAUSAL_TIMEOUT, Galera, Node, galera  # noqa: F401  (galera is a fixture)
 
 KEY = "a" * 24
@@ -41,7 +41,7 @@ def nodes(galera: Galera, django_db_blocker: Any) -> Iterator[dict[str, Node]]: 
             connections.settings[alias]["ENGINE"] = "django.db.backends.mysql"
             connections.settings[alias]["OPTIONS"] = {"isolation_level": "read committed"}
         with connections[FAST].schema_editor() as editor:
-            for model in (Account, Change, Verification, Difference):
+            for model in (Account, Change, Verification, Mismatch):
                 editor.create_model(model)
         galera.settle()
         yield found
@@ -117,7 +117,7 @@ def test_verify_on_a_node_that_lags_reports_no_difference(
                 mongo.accounts.insert_one(document)
 
     run = verify.verify(Target(Account), SLOW, begin)
-    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.differences
+    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.mismatches
 
 
 def test_a_proxy_that_splits_reads_from_writes_is_refused(nodes: dict[str, Node]) -> None:

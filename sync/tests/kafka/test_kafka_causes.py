@@ -129,7 +129,7 @@ def test_the_true_cause_is_told_in_one_line(
     assert case == "a port where nobody listens" or "no answer" not in told
     assert "\n" not in told
     assert "s3cret" not in told
-    change = Change.objects.get(lane="kafka")
+    change = Change.objects.get(queue="kafka")
     assert (change.attempts, change.error, change.failed) == (0, "", False), "it is no fault of the row"
 
 

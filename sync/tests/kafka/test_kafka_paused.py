@@ -56,7 +56,7 @@ def published(kafka: Kafka) -> Counter[str]:
 def test_a_paused_publisher_sends_nothing_and_then_each_change_once(kafka: Kafka, mongo: Database) -> None:
     keys = [story().pk for _ in range(3)]
     with running("publish", kafka=kafka.settings) as worker:
-        until(lambda: not Change.objects.filter(lane=KAFKA).exists())
+        until(lambda: not Change.objects.filter(queue=KAFKA).exists())
         until(lambda: status_of(PUBLISH).get("alive"))
         pause(PUBLISH)
         time.sleep(NOTICED)
@@ -70,7 +70,7 @@ def test_a_paused_publisher_sends_nothing_and_then_each_change_once(kafka: Kafka
         assert len(published(kafka)) == 3
         assert worker.poll() is None
         resume(PUBLISH)
-        until(lambda: not Change.objects.filter(lane=KAFKA).exists())
+        until(lambda: not Change.objects.filter(queue=KAFKA).exists())
         assert published(kafka) == Counter(keys)
         until(lambda: status_of(PUBLISH)["lag"] == 0)
 
@@ -91,7 +91,7 @@ def test_a_pause_takes_effect_while_there_is_more_to_publish(kafka: Kafka, monke
 
     monkeypatch.setattr(Relay, "_deliver", pause_after_the_second)
     once_is_refused(PUBLISH, lambda: call_command("sync", "publish", "--once", "--batch", "1"))
-    left = Change.objects.filter(lane=KAFKA).count()
+    left = Change.objects.filter(queue=KAFKA).count()
     assert 0 < left < 6
     assert len(published(kafka)) == 6 - left
 

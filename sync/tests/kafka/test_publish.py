@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def published() -> Any:
-    return Change.objects.filter(lane=KAFKA)
+    return Change.objects.filter(queue=KAFKA)
 
 
 def test_a_row_is_published_with_its_key_and_its_document(kafka: Kafka) -> None:
@@ -112,7 +112,7 @@ def test_a_row_that_cannot_be_published_is_parked_and_the_others_are_not(kafka: 
     too_large = story(description="x" * 1_100_000)
     small = story()
     counts = publish()
-    assert (counts[State.DELIVERED], counts[State.REFUSED]) == (1, 1)
+    assert (counts[State.DELIVERED], counts[State.REJECTED]) == (1, 1)
     assert newest(kafka.read(TOPIC)).keys() == {small.pk}
     [parked] = published()
     assert (parked.key, parked.failed) == (too_large.pk, True)
@@ -133,7 +133,7 @@ def test_a_row_that_only_the_broker_refuses_is_found_among_the_others(kafka: Kaf
 def test_the_command_says_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
     story()
     call_command("sync", "publish", "--once")
-    assert capsys.readouterr().out == "1 key published, 0 refused.\n"
+    assert capsys.readouterr().out == "1 key published, 0 rejected.\n"
 
 
 def test_without_kafka_it_says_so_and_keeps_the_changes(settings: Any) -> None:

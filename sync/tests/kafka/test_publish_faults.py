@@ -63,15 +63,15 @@ def test_a_frozen_publisher_that_wakes_up_sends_nothing(kafka: Kafka, count: int
     assert frozen.returncode == 1
     assert "Another publisher has taken over" in said
     assert [states(kafka, one.pk) for one in stories] == [[2]] * count
-    assert not Change.objects.filter(lane=KAFKA).exists()
+    assert not Change.objects.filter(queue=KAFKA).exists()
 
 
 def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
     first = process("publish", "--interval", "0.2", kafka=kafka.settings)
     try:
-        wait_until(lambda: Worker.objects.filter(kind="publisher", lane=KAFKA).exists(), "the first is at work")
+        wait_until(lambda: Worker.objects.filter(kind="publisher", queue=KAFKA).exists(), "the first is at work")
         story()
-        wait_until(lambda: not Change.objects.filter(lane=KAFKA).exists(), "it publishes")
+        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes")
         second = process("publish", "--interval", "0.2", kafka=kafka.settings)
         try:
             give_up = time.monotonic() + 60
@@ -80,7 +80,7 @@ def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
                 time.sleep(0.3)
             assert first.returncode == 1
             story()
-            wait_until(lambda: not Change.objects.filter(lane=KAFKA).exists(), "the second publishes")
+            wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "the second publishes")
             second.send_signal(signal.SIGTERM)
             assert second.wait(60) == 0
         finally:
@@ -126,7 +126,7 @@ def test_a_broker_that_is_killed_and_comes_back(kafka: Kafka, settings: Any) -> 
         wait_until(partial(has_more, kafka, len(kafka.read(TOPIC))), "it publishes again")
         stop.set()
         writer.join()
-        wait_until(lambda: not Change.objects.filter(lane=KAFKA).exists(), "all is published", 120)
+        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "all is published", 120)
         publisher.send_signal(signal.SIGTERM)
         said = publisher.communicate(timeout=60)[0].decode()
     finally:

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from examples.news.models import Story
 from sync.checks.mirrored import check_settings
-from sync.kafka.consumer import ConsumerHeart
+from sync.kafka.consumer import ConsumerHeartbeat
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.tests.support.publishing import process, story, wait_until
@@ -35,7 +35,7 @@ def test_changes_that_nobody_publishes_are_pending_for_the_topic() -> None:
 def test_a_publisher_tells_of_itself(kafka: Kafka) -> None:
     publisher = process("publish", kafka=kafka.settings)
     try:
-        wait_until(lambda: Worker.objects.filter(kind="publisher", lane="kafka").exists(), "it says that it lives")
+        wait_until(lambda: Worker.objects.filter(kind="publisher", queue="kafka").exists(), "it says that it lives")
         [worker] = [worker for worker in status().workers if worker.kind == "publisher"]
         assert worker.alive
     finally:
@@ -44,10 +44,10 @@ def test_a_publisher_tells_of_itself(kafka: Kafka) -> None:
 
 
 def test_a_consumer_tells_how_far_it_is_behind() -> None:
-    heart = ConsumerHeart("default", "kafka:stories_1", CONSUMER)
-    heart.lag = 1234
-    heart.note = "1,234 messages behind"
-    heart.write()
+    heartbeat = ConsumerHeartbeat("default", "kafka:stories_1", CONSUMER)
+    heartbeat.lag = 1234
+    heartbeat.note = "1,234 messages behind"
+    heartbeat.write()
     families = {family.name: family for family in text_string_to_metric_families(exposition().decode())}
     [sample] = families["sync_consumer_lag"].samples
     assert (sample.labels["group"], sample.value) == ("kafka:stories_1", 1234)

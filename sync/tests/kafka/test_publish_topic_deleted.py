@@ -18,13 +18,13 @@ pytestmark = pytest.mark.django_db(transaction=True)
 def test_a_publisher_makes_a_deleted_topic_again_and_says_that_it_lacks_rows(kafka: Kafka) -> None:
     publisher = process("publish", "--interval", "0.2", kafka=kafka.settings, prefix=SOON)
     try:
-        wait_until(lambda: Worker.objects.filter(kind="publisher", lane=KAFKA).exists(), "it is at work")
+        wait_until(lambda: Worker.objects.filter(kind="publisher", queue=KAFKA).exists(), "it is at work")
         story()
-        wait_until(lambda: not Change.objects.filter(lane=KAFKA).exists(), "it publishes")
+        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes")
         kafka.drop(TOPIC)
         new = story()
         wait_until(lambda: kafka.partitions(TOPIC), "the topic is there again", 90)
-        wait_until(lambda: not Change.objects.filter(lane=KAFKA).exists(), "it publishes again", 90)
+        wait_until(lambda: not Change.objects.filter(queue=KAFKA).exists(), "it publishes again", 90)
         publisher.send_signal(signal.SIGTERM)
         said = publisher.communicate(timeout=60)[0].decode()
     finally:

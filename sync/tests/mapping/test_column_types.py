@@ -241,7 +241,7 @@ def _try(case: Case, mongo: Database) -> None:
     relay = Relay()
     relay.drain()
     document = mongo.get_collection("zoo_legacy", codec_options=CODEC).find_one()
-    found = verify(Target(Legacy), strict=True).differences
+    found = verify(Target(Legacy), strict=True).mismatches
     if case.refused:
         [change] = Change.objects.filter(key=KEY)
         assert case.refused in change.error

@@ -18,7 +18,7 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.hurry import confirm
 from sync.tests.zoo.models import Keeper, Typed
-from sync.verification.scan import Sides
+from sync.verification.scan import Scan
 from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -75,10 +75,10 @@ def test_a_row_with_a_uuid_is_traced(mongo: Database) -> None:
 
 
 def test_an_empty_text_is_a_key_like_others(mongo: Database) -> None:
-    sides = Sides(Target(Keeper), "default")
-    sides.codec = Sides(Target(Keeper), "default").codec._replace(to_bson=str, from_bson=str)
+    scan = Scan(Target(Keeper), "default")
+    scan.codec = Scan(Target(Keeper), "default").codec._replace(to_bson=str, from_bson=str)
     mongo.zoo_keepers.insert_one({"_id": ""})
-    assert set(sides.documents([""])) == {""}
+    assert set(scan.documents([""])) == {""}
 
 
 def test_a_column_in_other_case_is_read_by_the_proof(mongo: Database) -> None:
@@ -89,7 +89,7 @@ def test_a_column_in_other_case_is_read_by_the_proof(mongo: Database) -> None:
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE zoo_keeper CHANGE name NaMe varchar(50) NOT NULL")
     try:
-        assert verify(Target(Keeper), strict=True).differences == []
+        assert verify(Target(Keeper), strict=True).mismatches == []
     finally:
         with connection.cursor() as cursor:
             cursor.execute("ALTER TABLE zoo_keeper CHANGE NaMe name varchar(50) NOT NULL")

@@ -84,7 +84,7 @@ def test_it_round_trips_exactly(name: str, value: Any, expected: Any, mongo: Dat
     back = from_document(Typed, document)
     for field in Typed._meta.concrete_fields:
         assert getattr(back, field.attname) == getattr(row, field.attname), field.name
-    assert verify(Target(Typed)).differences == []
+    assert verify(Target(Typed)).mismatches == []
 
 
 def test_microseconds_are_kept_beside_the_date(mongo: Database) -> None:
@@ -94,7 +94,7 @@ def test_microseconds_are_kept_beside_the_date(mongo: Database) -> None:
     assert document["moment"] == moment.replace(microsecond=678000)
     assert document["_sync"]["us"] == {"moment": 901}
     assert from_document(Typed, document).moment == moment
-    assert verify(Target(Typed)).differences == []
+    assert verify(Target(Typed)).mismatches == []
 
 
 def test_null_is_absent(mongo: Database) -> None:

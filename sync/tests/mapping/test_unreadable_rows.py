@@ -28,7 +28,7 @@ from sync.outbox.relay import Relay
 from sync.tests.support.people import VIEWER, user
 from sync.tests.zoo.models import Legacy, Typed
 from sync.verification import verify as verifying
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -90,7 +90,7 @@ def test_verify_names_it_and_ends_with_1(rows: list[str], mongo: Database) -> No
     assert status == 1
     [result] = json.loads(out)
     assert result["compared"] == len(KEYS)
-    assert {each["key"]: each["kind"] for each in result["differences"]} == {BAD: "unmappable", KEYS[8]: "different"}
+    assert {each["key"]: each["kind"] for each in result["mismatches"]} == {BAD: "unmappable", KEYS[8]: "different"}
 
 
 def test_repair_fixes_the_others(rows: list[str], mongo: Database) -> None:
@@ -175,7 +175,7 @@ def test_a_document_that_is_not_utf8_is_different_and_stops_nothing(rows: list[s
     mongo.zoo_legacy.insert_one(RawBSONDocument(raw))
     status, out = sync("verify", LABEL, "--json")
     assert status == 1
-    assert {each["key"] for each in json.loads(out)[0]["differences"]} == {BAD, KEYS[3]}
+    assert {each["key"] for each in json.loads(out)[0]["mismatches"]} == {BAD, KEYS[3]}
     assert sync("trace", LABEL, KEYS[3])[0] == 1
     assert sync("verify", LABEL, "--repair")[0] == 1
     assert mongo.zoo_legacy.find_one({"_id": key})["text"] == "x"
@@ -197,10 +197,10 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     assert finished.finished_at is not None
     assert crashed.finished_at is None
     assert crashed.error == "the disk is full of bees"
-    Difference.objects.all().delete()
+    Mismatch.objects.all().delete()
     [legacy] = [model for model in json.loads(sync("status", "--json")[1])["models"] if model["model"] == LABEL]
-    assert legacy["differences"] is None, "the run that did not finish may have found some"
-    assert f'sync_differences{{model="{LABEL}"}}' not in exposition().decode()
+    assert legacy["mismatches"] is None, "the run that did not finish may have found some"
+    assert f'sync_mismatches{{model="{LABEL}"}}' not in exposition().decode()
     _, out = sync("status")
     assert "10 rows compared" not in out
     assert re.search(r"zoo\.legacy: verified \(full\) .*: 11 rows compared, 1 different", out)

@@ -19,8 +19,8 @@ pytestmark = pytest.mark.quick
 def documents(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The database that status reads."""
     database = mongomock.MongoClient(tz_aware=True)["analytics"]
-    monkeypatch.setattr(status, "database", lambda lane: database)
-    monkeypatch.setattr(status, "collection", lambda target: database[target.place])
+    monkeypatch.setattr(status, "database", lambda queue: database)
+    monkeypatch.setattr(status, "collection", lambda target: database[target.collection])
     return database
 
 
@@ -46,7 +46,7 @@ def test_a_count_that_takes_too_long_is_unknown_and_the_others_are_known(
             raise ExecutionTimeout("operation exceeded time limit", 50)
 
     monkeypatch.setattr(
-        status, "collection", lambda target: Slow() if target == Target(Account) else documents[target.place]
+        status, "collection", lambda target: Slow() if target == Target(Account) else documents[target.collection]
     )
     counts, errors = status._documents(count=True)
     assert "finance.account" not in counts
@@ -57,7 +57,7 @@ def test_a_count_that_takes_too_long_is_unknown_and_the_others_are_known(
 def test_a_server_that_does_not_answer_is_named_with_the_reason(
     documents: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(lane: str) -> Any:
+    def unreachable(queue: str) -> Any:
         raise ConnectionFailure("connection refused")
 
     monkeypatch.setattr(status, "database", unreachable)

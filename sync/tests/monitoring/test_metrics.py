@@ -16,8 +16,8 @@ from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
-from sync.verification.models import Difference
-from sync.workers.heartbeat import CONSUMER, INLINE_HEART, SILENCE, RelayHeart
+from sync.verification.models import Mismatch
+from sync.workers.heartbeat import CONSUMER, INLINE_HEARTBEAT, SILENCE, WorkerHeartbeat
 from sync.workers.lag import BOUNDS
 from sync.workers.models import Checkpoint, Worker
 from tests.servers import Mongo
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture(autouse=True)
 def fresh_heart() -> None:
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
 
 
 def samples(text: str | None = None) -> dict[tuple[str, ...], float]:
@@ -73,39 +73,39 @@ def test_they_say_what_status_says(mongo: Database) -> None:
     account, moment = "finance.account", Change.objects.get().due_at
     Change.objects.create(model=account, key="a", due_at=moment, failed=True, error="MongoDB: no")
     Change.objects.create(model=account, key="", until="f" * 24, due_at=moment)
-    Difference.objects.create(model=account, key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model=account, key="a", kind="missing", last_seen=moment)
     now = samples()
     assert now["sync_rows", account] == now["sync_documents", account] == 1
     assert now["sync_pending", account] == now["sync_backfill_ranges", account] == 1
-    assert now["sync_failed", "refused by MongoDB", account] == 1
-    assert now["sync_differences", account] == 1
+    assert now["sync_failed", "rejected by MongoDB", account] == 1
+    assert now["sync_mismatches", account] == 1
     assert 30 <= now["sync_oldest_pending_seconds",] < 60
     assert (now["sync_workers", "relay"], now["sync_workers", "inline"]) == (0, 1)
     assert ("sync_verified_timestamp_seconds", account) not in now
 
 
 def test_lags_are_a_cumulative_histogram_of_each_worker(mongo: Database) -> None:
-    hearts = RelayHeart("default"), RelayHeart("default")
-    for heart in hearts:
-        heart.count(4, [0.001, 0.0011, 100.0, 9999.0])
-        heart.write()
+    heartbeats = WorkerHeartbeat("default"), WorkerHeartbeat("default")
+    for heartbeat in heartbeats:
+        heartbeat.count(4, [0.001, 0.0011, 100.0, 9999.0])
+        heartbeat.write()
     now = samples()
-    for heart in hearts:
-        buckets = [now["sync_lag_seconds_bucket", "relay", str(bound), heart.id] for bound in BOUNDS]
+    for heartbeat in heartbeats:
+        buckets = [now["sync_lag_seconds_bucket", "relay", str(bound), heartbeat.id] for bound in BOUNDS]
         assert buckets == sorted(buckets)
         assert (buckets[0], buckets[1], buckets[-1]) == (1, 2, 3)
-        assert now["sync_lag_seconds_bucket", "relay", "+Inf", heart.id] == 4
-        assert now["sync_lag_seconds_count", "relay", heart.id] == 4
-        assert now["sync_lag_seconds_sum", "relay", heart.id] == pytest.approx(10099.0021)
-        assert now["sync_delivered_total", "relay", heart.id] == 4
+        assert now["sync_lag_seconds_bucket", "relay", "+Inf", heartbeat.id] == 4
+        assert now["sync_lag_seconds_count", "relay", heartbeat.id] == 4
+        assert now["sync_lag_seconds_sum", "relay", heartbeat.id] == pytest.approx(10099.0021)
+        assert now["sync_delivered_total", "relay", heartbeat.id] == 4
 
 
 def test_each_route_tells_whether_it_is_up_paused_and_how_late(mongo: Database) -> None:
     assert not [name for name in samples() if name[0].startswith("sync_route")]
-    late, later = (RelayHeart("default", kind=CONSUMER) for _ in range(2))
-    for heart, behind in ((late, 3.0), (later, 90.0)):
-        heart.routes = lambda behind=behind: {"consume:a": behind, "consume:b": None}  # type: ignore[misc]
-        heart.write()
+    late, later = (WorkerHeartbeat("default", kind=CONSUMER) for _ in range(2))
+    for heartbeat, behind in ((late, 3.0), (later, 90.0)):
+        heartbeat.routes = lambda behind=behind: {"consume:a": behind, "consume:b": None}  # type: ignore[misc]
+        heartbeat.write()
     Checkpoint.objects.create(name="publish", paused=True, in_sync_at=DatabaseNow() - timedelta(seconds=600))
     now = samples()
     assert [now["sync_route_up", name] for name in ("consume:a", "consume:b", "publish")] == [1, 1, 0]

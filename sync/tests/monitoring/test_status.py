@@ -17,8 +17,8 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.hurry import confirm
-from sync.verification.models import Difference, Verification
-from sync.workers.heartbeat import INLINE_HEART, SILENCE, RelayHeart
+from sync.verification.models import Mismatch, Verification
+from sync.workers.heartbeat import INLINE_HEARTBEAT, SILENCE, WorkerHeartbeat
 from sync.workers.models import ModelState, Worker
 from tests.servers import Mongo
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture(autouse=True)
 def fresh_heart() -> None:
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
 
 
 def accounts() -> ModelStatus:
@@ -39,9 +39,9 @@ def test_it_counts_both_sides(mongo: Database, settings: Any) -> None:
         make(number).save()
     now = accounts()
     assert (now.rows, now.documents, now.pending, now.oldest_pending_age) == (3, 3, 0, None)
-    assert now.in_hand == 3, "a relay will confirm them"
+    assert now.in_flight == 3, "a relay will confirm them"
     confirm()
-    assert accounts().in_hand == 0
+    assert accounts().in_flight == 0
     assert now.last_delivery is not None
     assert status().word == "equal"
     settings.SYNC_INLINE = False
@@ -62,13 +62,13 @@ def test_pending_changes_are_on_their_way_then_behind_and_without_a_relay_stalle
 ) -> None:
     leave_pending(age)
     if relay:
-        RelayHeart("default").write()
+        WorkerHeartbeat("default").write()
     assert (status().word, status().pending) == (word, 1)
 
 
 def test_a_dead_relay_takes_nothing(mongo: Database) -> None:
     leave_pending(30)
-    RelayHeart("default").write()
+    WorkerHeartbeat("default").write()
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
     assert status().word == "stalled"
 
@@ -93,13 +93,13 @@ def test_a_settling_delete_is_not_pending(mongo: Database) -> None:
     account.delete()
     confirm()
     now = accounts()
-    assert (now.pending, now.in_hand, now.settling) == (0, 0, 1)
+    assert (now.pending, now.in_flight, now.settling) == (0, 0, 1)
     assert status().word == "equal"
 
 
 def test_failed_changes_are_counted_apart(mongo: Database) -> None:
     leave_pending(30, failed=True, error="because")
-    RelayHeart("default").write()
+    WorkerHeartbeat("default").write()
     now = accounts()
     assert (now.pending, now.failed) == (0, 1)
     assert status().word == "failing"
@@ -108,9 +108,9 @@ def test_failed_changes_are_counted_apart(mongo: Database) -> None:
 def test_lags_of_all_workers_are_summed_up(mongo: Database) -> None:
     assert (status().lag.p50, status().lag.p99, status().rate) == (None, None, None), "unknown is not zero"
     for seconds in (0.004, 0.004, 0.004, 90.0):
-        heart = RelayHeart("default")
-        heart.count(10, [seconds] * 10)
-        heart.write()
+        heartbeat = WorkerHeartbeat("default")
+        heartbeat.count(10, [seconds] * 10)
+        heartbeat.write()
     now = status().lag
     assert (now.p50, now.p95, now.p99, now.delivered) == (0.005, 100.0, 100.0, 40)
     assert status().rate > 0
@@ -122,9 +122,9 @@ def test_what_waited_long_for_the_relay_has_its_whole_lag(mongo: Database, setti
     leave_pending(40)
     relay = Relay()
     relay.drain()
-    relay.heart.write()
-    assert sum(relay.heart.lags.ever) == 1
-    assert 40 <= relay.heart.lags.seconds < 50
+    relay.heartbeat.write()
+    assert sum(relay.heartbeat.lags.ever) == 1
+    assert 40 <= relay.heartbeat.lags.seconds < 50
 
 
 def test_the_second_delivery_of_a_delete_is_no_lag(mongo: Database, settings: Any) -> None:
@@ -135,7 +135,7 @@ def test_the_second_delivery_of_a_delete_is_no_lag(mongo: Database, settings: An
     relay = Relay()
     relay.drain()
     assert not Change.objects.exists()
-    assert (relay.heart.delivered, sum(relay.heart.lags.ever)) == (1, 2), "one key, two changes"
+    assert (relay.heartbeat.delivered, sum(relay.heartbeat.lags.ever)) == (1, 2), "one key, two changes"
 
 
 def test_what_was_delivered_inline_is_counted_there_and_not_again_when_it_is_confirmed(
@@ -147,22 +147,22 @@ def test_what_was_delivered_inline_is_counted_there_and_not_again_when_it_is_con
     account.save()
     make(2).save()
     account.delete()
-    assert sum(INLINE_HEART.lags.ever) == INLINE_HEART.delivered == 4
+    assert sum(INLINE_HEARTBEAT.lags.ever) == INLINE_HEARTBEAT.delivered == 4
     time.sleep(0.1)
     relay = Relay()
     relay.drain()
     assert Change.objects.get().settling
-    assert (relay.heart.delivered, sum(relay.heart.lags.ever)) == (0, 0)
+    assert (relay.heartbeat.delivered, sum(relay.heartbeat.lags.ever)) == (0, 0)
 
 
 def test_what_a_frozen_relay_holds_is_behind_and_without_a_relay_stalled(mongo: Database) -> None:
     leave_pending(30, claim="a" * 24)
     Change.objects.update(due_at=DatabaseNow() + timedelta(seconds=20))
     now = accounts()
-    assert (now.pending, now.in_hand) == (0, 1)
-    assert now.oldest_in_hand_age >= 30
+    assert (now.pending, now.in_flight) == (0, 1)
+    assert now.oldest_in_flight_age >= 30
     assert status().word == "stalled"
-    RelayHeart("default").write()
+    WorkerHeartbeat("default").write()
     assert status().word == "behind"
 
 
@@ -173,10 +173,10 @@ def test_it_knows_the_last_verification_and_what_still_differs(mongo: Database) 
         Verification.objects.create(
             model="finance.account", mode="full", finished_at=finished_at, compared=10, found=found
         )
-    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     now = accounts()
     assert (now.verified.found, now.verified.compared, now.verified.mode) == (2, 10, "full")
-    assert now.differences == 1
+    assert now.mismatches == 1
     assert status().word == "differing"
 
 
@@ -214,7 +214,7 @@ def test_it_asks_the_database_as_often_for_many_changes_and_workers_as_for_none(
     for number in range(5):
         leave_pending(number, error=f"MongoDB: {number}")
         Account.objects.all().delete()
-        RelayHeart("default").write()
+        WorkerHeartbeat("default").write()
     with CaptureQueriesContext(connection) as many:
         status()
     assert len(many) == len(few) == 8 + len({model.model.partition("@")[0] for model in status().models})

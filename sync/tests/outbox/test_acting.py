@@ -10,7 +10,7 @@ from pymongo.database import Database
 from audit.models import Entry
 from finance.models import Account
 from sync.core.clock import DatabaseNow
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.compare import differences
@@ -81,12 +81,12 @@ def test_all_takes_a_confirmation_and_only_those_that_were_searched(operator: Cl
     for number in range(3):
         park(number)
     other = park(4, error="the document has 17 bytes; MongoDB holds 16")
-    response = order(operator, act="retry", which="all", reason="refused by MongoDB")
+    response = order(operator, act="retry", which="all", reason="rejected by MongoDB")
     assert "Retry 3 changes?" in response.content.decode()
     assert Change.objects.filter(failed=True).count() == 4, "nothing is done yet"
     assert not Entry.objects.exists()
     Change.objects.exclude(pk=other.pk).order_by("pk").first().delete()  # somebody else was faster
-    response = order(operator, act="retry", which="all", reason="refused by MongoDB", expected=3, sure="on")
+    response = order(operator, act="retry", which="all", reason="rejected by MongoDB", expected=3, sure="on")
     assert said(response) == [
         "2 changes will be retried now.", "1 skipped: already delivered or not failed.",
     ]  # fmt: skip
@@ -149,27 +149,27 @@ def test_pause_and_resume(operator: Client, mongo: Database) -> None:
     assert resume.act == "resume"
 
 
-def test_verify_repair_and_backfill_leave_an_errand_and_one_at_a_time(operator: Client, mongo: Database) -> None:
+def test_verify_repair_and_backfill_leave_an_job_and_one_at_a_time(operator: Client, mongo: Database) -> None:
     response = operator.post(f"/sync/targets/{LABEL}/verify/")
     assert said(response) == ["A relay takes it up. How far it is, is shown below."]
-    errand = Errand.objects.get()
-    assert (errand.model, errand.kind, errand.asked_by) == (LABEL, "verify", "theo")
+    job = Job.objects.get()
+    assert (job.model, job.kind, job.asked_by) == (LABEL, "verify", "theo")
     response = operator.post(f"/sync/targets/{LABEL}/backfill/")
     assert f"{LABEL} is already at work" in said(response)[-1]
-    assert Errand.objects.count() == Entry.objects.count() == 1
-    operator.post(f"/sync/errands/{errand.pk}/stop/")
-    assert Errand.objects.get().note == "stopped by theo"
+    assert Job.objects.count() == Entry.objects.count() == 1
+    operator.post(f"/sync/jobs/{job.pk}/stop/")
+    assert Job.objects.get().note == "stopped by theo"
     operator.post(f"/sync/targets/{LABEL}/repair/", {"prune": "on"})
-    assert Errand.objects.latest("pk").prune
+    assert Job.objects.latest("pk").prune
     assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "repair"]
-    assert said(operator.post(f"/sync/errands/{errand.pk}/stop/"))[-1] == "It had ended before."
+    assert said(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "It had ended before."
 
 
 def test_what_is_paused_is_not_repaired(operator: Client, mongo: Database) -> None:
     operator.post(f"/sync/targets/{LABEL}/pause/")
     response = operator.post(f"/sync/targets/{LABEL}/repair/")
     assert said(response)[-1] == f"{LABEL} is paused. To repair it, resume it before."
-    assert not Errand.objects.exists()
+    assert not Job.objects.exists()
 
 
 def test_a_page_asks_before_it_repairs(operator: Client, mongo: Database) -> None:

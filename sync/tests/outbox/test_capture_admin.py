@@ -73,7 +73,7 @@ def send(staff: Client, page: str, data: dict[str, Any]) -> None:
 
 def names(mongo: Database, collection: str) -> list[str]:
     for model in (Keeper, Animal):
-        assert verify(Target(model)).differences == []
+        assert verify(Target(model)).mismatches == []
     return sorted(document["name"] for document in mongo[collection].find())
 
 

@@ -1,4 +1,4 @@
-"""Writes that no ORM sees: not captured, found and mended by verify; or refused, where they can be known beforehand."""
+"""Writes that no ORM sees: not captured, found and fixed by verify; or refused, where they can be known beforehand."""
 
 import subprocess
 import sys
@@ -88,12 +88,12 @@ WRITES = [
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_verify_finds_what_was_not_captured_and_mends_it(
+def test_verify_finds_what_was_not_captured_and_fixes_it(
     write: Callable[[list[Account]], dict[str, str]], accounts: list[Account], mongo: Database
 ) -> None:
     expected = write(accounts)
     assert not Change.objects.exists()
-    assert {difference.key: difference.kind for difference in verify(Target(Account)).differences} == expected
+    assert {difference.key: difference.kind for difference in verify(Target(Account)).mismatches} == expected
     with suppress(SystemExit):
         call_command("sync", "verify", "account", "--repair", "--prune")
     assert differences(Account, mongo) == []
@@ -128,7 +128,7 @@ def test_many_to_many_relations_change_no_row(mongo: Database) -> None:
     assert list(mongo.zoo_animals.find()) == before
     assert mongo.zoo_tags.count_documents({"name": "made by the relation"}) == 1
     for model in (Animal, Tag):
-        assert verify(Target(model)).differences == []
+        assert verify(Target(model)).mismatches == []
 
 
 # --- another alias --------------------------------------------------------------------------------------------------

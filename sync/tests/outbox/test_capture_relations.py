@@ -45,7 +45,7 @@ def keys() -> dict[str, set]:
 def assert_equal(mongo: Database) -> None:
     assert documents(mongo) == keys()
     for model in (Keeper, Animal, Bird, Tag):
-        assert verify(Target(model)).differences == []
+        assert verify(Target(model)).mismatches == []
 
 
 def test_inheritance_has_a_document_for_each_table(zoo: list[Keeper], mongo: Database) -> None:

@@ -19,8 +19,8 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill, mongo_writer
 from sync.outbox.relay import Relay
 from sync.verification import verify
-from sync.verification.repair import Mender
-from sync.verification.scan import Sides
+from sync.verification.repair import Repairer
+from sync.verification.scan import Scan
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 WRITES = {"insert", "update", "delete", "findAndModify"}
@@ -71,8 +71,8 @@ def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], s
     Relay().drain()
     engine.collection(target).update_one({}, {"$set": {"limit": 0}})
     commands.pop()  # that was ours
-    sides = Sides(target, "default")
-    assert verify.verify(target, mend=Mender(sides)).found == 0
+    scan = Scan(target, "default")
+    assert verify.verify(target, repair=Repairer(scan)).found == 0
     backfill.plan(target)
     while backfill.work():
         pass

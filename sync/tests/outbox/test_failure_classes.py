@@ -37,7 +37,7 @@ def test_refused_by_mongodb(left: None, mongo: Database) -> None:
     mongo.accounts.create_index("_sync.v", name="_sync.v")
     mongo.command("collMod", "accounts", validator={"limit": {"$lt": 0}})
     try:
-        assert reasons() == [Failures("refused by MongoDB", 0, 1)]
+        assert reasons() == [Failures("rejected by MongoDB", 0, 1)]
     finally:
         mongo.command("collMod", "accounts", validator={})
 

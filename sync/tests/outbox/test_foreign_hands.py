@@ -34,7 +34,7 @@ HOUR = 3600
 
 def kinds() -> dict[str, str]:
     """What verify finds."""
-    return {difference.key: difference.kind for difference in verify(Target(Account)).differences}
+    return {difference.key: difference.kind for difference in verify(Target(Account)).mismatches}
 
 
 def repair() -> None:
@@ -95,7 +95,7 @@ def test_a_document_without_a_version_of_ours_is_taken_over(
     assert isinstance(mongo.accounts.find_one({"account_id": 0})["_sync"]["v"], Int64)
 
 
-def test_verify_mends_all_of_it_without_a_save(accounts: list[Account], mongo: Database) -> None:
+def test_verify_fixes_all_of_it_without_a_save(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.update_one({"account_id": 0}, {"$unset": {"_sync": 1}})
     mongo.accounts.update_one({"account_id": 1}, {"$set": {"limit": -1}})
     mongo.accounts.delete_one({"account_id": 2})
@@ -193,7 +193,7 @@ def test_rows_restored_from_an_older_dump_are_the_truth(
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_documents_restored_from_an_older_dump_are_mended(
+def test_documents_restored_from_an_older_dump_are_fixed(
     confirmed: bool, accounts: list[Account], mongo: Database
 ) -> None:
     gone = accounts[1].pk

@@ -59,7 +59,7 @@ def test_saves_succeed_in_bounded_time_and_the_relay_delivers_them_later(
     assert differences(Account, mongo) == []
     out = io.StringIO()
     call_command("sync", "verify", "--json", stdout=out)
-    assert not any(result["differences"] for result in json.loads(out.getvalue()))
+    assert not any(result["mismatches"] for result in json.loads(out.getvalue()))
     assert not Change.objects.filter(settling=False).exists()
 
 

@@ -364,7 +364,7 @@ def test_a_backfill_brings_back_nothing_that_is_deleted_meanwhile(mongo: Databas
     def deleted_meanwhile(batch: Any, target: Target, majority: bool) -> None:
         monkeypatch.setattr(mongo_writer.Writes, "send", send)
         Account.objects.filter(account_id=1).delete()
-        assert Relay().drain()[State.GONE] == 1
+        assert Relay().drain()[State.DELETED] == 1
         send(batch, target, majority)
 
     monkeypatch.setattr(mongo_writer.Writes, "send", deleted_meanwhile)

@@ -61,7 +61,7 @@ def test_each_is_parked_with_its_reason_and_all_others_are_delivered(poisoned: N
         assert [words in parked[number].error for number in bad] == [True, True]
     call_command("sync", "retry")
     Relay().drain()
-    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "nothing is mended yet"
+    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "nothing is fixed yet"
     spoil(UNMAPPABLE, "[]")
     spoil(UNREADABLE, "[]")
     mongo.command("collMod", "accounts", validator={})

@@ -34,14 +34,14 @@ def test_a_replace_loses_against_a_write_since_the_version_was_read(
     account: Account, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     between_row_and_write(monkeypatch, lambda: Account.objects.filter(pk=account.pk).update(limit=2))
-    assert deliver_one(account.pk) is State.LOST
+    assert deliver_one(account.pk) is State.CONFLICT
     assert mongo.accounts.find_one()["limit"] == 2
 
 
 def test_an_insert_loses_against_an_insert_since(account: Account, mongo: Database, monkeypatch: Any) -> None:
     mongo.accounts.delete_many({})
     between_row_and_write(monkeypatch, lambda: Account.objects.filter(pk=account.pk).update(limit=2))
-    assert deliver_one(account.pk) is State.LOST
+    assert deliver_one(account.pk) is State.CONFLICT
     assert mongo.accounts.find_one()["limit"] == 2
 
 
@@ -51,7 +51,7 @@ def test_a_delete_loses_against_a_write_since(account: Account, mongo: Database,
     mongo.accounts.insert_one({"_id": ObjectId(again.pk), "_sync": {"v": Int64(5)}})
 
     between_row_and_write(monkeypatch, again.save)
-    assert deliver_one(again.pk) is State.LOST
+    assert deliver_one(again.pk) is State.CONFLICT
     assert differences(Account, mongo) == []
 
 
@@ -61,7 +61,7 @@ def test_the_lost_race_keeps_its_change(account: Account, mongo: Database, monke
     bump = {"$set": {"_sync.v": Int64(time.time_ns() // 1000 + 10**9)}}
     between_row_and_write(monkeypatch, lambda: mongo.accounts.update_one({}, bump))
     counts = Relay().drain()
-    assert counts[State.LOST] == 1
+    assert counts[State.CONFLICT] == 1
     assert counts[State.DELIVERED] == 1
     assert differences(Account, mongo) == []
     assert not Change.objects.exists()
@@ -81,7 +81,7 @@ def test_mongodb_refuses_an_insert_that_comes_too_late(
         Relay().drain()
 
     between_row_and_write(monkeypatch, gone_for_long)
-    assert deliver_one(account.pk) is State.LOST
+    assert deliver_one(account.pk) is State.CONFLICT
     assert mongo.accounts.count_documents({}) == 0
     assert not Change.objects.exists(), "nothing would have removed it later"
 

@@ -78,7 +78,7 @@ def test_verify_reads_relations_there_too(replica: None, settings: Any, mongo: D
     animal()
     Relay().drain()
     run = verify.verify(Target(Animal))
-    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.differences
+    assert (run.compared, run.found, run.pending) == (1, 0, 0), run.mismatches
 
 
 def test_a_message_has_them_too(replica: None) -> None:

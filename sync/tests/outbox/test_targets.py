@@ -51,9 +51,9 @@ def far(other_mongod: Mongo, mongo: Database, settings: Any, monkeypatch: pytest
     forget_clients()
 
 
-def drain(*lanes: str) -> None:
-    for lane in lanes:
-        Relay(lane).drain()
+def drain(*queues: str) -> None:
+    for queue in queues:
+        Relay(queue).drain()
 
 
 def names(documents: Collection) -> set[str]:
@@ -108,7 +108,7 @@ def test_each_target_is_verified_and_named(far: Collection, mongo: Database) -> 
     Keeper.objects.create(name="Ada")
     drain("", "far")
     far.update_one({}, {"$set": {"name": "Eve"}})
-    found = {target.name: len(verify(target).differences) for target in targets(Keeper)}
+    found = {target.name: len(verify(target).mismatches) for target in targets(Keeper)}
     assert found == {"": 0, "zoo_keepers_2": 0, "far:keepers": 1}
     out = io.StringIO()
     call_command("sync", "verify", "keeper@far:keepers", "--repair", "--json", stdout=out)
@@ -149,5 +149,5 @@ def test_a_target_needs_an_address_and_a_collection_of_its_own(far: Collection, 
 
 def test_labels_name_model_and_target() -> None:
     target = Target(Keeper, "far:keepers")
-    assert (target.label, target.lane, target.place) == ("zoo.keeper@far:keepers", "far", "keepers")
-    assert (Target(Keeper).label, Target(Keeper).lane, Target(Keeper).place) == ("zoo.keeper", "", "zoo_keepers")
+    assert (target.label, target.queue, target.collection) == ("zoo.keeper@far:keepers", "far", "keepers")
+    assert (Target(Keeper).label, Target(Keeper).queue, Target(Keeper).place) == ("zoo.keeper", "", "zoo_keepers")

@@ -56,7 +56,7 @@ def test_two_different_values_are_a_dead_letter_and_the_document_keeps_its_own(
     errors = dict(Change.objects.exclude(error="").values_list("key", "error"))
     assert set(errors) == {KEYS[0], KEYS[4]}
     assert "currency: the column and extra hold different values" in errors[KEYS[0]]
-    found = {each.key: each.kind for each in verify(Target(Order)).differences}
+    found = {each.key: each.kind for each in verify(Target(Order)).mismatches}
     assert found == {KEYS[0]: "unmappable", KEYS[4]: "unmappable"}
 
 
@@ -81,7 +81,7 @@ def test_an_operation_moves_the_values_into_the_column(
     assert [rows[key] for key in KEYS] == ["EUR", "USD", "USD", "USD", "USD"]
     Relay().drain()
     assert currencies(mongo) == ["EUR", "USD", "USD", "USD", 5]
-    assert [each.key for each in verify(Target(Order)).differences] == [KEYS[4]]
+    assert [each.key for each in verify(Target(Order)).mismatches] == [KEYS[4]]
 
 
 def test_backwards_the_values_are_put_back(orders: list[str]) -> None:

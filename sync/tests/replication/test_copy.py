@@ -123,7 +123,7 @@ def test_changes_and_deletes_follow(source: Collection, copied: Collection) -> N
     assert contents(copied) == contents(source)
 
 
-def test_verify_names_each_difference_and_full_mends_it(source: Collection, copied: Collection) -> None:
+def test_verify_names_each_difference_and_full_fixes_it(source: Collection, copied: Collection) -> None:
     source.insert_many([{"_id": number} for number in range(5)])
     source.create_index("a", name="by_a")
     copy()

@@ -46,7 +46,7 @@ def copied(client: pymongo.MongoClient) -> Collection:
 @pytest.fixture
 def following(source: Collection, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A copy that follows, in a thread, and often looks at indexes."""
-    monkeypatch.setattr(copier, "SHAPE", 0.1)
+    monkeypatch.setattr(copier, "SPEC", 0.1)
     monkeypatch.setattr("sync.replication.replicator.KEEP", 0.1)
     work = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
     source.insert_one({"_id": "first", "at": LONG_AGO})

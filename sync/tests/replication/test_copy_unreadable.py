@@ -17,7 +17,7 @@ from pymongo.database import Database
 from sync.mongodb.change_stream import is_one_of, key_of
 from sync.mongodb.uris import parse
 from sync.replication.copier import Copier
-from sync.replication.models import ParkedDocument
+from sync.replication.models import DeadLetter
 from sync.tests.support.copies import COPY, RAW, SOURCE, address, contents, copy, status_of, wait_until_equal
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS
@@ -168,8 +168,8 @@ def test_a_document_that_a_row_would_not_hold_exactly_is_parked_alone(mongo: Dat
         call_command("sync", "pull", "visit", "--once", stdout=StringIO())
     assert stopped.value.code == 1
     assert list(Visit.objects.values_list("badge", flat=True)) == ["good"]
-    assert ParkedDocument.objects.count() == len(bad) + 1
+    assert DeadLetter.objects.count() == len(bad) + 1
     raw.delete_many({"_id": {"$ne": Int64(100)}})
     call_command("sync", "pull", "visit", "--once", stdout=StringIO())
-    assert not ParkedDocument.objects.exists()
+    assert not DeadLetter.objects.exists()
     visits.drop()

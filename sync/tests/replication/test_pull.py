@@ -18,11 +18,11 @@ from pymongo.database import Database
 
 from sync.mongodb.change_stream import to_key
 from sync.outbox.models import Change
-from sync.replication.models import ParkedDocument
+from sync.replication.models import DeadLetter
 from sync.replication.pulled import ReadOnlyError
 from sync.replication.puller import Puller
-from sync.replication.replicator import Position
-from sync.replication.table_sink import Rows
+from sync.replication.replicator import ReplicationState
+from sync.replication.table_sink import TableSink
 from sync.tests.support.checkpoints import write_state
 from sync.tests.zoo.models import Ticket, Visit
 from sync.workers.lease import LeaseLost
@@ -101,7 +101,7 @@ def test_a_type_that_changes_changes_the_row(visits: Collection) -> None:
         assert rows()[1]["notes"] == text
 
 
-def test_a_full_pass_mends_what_other_hands_did_to_the_table(visits: Collection) -> None:
+def test_a_full_pass_fixes_what_other_hands_did_to_the_table(visits: Collection) -> None:
     visits.insert_many([visit(number) for number in range(1500)])
     pull()
     with connection.cursor() as cursor:
@@ -129,7 +129,7 @@ def test_a_poison_document_is_parked_alone(visits: Collection) -> None:
     said = pull()
     assert said.startswith("1\n")
     assert badges() == {number: f"b{number}" for number in range(1200)}
-    assert ParkedDocument.objects.count() == 8
+    assert DeadLetter.objects.count() == 8
     assert "badge: missing" in said
     assert "double where int32 is expected" in said
     visits.update_one({"_id": 5000}, {"$set": {"badge": "new"}})
@@ -137,7 +137,7 @@ def test_a_poison_document_is_parked_alone(visits: Collection) -> None:
     visits.delete_one({"_id": 7})
     assert pull() == "0\n", "the badge is free, although its document has not changed"
     assert badges()[5003] == "b7"
-    assert not ParkedDocument.objects.exists()
+    assert not DeadLetter.objects.exists()
 
 
 def test_unique_values_may_be_exchanged(visits: Collection) -> None:
@@ -165,7 +165,7 @@ def test_a_row_that_others_point_to_is_kept_and_named(visits: Collection) -> Non
 def test_a_large_document_is_held_or_parked(visits: Collection) -> None:
     visits.insert_many([visit(1, notes="'\"" * 2_000_000), visit(2, notes={"a": ["x" * 1_000_000] * 15}), visit(3)])
     pull()
-    assert set(badges()) | {int(key) for key in ParkedDocument.objects.values_list("key", flat=True)} == {1, 2, 3}
+    assert set(badges()) | {int(key) for key in DeadLetter.objects.values_list("key", flat=True)} == {1, 2, 3}
     assert 3 in badges()
 
 
@@ -325,13 +325,13 @@ def test_a_second_puller_is_refused(visits: Collection, running: Puller) -> None
 
 
 def test_a_puller_whose_lease_was_taken_writes_nothing(visits: Collection) -> None:
-    old, new = Rows(Visit, "default"), Rows(Visit, "default")
+    old, new = TableSink(Visit, "default"), TableSink(Visit, "default")
     assert old.checkpoint.take() is None
     assert new.checkpoint.take() is not None, "it is held"
     Checkpoint.objects.update(leased_until="2020-01-01T00:00Z")
     assert new.checkpoint.take() is None
     with pytest.raises(LeaseLost):
-        old.write({to_key(Int64(1)): None}, Position())
+        old.write({to_key(Int64(1)): None}, ReplicationState())
     with pytest.raises(LeaseLost):
         old.position()
 

@@ -18,7 +18,7 @@ from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.tests.zoo.models import Tag, Typed
-from sync.verification.scan import Sides
+from sync.verification.scan import Scan
 from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -37,7 +37,7 @@ def found() -> dict[str, tuple[str, list[str]]]:
     """By key the kind of difference, and the fields in words."""
     return {
         difference.key: (difference.kind, [str(FieldDifference(**field)) for field in difference.fields])
-        for difference in verify(Target(Account)).differences
+        for difference in verify(Target(Account)).mismatches
     }
 
 
@@ -79,7 +79,7 @@ def test_documents_whose_id_is_no_key_are_extra_whatever_its_type(accounts: list
     ids = ["no key of ours", "NO KEY of ours", 5, Int64(6), {"a": [1]}, None, accounts[0].pk, MinKey(), MaxKey(), True]
     ids += [uuid.UUID(int=7), "long " * 100, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), b"bytes"]
     mongo.get_collection("accounts", CODEC_OPTIONS).insert_many([{"_id": _id, "account_id": 1} for _id in ids])
-    differences = verify(Target(Account)).differences
+    differences = verify(Target(Account)).mismatches
     assert {difference.kind for difference in differences} == {"extra"}
     assert len(differences) == len(ids)
     assert any(difference.key.startswith('"no key of ours" [') for difference in differences)
@@ -93,7 +93,7 @@ def test_an_id_of_another_number_type_is_the_same_key(mongo: Database) -> None:
         mongo.zoo_tags.insert_one(
             {**document, "_id": tag.pk},  # int32, where the mirror writes int64
         )
-    differences = verify(Target(Tag)).differences
+    differences = verify(Target(Tag)).mismatches
     assert [(difference.key, difference.kind) for difference in differences] == [(str(tag.pk), "type") for tag in tags]
 
 
@@ -107,7 +107,7 @@ def test_a_row_that_cannot_be_a_document_is_named_with_the_reason(mongo: Databas
     Typed.objects.bulk_create([Typed(id=uuid.UUID(int=1), json={"$where": 1})])
     Typed.objects.create(id=uuid.UUID(int=2))
     Change.objects.update(failed=True)
-    [difference] = verify(Target(Typed)).differences
+    [difference] = verify(Target(Typed)).mismatches
     assert (difference.key, difference.kind) == (str(uuid.UUID(int=1)), "unmappable")
     assert "json: the key '$where' begins with" in str(difference)
 
@@ -117,7 +117,7 @@ def test_what_is_pending_is_no_difference(accounts: list[Account], settings: Any
     Account.objects.filter(account_id__lt=3).update(limit=1)
     accounts[4].delete()
     result = verify(Target(Account))
-    assert result.differences == []
+    assert result.mismatches == []
     assert result.pending == 4
 
 
@@ -128,7 +128,7 @@ def test_what_a_backfill_has_still_to_deliver_is_pending(accounts: list[Account]
     Change.objects.create(model="finance.account", key=keys[3], until=keys[4], due_at=timezone.now())
     Change.objects.create(model="finance.customer", key="", until=keys[4], due_at=timezone.now())
     result = verify(Target(Account))
-    assert [difference.key for difference in result.differences] == keys[2:4]
+    assert [difference.key for difference in result.mismatches] == keys[2:4]
     assert result.pending == 3
 
 
@@ -145,19 +145,19 @@ def test_what_is_written_between_two_looks_is_no_difference(
     """A key that toggles: whenever it is looked at, nothing is pending, the row is the one, the document the other."""
     row = accounts[0]
     mongo.accounts.update_one({"_id": ObjectId(row.pk)}, {"$set": {"limit": 99}})  # a suspect at first sight
-    read = Sides.documents
+    read = Scan.documents
 
-    def documents(sides: Sides, keys: Any) -> dict[str, bytes]:
+    def documents(scan: Scan, keys: Any) -> dict[str, bytes]:
         Account.objects.filter(pk=row.pk).update(limit=7)
         confirm()
-        found = read(sides, keys)
+        found = read(scan, keys)
         Account.objects.filter(pk=row.pk).update(limit=row.limit)
         confirm()
         return found
 
-    monkeypatch.setattr(Sides, "documents", documents)
+    monkeypatch.setattr(Scan, "documents", documents)
     result = verify(Target(Account))
-    assert result.differences == []
+    assert result.mismatches == []
     assert result.pending == 1
 
 

@@ -18,9 +18,9 @@ from sync.tests.support.compare import differences
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.tests.zoo.models import Typed
-from sync.verification.models import Difference
-from sync.verification.repair import Mender
-from sync.verification.scan import Sides
+from sync.verification.models import Mismatch
+from sync.verification.repair import Repairer
+from sync.verification.scan import Scan
 from sync.verification.verify import verify
 from sync.workers.models import ModelState
 
@@ -48,7 +48,7 @@ def test_it_writes_what_differs_and_leaves_what_is_extra(accounts: list[Account]
     assert f"finance.account {'0' * 24}: extra, left: --prune deletes it" in output
     assert "5 rows compared, 2 different, 0 pending, 3 repaired" in output
     assert differences(Account, mongo) == sorted(["0" * 24, "by hand"])
-    assert {difference.kind for difference in Difference.objects.all()} == {"extra"}
+    assert {difference.kind for difference in Mismatch.objects.all()} == {"extra"}
 
 
 def test_with_prune_it_deletes_what_is_extra(accounts: list[Account], mongo: Database) -> None:
@@ -57,7 +57,7 @@ def test_with_prune_it_deletes_what_is_extra(accounts: list[Account], mongo: Dat
     assert 'finance.account "by hand": extra, deleted' in output
     assert "0 different, 0 pending, 5 repaired" in output
     assert differences(Account, mongo) == []
-    assert not Difference.objects.exists()
+    assert not Mismatch.objects.exists()
     assert not Change.objects.filter(settling=False).exists()
     assert command("account", "--quiet") == (0, "")
 
@@ -102,21 +102,21 @@ def test_a_row_that_cannot_be_delivered_is_left_with_the_reason(mongo: Database)
     Change.objects.all().delete()
     status, output = command("typed", "--repair")
     assert status == 1
-    assert "unmappable, left: mend the row, it cannot be a document: json: the key '$where' begins with" in output
+    assert "unmappable, left: fix the row, it cannot be a document: json: the key '$where' begins with" in output
     assert not Change.objects.exists()
 
 
 def test_a_foreign_document_that_changes_meanwhile_is_not_deleted(
     accounts: list[Account], mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Sides.documents_by_id
+    read = Scan.documents_by_id
 
-    def documents_by_id(sides: Sides, ids: list[Any]) -> dict[str, bytes]:
-        found = read(sides, ids)
+    def documents_by_id(scan: Scan, ids: list[Any]) -> dict[str, bytes]:
+        found = read(scan, ids)
         mongo.accounts.update_one({"_id": "by hand"}, {"$inc": {"account_id": 1}})
         return found
 
-    monkeypatch.setattr(Sides, "documents_by_id", documents_by_id)
+    monkeypatch.setattr(Scan, "documents_by_id", documents_by_id)
     status, output = command("account", "--repair", "--prune")
     assert status == 1
     assert 'finance.account "by hand": extra, left: it was changed meanwhile' in output
@@ -125,13 +125,13 @@ def test_a_foreign_document_that_changes_meanwhile_is_not_deleted(
 
 def test_a_row_that_comes_back_keeps_its_document(accounts: list[Account], mongo: Database) -> None:
     """Between the finding and the repair somebody creates the row of a document that was extra."""
-    mender = Mender(Sides(Target(Account), "default"), prune=True, say=lambda line: None)
+    repairer = Repairer(Scan(Target(Account), "default"), prune=True, say=lambda line: None)
 
-    def mend(findings: Any) -> Any:
+    def repair(found: Any) -> Any:
         Account.objects.get_or_create(pk="0" * 24, account_id=9, limit=1)
-        return mender(findings)
+        return repairer(found)
 
-    verify(Target(Account), mend=mend)
+    verify(Target(Account), repair=repair)
     assert mongo.accounts.find_one({"_id": ObjectId("0" * 24)})["account_id"] == 9
     assert differences(Account, mongo) == []
 

@@ -28,7 +28,7 @@ from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.tests.zoo.models import Typed
 from sync.verification import scan, verify
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -58,10 +58,10 @@ def test_a_run_is_kept_with_its_figures(accounts: list[Account], mongo: Database
 def test_a_difference_keeps_when_it_was_first_seen(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.delete_one({"account_id": 3})
     command("account")
-    first = Difference.objects.get()
+    first = Mismatch.objects.get()
     mongo.accounts.insert_one({"_id": ObjectId(first.key)})
     command("account")
-    again = Difference.objects.get()
+    again = Mismatch.objects.get()
     assert (first.kind, again.kind) == ("missing", "different")
     assert again.first_seen == first.first_seen
     assert again.last_seen > first.last_seen
@@ -71,11 +71,11 @@ def test_a_difference_that_is_gone_is_forgotten(accounts: list[Account], mongo: 
     mongo.accounts.delete_one({"account_id": 3})
     mongo.accounts.insert_one({"_id": "by hand"})
     command("account")
-    assert Difference.objects.count() == 2
+    assert Mismatch.objects.count() == 2
     mongo.accounts.delete_one({"_id": "by hand"})
     Account.objects.get(account_id=3).save()
     assert command("account")[0] == 0
-    assert not Difference.objects.exists()
+    assert not Mismatch.objects.exists()
 
 
 def test_the_json_names_kind_fields_types_and_since_when(accounts: list[Account], mongo: Database) -> None:
@@ -85,7 +85,7 @@ def test_the_json_names_kind_fields_types_and_since_when(accounts: list[Account]
         call_command("sync", "verify", "account", "--json", stdout=out)
     assert end.value.code == 1
     [result] = json.loads(out.getvalue())
-    [difference] = result["differences"]
+    [difference] = result["mismatches"]
     assert difference.pop("first_seen") >= result["started_at"]
     assert difference == {
         "model": "finance.account",
@@ -106,19 +106,19 @@ def test_a_sample_looks_at_some_keys_of_both_sides(size: str, accounts: list[Acc
     assert run.mode == "sampled"
     assert run.compared <= expected
     assert 0 < run.found <= 30
-    assert {difference.kind for difference in run.differences} == {"extra"}
+    assert {difference.kind for difference in run.mismatches} == {"extra"}
     if size == "100":
         assert run.found == 30
 
 
 def test_a_sample_forgets_only_what_it_has_found_equal_again(accounts: list[Account], mongo: Database) -> None:
     document = mongo.accounts.find_one_and_delete({"account_id": 3})
-    Difference.objects.create(model="finance.account", key="f" * 24, kind="missing", last_seen="2024-01-01T00Z")
+    Mismatch.objects.create(model="finance.account", key="f" * 24, kind="missing", last_seen="2024-01-01T00Z")
     command("account")
     mongo.accounts.insert_one(document)
-    Difference.objects.create(model="finance.account", key="f" * 24, kind="missing", last_seen="2024-01-01T00Z")
+    Mismatch.objects.create(model="finance.account", key="f" * 24, kind="missing", last_seen="2024-01-01T00Z")
     command("account", "--sample", "30")
-    assert [difference.key for difference in Difference.objects.all()] == ["f" * 24]
+    assert [difference.key for difference in Mismatch.objects.all()] == ["f" * 24]
 
 
 class Interrupted(KeyboardInterrupt):
@@ -140,9 +140,9 @@ def test_an_interrupted_run_goes_on_where_it_was(
     mongod.insert_many([{"_id": _id} for _id in ["by hand", *ids[2:]]])
 
     looked_at: list[str] = []
-    find = scan.Sides.finding
+    find = scan.Scan.mismatch
 
-    def finding(self: Any, key: str, row: Any, document: Any) -> Any:
+    def mismatch(self: Any, key: str, row: Any, document: Any) -> Any:
         looked_at.append(key)
         return find(self, key, row, document)
 
@@ -156,7 +156,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     monkeypatch.setattr(scan, "FIRST_CHUNK", 5)
     monkeypatch.setattr(verify, "SAVE_EVERY", 0)
     monkeypatch.setattr(verify, "PAUSE", 0.01)
-    monkeypatch.setattr(scan.Sides, "finding", finding)
+    monkeypatch.setattr(scan.Scan, "mismatch", mismatch)
     with suppress(Interrupted):
         verify.verify(Target(model), progress=progress)
     [before] = Verification.objects.all()
@@ -165,7 +165,7 @@ def test_an_interrupted_run_goes_on_where_it_was(
     if before.finished_at is None:
         assert after.pk == before.pk
         assert (after.compared, after.found) == (30, 5)
-        assert {difference.key for difference in after.differences} > set(wrong)
+        assert {difference.key for difference in after.mismatches} > set(wrong)
         # What was looked at since the run was kept is looked at again: one chunk, and not those before it.
         assert set(seen) | set(looked_at) == {*keys, *wrong}
         assert len(set(seen) & set(looked_at) - set(wrong)) <= 5

@@ -119,21 +119,21 @@ def test_it_finds_every_oddity_and_invents_none(lax: None, mongo: Database) -> N
     _insert(keys, chance)
     plan(Target(Legacy))
     Relay().drain()
-    assert verify(Target(Legacy), strict=True).differences == []
+    assert verify(Target(Legacy), strict=True).mismatches == []
 
     odd = dict(zip(chance.sample(keys, ODDITIES), chance.choices(ODD, k=ODDITIES), strict=True))
     with transaction.atomic(), connection.cursor() as cursor:
         for key, (change, _) in odd.items():
             cursor.execute(f"UPDATE zoo_legacy SET {change} WHERE id = %s", [key])
             assert cursor.rowcount == 1, change
-    found = {difference.key for difference in verify(Target(Legacy), strict=True).differences}
+    found = {difference.key for difference in verify(Target(Legacy), strict=True).mismatches}
     assert {odd[key][0] for key in odd.keys() - found} == set()
     assert found - odd.keys() == set()
 
     with transaction.atomic():
         record(Legacy, list(odd), inline=False)
     Relay().drain()
-    left = {difference.key: difference.kind for difference in verify(Target(Legacy), strict=True).differences}
+    left = {difference.key: difference.kind for difference in verify(Target(Legacy), strict=True).mismatches}
     assert left == dict.fromkeys((key for key, (_, fits) in odd.items() if not fits), "unmappable")
     assert set(Change.objects.exclude(error="").values_list("key", flat=True)) == left.keys()
 
@@ -161,9 +161,9 @@ def test_a_document_of_the_applications_own_shape_is_left_to_the_other_compariso
     row = Keeper.objects.create(name="Ada")
     confirm()
     assert mongo.zoo_keepers.find_one()["greeting"] == "Hello Ada"
-    assert verify(Target(Keeper), strict=True).differences == []
+    assert verify(Target(Keeper), strict=True).mismatches == []
     mongo.zoo_keepers.update_one({}, {"$set": {"greeting": "Bye"}})
-    assert [each.key for each in verify(Target(Keeper), strict=True).differences] == [row.pk]
+    assert [each.key for each in verify(Target(Keeper), strict=True).mismatches] == [row.pk]
 
 
 @pytest.mark.parametrize("model", [Account, Customer, Transaction])

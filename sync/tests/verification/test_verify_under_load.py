@@ -21,8 +21,8 @@ from sync.outbox.relay import Relay
 from sync.tests.support import load
 from sync.tests.support.compare import differences
 from sync.verification.models import Verification
-from sync.verification.repair import Mender
-from sync.verification.scan import Sides
+from sync.verification.repair import Repairer
+from sync.verification.scan import Scan
 from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
@@ -58,7 +58,7 @@ def seeded(patience: None, mongo: Database) -> dict[str, str]:
     keys = [row.pk for row in rows[: 4 * EACH]]
     missing, different, other_type, other_order = (keys[start::4] for start in range(4))
     extra = [ObjectId() for _ in range(EACH)]
-    foreign = [f"foreign {number}" for number in range(EACH)]
+    orphan = [f"foreign {number}" for number in range(EACH)]
     reversed_documents = [dict(reversed(one.items())) for one in mongo.customers.find({"_id": _ids(other_order)})]
     mongo.customers.bulk_write(
         [
@@ -66,12 +66,12 @@ def seeded(patience: None, mongo: Database) -> dict[str, str]:
             pymongo.UpdateMany({"_id": _ids(different)}, {"$set": {"tier_and_details.abc.active": False}}),
             pymongo.UpdateMany({"_id": _ids(other_type)}, [{"$set": {"accounts": _second_as_int64()}}]),
             *[pymongo.ReplaceOne({"_id": document["_id"]}, document) for document in reversed_documents],
-            *[pymongo.InsertOne({"_id": _id, "name": "extra"}) for _id in [*extra, *foreign]],
+            *[pymongo.InsertOne({"_id": _id, "name": "extra"}) for _id in [*extra, *orphan]],
         ],
         ordered=False,
     )
     kinds = {"missing": missing, "different": different, "type": other_type, "order": other_order}
-    kinds["extra"] = [*map(str, extra), *(f'"{_id}"' for _id in foreign)]
+    kinds["extra"] = [*map(str, extra), *(f'"{_id}"' for _id in orphan)]
     return {key: kind for kind, keys in kinds.items() for key in keys}
 
 
@@ -99,7 +99,7 @@ def live(seeded: dict[str, str]) -> Iterator[None]:
 
 def found(run: Verification) -> dict[str, str]:
     """By key the kind; without the digest that tells foreign ids apart."""
-    return {difference.key.split(" [")[0]: difference.kind for difference in run.differences}
+    return {difference.key.split(" [")[0]: difference.kind for difference in run.mismatches}
 
 
 def test_all_are_found_none_is_invented_and_all_are_repaired(
@@ -113,12 +113,12 @@ def test_all_are_found_none_is_invented_and_all_are_repaired(
     assert found(run) == seeded
     assert run.found == 6 * EACH
 
-    mender = Mender(Sides(Target(Customer), "default"), prune=True, say=lambda line: None)
+    repairer = Repairer(Scan(Target(Customer), "default"), prune=True, say=lambda line: None)
     start = time.monotonic()
-    run = verify(Target(Customer), mend=mender)
-    print(f"repaired {mender.repaired:,} in {time.monotonic() - start:.1f} s, {mender.left} left")
-    assert (mender.repaired, mender.left) == (6 * EACH, 0)
-    assert verify(Target(Customer)).differences == []
+    run = verify(Target(Customer), repair=repairer)
+    print(f"repaired {repairer.repaired:,} in {time.monotonic() - start:.1f} s, {repairer.left} left")
+    assert (repairer.repaired, repairer.left) == (6 * EACH, 0)
+    assert verify(Target(Customer)).mismatches == []
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,7 @@ from sync.monitoring import history
 from sync.monitoring.models import Sample
 from sync.outbox.models import Change
 from sync.web.charts import HEIGHT, MARGIN, WIDTH, charts, table
-from sync.workers.heartbeat import RelayHeart
+from sync.workers.heartbeat import WorkerHeartbeat
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 def test_one_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "EVERY", 1000)
     Sample.objects.create(slot=1, pending=5)
-    relay = RelayHeart("default")
+    relay = WorkerHeartbeat("default")
     relay.count(3, [0.004, 0.004, 40.0])
     relay.write()
     Change.objects.create(model="finance.account", key="a", due_at="2020-01-01T00:00Z")

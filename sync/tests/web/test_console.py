@@ -19,9 +19,9 @@ from sync.core.clock import DatabaseNow
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.people import OPERATOR, user
-from sync.verification.models import Difference, Verification
+from sync.verification.models import Mismatch, Verification
 from sync.web.console import COUNTS
-from sync.workers.heartbeat import INLINE_HEART, PULLER, SILENCE, RelayHeart
+from sync.workers.heartbeat import INLINE_HEARTBEAT, PULLER, SILENCE, WorkerHeartbeat
 from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import Mongo
 
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture(autouse=True)
 def fresh_heart() -> None:
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
     cache.delete(COUNTS)
 
 
@@ -54,12 +54,12 @@ def test_it_shows_what_has_failed_and_why(technician: Client, mongo: Database, s
     page = text(technician)
     assert "Failing" in page
     assert "MongoDB: &lt;b&gt;no&lt;/b&gt;" in page
-    assert "finance.account, refused by MongoDB:</span> 1 failed, 0 tried again" in page
+    assert "finance.account, rejected by MongoDB:</span> 1 failed, 0 tried again" in page
 
 
 def test_it_shows_lag_and_who_delivers(technician: Client, mongo: Database) -> None:
     assert "nothing was delivered in the last minutes" in text(technician)
-    relay = RelayHeart("default")
+    relay = WorkerHeartbeat("default")
     relay.count(2, [0.004, 40.0])
     relay.note = "MongoDB does not answer: <i>"
     relay.write()
@@ -92,7 +92,7 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
     moment = Change.objects.get().due_at
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment)
-    Difference.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
+    Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     page = text(technician)
     for words in ("Paused", "Backfill: 1 range left", "(a sample)", "Differing"):
         assert words in page
@@ -100,7 +100,7 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
 
 def test_it_shows_each_route_with_its_worker_lag_and_pause(technician: Client, mongo: Database) -> None:
     assert "Routes" not in text(technician), "there are none"
-    puller = RelayHeart("default", kind=PULLER)
+    puller = WorkerHeartbeat("default", kind=PULLER)
     puller.routes = lambda: {"pull:retail.sale": 95.0}
     puller.write()
     Checkpoint.objects.create(name="copy:a:27017/shop.<b>", paused=True, in_sync_at=DatabaseNow() - timedelta(hours=2))
@@ -155,7 +155,7 @@ def test_it_asks_the_same_few_questions_for_any_number_of_changes_and_workers(
     with CaptureQueriesContext(connection) as few:
         technician.get("/sync/")
     for number in range(3):
-        RelayHeart("default").write()
+        WorkerHeartbeat("default").write()
         Checkpoint.objects.create(name=f"pull:{number}", paused=True)
         Change.objects.create(model="finance.account", key=number, error="MongoDB: no", due_at=DatabaseNow())
     with CaptureQueriesContext(connection) as many:

@@ -9,7 +9,7 @@ from pymongo.database import Database
 
 from audit.models import Entry
 from finance.models import Account
-from sync.jobs.models import Errand
+from sync.jobs.models import Job
 from sync.outbox.models import Change
 from sync.tests.support.people import OPERATOR, VIEWER, user
 from sync.web.urls import urlpatterns
@@ -39,13 +39,13 @@ def test_the_table_names_every_page() -> None:
 
 
 def state() -> list[Any]:
-    return [list(model.objects.order_by("pk").values()) for model in (Change, ModelState, Checkpoint, Errand, Entry)]
+    return [list(model.objects.order_by("pk").values()) for model in (Change, ModelState, Checkpoint, Job, Entry)]
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_page_is_for_those_whom_the_table_says(client: Client, mongo: Database, name: str) -> None:
     Account.objects.create(id=KEY, account_id=1, limit=1)
-    Errand.objects.create(pk=1, model=LABEL, kind="verify")
+    Job.objects.create(pk=1, model=LABEL, kind="verify")
     Checkpoint.objects.create(name=ROUTE)
     arguments, gets, posts = TABLE[name]
     address = reverse(f"sync:{name}", args=arguments)

@@ -21,7 +21,16 @@ from sync.outbox.relay import Relay
 from sync.tests.support.factories import make
 from sync.tests.support.relays import start_relay
 from sync.tests.support.waiting import wait_for
-from sync.workers.heartbeat import INLINE, INLINE_BEAT, INLINE_HEART, RELAY, SILENCE, Heart, InlineHeart, RelayHeart
+from sync.workers.heartbeat import (
+    INLINE,
+    INLINE_BEAT,
+    INLINE_HEARTBEAT,
+    RELAY,
+    SILENCE,
+    Heartbeat,
+    InlineHeartbeat,
+    WorkerHeartbeat,
+)
 from sync.workers.lag import BOUNDS, quantile
 from sync.workers.models import Worker
 from tests.servers import Mongo
@@ -31,7 +40,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture(autouse=True)
 def fresh_heart() -> None:
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
 
 
 @pytest.fixture
@@ -78,10 +87,10 @@ def test_a_relay_says_what_it_waits_for(running: Relay, mongod: Mongo, settings:
 
 
 def test_a_relay_in_one_batch_for_long_says_so(mongo: Database, monkeypatch: Any) -> None:
-    heart = RelayHeart("default")
-    heart.at_work(True)
-    heart.batch_began = time.monotonic() - 30
-    with heart.beating(lambda: ""):
+    heartbeat = WorkerHeartbeat("default")
+    heartbeat.at_work(True)
+    heartbeat.batch_began = time.monotonic() - 30
+    with heartbeat.beating(lambda: ""):
         wait_for(Worker.objects.filter(note="in one batch for 30 s").exists)
 
 
@@ -96,17 +105,17 @@ def test_a_killed_relay_is_dead_after_three_missed_heartbeats_and_swept_by_the_n
     silence(SILENCE[RELAY] + 1)
     assert status().relays == 0
     assert [worker.alive for worker in status().workers] == [False]
-    RelayHeart("default").write()
+    WorkerHeartbeat("default").write()
     assert Worker.objects.get().pid == os.getpid()
 
 
 def test_a_relay_that_was_swept_while_it_was_frozen_is_back_with_its_next_beat(mongo: Database) -> None:
-    heart = RelayHeart("default")
-    heart.count(3, [0.1])
-    heart.write()
+    heartbeat = WorkerHeartbeat("default")
+    heartbeat.count(3, [0.1])
+    heartbeat.write()
     Worker.objects.all().delete()
-    heart.write()
-    assert (Worker.objects.get().pk, Worker.objects.get().delivered) == (heart.id, 3)
+    heartbeat.write()
+    assert (Worker.objects.get().pk, Worker.objects.get().delivered) == (heartbeat.id, 3)
 
 
 def test_a_web_process_writes_its_row_with_a_delivery_and_then_not_for_ten_seconds(mongo: Database) -> None:
@@ -119,7 +128,7 @@ def test_a_web_process_writes_its_row_with_a_delivery_and_then_not_for_ten_secon
     ) as queries:
         account.save()
     assert not [query for query in queries if "sync_worker" in query["sql"]]
-    INLINE_HEART.next_write -= INLINE_BEAT
+    INLINE_HEARTBEAT.next_write -= INLINE_BEAT
     with CaptureQueriesContext(connection) as queries:
         account.save()
     assert [query["sql"].split()[0] for query in queries if "sync_worker" in query["sql"]] == ["UPDATE"]
@@ -128,9 +137,9 @@ def test_a_web_process_writes_its_row_with_a_delivery_and_then_not_for_ten_secon
 
 def test_it_is_never_written_inside_of_a_transaction(mongo: Database) -> None:
     with transaction.atomic():
-        INLINE_HEART.delivered_inline(1, 0.001, "default")
+        INLINE_HEARTBEAT.delivered_inline(1, 0.001, "default")
         assert not Worker.objects.exists()
-    INLINE_HEART.delivered_inline(1, 0.001, "default")
+    INLINE_HEARTBEAT.delivered_inline(1, 0.001, "default")
     assert Worker.objects.get().delivered == 2
 
 
@@ -138,7 +147,7 @@ def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monke
     def fail(*args: Any, **kwargs: Any) -> None:
         raise DatabaseError("the table is locked")
 
-    monkeypatch.setattr("sync.workers.heartbeat.Heart._write", fail)
+    monkeypatch.setattr("sync.workers.heartbeat.Heartbeat._write", fail)
     make(1).save()
     assert mongo.accounts.count_documents({}) == 1
     assert "The heartbeat is not written: The database failed: the table is locked" in caplog.text
@@ -161,16 +170,16 @@ def test_a_silent_web_process_is_counted_for_some_minutes_and_swept_by_the_next(
     assert status().lag.delivered == 1
     silence(SILENCE[INLINE] + 1)
     assert status().lag.delivered == 0
-    InlineHeart().delivered_inline(1, 0.001, "default")
+    InlineHeartbeat().delivered_inline(1, 0.001, "default")
     assert Worker.objects.count() == 1
 
 
 def test_each_process_has_a_row_of_its_own_after_a_fork(mongo: Database) -> None:
     make(1).save()
-    mine, results = INLINE_HEART.id, multiprocessing.get_context("fork").Queue()
+    mine, results = INLINE_HEARTBEAT.id, multiprocessing.get_context("fork").Queue()
 
     def child() -> None:
-        results.put((INLINE_HEART.id, INLINE_HEART.delivered, INLINE_HEART.next_write))
+        results.put((INLINE_HEARTBEAT.id, INLINE_HEARTBEAT.delivered, INLINE_HEARTBEAT.next_write))
 
     process = multiprocessing.get_context("fork").Process(target=child)
     process.start()
@@ -181,19 +190,19 @@ def test_each_process_has_a_row_of_its_own_after_a_fork(mongo: Database) -> None
 
 
 def test_threads_lose_no_count(mongo: Database) -> None:
-    heart = InlineHeart()
-    heart.next_write = float("inf")
+    heartbeat = InlineHeartbeat()
+    heartbeat.next_write = float("inf")
 
     def deliver() -> None:
         for _ in range(2000):
-            heart.delivered_inline(1, 0.003, "default")
+            heartbeat.delivered_inline(1, 0.003, "default")
 
     threads = [threading.Thread(target=deliver) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert heart.delivered == sum(heart.lags.ever) == 8000
+    assert heartbeat.delivered == sum(heartbeat.lags.ever) == 8000
 
 
 def test_the_bounds_reach_from_a_millisecond_to_an_hour() -> None:
@@ -205,13 +214,13 @@ def test_the_bounds_reach_from_a_millisecond_to_an_hour() -> None:
 def test_a_heartbeat_that_is_not_written_is_told_once_and_again_after_one_that_was(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    heart, works = RelayHeart("default"), [False, False, True, False]
+    heartbeat, works = WorkerHeartbeat("default"), [False, False, True, False]
 
-    def write(self: Heart) -> None:
+    def write(self: Heartbeat) -> None:
         if not works.pop(0):
             raise DatabaseError("the table is locked")
 
-    monkeypatch.setattr(Heart, "_write", write)
+    monkeypatch.setattr(Heartbeat, "_write", write)
     for told in (1, 1, 1, 2):
-        heart.write()
+        heartbeat.write()
         assert caplog.text.count("The heartbeat is not written") == told

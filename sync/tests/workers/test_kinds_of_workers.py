@@ -1,4 +1,4 @@
-"""Who delivers: a worker that is alive is not yet one that takes the pending changes of a lane."""
+"""Who delivers: a worker that is alive is not yet one that takes the pending changes of a queue."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.core.clock import DatabaseNow
-from sync.kafka.consumer import ConsumerHeart
+from sync.kafka.consumer import ConsumerHeartbeat
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.outbox.models import Change
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import LONG_AGO, confirm
-from sync.workers.heartbeat import INLINE_HEART, SILENCE, STUCK, Heart, Kind, RelayHeart
+from sync.workers.heartbeat import INLINE_HEARTBEAT, SILENCE, STUCK, Heartbeat, Kind, WorkerHeartbeat
 from sync.workers.models import ModelState, Worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -29,25 +29,25 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 @pytest.fixture(autouse=True)
 def late(mongo: Database) -> None:
     """A change that has waited for longer than any relay takes."""
-    INLINE_HEART.reset()
+    INLINE_HEARTBEAT.reset()
     make(1).save()
     confirm()
     Worker.objects.all().delete()
     pending()
 
 
-def pending(label: str = "finance.account", lane: str = "", **values: Any) -> None:
+def pending(label: str = "finance.account", queue: str = "", **values: Any) -> None:
     Change.objects.create(
-        model=label, lane=lane, key=Account.objects.get().pk, due_at=LONG_AGO,
+        model=label, queue=queue, key=Account.objects.get().pk, due_at=LONG_AGO,
         recorded_at=DatabaseNow() - timedelta(seconds=30), **values,
     )  # fmt: skip
 
 
-def beat(kind: Kind, lane: str = "") -> Heart:
-    hearts = {Kind.INLINE: Heart(kind), Kind.CONSUMER: ConsumerHeart("default", lane, kind)}
-    heart = hearts.get(kind) or RelayHeart("default", lane, kind)
-    heart.write()
-    return heart
+def beat(kind: Kind, queue: str = "") -> Heartbeat:
+    heartbeats = {Kind.INLINE: Heartbeat(kind), Kind.CONSUMER: ConsumerHeartbeat("default", queue, kind)}
+    heartbeat = heartbeats.get(kind) or WorkerHeartbeat("default", queue, kind)
+    heartbeat.write()
+    return heartbeat
 
 
 def said() -> str:
@@ -74,9 +74,9 @@ def test_every_kind_without_a_relay_is_still_stalled() -> None:
     assert (status().word, status().relays) == ("stalled", 0)
 
 
-@pytest.mark.parametrize(("kind", "lane"), [(Kind.RELAY, "eu"), (Kind.RELAY, "kafka"), (Kind.PUBLISHER, "kafka")])
-def test_a_worker_of_another_lane_does_not_deliver_here(kind: Kind, lane: str) -> None:
-    beat(kind, lane)
+@pytest.mark.parametrize(("kind", "queue"), [(Kind.RELAY, "eu"), (Kind.RELAY, "kafka"), (Kind.PUBLISHER, "kafka")])
+def test_a_worker_of_another_queue_does_not_deliver_here(kind: Kind, queue: str) -> None:
+    beat(kind, queue)
     assert (status().word, status().relays) == ("stalled", 0)
 
 
@@ -92,15 +92,15 @@ def test_a_relay_does_not_publish() -> None:
 
 
 def test_a_relay_that_is_stuck_in_a_batch_does_not_deliver() -> None:
-    heart = RelayHeart("default")
-    heart.at_work(True)
-    heart.batch_began -= STUCK + 10
-    heart.write()
+    heartbeat = WorkerHeartbeat("default")
+    heartbeat.at_work(True)
+    heartbeat.batch_began -= STUCK + 10
+    heartbeat.write()
     assert (status().word, status().relays) == ("stalled", 0)
     assert [(worker.alive, worker.stuck, worker.delivers) for worker in status().workers] == [(True, True, False)]
     assert "relay: none alive, 1 stuck; start one: manage.py sync relay" in said()
-    heart.at_work(False)
-    heart.write()
+    heartbeat.at_work(False)
+    heartbeat.write()
     assert (status().word, status().relays) == ("behind", 1)
 
 

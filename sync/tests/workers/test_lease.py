@@ -19,7 +19,7 @@ from sync.workers import lease
 from sync.workers.checkpoint import TableCheckpoint
 from sync.workers.lease import Busy, LeaseLost, Paused, acquire
 from sync.workers.models import Checkpoint
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -236,13 +236,13 @@ def test_a_lease_that_is_extended_is_busy_and_one_that_is_not_is_waited_for() ->
     thread.start()
     try:
         with pytest.raises(Busy, match=f"a route is held by another process: process {os.getpid()} on"):
-            acquire(worker(), Stop())
+            acquire(worker(), StopEvent())
     finally:
         stop.set()
         thread.join()
     threading.Timer(0.5, expire_elsewhere).start()
     new = worker()
-    acquire(new, Stop())
+    acquire(new, StopEvent())
     assert row()["owner"] == new.owner
 
 
@@ -256,7 +256,7 @@ def expire_elsewhere() -> None:
 
 def test_one_that_waits_for_a_lease_can_be_stopped() -> None:
     checkpoint = holder_of_the_lease()
-    stop = Stop()
+    stop = StopEvent()
     threading.Timer(0.3, stop.set).start()
     began = time.monotonic()
     acquire(worker(), stop)

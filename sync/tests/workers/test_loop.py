@@ -13,7 +13,7 @@ from django.db import OperationalError
 from sync.mongodb.errors import Unavailable
 from sync.workers.lease import LeaseLost, Paused
 from sync.workers.loop import LONGEST_PAUSE, SHORTEST_PAUSE, Loop
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 pytestmark = pytest.mark.quick
 
@@ -21,7 +21,7 @@ LOGGER = logging.getLogger("sync.tests.loop")
 AWAY = Unavailable("MongoDB does not answer")
 
 
-class FakeStop(Stop):
+class FakeStop(StopEvent):
     """Notes the waits, and passes them at once; set when there is no more to do."""
 
     def __init__(self) -> None:
@@ -207,7 +207,7 @@ def test_it_may_fail_to_find_out_whether_it_is_paused(said: Any) -> None:
 @pytest.mark.parametrize("state", ["an outage", "a pause", "between two steps"])
 def test_a_stop_ends_it_at_once(state: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.workers.loop.LOOK", 600.0)
-    stop, begun = Stop(), threading.Event()
+    stop, begun = StopEvent(), threading.Event()
     loop = Loop(stop, LOGGER, interval=600.0, recover=lambda error: None)
 
     def step() -> None:

@@ -9,7 +9,7 @@ import time
 
 from django.conf import settings
 
-from sync.workers.shutdown import Stop
+from sync.workers.shutdown import StopEvent
 
 WAITER = """
 from sync.workers.shutdown import Stop, stop_on_signals
@@ -42,7 +42,7 @@ def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
 
 
 def test_all_that_wait_hear_it() -> None:
-    stop, heard = Stop(), []
+    stop, heard = StopEvent(), []
     threads = [threading.Thread(target=lambda: heard.append(stop.wait(20))) for _ in range(3)]
     for thread in threads:
         thread.start()

@@ -1,4 +1,4 @@
-"""Errands: done by a relay's process, once at a time, told on the way, stopped, and taken over from the dead."""
+"""Jobs: done by a relay's process, once at a time, told on the way, stopped, and taken over from the dead."""
 
 import logging
 import threading
@@ -10,8 +10,8 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.jobs import runner
-from sync.jobs.models import Errand
-from sync.jobs.periodic import Chore, beside
+from sync.jobs.models import Job
+from sync.jobs.periodic import PeriodicTask, beside
 from sync.mapping.registry import Target
 from sync.mongodb.client import forget_clients
 from sync.outbox.models import Change
@@ -36,43 +36,43 @@ def rows(mongo: Database) -> None:
     assert differences(Account, mongo) == []
 
 
-def do(kind: str, **options: Any) -> Errand:
-    errand = runner.ask(ACCOUNTS, kind, "theo", **options)
-    assert errand
+def do(kind: str, **options: Any) -> Job:
+    job = runner.ask(ACCOUNTS, kind, "theo", **options)
+    assert job
     assert runner.work()
-    errand.refresh_from_db()
-    return errand
+    job.refresh_from_db()
+    return job
 
 
 def test_verify_compares_and_tells(mongo: Database) -> None:
-    errand = do("verify")
-    assert errand.finished_at
-    assert errand.steps, "about 20: after a crash MongoDB's estimate is off"
-    assert (errand.found, errand.note, errand.unfinished) == (0, "", None)
+    job = do("verify")
+    assert job.finished_at
+    assert job.steps, "about 20: after a crash MongoDB's estimate is off"
+    assert (job.found, job.note, job.unfinished) == (0, "", None)
     mongo.accounts.delete_one({})
     mongo.accounts.insert_one({"_id": ObjectId()})
-    errand = do("verify")
-    assert errand.found == 2
+    job = do("verify")
+    assert job.found == 2
     assert Verification.objects.latest("pk").found == 2
     assert not runner.work(), "there is nothing more to do"
 
 
-def test_repair_mends_and_deletes_only_when_asked(mongo: Database) -> None:
+def test_repair_fixes_and_deletes_only_when_asked(mongo: Database) -> None:
     mongo.accounts.delete_one({})
     mongo.accounts.insert_one({"_id": ObjectId()})
-    errand = do("repair")
-    assert (errand.repaired, errand.found) == (1, 1)
+    job = do("repair")
+    assert (job.repaired, job.found) == (1, 1)
     assert mongo.accounts.count_documents({}) == 11
-    errand = do("repair", prune=True)
-    assert (errand.repaired, errand.found) == (1, 0)
+    job = do("repair", prune=True)
+    assert (job.repaired, job.found) == (1, 0)
     assert differences(Account, mongo) == []
 
 
 def test_backfill_is_planned_and_relays_deliver_it(mongo: Database) -> None:
     mongo.accounts.delete_many({})
-    errand = do("backfill")
-    assert errand.finished_at
-    assert errand.steps == 1
+    job = do("backfill")
+    assert job.finished_at
+    assert job.steps == 1
     assert Change.objects.exclude(until="").count() == 1
     Relay().drain()
     assert differences(Account, mongo) == []
@@ -90,34 +90,34 @@ def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mon
     runner.ask(ACCOUNTS, "verify", "theo")
     mongod.kill()
     assert runner.work()
-    errand = Errand.objects.get()
-    assert errand.finished_at is None
-    assert "MongoDB does not answer" in errand.note
+    job = Job.objects.get()
+    assert job.finished_at is None
+    assert "MongoDB does not answer" in job.note
     mongod.start()
     forget_clients()
     assert not runner.work(), "it waits a little"
-    Errand.objects.update(due_at=LONG_AGO)
+    Job.objects.update(due_at=LONG_AGO)
     assert runner.work()
-    errand.refresh_from_db()
-    assert errand.finished_at
-    assert errand.note == ""
+    job.refresh_from_db()
+    assert job.finished_at
+    assert job.note == ""
 
 
 def test_it_can_be_stopped_while_it_is_done(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    errand = runner.ask(ACCOUNTS, "verify", "theo")
-    assert errand
+    job = runner.ask(ACCOUNTS, "verify", "theo")
+    assert job
 
     def verify(target: Any, using: str, progress: Any, **options: Any) -> None:
-        assert runner.stop(errand.pk, "stopped by tina")
+        assert runner.stop(job.pk, "stopped by tina")
         progress.tell()
         raise AssertionError("it goes on")
 
     monkeypatch.setattr(runner, "verify", verify)
     assert runner.work()
-    errand.refresh_from_db()
-    assert (errand.note, errand.unfinished) == ("stopped by tina", None)
-    assert errand.finished_at
-    assert not runner.stop(errand.pk, "again")
+    job.refresh_from_db()
+    assert (job.note, job.unfinished) == ("stopped by tina", None)
+    assert job.finished_at
+    assert not runner.stop(job.pk, "again")
 
 
 def test_another_process_goes_on_when_one_ends(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,19 +133,19 @@ def test_another_process_goes_on_when_one_ends(mongo: Database, monkeypatch: pyt
     stop = threading.Event()
     stop.set()  # the process is told to end as it begins
     assert runner.work(stop)
-    assert Errand.objects.get().finished_at is None
+    assert Job.objects.get().finished_at is None
     assert runner.work(), "at once: its lease was given back"
-    assert Errand.objects.get().finished_at
+    assert Job.objects.get().finished_at
     assert resumed == [True]
 
 
 def test_a_lease_that_has_ended_is_taken_over_and_its_holder_is_out(mongo: Database) -> None:
-    errand = runner.ask(ACCOUNTS, "verify", "theo")
-    assert errand
+    job = runner.ask(ACCOUNTS, "verify", "theo")
+    assert job
     frozen = runner._claim("default")
     assert frozen
-    assert not runner.work(), "it is in hand"
-    Errand.objects.update(due_at=LONG_AGO)
+    assert not runner.work(), "it is in flight"
+    Job.objects.update(due_at=LONG_AGO)
     assert runner.work()
     with pytest.raises(runner.Ended):
         runner._Hold(frozen, threading.Event(), "default").tell()
@@ -157,23 +157,23 @@ def test_what_goes_wrong_ends_it_with_the_reason(mongo: Database, monkeypatch: p
 
     monkeypatch.setattr(runner, "verify", broken)
     assert do("verify").note == "RuntimeError: no such luck"
-    Errand.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
+    Job.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
     assert runner.work()
-    assert Errand.objects.latest("pk").note == "there is no such target any more"
+    assert Job.objects.latest("pk").note == "there is no such target any more"
 
 
 def test_chores_go_on_after_a_failure_and_end_with_the_block(caplog: pytest.LogCaptureFixture) -> None:
     done = threading.Event()
     calls: list[int] = []
 
-    def chore() -> None:
+    def task() -> None:
         calls.append(1)
         if len(calls) < 3:
             raise RuntimeError("no such luck")
         done.set()
 
     stop = threading.Event()
-    with beside(stop, Chore("luck", 0.01, chore)):
+    with beside(stop, PeriodicTask("luck", 0.01, task)):
         assert done.wait(20)
     assert stop.is_set()
     [failure] = [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -18,8 +18,8 @@ import pymongo
 from django.db import IntegrityError, connections, transaction
 from pymongo.errors import PyMongoError
 
-from finance import figures
-from finance.models import Figures
+from finance import aggregations
+from finance.models import CachedReport
 from finance.periods import Month, Range
 from sync.core.clock import DatabaseNow, database_now
 from sync.mapping.fields import new_object_id
@@ -31,7 +31,7 @@ TOTALS = "totals"
 PARTS = {"customers", "accounts", "buckets", "symbols", "products", "tiers", "held", "tiered"}
 FRESH = 60.0  # seconds for which figures are good at least
 SHARE = 20  # and this many times as long as they took
-LEASE = figures.LONGEST + 30
+LEASE = aggregations.LONGEST + 30
 PAUSE = 10.0  # seconds after a failure
 FIRST_WAIT = 2.0  # seconds that a visitor waits where there are no figures at all yet
 AT_ONCE = 2  # claims of ranges in the whole portal: what one asks for shall not hold up MongoDB
@@ -39,16 +39,16 @@ KEPT = timedelta(days=7)
 PING = 0.5  # seconds in which MongoDB says whether it is there
 
 
-def of_totals(*, compute: bool) -> Figures:
-    """The totals as they are known; see figures.totals for their data.
+def of_totals(*, compute: bool) -> CachedReport:
+    """The totals as they are known; see aggregations.totals for their data.
 
     compute: begin to compute them where they are due; not while MongoDB is known to be away.
     """
     return _current(TOTALS, compute)
 
 
-def of_top_customers(asked: Range, *, compute: bool) -> Figures:
-    """Who traded most in a range; see figures.top_customers for the data."""
+def of_top_customers(asked: Range, *, compute: bool) -> CachedReport:
+    """Who traded most in a range; see aggregations.top_customers for the data."""
     return _current(f"top {asked.first}..{asked.last}", compute)
 
 
@@ -77,16 +77,16 @@ def refresh(key: str = TOTALS, *, force: bool = False) -> bool:
 
 def unread() -> dict[str, dict[str, Any]]:
     """Of the totals as they are known: by collection the number of documents that could not be read, and the first."""
-    row = Figures.objects.filter(key=TOTALS).first()
+    row = CachedReport.objects.filter(key=TOTALS).first()
     return (row.data or {}).get("unread", {}) if row else {}
 
 
 def kept() -> list[str]:
     """The keys of the figures that there are, the totals among them in any case."""
-    return [TOTALS, *Figures.objects.exclude(key=TOTALS).order_by("key").values_list("key", flat=True)]
+    return [TOTALS, *CachedReport.objects.exclude(key=TOTALS).order_by("key").values_list("key", flat=True)]
 
 
-def _current(key: str, compute: bool) -> Figures:
+def _current(key: str, compute: bool) -> CachedReport:
     row = _row(key)
     if not compute or row.due_at > database_now("default") or (key != TOTALS and _computing() >= AT_ONCE):
         return row
@@ -102,23 +102,23 @@ def _current(key: str, compute: bool) -> Figures:
     return row
 
 
-def _row(key: str) -> Figures:
-    row = Figures.objects.filter(key=key).first()
+def _row(key: str) -> CachedReport:
+    row = CachedReport.objects.filter(key=key).first()
     if row is not None and (row.unreadable or not _is_known(row)):  # SQL has written to it: it is computed anew
         row.delete()
         row = None
     if row is None:
-        Figures.objects.exclude(key=TOTALS).filter(asked_at__lt=DatabaseNow() - KEPT).delete()
+        CachedReport.objects.exclude(key=TOTALS).filter(asked_at__lt=DatabaseNow() - KEPT).delete()
         try:
             with transaction.atomic():
-                Figures.objects.create(key=key, due_at=DatabaseNow(), asked_at=DatabaseNow())
+                CachedReport.objects.create(key=key, due_at=DatabaseNow(), asked_at=DatabaseNow())
         except IntegrityError:
             pass  # somebody else was first
-        row = Figures.objects.get(key=key)
+        row = CachedReport.objects.get(key=key)
     return row
 
 
-def _is_known(row: Figures) -> bool:
+def _is_known(row: CachedReport) -> bool:
     """Whether these are figures, or none yet."""
     if row.data is None:
         return True
@@ -126,13 +126,13 @@ def _is_known(row: Figures) -> bool:
 
 
 def _computing() -> int:
-    return Figures.objects.exclude(claim="").exclude(key=TOTALS).filter(due_at__gt=DatabaseNow()).count()
+    return CachedReport.objects.exclude(claim="").exclude(key=TOTALS).filter(due_at__gt=DatabaseNow()).count()
 
 
 def _claim(key: str, *, force: bool = False) -> str:
     """A token when the figures are ours to compute, else nothing."""
     token = new_object_id()
-    rows = Figures.objects.filter(key=key)
+    rows = CachedReport.objects.filter(key=key)
     # Forced is also what is fresh or pauses, but never what somebody else is at.
     rows = rows.filter(due_at__lte=DatabaseNow()) | (rows.filter(claim="") if force else rows.none())
     until = DatabaseNow() + timedelta(seconds=LEASE)
@@ -152,7 +152,7 @@ def _in_background(key: str, token: str, done: threading.Event) -> None:
 
 
 def _compute(key: str, token: str) -> None:
-    ours = Figures.objects.filter(key=key, claim=token)
+    ours = CachedReport.objects.filter(key=key, claim=token)
     as_of = database_now("default")
     began = time.monotonic()
     try:
@@ -172,6 +172,6 @@ def _in(seconds: float) -> Any:
 
 def _data(key: str) -> Any:
     if key == TOTALS:
-        return figures.totals()
+        return aggregations.totals()
     first, last = (Month.parse(text) for text in key.removeprefix("top ").split(".."))
-    return figures.top_customers(first.start, (last + 1).start)
+    return aggregations.top_customers(first.start, (last + 1).start)
