@@ -48,19 +48,26 @@ def write(count: int, rows_each: int, first: int) -> None:
             )
 
 
+def checkpoints() -> Any:
+    """The follower's, if there is one."""
+    from sync.workers.models import Checkpoint
+    from sync.workers.routes import Route
+
+    return Checkpoint.objects.filter(name=Route.FOLLOW_BINLOG)
+
+
 def rows_of(count: int) -> Iterator[dict[str, Any]]:
     """The next `count` rows of finance_account in the log after the follower's position."""
     from django.db import DEFAULT_DB_ALIAS
     from pymysqlreplication import BinLogStreamReader
     from pymysqlreplication.row_event import WriteRowsEvent
 
-    from sync.binlog.models import BinlogPosition
     from sync.binlog.server import Server
 
     server = Server(DEFAULT_DB_ALIAS)
     stream = BinLogStreamReader(
         connection_settings=server.read_as_replica(), server_id=4711, is_mariadb=True, blocking=True,
-        auto_position=BinlogPosition.objects.get().gtids, only_events=[WriteRowsEvent],
+        auto_position=checkpoints().get().state["gtids"], only_events=[WriteRowsEvent],
         only_schemas=[server.database], only_tables=["finance_account"], enable_logging=False,
     )  # fmt: skip
     for event in stream:
@@ -73,11 +80,8 @@ def rows_of(count: int) -> Iterator[dict[str, Any]]:
 
 
 def throughput(count: int, rows_each: int, rounds: int) -> None:
-    from django.forms.models import model_to_dict
-
     from finance.models import Account
     from sync.binlog.follower import Follower
-    from sync.binlog.models import BinlogPosition
     from sync.mongodb import client
     from sync.outbox.models import Change
 
@@ -93,7 +97,7 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
     threads: list[threading.Thread] = []
     Account.objects.all()._raw_delete("default")
     follow_begins(Follower)
-    start_of_rows = model_to_dict(BinlogPosition.objects.get()) | {"name": "binlog"}
+    start_of_rows = checkpoints().get().state
     write(count, rows_each, first=1)
 
     def bare() -> None:
@@ -111,7 +115,7 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
     times: dict[str, list[float]] = {"bare": [], "follow": [], "each row": []}
     for turn in range(rounds + 1):
         for name, act, rows in steps:
-            BinlogPosition.objects.update(**start_of_rows)
+            checkpoints().update(state=start_of_rows)
             Change.objects.all().delete()
             target.drop()
             begun = time.perf_counter()
@@ -129,9 +133,7 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
 
 def follow_begins(kind: Any) -> None:
     """A first start, which takes the position."""
-    from sync.binlog.models import BinlogPosition
-
-    BinlogPosition.objects.all().delete()
+    checkpoints().delete()
     follower = kind()
     thread = threading.Thread(target=follower.run)
     thread.start()

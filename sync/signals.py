@@ -6,7 +6,7 @@ from django.utils.translation import gettext_lazy as _
 # Sent after an operator has acted on a page, in the transaction of the act. The arguments are:
 #   request   whose `user` did it
 #   act       one of ACTS
-#   model     what it was done to: "sync.change", "sync.target", "sync.job", or the label of a model
+#   model     what it was done to: "sync.change", "sync.target", "sync.job", "sync.checkpoint", or a model's label
 #   key, text which of them, and what it is called
 #   before, after   dicts of what changed
 operator_acted = Signal()

@@ -162,7 +162,7 @@ def make() -> World:
         Group: Group.objects.create(name="clerks"),
         Authenticator: Authenticator.objects.first(),
         Job: Job.objects.create(model="finance.account", kind="verify"),
-        Checkpoint: Checkpoint.objects.create(name="follow-binlog"),
+        Checkpoint: Checkpoint.objects.create(name="pull:retail.sale"),
         Change: Change.objects.first(),
         **{type(record): record for record in made.own.values()},
         Sale: QuerySet(Sale).bulk_create([Sale(saleDate=DAY, total=Decimal(1), **sale)])[0],  # as `sync pull` does

@@ -128,6 +128,9 @@ def _again_and_again(copier: Copier, seconds: float, out: Any) -> int:
         except PyMongoError as error:
             status = 1
             logger.error("%s; the next run is in %.0f s.", reason(error), seconds)
+        except Paused as error:
+            status = 1
+            logger.info("%s; the next run is in %.0f s.", error, seconds)
         copier.full = False
         copier.stop.wait(seconds)
     return status

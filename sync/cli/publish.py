@@ -51,8 +51,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     )  # fmt: skip
     try:
         if options["once"]:
-            if publisher.is_paused():
-                raise CommandError(str(Paused(Route.PUBLISH)), returncode=1)
+            _require_running(publisher)
             writer.connect()
             return _once(publisher, out)
         stop_on_signals(stop)
@@ -77,4 +76,11 @@ def _behind() -> float:
 def _once(publisher: Relay, out: Any) -> int:
     counts = publisher.drain()
     out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REJECTED]} rejected.")
+    _require_running(publisher)
     return 1 if counts[State.REJECTED] else 0
+
+
+def _require_running(publisher: Relay) -> None:
+    """Raises CommandError while the route is paused."""
+    if publisher.is_paused():
+        raise CommandError(str(Paused(Route.PUBLISH)), returncode=1)

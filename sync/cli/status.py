@@ -13,7 +13,7 @@ from typing import Any
 from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from sync.cli.output import dumps
 from sync.core.humanize import counted, duration
@@ -41,7 +41,8 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _print(now: Status, out: Any) -> None:
     out.write(_headline(now))
-    console = Console(file=out, width=None if out.isatty() else 120)
+    # A host in a name, as in copy:a:27017, is no code of an emoji.
+    console = Console(file=out, width=None if out.isatty() else 120, emoji=False)
     console.print(_models(now))
     if now.workers:
         console.print(_workers(now))
@@ -113,7 +114,7 @@ def _workers(now: Status) -> Table:
 
 
 def _routes(now: Status) -> Table:
-    table = Table("route", "worker", "lag", "last in sync", "paused")
+    table = Table(Column("route", overflow="fold"), "worker", "lag", "last in sync", "paused")
     for route in now.routes:
         table.add_row(
             escape(route.name),

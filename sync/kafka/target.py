@@ -17,7 +17,7 @@ class KafkaTarget(TargetKind):
     """A topic, which one publisher writes."""
 
     worker = "publisher"
-    command = "publish"
+    command = route = "publish"
     readable = False
 
     def writer(self) -> Any:

@@ -21,11 +21,13 @@ class TargetKind:
     """What the kind of a target decides; the defaults are those of a MongoDB collection.
 
     worker: the kind of worker (a value of workers.heartbeat.Kind) that takes its changes. command: what starts one.
+    route: the route (of workers.routes) by which all its targets are paused; empty where each is paused by itself.
     readable: whether what it holds can be read by key, so that rows can be compared with it, counted and repaired.
     """
 
     worker = "relay"
     command = "relay"
+    route = ""
     readable = True
 
     def queue(self, name: str) -> str:

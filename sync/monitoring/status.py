@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
+from sync.mapping.kinds import kind_of
 from sync.mapping.registry import Target, all_rows, all_targets, label
 from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import collection, database
@@ -35,7 +36,7 @@ WORDS = {
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry them: manage.py sync retry."),
     "differing": gettext_noop("Verify found documents that differ. Repair them: manage.py sync verify --repair."),
     "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
-    "paused": gettext_noop("Changes wait because delivery is paused. Resume it: manage.py sync resume."),
+    "paused": gettext_noop("Delivery or a route is paused, and changes wait. Resume it: manage.py sync resume."),
     "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
 }
 
@@ -113,23 +114,25 @@ class Status:
     @property
     def word(self) -> str:
         """The state in one word, a key of WORDS."""
-        at_work = [model for model in self.models if not model.paused]
-        oldest = max((model.age for model in self.models), default=0.0)
+        # While publishing is paused as a route, what waits for it is neither late nor stalled.
+        paused = {route.name for route in self.routes if route.paused}
+        models = [model for model in self.models if kind_of(model.queue).route not in paused]
+        oldest = max((model.age for model in models), default=0.0)
         # It may answer us, and refuse what a relay wants of it.
         refused = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
         if self.mongodb_error or (refused and self.pending):
             return "waiting"
-        if any(model.waits > STALLED and not self.delivering(model.queue) for model in self.models):
+        if any(model.waits > STALLED and not self.delivering(model.queue) for model in models):
             return "stalled"
         if any(model.failed for model in self.models):
             return "failing"
         if any(model.mismatches for model in self.models):
             return "differing"
-        if oldest > YOUNG or any(model.backfill for model in at_work):
+        if oldest > YOUNG or any(model.backfill for model in models if not model.paused):
             return "behind"
         if any(model.pending or model.backfill for model in self.models if model.paused):
             return "paused"
-        if any(route.paused for route in self.routes):
+        if paused:
             return "paused"
         return "equal"
 

@@ -103,10 +103,11 @@ class Relay:
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
         """Delivers until nothing is due; how many keys came to which state. Raises Unavailable, or Fenced.
 
-        Changes of keys come first; one range of a backfill is taken whenever no key is due.
+        It ends before that when it is stopped or paused. Changes of keys come first; one range of a backfill is taken
+        whenever no key is due.
         """
         totals = dict.fromkeys(State, 0)
-        while not self.stop.is_set():
+        while not (self.stop.is_set() or self.is_paused()):
             self.heartbeat.at_work(True)
             alone = self.writer.exclusive
             token = "" if alone else new_object_id()

@@ -73,7 +73,8 @@ class Copier:
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
         self.heartbeat = WorkerHeartbeat(DEFAULT_DB_ALIAS, kind=COPIER)
-        self.replicators: dict[str, Replicator] = {}  # by the name of the route
+        self.pauses: dict[str, RoutePause] = {}  # by the name of the route: those that are worked on
+        self.replicators: dict[str, Replicator] = {}  # the same, once they follow
         self.loops: dict[str, Loop] = {}
 
     def close(self) -> None:
@@ -161,7 +162,7 @@ class Copier:
         return next((loop.trouble for loop in list(self.loops.values()) if loop.trouble), "")
 
     def _routes(self) -> dict[str, float | None]:
-        return {name: replicator.behind for name, replicator in list(self.replicators.items())}
+        return {name: self.replicators[name].behind if name in self.replicators else None for name in list(self.pauses)}
 
     def _pairs_if_there(self) -> list[tuple[Collection[Any], Collection[Any]]]:
         try:
@@ -186,11 +187,13 @@ class Copier:
             self.failure = error
             self.stop.set()
         finally:
+            self.pauses.pop(target.checkpoint.route)
             connections.close_all()
 
     def _target(self, source: str, destination: Collection[Any]) -> CollectionSink:
         route = Route.COPY.of(f"{self.destination.hosts}/{destination.full_name}")
-        return CollectionSink(destination, source, route, RoutePause(route))
+        # One for the loop and for each target, so that they do not disagree on whether the route is paused.
+        return CollectionSink(destination, source, route, self.pauses.setdefault(route, RoutePause(route)))
 
     def _again(self, source: Collection[Any]) -> Collection[Any]:
         """The same collection, through the client of now."""

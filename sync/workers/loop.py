@@ -16,6 +16,7 @@ from sync.workers.lease import Paused
 from sync.workers.shutdown import StopEvent
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries while a server is unreachable
+PAUSED = "paused"
 LOOK = 0.5  # seconds between two looks whether a paused route was resumed
 OUTAGES: tuple[type[Exception], ...] = (
     Unavailable, pymongo.errors.PyMongoError, OperationalError, InterfaceError, ProgrammingError
@@ -65,7 +66,7 @@ class Loop:
             wait = self.interval
             try:
                 if is_paused():
-                    self.trouble = "paused"
+                    self.pauses()
                     wait = LOOK
                 else:
                     if step() is not False:
@@ -79,6 +80,12 @@ class Loop:
                 wait = self.pause
             if wait:
                 self.stop.wait(wait)
+
+    def pauses(self) -> None:
+        """Says once that an operator has paused the route."""
+        if self.trouble != PAUSED:
+            self.logger.info("%sPaused.", self.prefix)
+        self.trouble = PAUSED
 
     def works(self) -> None:
         """The step has come on: whatever it waited for is over."""

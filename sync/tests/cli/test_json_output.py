@@ -23,7 +23,7 @@ from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.verification.models import Mismatch, Verification
 from sync.workers.heartbeat import Heartbeat, Kind, WorkerHeartbeat
-from sync.workers.models import ModelState, Worker
+from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import ROOT, Mongo
 
 pytestmark = [
@@ -65,7 +65,8 @@ def printed(verb: str, *options: str) -> Any:
 
 def test_the_status_of_nothing(mongo: Database) -> None:
     data = printed("status")
-    assert (data["rate"], data["lag"]["p50"], data["oldest_pending_age"], data["workers"]) == (None, None, None, [])
+    assert (data["rate"], data["lag"]["p50"], data["oldest_pending_age"]) == (None, None, None)
+    assert (data["workers"], data["routes"]) == ([], [])
 
 
 def test_the_status_of_everything(mongo: Database) -> None:
@@ -74,7 +75,11 @@ def test_the_status_of_everything(mongo: Database) -> None:
         queue = "kafka" if kind is Kind.PUBLISHER else ""
         heartbeat = WorkerHeartbeat("default", queue, kind) if kind is not Kind.INLINE else Heartbeat(kind)
         heartbeat.count(1, [1.0, 2000.0])
+        if isinstance(heartbeat, WorkerHeartbeat) and kind is Kind.PULLER:
+            heartbeat.routes = lambda: {"pull:retail.sale": 0.0}
         heartbeat.write()
+    Checkpoint.objects.create(name="copy:a:27017/shop.sales", paused=True, in_sync_at=WHOLE)
+    Checkpoint.objects.create(name="publish")
     Worker.objects.update(started_at=WHOLE, rate=3)
     account = Account.objects.get()
     for values in ({"failed": True, "error": "MongoDB: no"}, {"until": "f" * 24}, {"error": "x"}, {"settling": True}):
@@ -93,6 +98,12 @@ def test_the_status_of_everything(mongo: Database) -> None:
     assert {worker["kind"] for worker in data["workers"] if worker["delivers"]} == {"relay", "publisher"}
     [gone] = [model for model in data["models"] if model["model"] == "gone.model"]
     assert (gone["rows"], gone["documents"], gone["verified"]) == (None, None, None)
+    copied, published, pulled = data["routes"]
+    assert (copied["kind"], copied["alive"], copied["holder"], copied["paused"]) == ("copy", False, "", True)
+    assert copied["in_sync_at"] == "2026-01-02T03:04:05.000000+00:00"
+    assert (published["name"], published["lag"], published["in_sync_at"]) == ("publish", None, None)
+    assert (pulled["kind"], pulled["alive"], pulled["lag"], pulled["paused"]) == ("pull", True, 0.0, False)
+    assert re.fullmatch(r"process \d+ on .+", pulled["holder"])
     times = re.findall(r'"(\d{4}-\d\d-\d\dT[^"]*)"', json.dumps(data))
     assert len(times) > 8
     assert all(TIME.fullmatch(time) for time in times)

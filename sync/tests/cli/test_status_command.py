@@ -1,6 +1,7 @@
 """`sync status`: a table for people, JSON for programs, an exit status for scripts."""
 
 import json
+import os
 from datetime import timedelta
 from typing import Any
 
@@ -16,8 +17,8 @@ from sync.tests.support.commands import sync
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.hurry import confirm
 from sync.verification.models import Mismatch, Verification
-from sync.workers.heartbeat import WorkerHeartbeat
-from sync.workers.models import ModelState
+from sync.workers.heartbeat import FOLLOWER, WorkerHeartbeat
+from sync.workers.models import Checkpoint, ModelState
 from tests.servers import Mongo
 
 pytestmark = [
@@ -83,6 +84,27 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
         "1,200 rows compared, 3 different",
     ):
         assert line in said
+
+
+def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> None:
+    assert "route" not in run()[1]
+    follower = WorkerHeartbeat("default", kind=FOLLOWER)
+    follower.routes = lambda: {"follow-binlog": 2.0}
+    follower.write()
+    code, said = run()
+    assert code == 0
+    [line] = [line for line in said.splitlines() if "follow-binlog" in line]
+    assert f"process {os.getpid()} on" in line
+    assert "2 s" in line
+    Checkpoint.objects.create(name="copy:a:27017/shop.[red]", paused=True)
+    code, said = run()
+    assert code == 1
+    assert said.startswith("paused: Delivery or a route is paused, and changes wait. Resume it: manage.py sync resume.")
+    assert "copy:a:27017/shop.[red]: paused; to go on: manage.py sync resume copy:a:27017/shop.[red]" in said
+    [line] = [line for line in said.splitlines() if "copy:" in line and "none" in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")] == [
+        "copy:a:27017/shop.[red]", "none", "unknown", "never", "paused",
+    ]  # fmt: skip
 
 
 def test_json_has_all_of_it(mongo: Database) -> None:

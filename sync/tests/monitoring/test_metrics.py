@@ -1,6 +1,7 @@
 """/metrics: for those who may see it, the same truth as status, in Prometheus' own format."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,15 +11,16 @@ from django.test import Client
 from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
+from sync.core.clock import DatabaseNow
 from sync.kafka.consumer import ConsumerHeartbeat
 from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.verification.models import Mismatch
-from sync.workers.heartbeat import CONSUMER, WorkerHeartbeat
+from sync.workers.heartbeat import CONSUMER, SILENCE, WorkerHeartbeat
 from sync.workers.lag import BOUNDS
-from sync.workers.models import Worker
+from sync.workers.models import Checkpoint, Worker
 from tests.servers import Mongo
 
 pytestmark = [
@@ -104,6 +106,24 @@ def test_a_consumer_tells_how_far_it_is_behind() -> None:
     lags = {tuple(labels): value for (name, *labels), value in samples().items() if name == "sync_consumer_lag"}
     assert lags == {("kafka:stories_1", heartbeat.id): 1234}
     assert status().relays == 0, "it is no relay: it does not take changes"
+
+
+def test_each_route_tells_whether_it_is_up_paused_and_how_late(mongo: Database) -> None:
+    assert not [name for name in samples() if name[0].startswith("sync_route")]
+    late, later = (WorkerHeartbeat("default", kind=CONSUMER) for _ in range(2))
+    for heartbeat, behind in ((late, 3.0), (later, 90.0)):
+        heartbeat.routes = lambda behind=behind: {"consume:a": behind, "consume:b": None}  # type: ignore[misc]
+        heartbeat.write()
+    Checkpoint.objects.create(name="publish", paused=True, in_sync_at=DatabaseNow() - timedelta(seconds=600))
+    now = samples()
+    assert [now["sync_route_up", name] for name in ("consume:a", "consume:b", "publish")] == [1, 1, 0]
+    assert [now["sync_route_paused", name] for name in ("consume:a", "consume:b", "publish")] == [0, 0, 1]
+    assert now["sync_route_lag_seconds", "consume:a"] == 90, "as late as the one that is furthest behind"
+    assert ("sync_route_lag_seconds", "consume:b") not in now
+    assert 600 <= now["sync_route_lag_seconds", "publish"] < 660
+    Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE[CONSUMER] + 1))
+    assert samples()["sync_route_up", "consume:a"] == 0
+    assert 90 <= samples()["sync_route_lag_seconds", "consume:a"] < 150, "it goes on to grow without a worker"
 
 
 def test_what_was_counted_by_other_bounds_is_left_out(mongo: Database) -> None:

@@ -1,5 +1,7 @@
 """The console page: for those who may see it, and true also while MongoDB is away."""
 
+import os
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -12,13 +14,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
 
+from audit.models import Entry
 from sync.core.clock import DatabaseNow
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
+from sync.tests.support.people import OPERATOR, user
 from sync.verification.models import Mismatch, Verification
 from sync.web.console import COUNTS
-from sync.workers.heartbeat import SILENCE, WorkerHeartbeat
-from sync.workers.models import ModelState, Worker
+from sync.workers.heartbeat import PULLER, SILENCE, WorkerHeartbeat
+from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import Mongo
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -93,6 +97,47 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
         assert words in page
 
 
+def test_it_shows_each_route_with_its_worker_lag_and_pause(technician: Client, mongo: Database) -> None:
+    assert "Routes" not in text(technician), "there are none"
+    puller = WorkerHeartbeat("default", kind=PULLER)
+    puller.routes = lambda: {"pull:retail.sale": 95.0}
+    puller.write()
+    Checkpoint.objects.create(name="copy:a:27017/shop.<b>", paused=True, in_sync_at=DatabaseNow() - timedelta(hours=2))
+    Checkpoint.objects.create(name="publish")
+    page = text(technician)
+    table = page.partition('id="routes"')[2].partition("</table>")[0]
+    routes = table.split("<tr>")[2:]
+    copied, published, pulled = routes
+    assert "copy:a:27017/shop.&lt;b&gt;" in copied
+    assert "Paused" in copied
+    assert "none" in copied
+    assert "2 hours" in copied
+    assert "unknown" in published
+    assert "never" in published
+    assert f"process {os.getpid()} on" in pulled
+    assert "95 s" in pulled
+    assert "Paused" not in published + pulled
+    assert "<button" not in "".join(routes), "who may not operate is offered nothing"
+
+
+def test_a_paused_route_is_resumed_by_its_button_and_the_audit_log_says_so(client: Client, mongo: Database) -> None:
+    name = "copy:a:27017,b:27017/shop.sales?/#"
+    Checkpoint.objects.create(name=name, paused=True)
+    operator = user("operator", *OPERATOR)
+    client.force_login(operator)
+    page = client.get("/sync/").content.decode()
+    assert f'aria-label="Resume {name}"' in page
+    assert f'aria-label="Pause {name}"' not in page
+    address = re.search(r'action="(/sync/routes/[^"]+/resume/)"', page)[1]
+    response = client.post(address, follow=True)
+    assert [str(message) for message in response.context["messages"]] == [f"{name} is resumed."]
+    assert not Checkpoint.objects.get().paused
+    assert f'aria-label="Pause {name}"' in response.content.decode()
+    [entry] = Entry.objects.all()
+    assert (entry.who, entry.act, entry.model, entry.key) == ("operator", "resume", "sync.checkpoint", name)
+    assert (entry.before, entry.after) == ({"paused": True}, {"paused": False})
+
+
 def test_it_answers_while_mongodb_is_away(technician: Client, mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
@@ -110,6 +155,7 @@ def test_it_asks_the_same_few_questions_for_any_number_of_changes_and_workers(
         technician.get("/sync/")
     for number in range(3):
         WorkerHeartbeat("default").write()
+        Checkpoint.objects.create(name=f"pull:{number}", paused=True)
         Change.objects.create(model="finance.account", key=number, error="MongoDB: no", due_at=DatabaseNow())
     with CaptureQueriesContext(connection) as many:
         technician.get("/sync/")

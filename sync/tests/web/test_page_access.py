@@ -19,6 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "5ca4bbc7a2dd94ee58162391"
 LABEL = "finance.account"
+ROUTE = "copy:127.0.0.1:27017/backup.sales"
 #         arguments | get: nobody, record only, viewer, operator | post: the same
 TABLE: dict[str, tuple[list[Any], tuple[int, ...], tuple[int, ...]]] = {
     "console": ([], (403, 403, 200, 200), (405, 405, 405, 405)),
@@ -26,7 +27,7 @@ TABLE: dict[str, tuple[list[Any], tuple[int, ...], tuple[int, ...]]] = {
     "changes": ([], (403, 403, 200, 200), (405, 405, 405, 405)),
     "order": ([], (405, 405, 405, 405), (403, 403, 403, 302)),
     "act": ([LABEL, "verify"], (403, 403, 403, 200), (403, 403, 403, 302)),
-    "route_act": (["follow-binlog", "pause"], (405, 405, 405, 405), (403, 403, 403, 302)),
+    "route_act": ([ROUTE, "pause"], (405, 405, 405, 405), (403, 403, 403, 302)),
     "stop": ([1], (405, 405, 405, 405), (403, 403, 403, 302)),
     "record": ([LABEL, KEY], (403, 200, 200, 200), (403, 403, 403, 302)),
 }
@@ -38,14 +39,14 @@ def test_the_table_names_every_page() -> None:
 
 
 def state() -> list[Any]:
-    return [list(model.objects.order_by("pk").values()) for model in (Change, Checkpoint, ModelState, Job, Entry)]
+    return [list(model.objects.order_by("pk").values()) for model in (Change, ModelState, Checkpoint, Job, Entry)]
 
 
 @pytest.mark.parametrize("name", TABLE)
 def test_each_page_is_for_those_whom_the_table_says(client: Client, mongo: Database, name: str) -> None:
     Account.objects.create(id=KEY, account_id=1, limit=1)
     Job.objects.create(pk=1, model=LABEL, kind="verify")
-    Checkpoint.objects.create(name="follow-binlog")
+    Checkpoint.objects.create(name=ROUTE)
     arguments, gets, posts = TABLE[name]
     address = reverse(f"sync:{name}", args=arguments)
     for method, refused in ((client.get, gets[0] == 405), (client.post, posts[0] == 405)):
@@ -70,6 +71,7 @@ def test_nothing_is_done_without_the_token(name: str, mongo: Database) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user("operator", *OPERATOR))
     Account.objects.create(id=KEY, account_id=1, limit=1)
+    Checkpoint.objects.create(name=ROUTE)
     before = state()
     assert client.post(reverse(f"sync:{name}", args=TABLE[name][0])).status_code == 403
     assert state() == before
@@ -91,6 +93,14 @@ def test_what_is_not_mirrored_is_not_found(client: Client, mongo: Database, path
     client.force_login(user("operator", *OPERATOR))
     assert client.get(f"/sync/{path}").status_code == 404
     assert client.post(f"/sync/{path}").status_code == 404
+
+
+@pytest.mark.parametrize("path", ["pull:nothing/pause", f"{ROUTE}/drop", f"{LABEL}/pause", "pull:%00/pause"])
+def test_what_is_no_route_is_not_found(client: Client, mongo: Database, path: str) -> None:
+    Checkpoint.objects.create(name=ROUTE)
+    client.force_login(user("operator", *OPERATOR))
+    assert client.post(f"/sync/routes/{path}/").status_code == 404
+    assert list(Checkpoint.objects.values_list("name", "paused")) == [(ROUTE, False)]
 
 
 def test_a_session_that_has_ended_loads_the_page_anew_instead_of_a_login_in_its_middle(client: Client) -> None:

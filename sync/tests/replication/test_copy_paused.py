@@ -1,0 +1,147 @@
+"""A copy is paused and resumed while it follows, on a schedule and alone, and after kill -9 while it is paused."""
+
+import threading
+import time
+from collections.abc import Iterator
+from io import StringIO
+
+import pymongo
+import pytest
+from pymongo.collection import Collection
+
+from sync.cli.copy import _again_and_again
+from sync.mongodb.uris import parse
+from sync.replication.copier import Copier
+from sync.tests.support.copies import COPY, SOURCE, address, contents, copy
+from sync.tests.support.follow import Process
+from sync.tests.support.routes import (
+    is_paused_and_falls_behind,
+    once_is_refused,
+    pause,
+    resume,
+    status_of,
+    stays_as_it_is,
+    until,
+)
+from sync.workers.models import Checkpoint
+from sync.workers.routes import PAUSE_AGE
+from tests.servers import SERVERS
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+ROUTE_OF = "copy:127.0.0.1:{port}/copy_destination.{name}"
+
+
+@pytest.fixture
+def client() -> Iterator[pymongo.MongoClient]:
+    with pymongo.MongoClient(SERVERS.mongo.uri(""), tz_aware=True) as client:
+        for name in (SOURCE, COPY):
+            client.drop_database(name)
+        yield client
+        for name in (SOURCE, COPY):
+            client.drop_database(name)
+
+
+@pytest.fixture
+def source(client: pymongo.MongoClient) -> Collection:
+    return client[SOURCE]["things"]
+
+
+@pytest.fixture
+def copied(client: pymongo.MongoClient) -> Collection:
+    return client[COPY]["things"]
+
+
+def route(name: str = "things") -> str:
+    return ROUTE_OF.format(port=SERVERS.mongo.port, name=name)
+
+
+def follow_copy(*collection: str) -> Process:
+    source, destination = address(SOURCE, *collection), address(COPY, *collection)
+    return Process(f"call_command('sync', 'copy', {source!r}, {destination!r}, '--follow')")
+
+
+def write(source: Collection, number: int) -> None:
+    """Inserts, changes and deletes."""
+    source.insert_many([{"_id": number * 100 + each, "text": "a"} for each in range(20)])
+    source.update_one({"_id": number * 100 + 5}, {"$set": {"text": f"new {number}"}})
+    source.delete_one({"_id": number * 100 + 6})
+
+
+def equal(source: Collection, copied: Collection) -> bool:
+    return contents(source) == contents(copied)
+
+
+def test_a_paused_copy_writes_nothing_and_loses_nothing(source: Collection, copied: Collection) -> None:
+    write(source, 1)
+    process = follow_copy("things")
+    try:
+        until(lambda: equal(source, copied) and status_of(route()).get("alive"))
+        pause(route())
+        time.sleep(PAUSE_AGE + 0.5)
+        write(source, 2)
+        stays_as_it_is(lambda: contents(copied))
+        is_paused_and_falls_behind(route(), process.pid)
+        process.end()
+        process = follow_copy("things")
+        is_paused_and_falls_behind(route(), process.pid)
+        write(source, 3)
+        stays_as_it_is(lambda: contents(copied))
+        assert len(contents(copied)) == 19
+        assert process.poll() is None
+        resume(route())
+        until(lambda: equal(source, copied))
+        assert len(contents(copied)) == 57
+        until(lambda: status_of(route())["lag"] < 5)
+    finally:
+        process.end()
+        print(process.said)
+
+
+def test_of_several_collections_one_is_paused(client: pymongo.MongoClient, source: Collection) -> None:
+    other = client[SOURCE]["others"]
+    write(source, 1)
+    write(other, 1)
+    process = follow_copy()
+    try:
+        until(lambda: equal(other, client[COPY]["others"]) and status_of(route()).get("alive"))
+        pause(route())
+        time.sleep(PAUSE_AGE + 0.5)
+        write(source, 2)
+        write(other, 2)
+        until(lambda: equal(other, client[COPY]["others"]))
+        stays_as_it_is(lambda: contents(client[COPY]["things"]))
+        assert len(contents(client[COPY]["things"])) == 19
+        resume(route())
+        until(lambda: equal(source, client[COPY]["things"]))
+    finally:
+        process.end()
+        print(process.said)
+
+
+def test_a_single_copy_of_a_paused_route_is_refused(source: Collection, copied: Collection) -> None:
+    write(source, 1)
+    Checkpoint.objects.create(name=route(), paused=True)
+    once_is_refused(route(), copy)
+    assert contents(copied) == []
+    resume(route())
+    copy()
+    assert equal(source, copied)
+
+
+def test_a_copy_on_a_schedule_waits_until_it_is_resumed(source: Collection, copied: Collection) -> None:
+    write(source, 1)
+    Checkpoint.objects.create(name=route(), paused=True)
+    copier = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
+
+    thread = threading.Thread(target=_again_and_again, args=(copier, 0.2, StringIO()))
+    thread.start()
+    try:
+        stays_as_it_is(lambda: contents(copied), 1.0)
+        assert thread.is_alive()
+        resume(route())
+        until(lambda: equal(source, copied))
+    finally:
+        copier.stop.set()
+        thread.join(30)
+        copier.close()

@@ -1,0 +1,232 @@
+"""The loop of every worker: an outage is said once, and so is its end; pauses grow; a stop ends every wait at once."""
+
+import logging
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import pymongo.errors
+import pytest
+from django.db import OperationalError
+
+from sync.mongodb.errors import Unavailable
+from sync.workers.lease import LeaseLost, Paused
+from sync.workers.loop import LONGEST_PAUSE, SHORTEST_PAUSE, Loop
+from sync.workers.shutdown import StopEvent
+
+pytestmark = pytest.mark.quick
+
+LOGGER = logging.getLogger("sync.tests.loop")
+AWAY = Unavailable("MongoDB does not answer")
+
+
+class FakeStop(StopEvent):
+    """Notes the waits, and passes them at once; set when there is no more to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits: list[float] = []
+
+    def wait(self, seconds: float) -> bool:
+        self.waits.append(seconds)
+        return self.is_set()
+
+
+def run(outcomes: Iterable[Any], **options: Any) -> tuple[Loop, list[float]]:
+    """A loop whose steps have these outcomes: an exception is raised, all else is returned. The waits between them."""
+    stop = FakeStop()
+    options.setdefault("recover", lambda error: None)
+    loop = Loop(stop, LOGGER, **options)
+    left = list(outcomes)
+
+    def step() -> Any:
+        outcome = left.pop(0)
+        if not left:
+            stop.set()
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    loop.run(step)
+    assert left == []
+    return loop, stop.waits
+
+
+@pytest.fixture
+def said(caplog: Any) -> Any:
+    caplog.set_level(logging.INFO, LOGGER.name)
+    return lambda: [(record.levelname, record.getMessage()) for record in caplog.records if record.name == LOGGER.name]
+
+
+def test_an_outage_and_its_end_are_each_said_once(said: Any) -> None:
+    loop, _ = run([None, AWAY, AWAY, AWAY, None, None], prefix="eu: ")
+    assert said() == [
+        ("ERROR", "eu: MongoDB does not answer. Nothing is lost; trying again until it is back."),
+        ("INFO", "eu: Working again."),
+    ]
+    assert loop.trouble == ""
+
+
+def test_another_reason_and_the_next_outage_are_said_as_well(said: Any) -> None:
+    run([AWAY, Unavailable("MySQL does not answer"), None, AWAY])
+    assert [line.partition(".")[0] for _, line in said()] == [
+        "MongoDB does not answer", "MySQL does not answer", "Working again", "MongoDB does not answer",
+    ]  # fmt: skip
+
+
+def test_an_outage_has_no_traceback_and_a_reason_of_either_driver(caplog: Any) -> None:
+    loop, _ = run([OperationalError(2013, "Lost connection")])
+    assert "Lost connection" in loop.trouble
+    loop, _ = run([pymongo.errors.AutoReconnect("closed")])
+    assert "MongoDB" in loop.trouble
+    assert [record.exc_info for record in caplog.records] == [None, None]
+
+
+def test_the_trouble_is_what_it_waits_for(said: Any) -> None:
+    loop, _ = run([None, AWAY])
+    assert loop.trouble == "MongoDB does not answer"
+
+
+def test_pauses_grow_to_the_longest_and_begin_anew_after_a_step_that_works() -> None:
+    _, waits = run([*[AWAY] * 8, None, AWAY, AWAY])
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
+
+
+def test_a_step_that_works_and_then_fails_soon_goes_on_with_the_longer_pauses(said: Any) -> None:
+    stop = FakeStop()
+    loop = Loop(stop, LOGGER, recover=lambda error: None)
+
+    def step() -> None:
+        loop.works()
+        if len(stop.waits) == 3:
+            stop.set()
+        raise AWAY
+
+    loop.run(step)
+    assert stop.waits == [0.5, 1.0, 2.0, 4.0]
+
+
+def test_a_step_that_worked_for_longer_than_the_pause_begins_anew(monkeypatch: Any) -> None:
+    now = [0.0]
+    monkeypatch.setattr("sync.workers.loop.time.monotonic", lambda: now[0])
+    stop = FakeStop()
+    loop = Loop(stop, LOGGER, recover=lambda error: None)
+
+    def step() -> None:
+        if len(stop.waits) == 3:
+            now[0] += 60
+            loop.works()
+            stop.set()
+        raise AWAY
+
+    loop.run(step)
+    assert stop.waits == [0.5, 1.0, 2.0, SHORTEST_PAUSE]
+
+
+def test_a_step_that_returns_false_shows_no_end_of_an_outage(said: Any) -> None:
+    loop, waits = run([AWAY, False, AWAY])
+    assert len(said()) == 1
+    assert loop.trouble == "MongoDB does not answer"
+    assert waits == [SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
+
+
+def test_between_steps_it_waits_for_the_interval() -> None:
+    assert run([None, None, None], interval=7.0)[1] == [7.0] * 3
+    assert run([None, None])[1] == []
+
+
+def test_after_an_outage_it_recovers_before_it_waits() -> None:
+    seen: list[Exception] = []
+    run([AWAY, None], recover=seen.append)
+    assert seen == [AWAY]
+
+
+@pytest.mark.parametrize("error", [KeyError("a fault"), LeaseLost("another has taken over")])
+def test_what_is_no_outage_ends_it(error: Exception) -> None:
+    with pytest.raises(type(error)):
+        run([None, error, None])
+
+
+def test_an_endless_one_survives_it_and_logs_its_traceback(caplog: Any) -> None:
+    run([KeyError("a fault"), AWAY, None], endless=True)
+    with_traceback = [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"]
+    assert with_traceback == [True, False]
+
+
+def test_a_failure_that_loses_something_does_not_say_that_nothing_is_lost(said: Any) -> None:
+    error = Unavailable("The topic is gone")
+    error.is_loss = True  # type: ignore[attr-defined]
+    run([error])
+    assert said() == [("ERROR", "The topic is gone. Waiting until it is back.")]
+
+
+def test_a_paused_route_makes_no_step_until_it_is_resumed(said: Any) -> None:
+    stop, answers, steps = FakeStop(), [False, True, True, True, False], []
+    loop = Loop(stop, LOGGER, prefix="pull: ")
+    troubles = []
+
+    def is_paused() -> bool:
+        troubles.append(loop.trouble)
+        return answers.pop(0)
+
+    def step() -> None:
+        steps.append(len(answers))
+        if not answers:
+            stop.set()
+
+    loop.run(step, is_paused)
+    assert steps == [4, 0]
+    assert troubles == ["", "", "paused", "paused", "paused"]
+    assert said() == [("INFO", "pull: Paused."), ("INFO", "pull: Working again.")]
+
+
+def test_a_step_that_finds_its_route_paused_is_no_outage(said: Any) -> None:
+    recovered: list[Exception] = []
+    loop, waits = run([Paused("publish"), None], recover=recovered.append)
+    assert (loop.trouble, waits, recovered, said()) == ("", [], [], [])
+
+
+def test_it_may_fail_to_find_out_whether_it_is_paused(said: Any) -> None:
+    stop, steps = FakeStop(), []
+
+    def is_paused() -> bool:
+        if not stop.waits:
+            raise OperationalError(2013, "Lost connection")
+        return False
+
+    def step() -> None:
+        steps.append(1)
+        stop.set()
+
+    Loop(stop, LOGGER, recover=lambda error: None).run(step, is_paused)
+    assert (stop.waits, steps) == ([SHORTEST_PAUSE], [1])
+    assert [level for level, _ in said()] == ["ERROR", "INFO"]
+
+
+@pytest.mark.parametrize("state", ["an outage", "a pause", "between two steps"])
+def test_a_stop_ends_it_at_once(state: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr("sync.workers.loop.LOOK", 600.0)
+    stop, begun = StopEvent(), threading.Event()
+    loop = Loop(stop, LOGGER, interval=600.0, recover=lambda error: None)
+
+    def step() -> None:
+        begun.set()
+        if state == "an outage":
+            loop.pause = 600.0
+            raise AWAY
+
+    def is_paused() -> bool:
+        begun.set()
+        return state == "a pause"
+
+    thread = threading.Thread(target=loop.run, args=(step, is_paused))
+    thread.start()
+    assert begun.wait(10)
+    time.sleep(0.1)  # it waits by now
+    assert thread.is_alive()
+    began = time.monotonic()
+    stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert time.monotonic() - began < 5
