@@ -367,6 +367,7 @@ class _Session:
         now = time.monotonic()
         if now > self.next_sweep:
             self.next_sweep = now + SWEEP
+            self.follower.checkpoint.require_running()  # a sweep saves no position, which would find a pause out
             try:
                 if sweep.work(self.using):
                     self.next_sweep = now
