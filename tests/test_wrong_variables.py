@@ -54,7 +54,7 @@ WRONG = {
     "SYNC_SETTLE": NOT_A_TIME, "SYNC_BREAKER_RESET": [each for each in NOT_A_TIME if each != "0"],
     "SYNC_INLINE_MAX_KEYS": [*NOT_WHOLE, "0"], "SYNC_BATCH": [*NOT_WHOLE, "0"], "SYNC_MAX_ATTEMPTS": [*NOT_WHOLE, "0"],
     "SYNC_KAFKA_PARTITIONS": [*NOT_WHOLE, "0"],
-    "SYNC_TARGETS": [*NOT_JSON, '{"eu": 1}', '{"eu": "http://a/b"}'], "SYNC_KAFKA": NOT_JSON,
+    "SYNC_TARGETS": [*NOT_JSON, '{"eu": 1}', '{"eu": "http://a/b"}'], "SYNC_KAFKA": NOT_JSON, "SYNC_FILES": ["two\nlines", "  "],
     "SYNC_KAFKA_PREFIX": ["a b", "a/b", "ä", "x" * 300], "SYNC_METRICS_TOKEN": ["two\nlines", "  "],
     "AUDIT_DAYS": NOT_WHOLE, "SESSION_IDLE": [*NOT_WHOLE, "0"], "SESSION_LONGEST": [*NOT_WHOLE, "0"],
     "CACHE_URL": ["nonsense", "redis", "filecache://", "rediscache://", "ftp://a", "memcache://cache:11211"],

@@ -1,10 +1,8 @@
 """Publishing and consuming are paused and resumed while they run, and after kill -9 while they are paused."""
 
+import json
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from subprocess import Popen
 from typing import Any
 
 import pytest
@@ -14,7 +12,8 @@ from pymongo.database import Database
 from sync.core import conf
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.tests.support.publishing import TOPIC, process, publish, replica, rows, story
+from sync.tests.support.processes import manage
+from sync.tests.support.publishing import TOPIC, kafka_command, publish, replica, rows, story
 from sync.tests.support.routes import (
     command,
     is_paused_and_falls_behind,
@@ -37,24 +36,13 @@ CONSUME = f"consume:{GROUP}"
 NOTICED = PAUSE_AGE + 1.5  # seconds after which a worker knows that it is paused
 
 
-@contextmanager
-def running(*arguments: str, kafka: dict[str, Any]) -> Iterator[Popen]:
-    """Ended with kill -9."""
-    worker = process(*arguments, kafka=kafka)
-    try:
-        yield worker
-    finally:
-        worker.kill()
-        print(worker.communicate()[0].decode())
-
-
 def published(kafka: Kafka) -> Counter[str]:
     return Counter(message.key().decode() for message in kafka.read(TOPIC))
 
 
 def test_a_paused_publisher_sends_nothing_and_then_each_change_once(kafka: Kafka, mongo: Database) -> None:
     keys = [story().pk for _ in range(3)]
-    with running("publish", kafka=kafka.settings) as worker:
+    with kafka_command(kafka, "publish") as worker:
         until(lambda: not Change.objects.filter(queue="kafka").exists())
         until(lambda: status_of(PUBLISH).get("alive"))
         pause(PUBLISH)
@@ -62,12 +50,12 @@ def test_a_paused_publisher_sends_nothing_and_then_each_change_once(kafka: Kafka
         keys += [story().pk for _ in range(3)]
         stays_as_it_is(lambda: kafka.end(TOPIC))
         is_paused_and_falls_behind(PUBLISH, worker.pid)
-    with running("publish", kafka=kafka.settings) as worker:
+    with kafka_command(kafka, "publish") as worker:
         is_paused_and_falls_behind(PUBLISH, worker.pid)
         keys += [story().pk for _ in range(3)]
         stays_as_it_is(lambda: kafka.end(TOPIC))
         assert len(published(kafka)) == 3
-        assert worker.poll() is None
+        assert worker.status is None
         resume(PUBLISH)
         until(lambda: not Change.objects.filter(queue="kafka").exists())
         assert published(kafka) == Counter(keys)
@@ -96,12 +84,12 @@ def test_a_pause_takes_effect_while_there_is_more_to_publish(kafka: Kafka, monke
 
 
 def test_a_paused_consumer_writes_nothing_and_stays_in_its_group(kafka: Kafka, mongo: Database) -> None:
-    soon = {**kafka.settings, "max.poll.interval.ms": 6000}
+    soon = json.dumps({**kafka.settings, "max.poll.interval.ms": 6000})
     consume = ("consume", "story", "--to", "stories_1")
     for _ in range(3):
         story()
     publish()
-    with running(*consume, kafka=soon) as worker:
+    with manage("sync", *consume, SYNC_KAFKA=soon) as worker:
         until(lambda: replica(mongo, "stories_1") == rows() and status_of(CONSUME).get("alive"))
         pause(CONSUME)
         time.sleep(NOTICED)
@@ -111,13 +99,13 @@ def test_a_paused_consumer_writes_nothing_and_stays_in_its_group(kafka: Kafka, m
         stays_as_it_is(lambda: replica(mongo, "stories_1"), 9)
         assert kafka.members(GROUP) == 1, "it is no dead member to Kafka"
         is_paused_and_falls_behind(CONSUME, worker.pid)
-    with running(*consume, kafka=soon) as worker:
+    with manage("sync", *consume, SYNC_KAFKA=soon) as worker:
         is_paused_and_falls_behind(CONSUME, worker.pid)
         story()
         publish()
         stays_as_it_is(lambda: replica(mongo, "stories_1"))
         assert len(replica(mongo, "stories_1")) == 3
-        assert worker.poll() is None
+        assert worker.status is None
         resume(CONSUME)
         until(lambda: replica(mongo, "stories_1") == rows())
         assert len(rows()) == 7

@@ -13,7 +13,7 @@ from sync.cli.copy import _again_and_again
 from sync.mongodb.uris import parse
 from sync.replication.copier import Copier
 from sync.tests.support.copies import COPY, SOURCE, address, contents, copy
-from sync.tests.support.follow import Process
+from sync.tests.support.processes import Process, manage
 from sync.tests.support.routes import (
     is_paused_and_falls_behind,
     once_is_refused,
@@ -57,8 +57,7 @@ def route(name: str = "things") -> str:
 
 
 def follow_copy(*collection: str) -> Process:
-    source, destination = address(SOURCE, *collection), address(COPY, *collection)
-    return Process(f"call_command('sync', 'copy', {source!r}, {destination!r}, '--follow')")
+    return manage("sync", "copy", address(SOURCE, *collection), address(COPY, *collection), "--follow")
 
 
 def write(source: Collection, number: int) -> None:
@@ -74,36 +73,31 @@ def equal(source: Collection, copied: Collection) -> bool:
 
 def test_a_paused_copy_writes_nothing_and_loses_nothing(source: Collection, copied: Collection) -> None:
     write(source, 1)
-    process = follow_copy("things")
-    try:
+    with follow_copy("things") as process:
         until(lambda: equal(source, copied) and status_of(route()).get("alive"))
         pause(route())
         time.sleep(PAUSE_AGE + 0.5)
         write(source, 2)
         stays_as_it_is(lambda: contents(copied))
         is_paused_and_falls_behind(route(), process.pid)
-        process.end()
-        process = follow_copy("things")
+        process.kill()
+        process.start()
         is_paused_and_falls_behind(route(), process.pid)
         write(source, 3)
         stays_as_it_is(lambda: contents(copied))
         assert len(contents(copied)) == 19
-        assert process.poll() is None
+        assert process.status is None
         resume(route())
         until(lambda: equal(source, copied))
         assert len(contents(copied)) == 57
         until(lambda: status_of(route())["lag"] < 5)
-    finally:
-        process.end()
-        print(process.said)
 
 
 def test_of_several_collections_one_is_paused(client: pymongo.MongoClient, source: Collection) -> None:
     other = client[SOURCE]["others"]
     write(source, 1)
     write(other, 1)
-    process = follow_copy()
-    try:
+    with follow_copy():
         until(lambda: equal(other, client[COPY]["others"]) and status_of(route()).get("alive"))
         pause(route())
         time.sleep(PAUSE_AGE + 0.5)
@@ -114,9 +108,6 @@ def test_of_several_collections_one_is_paused(client: pymongo.MongoClient, sourc
         assert len(contents(client[COPY]["things"])) == 19
         resume(route())
         until(lambda: equal(source, client[COPY]["things"]))
-    finally:
-        process.end()
-        print(process.said)
 
 
 def test_a_single_copy_of_a_paused_route_is_refused(source: Collection, copied: Collection) -> None:

@@ -10,7 +10,7 @@ from django.db import connection
 from pymongo.collection import Collection
 from pymongo.database import Database
 
-from sync.tests.support.follow import Process
+from sync.tests.support.processes import manage
 from sync.tests.support.routes import (
     is_paused_and_falls_behind,
     once_is_refused,
@@ -24,7 +24,7 @@ from sync.tests.support.routes import (
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 ROUTE = "pull:zoo.visit"
-PULL = "call_command('sync', 'pull', 'visit')"
+PULL = ("sync", "pull", "visit")
 
 
 @pytest.fixture
@@ -57,8 +57,7 @@ def write(visits: Collection, number: int) -> None:
 
 def test_a_paused_pull_writes_nothing_and_loses_nothing(visits: Collection) -> None:
     write(visits, 1)
-    process = Process(PULL)
-    try:
+    with manage(*PULL) as process:
         until(lambda: badges() == documents(visits))
         assert status_of(ROUTE)["paused"] is False
         pause(ROUTE)
@@ -66,26 +65,22 @@ def test_a_paused_pull_writes_nothing_and_loses_nothing(visits: Collection) -> N
         visits.delete_many({"_id": {"$lt": 110}})
         stays_as_it_is(badges)
         is_paused_and_falls_behind(ROUTE, process.pid)
-        process.end()
-        process = Process(PULL)
+        process.kill()
+        process.start()
         is_paused_and_falls_behind(ROUTE, process.pid)
         write(visits, 3)
         stays_as_it_is(badges)
         assert len(badges()) == 19
-        assert process.poll() is None
+        assert process.status is None
         resume(ROUTE)
         until(lambda: badges() == documents(visits))
         assert len(badges()) == 10 + 19 + 19
         until(lambda: status_of(ROUTE)["lag"] < 5)
-    finally:
-        process.end()
-        print(process.said)
 
 
 def test_a_pull_that_is_paused_in_its_first_pass_goes_on_there(visits: Collection) -> None:
     visits.insert_many([visit(number) for number in range(20_000)])
-    process = Process(PULL)
-    try:
+    with manage(*PULL):
         until(lambda: badges())
         pause(ROUTE)
         seen = len(badges())
@@ -94,9 +89,6 @@ def test_a_pull_that_is_paused_in_its_first_pass_goes_on_there(visits: Collectio
         resume(ROUTE)
         until(lambda: len(badges()) == 20_000)
         assert badges() == documents(visits)
-    finally:
-        process.end()
-        print(process.said)
 
 
 def test_a_single_pull_of_a_paused_route_is_refused(visits: Collection) -> None:

@@ -13,7 +13,7 @@ from django.db import connection, transaction
 
 from sync.core import conf
 from sync.core.clock import database_now
-from sync.tests.support.follow import Process, until
+from sync.tests.support.processes import finished, python, script
 from sync.tests.zoo.models import Keeper
 from sync.workers import lease
 from sync.workers.checkpoint import TableCheckpoint
@@ -24,12 +24,6 @@ from sync.workers.shutdown import StopEvent
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 ROUTE = "pull:zoo.visit"
-HOLD = f"""
-import time
-from sync.workers.checkpoint import TableCheckpoint
-assert TableCheckpoint({ROUTE!r}, "a route", "default").take() is None
-time.sleep(600)
-"""
 PAST = "2020-01-01T00:00Z"
 
 
@@ -121,12 +115,10 @@ def test_one_of_many_takes_it() -> None:
 
 
 def test_the_lease_of_a_process_that_was_killed_is_taken_at_once() -> None:
-    process = Process(HOLD)
-    try:
-        until(lambda: Checkpoint.objects.exclude(owner="").exists(), process)
+    with script("sync.tests.support.scripts.hold", ROUTE) as process:
+        process.until(lambda: Checkpoint.objects.exclude(owner="").exists(), "it has the lease")
         assert worker().take() is not None, "the process lives"
-    finally:
-        process.end()
+        process.kill()
     assert seconds_left() > conf.LEASE / 2, "it would be held for long"
     new = holder_of_the_lease()
     assert row()["owner"] == new.owner
@@ -134,8 +126,7 @@ def test_the_lease_of_a_process_that_was_killed_is_taken_at_once() -> None:
 
 @pytest.mark.parametrize("machine", ["0123456789abcdef", ""], ids=["another machine", "a machine that cannot tell"])
 def test_the_lease_of_a_process_elsewhere_is_taken_when_it_has_expired_and_not_before(machine: str) -> None:
-    process = Process("pass")
-    process.wait()  # so that nobody here has its number
+    process = finished(python("-V"))  # so that nobody here has its number
     holder_of_the_lease()
     Checkpoint.objects.update(owner=f"{'a' * 24} {process.pid} {machine}")
     assert worker().take() is not None
