@@ -145,6 +145,8 @@ class Member:
                 with suppress(Unavailable, OperationalError, InterfaceError):
                     self._keep_that_all_is_read()
                 self.consumer.close()
+        if self.once and self.is_paused():
+            raise Paused(self.route)
 
     def _note(self) -> str:
         return self.loop.trouble or f"{counted(self.heartbeat.lag, 'message', 'messages')} behind"
@@ -168,6 +170,8 @@ class Member:
         """Whether an operator has paused the group; this member stays in it then, and reads nothing."""
         if not self.is_paused():
             return False
+        if self.once:
+            self.stop.set()
         if self.placed:
             self.consumer.assign([])
             self.placed = False

@@ -81,12 +81,6 @@ class CollectionCheckpoint:
         if not self.documents.update_one(self._mine(), [{"$set": values}], session=session).matched_count:
             raise self._lost()
 
-    def is_paused(self) -> bool:
-        """Whether the route is paused; extends the lease, which a paused route keeps. Raises LeaseLost."""
-        if not self.documents.update_one(self._mine(), [{"$set": {"until": _lease_end()}}]).matched_count:
-            raise self._lost()
-        return self.paused()
-
     def require_running(self) -> None:
         """Raises Paused."""
         if self.paused():

@@ -216,6 +216,8 @@ class Copier:
             raise NotFollowed(f"There is no collection {source.full_name}.")
         acquire(target.checkpoint, self.stop)
         try:
+            if self.stop.is_set():  # perhaps while it waited for the lease
+                return
             target.checkpoint.require_running()
             # Before the lease, another copier might make the same indexes; after a refusal, nothing may be changed.
             target.own(replace=self.replace)

@@ -48,6 +48,8 @@ class Puller:
     def catch_up(self) -> None:
         """Pulls what has changed until now. Raises Paused, and what a server raises."""
         for pull in self.pulls:
+            if self.stop.is_set():  # perhaps while it waited for the lease
+                return
             pull.rows.checkpoint.require_running()
             pull.follow(Replicator.catch_up)
 

@@ -20,7 +20,7 @@ PARAMETERS = (
     *(name for kind in RECORD_TYPES for name in kind.filters.base_filters),
 )  # fmt: skip
 SEARCHED = re.compile(
-    r"_(list|export|dashboard|detail|trades|chart|changelist)$|^(sync|audit|retail):(?!order|stop|act)"
+    r"_(list|export|dashboard|detail|trades|chart|changelist)$|^(sync|audit|retail):(?!order|stop|act|route_act)"
 )
 NEVER_THEIRS = {kind.pages["detail"] for kind in RECORD_TYPES if not kind.tab}  # customers have no such records
 HOSTILE = [
