@@ -14,7 +14,7 @@ def main() -> None:
     relay = Relay(interval=0.02)
     threading.Thread(target=lambda: (sys.stdin.read(), relay.stop.set()), daemon=True).start()
     delivered = 0
-    while not relay.stop.wait(relay.interval):
+    while not relay.stop.wait(relay.loop.interval):
         with suppress(Unavailable):  # a busy machine; the next round goes on
             delivered += sum(relay.drain().values())
     print(delivered)
