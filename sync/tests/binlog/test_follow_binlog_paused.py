@@ -10,7 +10,7 @@ from sync.tests.support import follow
 from sync.tests.support.follow import add_accounts, following, recorded
 from sync.tests.support.routes import is_paused_and_falls_behind, pause, resume, status_of, stays_as_it_is, until
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUTE = "follow-binlog"
 

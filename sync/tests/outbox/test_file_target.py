@@ -27,7 +27,7 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Keeper
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 KEY = "a" * 24
 QUEUE = "file:keepers.jsonl"

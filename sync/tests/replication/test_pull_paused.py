@@ -21,7 +21,7 @@ from sync.tests.support.routes import (
     until,
 )
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUTE = "pull:zoo.visit"
 PULL = ("sync", "pull", "visit")
