@@ -32,7 +32,7 @@ from finance.record_types import RECORD_TYPES
 from sync.outbox.models import Change
 from tests.browser_forms import edit_form
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 EXAMPLES = int(os.environ.get("FORM_EXAMPLES", "500"))
 AS_MANY = settings(
