@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from analytics_site.csv_export import csv_response, refused, why_not
+from audit.export import csv_response, refused, why_not
 from audit.filters import EntryFilter
 from audit.models import Entry
 

@@ -1,4 +1,4 @@
-"""CSV of whatever a page lists: streamed, of a bounded size, safe in a spreadsheet."""
+"""CSV, of the log and of whatever an app that builds on it has: streamed, of a bounded size, safe in a spreadsheet."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from analytics_site.csv_export import csv_response
+from audit.export import csv_response
 
 pytestmark = pytest.mark.quick
 
