@@ -109,16 +109,23 @@ class Follower:
 
     def _follow(self) -> None:
         try:
-            with _Session(self) as session:
-                self.has_begun = True
-                session.follow()
-        except Gap as gap:
-            self._bridge()
-            raise Bridged(f"The binary log cannot be read on from here: {gap}") from gap
+            self._follow_or_bridge()
+        except Gap as gap:  # that of a bridge: the log's end could not be read, either
+            raise Bridged(f"The binary log cannot be read: {gap}") from gap
         except pymysql.MySQLError as error:
             self._fail(OperationalError(*error.args), error)
         except (OperationalError, InterfaceError, ProgrammingError) as error:
             self._fail(error, error)
+
+    def _follow_or_bridge(self) -> None:
+        try:
+            with _Session(self) as session:
+                self.has_begun = True
+                session.follow()
+        except Gap as gap:
+            self.has_begun = True  # the server answers: what fails from here on is no setting
+            self._bridge()
+            raise Bridged(f"The binary log cannot be read on from here: {gap}") from gap
 
     def _fail(self, error: Exception, cause: Exception) -> None:
         """Raises the error; before anything was followed it is one of the settings."""

@@ -1,8 +1,8 @@
 """Jobs: verify, repair and backfill as asked for on a page, where no request may take so long.
 
-A request leaves a row; any relay's process takes it up, one job at a time for each target. It holds the row by a
-lease that it renews with every note of its progress. Who stops the job ends the row, and whoever works on it sees
-that with the next note. When its process ends, another goes on where verify has kept that it was.
+A request adds a row, and any relay process runs it, one job at a time for each target. The process holds the row by a
+lease, which each progress update renews. Stopping a job ends its row, and the process notices at its next progress
+update. When the process dies, another one continues from the last position that verify saved.
 """
 
 from __future__ import annotations

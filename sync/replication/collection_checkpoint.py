@@ -60,7 +60,7 @@ class CollectionCheckpoint:
         self.documents.update_one(self._mine(), {"$set": {"owner": "", "holder": ""}})
 
     def find(self) -> dict[str, Any]:
-        """The state, whoever holds the lease; {} where there is none."""
+        """The state, also while another process holds the lease; {} where there is none."""
         return self.documents.find_one({"_id": self.id}) or {}
 
     def load(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class CollectionCheckpoint:
     def save(self, state: dict[str, Any], session: ClientSession | None = None) -> None:
         """Keeps these names of the state, and the others as they are. First in the transaction of what is written.
 
-        Whoever takes the lease meanwhile makes the transaction fail. Raises LeaseLost and Paused.
+        A process that takes the lease meanwhile makes the transaction fail. Raises LeaseLost and Paused.
         """
         if self.paused():
             raise Paused(self.route)

@@ -49,7 +49,7 @@ class TableCheckpoint:
         return dict(row.state)
 
     def save(self, state: dict[str, Any], *, in_sync: bool = False) -> None:
-        """First in the transaction of what was written: whoever takes the lease meanwhile waits for its end.
+        """First in the transaction of what was written: a process that takes the lease meanwhile waits for its end.
 
         in_sync: the target has everything by now. Raises LeaseLost and Paused.
         """

@@ -13,7 +13,6 @@ targets is paused by itself.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from enum import StrEnum
 
 from django.db import DEFAULT_DB_ALIAS, DatabaseError
@@ -21,6 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError
 from sync.workers.models import Checkpoint
 
 PAUSE_AGE = 1.0  # seconds for which an answer about a pause is believed
+UNREACHABLE_AGE = 30.0  # the same, where there was none
 
 
 class Route(StrEnum):
@@ -40,19 +40,21 @@ class Route(StrEnum):
 class RoutePause:
     """Whether an operator has paused a route: for those whose state is not in the table of checkpoints.
 
-    The database is asked at most once in PAUSE_AGE seconds. While it is unreachable its last answer counts: a route
-    that does not need this database goes on without it.
+    The database is asked at most once in PAUSE_AGE seconds, and in UNREACHABLE_AGE after it did not answer, which may
+    have taken long. Its last answer counts meanwhile: a route that does not need this database goes on without it.
     """
 
     def __init__(self, name: str, using: str = DEFAULT_DB_ALIAS) -> None:
         self.name = name
         self.using = using
-        self.asked_at = float("-inf")
+        self.ask_at = float("-inf")
         self.answer = False
 
     def __call__(self) -> bool:
-        if time.monotonic() - self.asked_at > PAUSE_AGE:
-            self.asked_at = time.monotonic()
-            with suppress(DatabaseError):
+        if time.monotonic() > self.ask_at:
+            try:
                 self.answer = Checkpoint.objects.using(self.using).filter(name=self.name, paused=True).exists()
+                self.ask_at = time.monotonic() + PAUSE_AGE
+            except DatabaseError:
+                self.ask_at = time.monotonic() + UNREACHABLE_AGE
         return self.answer

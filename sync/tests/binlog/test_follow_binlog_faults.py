@@ -10,12 +10,15 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
+import pymysql
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import OperationalError, connection
 from pymongo.database import Database
 
 from finance.models import Account
+from sync.binlog.follower import Follower, _Session
+from sync.binlog.log import Gap
 from sync.binlog.position import MySQLGtids
 from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
@@ -241,3 +244,25 @@ def test_mysql_gtids_are_added_up() -> None:
     for number in (6, 7, 9, 8, 7):
         gtids.add(f"{one}:{number}")
     assert str(gtids) == f"{one}:1-9"
+
+
+@pytest.mark.parametrize(
+    "second", [Gap("no such file"), pymysql.OperationalError(2003, "refused"), OperationalError(2013, "lost")], ids=repr
+)
+def test_a_gap_that_cannot_be_bridged_at_once_does_not_end_it(
+    monkeypatch: pytest.MonkeyPatch, second: Exception
+) -> None:
+    """The server goes away, or its log does, between the gap and the look at the log's end."""
+    follower = Follower()
+
+    def bridge() -> None:
+        raise second
+
+    def enter(session: _Session) -> None:
+        raise Gap("the log was reset")
+
+    monkeypatch.setattr(_Session, "__enter__", enter)
+    monkeypatch.setattr(follower, "_bridge", bridge)
+    with pytest.raises(follower.loop.outages):
+        follower._follow()
+    connection.close()

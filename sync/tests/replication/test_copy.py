@@ -3,7 +3,6 @@
 import os
 import random
 import time
-from collections.abc import Iterator
 from decimal import Decimal
 from io import StringIO
 from typing import Any
@@ -29,29 +28,8 @@ from sync.tests.support.copies import (
     status_of,
     wait_until_equal,
 )
-from tests.servers import SERVERS
 
 pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
-
-
-@pytest.fixture
-def client() -> Iterator[pymongo.MongoClient]:
-    with pymongo.MongoClient(SERVERS.mongo.uri(""), tz_aware=True) as client:
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-        yield client
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-
-
-@pytest.fixture
-def source(client: pymongo.MongoClient) -> Collection:
-    return client[SOURCE]["things"]
-
-
-@pytest.fixture
-def copied(client: pymongo.MongoClient) -> Collection:
-    return client[COPY]["things"]
 
 
 def writes_since(client: pymongo.MongoClient, start: Timestamp, database: str) -> list[str]:

@@ -14,7 +14,6 @@ from sync.mongodb.uris import parse
 from sync.replication import copier
 from sync.replication.copier import Copier
 from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, status_of, wait_until_equal
-from tests.servers import SERVERS
 
 pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
 
@@ -22,25 +21,11 @@ LONG_AGO = datetime.now(UTC) - timedelta(days=365)
 
 
 @pytest.fixture
-def client() -> Iterator[pymongo.MongoClient]:
-    with pymongo.MongoClient(SERVERS.mongo.uri(""), tz_aware=True) as client:
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-        client.admin.command("setParameter", 1, ttlMonitorEnabled=False)  # only where a test lets it
-        yield client
-        client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-
-
-@pytest.fixture
-def source(client: pymongo.MongoClient) -> Collection:
-    return client[SOURCE]["things"]
-
-
-@pytest.fixture
-def copied(client: pymongo.MongoClient) -> Collection:
-    return client[COPY]["things"]
+def client(client: pymongo.MongoClient) -> Iterator[pymongo.MongoClient]:
+    """Nothing expires there but where a test lets it."""
+    client.admin.command("setParameter", 1, ttlMonitorEnabled=False)
+    yield client
+    client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
 
 
 @pytest.fixture

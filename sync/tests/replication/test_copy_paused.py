@@ -2,7 +2,6 @@
 
 import threading
 import time
-from collections.abc import Iterator
 from io import StringIO
 
 import pymongo
@@ -30,26 +29,6 @@ from tests.servers import SERVERS
 pytestmark = pytest.mark.django_db(transaction=True)
 
 ROUTE_OF = "copy:127.0.0.1:{port}/copy_destination.{name}"
-
-
-@pytest.fixture
-def client() -> Iterator[pymongo.MongoClient]:
-    with pymongo.MongoClient(SERVERS.mongo.uri(""), tz_aware=True) as client:
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-        yield client
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-
-
-@pytest.fixture
-def source(client: pymongo.MongoClient) -> Collection:
-    return client[SOURCE]["things"]
-
-
-@pytest.fixture
-def copied(client: pymongo.MongoClient) -> Collection:
-    return client[COPY]["things"]
 
 
 def route(name: str = "things") -> str:

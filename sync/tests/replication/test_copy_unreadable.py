@@ -1,7 +1,6 @@
 """A document that cannot be decoded is copied byte for byte, or named by a pull, and stops no other."""
 
 import threading
-from collections.abc import Iterator
 from io import StringIO
 from typing import Any
 
@@ -20,7 +19,6 @@ from sync.replication.copier import Copier
 from sync.replication.models import DeadLetter
 from sync.tests.support.copies import COPY, RAW, SOURCE, address, contents, copy, status_of, wait_until_equal
 from sync.tests.zoo.models import Visit
-from tests.servers import SERVERS
 
 
 def document(elements: bytes) -> RawBSONDocument:
@@ -68,16 +66,6 @@ def odd_documents() -> dict[str, RawBSONDocument]:
 
 
 LARGEST = 16 * 1024 * 1024
-
-
-@pytest.fixture
-def client() -> Iterator[pymongo.MongoClient]:
-    with pymongo.MongoClient(SERVERS.mongo.uri(""), tz_aware=True) as client:
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
-        yield client
-        for name in (SOURCE, COPY):
-            client.drop_database(name)
 
 
 @pytest.fixture

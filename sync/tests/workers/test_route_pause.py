@@ -1,0 +1,44 @@
+"""Whether a route is paused: asked now and then, and not again at once of a database that does not answer."""
+
+from typing import Any
+
+import pytest
+from django.db import OperationalError
+
+from sync.workers.models import Checkpoint
+from sync.workers.routes import PAUSE_AGE, UNREACHABLE_AGE, RoutePause
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr("sync.workers.routes.time.monotonic", lambda: now[0])
+    return now
+
+
+@pytest.mark.django_db
+def test_an_answer_is_believed_for_a_while(clock: list[float]) -> None:
+    pause = RoutePause("copy:a/b.c")
+    assert pause() is False
+    Checkpoint.objects.create(name="copy:a/b.c", paused=True)
+    clock[0] += PAUSE_AGE / 2
+    assert pause() is False
+    clock[0] += PAUSE_AGE
+    assert pause() is True
+
+
+def test_a_database_that_does_not_answer_holds_up_no_write(clock: list[float], monkeypatch: Any) -> None:
+    """To connect in vain may take seconds, and a copy asks before each write."""
+    asked: list[float] = []
+
+    def using(alias: str) -> None:
+        asked.append(clock[0])
+        raise OperationalError(2002, "Can't connect")
+
+    monkeypatch.setattr(Checkpoint.objects, "using", using)
+    pause = RoutePause("copy:a/b.c")
+    pause.answer = True  # what it was told last
+    for _ in range(100):
+        assert pause() is True
+        clock[0] += UNREACHABLE_AGE / 40
+    assert len(asked) == 3
