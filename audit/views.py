@@ -13,9 +13,9 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from audit.export import csv_response, refused, why_not
 from audit.filters import EntryFilter
 from audit.models import Entry
+from exports.responses import csv_response, refused, why_not
 
 PAGE = 50
 CHUNK = 1000  # entries in memory while they are exported

@@ -89,7 +89,7 @@ def test_it_is_searched_by_who_what_and_when_and_the_csv_is_the_same(reader: Cli
 
 
 def test_more_entries_than_a_file_has_are_refused_and_not_cut(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.export.LARGEST_EXPORT", 3)
+    monkeypatch.setattr("exports.responses.LARGEST_EXPORT", 3)
     for number in range(4):
         entry(number)
     response = reader.get("/audit/entries.csv?who=ada")

@@ -9,7 +9,7 @@ import pytest
 from django.http import StreamingHttpResponse
 from django.urls import reverse
 
-from audit.export import cell
+from exports.cells import cell
 from finance import paging
 from finance.models import Account, Customer
 from finance.tests.people import customer, user
@@ -99,7 +99,7 @@ def test_a_search_with_an_error_exports_nothing(get, query):
 
 
 def test_more_rows_than_a_file_has_are_refused_and_not_cut(get, monkeypatch):
-    monkeypatch.setattr("audit.export.LARGEST_EXPORT", 3)
+    monkeypatch.setattr("exports.responses.LARGEST_EXPORT", 3)
     Account.objects.bulk_create(Account(account_id=number, limit=1, products=[]) for number in range(4))
     response = get("account")
     assert response.status_code == 400

@@ -12,7 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from audit.export import csv_response, refused
+from exports.responses import csv_response, refused
 from finance.access import records_visible, visible_or_404
 from finance.charts import Chart
 from finance.filters import TradeFilter

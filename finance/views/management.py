@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
-from audit.export import csv_response, refused
+from exports.responses import csv_response, refused
 from finance import report_cache
 from finance.charts import Chart, Series
 from finance.models import VIEW_TOTALS, CachedReport, Customer

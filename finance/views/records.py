@@ -11,7 +11,7 @@ from django.utils.text import capfirst
 from django.views.decorators.http import require_safe
 from django_filters import FilterSet
 
-from audit.export import csv_response, refused, why_not
+from exports.responses import csv_response, refused, why_not
 from finance.access import records_visible, visible_or_404
 from finance.paging import all_of, page_of, size_of_page
 from finance.record_types import RecordType

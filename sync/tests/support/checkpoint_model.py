@@ -7,9 +7,9 @@ reads what comes next, saves in one transaction (only where the row still names 
 killed, or is frozen until its lease has expired. The source forgets its oldest event once; a worker that finds its
 position forgotten begins anew with everything that the source has (a snapshot).
 
-What must hold, in every state: the target is exactly what the source was at the saved position, whichever worker wrote
-it; the position never goes back; and nothing is written between a pause and its resume. At rest, with the route not paused, the
-target is what the source is.
+What must hold, in every state: the target is exactly what the source was at the saved position, whichever worker
+wrote it; the position never goes back; and nothing is written between a pause and its resume. At rest, with the route
+not paused, the target is what the source is.
 
 `python -m sync.tests.support.checkpoint_model` prints the protocol and its mutations, each with the shortest way to the
 first wrong state.

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from audit.export import csv_response
+from exports.responses import csv_response
 
 pytestmark = pytest.mark.quick
 

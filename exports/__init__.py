@@ -1,0 +1,1 @@
+"""CSV downloads, for the records and for the audit log. Imports no other app."""
