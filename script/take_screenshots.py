@@ -34,7 +34,7 @@ README_BYTES = 80_000
 WIDTHS = {"wide": 1280, "phone": 390}
 SCALES = {1280: 0.5, 390: 0.7}  # what they are kept at: enough to read, and small
 THEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
-SHOTS = "screenshots/pages"  # as docs/screenshots.md says it
+SHOTS = "../screenshots/pages"  # as docs/reference/screenshots.md says it
 HIGHEST = 1800  # pixels; what is below is cut
 ROLES = {
     "anybody": "Everybody", "customer": "Customers", "newcomer": "Customers whose record is not linked yet",
@@ -146,7 +146,7 @@ def write_index(taken: dict[str, list[tuple[str, str]]]) -> None:
     lines = [
         "# Screenshots", "",
         "Every page, light and dark, on a wide screen (1280 pixels) and on a phone (390). `script/screenshots` makes",
-        "them and this index, from the table in [tests/pages.py](../tests/pages.py) and made-up data.", "",
+        "them and this index, from the table in [tests/pages.py](../../tests/pages.py) and made-up data.", "",
     ]  # fmt: skip
     for who, title in ROLES.items():
         if not taken[who]:
@@ -157,7 +157,7 @@ def write_index(taken: dict[str, list[tuple[str, str]]]) -> None:
             for name, shows in taken[who]
         ]
         lines.append("")
-    (ROOT / "docs" / "screenshots.md").write_text("\n".join(lines).rstrip() + "\n")
+    (ROOT / "docs" / "reference" / "screenshots.md").write_text("\n".join(lines).rstrip() + "\n")
 
 
 def _cookie(known: dict[str, str], who: str) -> str:

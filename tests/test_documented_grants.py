@@ -70,7 +70,7 @@ def test_the_follower_names_the_grant_that_it_lacks_and_works_with_it(portal: Po
     assert portal.run("migrate", "--verbosity=0").status == 0
     refused = portal.run("sync", "follow-binlog")
     assert refused.status == 2
-    [documented] = re.findall(r"GRANT [^;]*BINLOG MONITOR[^;]*;", blocks("docs/follow-binlog.md"))
+    [documented] = re.findall(r"GRANT [^;]*BINLOG MONITOR[^;]*;", blocks("docs/how-to/follow-binlog.md"))
     assert statement(documented) in refused.stderr.replace("'", "").replace("@%", "@'%'")
 
     mariadb.sql(statement(documented))

@@ -119,7 +119,7 @@ def test_the_commands_it_names_exist() -> None:
 
 
 def test_every_dependency_is_explained() -> None:
-    explained = (ROOT / "docs" / "decisions.md").read_text().lower()
+    explained = (ROOT / "docs" / "explanation" / "decisions.md").read_text().lower()
     for requirements in ROOT.glob("requirements*.txt"):
         for name in re.findall(r"^[A-Za-z][\w-]*", requirements.read_text(), re.MULTILINE):
             assert re.search(rf"\b{name.lower().removesuffix('-ubuntu2204')}\b", explained), name

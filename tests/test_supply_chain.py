@@ -16,7 +16,7 @@ from packaging.utils import canonicalize_name
 from tests.servers import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
-LICENCES = ROOT / "docs" / "licences.md"
+LICENCES = ROOT / "docs" / "reference" / "licences.md"
 
 
 def sbom(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -90,7 +90,7 @@ def test_the_bill_of_materials_names_every_package_with_hash_and_licence() -> No
 def test_the_licences_of_what_is_installed_are_listed_and_known() -> None:
     done = sbom("--licences")
     assert done.returncode == 0, done.stderr
-    assert done.stdout == LICENCES.read_text(), "Run: script/sbom --licences > docs/licences.md"
+    assert done.stdout == LICENCES.read_text(), "Run: script/sbom --licences > docs/reference/licences.md"
 
 
 def test_a_wrong_argument_is_wrong_use() -> None:

@@ -1,4 +1,4 @@
-"""The package that other projects install: docs/use-in-your-project.md works as written, in an empty environment."""
+"""The package that other projects install: its page in docs/how-to works as written, in an empty environment."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.servers import ROOT, SERVERS
 
 pytestmark = pytest.mark.slow
 
-PAGE = ROOT / "docs" / "use-in-your-project.md"
+PAGE = ROOT / "docs" / "how-to" / "use-in-your-project.md"
 DISTRIBUTION = "django-mongo-mirror"
 
 
@@ -39,7 +39,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     names = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).split("\0")
     for name in filter(None, names):
-        if name.startswith(("sync/", "docs/use", "pyproject")) and (ROOT / name).is_file():
+        if name.startswith(("sync/", "docs/how-to/use", "pyproject")) and (ROOT / name).is_file():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_bytes((ROOT / name).read_bytes())
     run([sys.executable, "-m", "uv", "build", "--wheel", "--out-dir", str(built), str(source)], built)

@@ -214,6 +214,6 @@ def test_allauth_counts_by_the_policy_and_what_else_it_could_count_has_no_page()
 def test_the_page_about_limits_has_the_table() -> None:
     words = {60: "1 minute", 180: "3 minutes", 300: "5 minutes", 3600: "1 hour"}
     rows = re.findall(
-        r"^\| ([^|]+) \| ([^|]+) \| (\d+ in [^|]+) \|$", (ROOT / "docs/limits.md").read_text(), re.MULTILINE
+        r"^\| ([^|]+) \| ([^|]+) \| (\d+ in [^|]+) \|$", (ROOT / "docs/reference/limits.md").read_text(), re.MULTILINE
     )
     assert rows == [(limit.what, limit.who, f"{limit.amount} in {words[limit.seconds]}") for limit in POLICY]

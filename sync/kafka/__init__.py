@@ -1,1 +1,1 @@
-"""Kafka: rows are published to topics, and topics are consumed. docs/kafka.md says what that promises."""
+"""Kafka: rows are published to topics, and topics are consumed. docs/how-to/kafka.md says what that promises."""

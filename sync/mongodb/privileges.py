@@ -1,6 +1,6 @@
 """Which of MongoDB's privileges a user lacks, said before the work begins: the server's own words name a command only.
 
-The lists here are those of docs/copy.md and docs/pull.md; a test runs everything with exactly them.
+The lists here are those of docs/how-to/copy.md and docs/how-to/pull.md; a test runs everything with exactly them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Fault schedules against the mirror as it is; and against the mirror without each safeguard, which has to be caught.
 
 CHAOS_SCHEDULES sets how many of the first (0: none). The others take long, and run with CHAOS_MUTATIONS=1.
-docs/faults.md has the commands for thousands of schedules, and for another database.
+docs/explanation/faults.md has the commands for thousands of schedules, and for another database.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Schedules on three Galera nodes: with causal reads nothing is stale, and without them something is.
 
-docs/faults.md has the command for hundreds of them.
+docs/explanation/faults.md has the command for hundreds of them.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ ROOT = "root:root-pw@"
 
 def documented() -> dict[str, dict[str, Any]]:
     """The roles of the documentation's code blocks by name, as arguments of createRole."""
-    pages = [django_settings.BASE_DIR / name for name in ("README.md", "docs/copy.md", "docs/pull.md")]
+    pages = [django_settings.BASE_DIR / name for name in ("README.md", "docs/how-to/copy.md", "docs/how-to/pull.md")]
     found = [json.loads(block) for page in pages for block in ROLE.findall(page.read_text())]
     return {role["createRole"]: role for role in found}
 
@@ -151,7 +151,7 @@ def test_a_cluster_is_copied_with_the_privileges_of_the_documentation(
     assert status == 2
     assert "somebody lacks listDatabases on all databases" in text
     cluster = {"resource": {"cluster": True}, "actions": ["listDatabases"]}
-    assert json.dumps(cluster).replace("True", "true") in (django_settings.BASE_DIR / "docs" / "copy.md").read_text()
+    assert json.dumps(cluster).replace("True", "true") in (django_settings.BASE_DIR / "docs" / "how-to" / "copy.md").read_text()
     login = server.user({**everywhere, "privileges": [*everywhere["privileges"], cluster]})
     try:
         assert said("copy", server.address(login, ""), SERVERS.mongo.uri(""))[0] == 0
