@@ -151,7 +151,8 @@ def test_a_cluster_is_copied_with_the_privileges_of_the_documentation(
     assert status == 2
     assert "somebody lacks listDatabases on all databases" in text
     cluster = {"resource": {"cluster": True}, "actions": ["listDatabases"]}
-    assert json.dumps(cluster).replace("True", "true") in (django_settings.BASE_DIR / "docs" / "how-to" / "copy.md").read_text()
+    page = django_settings.BASE_DIR / "docs" / "how-to" / "copy.md"
+    assert json.dumps(cluster).replace("True", "true") in page.read_text()
     login = server.user({**everywhere, "privileges": [*everywhere["privileges"], cluster]})
     try:
         assert said("copy", server.address(login, ""), SERVERS.mongo.uri(""))[0] == 0

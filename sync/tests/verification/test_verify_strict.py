@@ -1,6 +1,6 @@
 """verify --strict finds whatever raw SQL has changed in many rows, however a driver would read it, and invents nothing.
 
-By default some thousand rows. STRICT_ROWS=100000 STRICT_ODDITIES=1000 is the run that docs/how-to/verify.md tells of; SEED
+By default some thousand rows. docs/how-to/verify.md describes the run with STRICT_ROWS=100000 STRICT_ODDITIES=1000; SEED
 repeats one.
 """
 
