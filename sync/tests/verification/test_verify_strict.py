@@ -1,7 +1,7 @@
 """verify --strict finds whatever raw SQL has changed in many rows, however a driver would read it, and invents nothing.
 
-By default some thousand rows. docs/how-to/verify.md describes the run with STRICT_ROWS=100000 STRICT_ODDITIES=1000; SEED
-repeats one.
+A few thousand rows by default. docs/how-to/verify.md describes the run with STRICT_ROWS=100000 STRICT_ODDITIES=1000;
+SEED repeats a run.
 """
 
 from __future__ import annotations
