@@ -1,4 +1,4 @@
-"""The package that other projects install: its page in docs/how-to works as written, in an empty environment."""
+"""The package that other projects install: the pages about it work as written, in an empty environment."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import re
 import subprocess
 import sys
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pymongo
 import pytest
+from pymongo.database import Database
 
+from tests.documented import Command, steps
 from tests.servers import ROOT, SERVERS
 
 pytestmark = pytest.mark.slow
 
-PAGE = ROOT / "docs" / "how-to" / "use-in-your-project.md"
-DISTRIBUTION = "django-mongo-mirror"
+OWN_PROJECT = "how-to/use-in-your-project.md"
+TUTORIAL = ("tutorial/first-model.md", "how-to/model-data.md")  # the second continues the project of the first
 
 
 def run(command: list[str], folder: Path, *, told: str = "", **environment: str) -> str:
@@ -56,11 +58,6 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place / "bin"
 
 
-def blocks() -> Iterator[tuple[str, str]]:
-    """(language, text) of each block of code on the page."""
-    yield from re.findall(r"^```(\w+)\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-
-
 def test_the_wheel_has_the_engine_and_no_tests(wheel: Path) -> None:
     names = zipfile.ZipFile(wheel).namelist()
     packages = {name.split("/")[0] for name in names if not name.startswith("django_mongo_mirror-")}
@@ -70,49 +67,73 @@ def test_the_wheel_has_the_engine_and_no_tests(wheel: Path) -> None:
         assert f"sync/{needed}" in names
 
 
-@pytest.mark.parametrize("database", ["sqlite", "mariadb"])
-def test_the_page_leads_to_a_mirrored_model(environment: Path, tmp_path: Path, database: str) -> None:
-    if database == "mariadb" and SERVERS.mariadb is None:
+@pytest.fixture(params=["sqlite", "mariadb"])
+def follow(
+    request: pytest.FixtureRequest, environment: Path, tmp_path: Path
+) -> Iterator[Callable[..., tuple[str, Database]]]:
+    """Does what pages say, in an empty folder; what the commands printed, and the project's database in MongoDB."""
+    if request.param == "mariadb" and SERVERS.mariadb is None:
         pytest.skip("this run is not on MariaDB")
+    name = f"{request.node.originalname}_{request.param}"[-40:]  # MySQL's names have up to 64 characters
+    path = f"{environment}{os.pathsep}{os.environ['PATH']}"
 
     def own(address: re.Match[str]) -> str:
-        return repr(SERVERS.mongo.uri(f"{address['name']}_{database}"))
+        return repr(SERVERS.mongo.uri(f"{address[1]}_{name}"))
 
-    path = f"{environment}{os.pathsep}{os.environ['PATH']}"
-    told = ""
-    for language, text in blocks():
-        if language == "python":
-            name = text.split("\n", 1)[0].removeprefix("# ")
-            text = re.sub(r'"mongodb://[^/"]*/(?P<name>\w+)[^"]*"', own, text)
-            with (tmp_path / name).open("a") as file:
-                file.write(text)
-                if name == "shop/settings.py" and database == "mariadb":
-                    file.write(f"DATABASES = {{'default': {mariadb()!r}}}\n")
-        else:
-            for line in text.splitlines():
-                if not line.startswith("pip install"):  # the fixture has done that, with the wheel
-                    told += run(["sh", "-c", line], tmp_path, PATH=path)
-    with pymongo.MongoClient(SERVERS.mongo.uri(f"shop_{database}")) as client:
-        [document] = client.get_default_database()["products"].find()
+    def pages(*names: str) -> tuple[str, Database]:
+        told = ""
+        for step in steps(*names):
+            if isinstance(step, Command):
+                if not step.line.startswith("pip install"):  # the fixture has done that, with the wheel
+                    told += run(["sh", "-c", step.line], tmp_path, PATH=path)
+                continue
+            with (tmp_path / step.path).open("a") as file:
+                file.write(re.sub(r'"mongodb://[^/"]*:27017/(\w+)[^"]*"', own, step.text))
+                if step.path == "shop/settings.py" and request.param == "mariadb":
+                    file.write(f"DATABASES = {{'default': {mariadb(name)!r}}}\n")
+        return told, client[f"shop_{name}"]
+
+    with pymongo.MongoClient(SERVERS.mongo.uri("")) as client:
+        yield pages
+
+
+def test_the_page_leads_to_a_mirrored_model(
+    follow: Callable[..., tuple[str, Database]], environment: Path, tmp_path: Path
+) -> None:
+    told, mongo = follow(OWN_PROJECT)
+    [document] = mongo["products"].find()
     assert document["_id"] == 1
     assert document["name"] == "Lamp"
     assert str(document["price"]) == "19.90"
     assert "goods.product" in told
     pages = (ROOT / "tests/scripts/print_console.py").read_text()
+    path = f"{environment}{os.pathsep}{os.environ['PATH']}"
     page = run(["python", "manage.py", "shell"], tmp_path, told=pages, PATH=path)
     assert "goods.product" in page
     assert "sync/vendor/bootstrap" in page
     assert "Lamp" in page
 
 
-def mariadb() -> dict[str, Any]:
+def test_the_tutorial_and_the_page_about_data_work_as_written(follow: Callable[..., tuple[str, Database]]) -> None:
+    told, mongo = follow(*TUTORIAL)
+    assert {document["name"]: document["in_stock"] for document in mongo["products"].find()} == {"Lamp": 13, "Table": 0}
+    [supplier] = mongo["suppliers"].find()
+    assert supplier["contact"]["since"].year == 2019
+    assert "notes" not in supplier
+    [offer] = mongo["offers"].find()
+    assert str(offer["price"]["amount"]) == "9.90"
+    assert "Sons" in told
+    assert "Summer sale" in told
+
+
+def mariadb(name: str) -> dict[str, Any]:
     server = SERVERS.mariadb
     assert server is not None
-    server.sql("CREATE DATABASE analytics_shop")
+    server.sql(f"CREATE DATABASE analytics_{name}")
     url = re.fullmatch(r"mysql://(.*):(.*)@(.*):(\d+)/.*", server.url())
     assert url is not None
     user, password, host, port = url.groups()
     return {
-        "ENGINE": "django.db.backends.mysql", "NAME": "analytics_shop", "USER": user, "PASSWORD": password,
+        "ENGINE": "django.db.backends.mysql", "NAME": f"analytics_{name}", "USER": user, "PASSWORD": password,
         "HOST": host, "PORT": port,
     }  # fmt: skip
