@@ -8,6 +8,7 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.views.decorators.http import require_safe
 
+from analytics_site.glossary import GLOSSARY
 from analytics_site.logs import REQUEST_ID
 from sync.core import mysql
 from sync.monitoring.status import WORDS
@@ -23,8 +24,8 @@ def healthz(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def help_page(request: HttpRequest) -> HttpResponse:
-    """For everybody: what each role can do, and what the words on the pages mean."""
-    return render(request, "help.html", {"states": WORDS})
+    """What each role can do, what to do when something is wrong, and what the terms mean; for visitors, too."""
+    return render(request, "help.html", {"states": WORDS, "glossary": GLOSSARY})
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
