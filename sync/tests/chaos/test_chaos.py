@@ -16,7 +16,7 @@ from django.db import connection
 
 from sync.tests.chaos.mutations import BOUNDS
 
-SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "120"))
 SECONDS = 6  # for one schedule at most, on a machine that has much else to do
 
 

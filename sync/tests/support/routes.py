@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-QUIET = 3.0  # seconds for which nothing may arrive
+QUIET = 2.0  # seconds for which nothing may arrive
 
 
 def command(*arguments: str) -> tuple[int, str]:

@@ -176,7 +176,10 @@ def fill_typed(count: int) -> list[Typed]:
     return sorted(rows, key=lambda row: str(row.pk))
 
 
-def test_memory_does_not_grow_with_the_number_of_rows(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_number_of_rows(
+    mongo: Database, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.SYNC_TIMEOUT, settings.SYNC_LEASE, settings.SYNC_SETTLE = 10, 30, 60  # 1,500 rows on a busy machine
     monkeypatch.setattr(scan, "CHUNK", 200)
     monkeypatch.setattr(scan, "FIRST_CHUNK", 200)
     peaks = []
