@@ -1,4 +1,4 @@
-"""The README says what is: variables, defaults, production example, files, commands; each dependency has a reason."""
+"""README and docs match the code: variables, defaults, the production example, links, commands, dependencies."""
 
 import ast
 import os
@@ -17,6 +17,9 @@ from sync.core import conf
 from tests.servers import ROOT
 
 README = (ROOT / "README.md").read_text()
+SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
+COMMANDS = (ROOT / "docs" / "reference" / "commands.md").read_text()
+PRODUCTION = (ROOT / "docs" / "how-to" / "production.md").read_text()
 NO_READING = {"env.is_set", "env.unknown", "env.mistakes.append", "env.mistake"}
 
 
@@ -33,7 +36,7 @@ def variables_in_code() -> Iterator[tuple[str, ast.expr | None]]:
 
 
 def in_words(default: ast.expr | None) -> str:
-    """The default as the README writes it, with and without DEBUG."""
+    """The default as the page of settings writes it, with and without DEBUG."""
 
     def value(debug: bool) -> str:
         if default is None:
@@ -48,7 +51,7 @@ def in_words(default: ast.expr | None) -> str:
 
 
 def test_every_variable_is_in_the_table_with_its_default() -> None:
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .+ \|$", README, re.MULTILINE)
+    rows = re.findall(r"^\| `([A-Z_]+)` \| (.+?) \| .+ \|$", SETTINGS, re.MULTILINE)
     assert dict(rows) == {name: in_words(default) for name, default in variables_in_code()}
     assert len(rows) == len(dict(rows))
 
@@ -65,8 +68,8 @@ def test_the_example_sets_only_variables_that_exist() -> None:
 
 
 def deployment_check(folder: Path, **changes: str) -> SimpleNamespace:
-    """`check --deploy` with the README's production variables, and nothing else in the environment."""
-    (block,) = re.findall(r"```ini\n(.+?)```", README, re.DOTALL)
+    """`check --deploy` with the production page's variables, and nothing else in the environment."""
+    (block,) = re.findall(r"```ini\n(.+?)```", PRODUCTION, re.DOTALL)
     variables = dict(line.split("=", 1) for line in block.splitlines())
     environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(folder), "DEBUG": "False"} | variables | changes
     done = subprocess.run(
@@ -105,15 +108,24 @@ def test_the_deployment_check_fails_with_each_unsafe_variable(
     assert said in done.said
 
 
-@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(([^)#:]+)\)|`(script/[a-z-]+)", README))), ids=str)
-def test_what_it_points_to_exists(path: tuple[str, str]) -> None:
-    assert (ROOT / (path[0] or path[1])).exists()
+def links() -> Iterator[tuple[str, str]]:
+    """(page, what it links to or names as a script) of each page outside docs/, whose links script/docs checks."""
+    for page in sorted(ROOT.glob("*.md")):
+        for link, script in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|`(script/[a-z-]+)", page.read_text()):
+            yield page.name, link or script
+
+
+@pytest.mark.parametrize(("page", "path"), sorted(set(links())), ids=str)
+def test_what_it_links_to_exists(page: str, path: str) -> None:
+    assert (ROOT / path).exists(), page
 
 
 def test_the_commands_it_names_exist() -> None:
-    named = re.findall(r"^\| `(\w+)(?: ([\w-]+))?", README, re.MULTILINE)
-    commands = {command for command, _ in named if command.islower()}
+    named = re.findall(r"^\| `(\w+)(?: ([\w-]+))?", COMMANDS, re.MULTILINE)
+    commands = {command for command, _ in named if command.islower() and command != "script"}
     assert commands <= set(get_commands())
+    verbs = {verb.replace("-", "_") for command, verb in named if command == "sync"}
+    assert verbs >= {path.stem for path in (ROOT / "sync" / "cli").glob("*.py")} - {"__init__", "output", "progress"}
     for verb in (verb for command, verb in named if command == "sync" and verb.islower()):
         assert (ROOT / "sync" / "cli" / f"{verb.replace('-', '_')}.py").exists()
 
