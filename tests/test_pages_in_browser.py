@@ -4,6 +4,7 @@ also on a phone; light; still; and within reach of the keyboard. Chromium looks 
 from __future__ import annotations
 
 import gzip
+import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -31,6 +32,11 @@ REQUESTS = 16  # of a page and, once more, of the same page
 OF_THE_ADMIN = {"link-in-text-block", "aria-prohibited-attr", "label-title-only"}
 SHIFT = 0.1
 PHONE, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+Size = tuple[str, Any]
+# In which themes and sizes axe reads a page: pages take turns, and each is read in all of them with AXE=all.
+SIZES: list[list[Size]] = [[("light", PHONE)], [("dark", WIDE)]]
+if os.environ.get("AXE") == "all":
+    SIZES = [[("light", PHONE), ("dark", WIDE)]]
 WATCH = """window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((each) => {
   if (!each.hadRecentInput) window.shift += each.value; })).observe({ type: 'layout-shift', buffered: true });"""
 SETTLED = """Promise.race([Promise.allSettled(document.getAnimations().map((each) => each.finished)),
@@ -63,13 +69,18 @@ def looks(django_db_setup: None, django_db_blocker: Any, context: BrowserContext
         cookies = {"anybody": "", **{who: session(who) for who in PEOPLE}}
         try:
             with serving() as address:
-                made = {page.name: look(context.browser, address, page, keys, cookies[page.who]) for page in PAGES}
+                made = {
+                    page.name: look(context.browser, address, page, keys, cookies[page.who], SIZES[number % len(SIZES)])
+                    for number, page in enumerate(PAGES)
+                }
         finally:
             empty()
     return made
 
 
-def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str], cookie: str) -> Look:
+def look(
+    browser: Browser | None, address: str, page: Page, keys: dict[str, str], cookie: str, sizes: list[Size]
+) -> Look:
     found = Look()
     context = browser.new_context(viewport=PHONE, color_scheme="light", reduced_motion="reduce")
     if cookie:
@@ -97,10 +108,10 @@ def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str]
     found.width = tab.evaluate("document.documentElement.scrollWidth")
     if not page.press and not page.template:
         sent.clear()
-        tab.goto(tab.url, wait_until="networkidle")
+        tab.goto(tab.url, wait_until="load")
         found.after = weight(sent, tab)
     complaints = [*found.complaints]  # what comes later is about axe, which styles what it looks at
-    read(tab, found)
+    read(tab, found, sizes)
     context.close()
     # Chromium tells of a status of 400 and above, too.
     found.complaints = [said for said in complaints if f"status of {found.status}" not in said]
@@ -123,12 +134,12 @@ def note(found: Look, response: Any, page: Page) -> None:
         found.unkept.append(f"{response.url} {headers}")
 
 
-def read(tab: Tab, found: Look) -> None:
-    """axe, in one theme on a phone and in the other on a wide screen."""
+def read(tab: Tab, found: Look, sizes: list[Size]) -> None:
+    """Runs axe in each of these themes and sizes."""
     for summary in tab.locator("summary").all():
         summary.click()
     tab.evaluate(Axe().axe_script)
-    for theme, size in (("light", PHONE), ("dark", WIDE)):
+    for theme, size in sizes:
         tab.emulate_media(color_scheme=theme)
         tab.set_viewport_size(size)
         tab.evaluate(SETTLED)

@@ -34,7 +34,7 @@ from tests.browser_forms import edit_form
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
-EXAMPLES = int(os.environ.get("FORM_EXAMPLES", "500"))
+EXAMPLES = int(os.environ.get("FORM_EXAMPLES", "250"))
 AS_MANY = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -11,7 +11,7 @@ from finance.models import Customer, Transaction
 from finance.tests.people import customer, user
 from tests.browser_forms import edit_form
 
-pytestmark = [pytest.mark.django_db, pytest.mark.engine]
+pytestmark = [pytest.mark.django_db, pytest.mark.engine, pytest.mark.slow]
 DATE = {"$date": "2020-01-31T00:00:00Z"}
 PAGES = ("customer_dashboard", "transaction_list", "account_list", "customer_list")
 

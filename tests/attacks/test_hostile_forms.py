@@ -1,7 +1,7 @@
 """Whatever is sent to a form or a filter, no page fails: neither the one that gets it nor any that shows it later.
 
 Forms and filters are found in the pages of the URL table, so one that is added later is tried without a test of its
-own. FUZZ_REQUESTS says how many requests are sent (400), FUZZ_SEED begins another sequence; a failure names both.
+own. FUZZ_REQUESTS says how many requests are sent (250), FUZZ_SEED begins another sequence; a failure names both.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tests.world import World, patterns
 
 pytestmark = pytest.mark.django_db
 
-REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "400"))
+REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "250"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 LEAVES = {"account_logout", "admin:logout"}  # whoever posts there is nobody afterwards

@@ -314,6 +314,7 @@ def test_a_change_in_a_restart_without_a_log_is_seen_by_the_collections_uuid(
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.engine
+@pytest.mark.slow
 @pytest.mark.parametrize("is_live", [False, True], ids=["stopped", "live"])
 def test_a_pull_sees_another_history_too(
     server: Source, source: Collection, mongo: Database, settings: Any, is_live: bool

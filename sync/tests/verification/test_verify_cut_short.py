@@ -18,7 +18,7 @@ from sync.tests.support.processes import script
 from sync.verification.models import Verification
 from tests.servers import Mongo
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.slow]
 
 
 @pytest.mark.parametrize(
