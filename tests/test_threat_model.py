@@ -19,7 +19,9 @@ NAMED = {
 
 def test_every_test_that_it_names_exists() -> None:
     files = [
-        path for app in ("accounts", "audit", "finance", "sync", "tests") for path in (ROOT / app).rglob("test_*.py")
+        path
+        for app in ("accounts", "audit", "exports", "finance", "sync", "tests")
+        for path in (ROOT / app).rglob("test_*.py")
     ]
     there = {name for path in files for name in re.findall(r"^def test_(\w+)\(", path.read_text(), re.MULTILINE)}
     assert NAMED - there == set()
