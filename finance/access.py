@@ -1,4 +1,4 @@
-"""Who may see and edit which record: load and authorise in one place, for every page."""
+"""Who may see and edit which record. Every page loads records here, which also authorizes the request."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ View = Callable[..., HttpResponseBase]
 
 
 def records_visible(view: View) -> View:
-    """For whoever may see all records, or their own; others get 403, and those not logged in the login page."""
+    """For users who may see all records or their own. Others get 403, and anonymous visitors the login page."""
 
     @login_required
     @wraps(view)
@@ -32,15 +32,15 @@ def records_visible(view: View) -> View:
 
 
 def editors_only(view: View) -> View:
-    """For people who may edit records. Others get 403; people who are not logged in get the login page."""
+    """For users who may edit records. Others get 403, and anonymous visitors the login page."""
     allowed = permission_required(EDIT_RECORDS, raise_exception=True)(view)
     return require_http_methods(["GET", "HEAD", "POST"])(login_required(allowed))
 
 
 def visible_or_404(request: HttpRequest, model: type[AnyRecord], pk: str, *, lock: bool = False) -> AnyRecord:
-    """The record; 404 for one that does not exist and for one of somebody else's, which must look the same.
+    """Returns the record, or 404 if it does not exist or the user may not see it: both cases must look the same.
 
-    lock: until the end of the transaction.
+    lock: locks the row until the end of the transaction.
     """
     records = model.objects.visible_to(request.user)
     return get_object_or_404(records.select_for_update() if lock else records, pk=pk)

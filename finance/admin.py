@@ -1,4 +1,4 @@
-"""The financial records in the admin. Here, and only here, staff link a customer to the user who may see it."""
+"""The financial records in the admin, the only place where staff link a customer to the user who may see it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from sync.models import DocumentField
 from sync.web.admin import ReadsExactly
 
 OBJECT_ID = re.compile("[0-9a-f]{24}")
-MOST = 1000  # rows that a list has pages for; a search finds the others
-UNTIL = format_lazy(_("The list ends after {most} rows: search for others."), most=f"{MOST:,}")
+MOST = 1000  # # rows that a list has pages for; search finds the others
+UNTIL = format_lazy(_("The list ends after {most} rows. Search to find others."), most=f"{MOST:,}")
 
 
 class FirstPages(Paginator):
-    """Pages of the first MOST rows: neither a count nor a page then costs more, however many there are."""
+    """Pages of the first MOST rows, so that neither the count nor a page costs more in a large table."""
 
     @cached_property
     def count(self) -> int:
@@ -40,29 +40,29 @@ class FirstPages(Paginator):
 
 
 class RecordAdmin(ReadsExactly, Audited):
-    """`_id` and the fields that came with the document are shown, and stay as they are."""
+    """Shows `_id` and the document's further fields read-only."""
 
     readonly_fields = ("id", "other_fields")
     formfield_overrides: ClassVar[Any] = {DocumentField: {"widget": forms.Textarea(attrs={"rows": 12, "cols": 100})}}
     list_per_page = 50
     show_full_result_count = False
     paginator = FirstPages
-    search_fields = ("pk",)  # so that there is a search: get_search_results() says of what
+    search_fields = ("pk",)  # # required for a search; get_search_results() decides what is searched
 
     def __init__(self, model: type[Record], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
         self.kind = next(kind for kind in RECORD_TYPES if kind.model is model)
-        order = self.kind.order()  # in one direction, as an index has it
+        order = self.kind.order()  # # in one direction, as in the index
         self.ordering = [("-" if order.descending else "") + name for name in order.fields]  # type: ignore[misc]
         self.first = model._meta.get_field(self.kind.columns[0])
-        by_first = format_lazy(_("By {name} or _id."), name=getattr(self.first, "verbose_name", ""))
+        by_first = format_lazy(_("Search by {name} or _id."), name=getattr(self.first, "verbose_name", ""))
         self.search_help_text = format_lazy("{} {}", self.search_help_text or by_first, UNTIL)  # type: ignore[misc]
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return [*map(self.column, self.kind.columns), "id"]
 
     def column(self, name: str) -> Any:
-        """The field's name; for a document a function that writes it as JSON."""
+        """The field's name, or for a document field a function that writes it as JSON."""
         field: Any = self.model._meta.get_field(name)
         if not isinstance(field, DocumentField):
             return name
@@ -74,12 +74,12 @@ class RecordAdmin(ReadsExactly, Audited):
         return document
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
-        """By equality with what has an index, where the admin's own would compare numbers as text, row by row."""
+        """Compares indexed columns for equality; the admin's own search would compare numbers as text, row by row."""
         text = search_term.strip()
         return (queryset.filter(self.matching(text)) if text else queryset), False
 
     def matching(self, text: str) -> Q:
-        """The records with this `_id`, or whose first column is this number or begins with this text."""
+        """The records with this `_id`, or whose first column is this number or starts with this text."""
         if isinstance(self.first, models.IntegerField):
             is_number = text.isascii() and text.isdigit() and len(text) <= 10 and int(text) <= INT32["max_value"]
             return Q((self.first.name, text)) if is_number else Q(pk=text)
@@ -95,16 +95,16 @@ class RecordAdmin(ReadsExactly, Audited):
     def response_action(
         self, request: HttpRequest, queryset: QuerySet[Any, Any], *args: Any, **kwargs: Any
     ) -> HttpResponse | None:
-        """Nothing is done to "all" rows where the page does not say how many they are."""
+        """Refuses an action on "all" rows if the page does not show their number."""
         if request.POST.get("select_across") == "1" and queryset.order_by()[MOST : MOST + 1].exists():
-            problem = _("These are more than %(most)s rows. Narrow the search, or select them page by page.")
+            problem = _("More than %(most)s rows are selected. Narrow the search, or select rows page by page.")
             self.message_user(request, problem % {"most": f"{MOST:,}"}, messages.ERROR)
             return None
         return super().response_action(request, queryset, *args, **kwargs)
 
 
 class SelectByKey(AutocompleteSelect):
-    """Django's looks for whatever was sent, and fails where that is no key."""
+    """Django's own fails if the submitted value is not a key."""
 
     def optgroups(self, name: str, value: Any, attrs: Any = None) -> Any:
         keys = [key for key in value if re.fullmatch("[0-9]{1,18}", str(key))]
@@ -116,7 +116,7 @@ class CustomerAdmin(RecordAdmin):
     list_select_related = ("user",)
     list_filter = ("active", ("user", admin.EmptyFieldListFilter))
     autocomplete_fields = ("user",)
-    search_help_text = _("How a name, username or email begins, or an _id.")
+    search_help_text = _("Search by the start of a name, username or email address, or by _id.")
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return ("name", "username", "email", "active", "user")

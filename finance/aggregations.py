@@ -1,7 +1,7 @@
-"""What MongoDB computes over all records: trades by month, symbol, product and tier, and the customers who trade most.
+"""Aggregations in MongoDB over all records: trades by month, symbol, product and tier, and the top customers.
 
-Each result is small, whatever there is to compute it from: months times symbols, products or tiers. Values are summed
-as Decimal128, from text of up to 50 digits; a trade whose total is no number is counted, and told as such.
+Each result is small regardless of the number of trades: months times symbols, products or tiers. Values are summed as
+Decimal128 from text of up to 50 digits. A trade whose total is not a number is counted and reported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from finance.models import Account, Customer, Transaction
 from sync.mapping.registry import Target
 from sync.mongodb import client
 
-LONGEST = 300.0  # seconds for all of them together
+LONGEST = 300.0  # # seconds for all of them together
 TOP = 10
 
 FIRST_MOMENT = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
@@ -36,14 +36,14 @@ def _is_whole(value: str) -> dict[str, Any]:
 
 
 def _all_are(kind: str, value: str) -> dict[str, Any]:
-    """Whether each element of an array is of this type."""
+    """Whether each element of an array has this type."""
     return {"$eq": [[], {"$filter": {"input": _array_or_empty(value), "cond": {"$ne": [{"$type": "$$this"}, kind]}}}]}
 
 
-# A single NaN would make every sum that it is in one; null is left out.
+# # A single NaN would make every sum NaN; null is ignored by $sum.
 VALUE: dict[str, Any] = {
     "$let": {
-        # A date or a bool would become a number, too.
+        # # $toDecimal would convert a date or a bool, too.
         "vars": {"n": {"$cond": [
             {"$in": [{"$type": "$transactions.total"}, ["string", "int", "long", "double", "decimal"]]},
             {"$convert": {"input": "$transactions.total", "to": "decimal", "onError": None, "onNull": None}},
@@ -56,7 +56,7 @@ VALUE: dict[str, Any] = {
         },
     }
 }  # fmt: skip
-# Only a date lies between two dates: whatever else there is, is sorted outside of them.
+# # Only dates lie between two dates: BSON sorts values of other types before or after them.
 MONTH: dict[str, Any] = {
     "$cond": [
         {"$and": [
@@ -74,7 +74,7 @@ SUMS: dict[str, Any] = {
 }
 SUMS_AGAIN: dict[str, Any] = {name: {"$sum": f"${name}"} for name in SUMS}
 
-# The trades of a bucket, one by one. What is no trade is counted with its record, by UNREAD.
+# # The trades of a bucket, one by one. A bucket that is not a list of trades is counted with UNREAD.
 TRADES: list[dict[str, Any]] = [
     {"$unwind": "$transactions"},
     {"$match": {"$expr": {"$eq": [{"$type": "$transactions"}, "object"]}}},
@@ -97,7 +97,7 @@ PRODUCTS_OF_ACCOUNT: list[dict[str, Any]] = [
     {"$lookup": {
         "from": Account.mirror.collection, "localField": "account_id", "foreignField": "account_id", "as": "found",
     }},
-    # The number of an account may occur twice.
+    # # Two accounts can have the same number.
     {"$set": {"names": {"$reduce": {
         "input": "$found", "initialValue": [], "in": {"$setUnion": ["$$value", _array_or_empty("$$this.products")]},
     }}}},
@@ -127,7 +127,7 @@ BY_NAMES: list[dict[str, Any]] = [
         "names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": _array_or_empty("$transactions"),
     }},
     *TRADES,
-    # By sets of names first: there are few of them, and a trade is looked at once.
+    # # Groups by sets of names first: there are few sets, and each trade is read once.
     {"$group": {"_id": {"month": MONTH, "names": "$names"}, **SUMS}},
     {"$unwind": {"path": "$_id.names", "preserveNullAndEmptyArrays": True}},
     {"$group": {"_id": {"month": "$_id.month", "name": _text_or_none("$_id.names")}, **SUMS_AGAIN}},
@@ -144,13 +144,13 @@ HELD: list[dict[str, Any]] = [
     },
 ]
 TIERED: list[dict[str, Any]] = [
-    # A customer may have the same tier several times, and counts once.
+    # # A customer may have the same tier several times, and counts once.
     {"$project": {"name": {"$setUnion": [TIER_NAMES, []]}}},
     {"$unwind": "$name"},
     {"$group": {"_id": "$name", "customers": {"$sum": 1}}},
 ]
 
-# Documents of which something is not in these figures, because it is not of the type that it should be.
+# # Documents with a value that is missing from these totals because it has the wrong type.
 _number = _is_whole("$account_id")
 READABLE: dict[type[Account | Customer | Transaction], dict[str, Any]] = {
     Account: {"$and": [_number, _is_whole("$limit"), {"$isArray": "$products"}, _all_are("string", "$products")]},
@@ -160,16 +160,17 @@ READABLE: dict[type[Account | Customer | Transaction], dict[str, Any]] = {
     ]},
     Transaction: {"$and": [_number, {"$isArray": "$transactions"}, _all_are("object", "$transactions")]},
 }  # fmt: skip
-NAMED = 5  # of the documents that cannot be read
+NAMED = 5  # # of the documents that cannot be read
 
 
 def totals() -> dict[str, Any]:
-    """Everything that does not depend on a range of time, as JSON data. Raises PyMongoError.
+    """Everything that does not depend on a range of months, as JSON data. Raises PyMongoError.
 
-    customers, accounts, buckets: how many. symbols: lists [month, symbol, side, trades, pieces, value, unvalued];
-    products and tiers: [month, name, trades, pieces, value, unvalued]; a month is "2016-01" or None, values are text.
-    held: products with accounts and limit; tiered: tiers with customers. unread: by collection the number of
-    documents that could not be read in full, and the _id of the first of them.
+    customers, accounts, buckets: their numbers.
+    symbols: lists [month, symbol, side, trades, pieces, value, unvalued].
+    products and tiers: [month, name, trades, pieces, value, unvalued]. A month is "2016-01" or None; values are text.
+    held: products with accounts and limit. tiered: tiers with customers.
+    unread: by collection, the number of documents that could not be read in full and the _id of the first of them.
     """
     with pymongo.timeout(LONGEST):
         _ensure_indexes()
@@ -187,9 +188,9 @@ def totals() -> dict[str, Any]:
 
 
 def top_customers(start: datetime.datetime, end: datetime.datetime) -> list[list[Any]]:
-    """Who traded most from `start` to before `end`: [_id, name, trades, pieces, value], the largest value first.
+    """The customers with the highest value of trades from `start` to before `end`: [_id, name, trades, pieces, value].
 
-    Raises PyMongoError. An account of two customers counts for both.
+    Sorted by value, the largest first. Raises PyMongoError. An account of two customers counts for both.
     """
     during = {"$and": [{"$gte": ["$$this.date", start]}, {"$lt": ["$$this.date", end]}]}
     pipeline: list[dict[str, Any]] = [
@@ -228,7 +229,7 @@ def _unread(model: Any) -> dict[str, Any]:
 
 
 def _ensure_indexes() -> None:
-    """Those that the joins go by; where they exist already, this asks and does nothing."""
+    """Creates the indexes of the joins unless they exist."""
     _collection(Account).create_index("account_id")
     _collection(Customer).create_index("accounts")
 

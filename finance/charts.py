@@ -1,4 +1,4 @@
-"""A chart and the table of the same numbers: what a page draws, and what a CSV holds."""
+"""A chart and the table with the same numbers, from which the page draws it and the CSV is written."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-MOST_BARS = 12  # of names; the table has them all
+MOST_BARS = 12  # # of names; the table has all of them
 
 
 @dataclass(frozen=True)
 class Series:
-    """One colour of a chart; several are stacked. column: which of the table's columns it draws."""
+    """One color of a chart; several series are stacked. column: the table's column that it draws."""
 
     label: str
     column: int
@@ -21,10 +21,10 @@ class Series:
 
 @dataclass(frozen=True)
 class Chart:
-    """Rows of a label and numbers, as a table; `series` says which columns are drawn.
+    """Rows of a label and numbers; `series` names the columns that are drawn.
 
-    key: its name in ids and addresses. shape: "bar" (over time) or "names" (one bar for each name, lying).
-    columns: headings, the label's first. A number that is not known is None, never 0. urls: where the labels lead.
+    key: its name in ids and URLs. shape: "bar" (over time) or "names" (one horizontal bar for each name).
+    columns: headings, the label's first. An unknown number is None, never 0. urls: targets of the labels' links.
     """
 
     key: str
@@ -40,7 +40,7 @@ class Chart:
 
     @property
     def drawn(self) -> dict[str, Any]:
-        """What the script in the page draws."""
+        """The data for the script that draws the chart."""
         rows = self.rows[:MOST_BARS] if self.shape == "names" else self.rows
         return {
             "shape": self.shape,
@@ -51,14 +51,14 @@ class Chart:
 
     @property
     def table(self) -> list[tuple[Any, str, Sequence[Any]]]:
-        """For each row its label, the address behind it (empty where there is none), and its numbers."""
+        """For each row its label, URL (empty if it has none) and numbers."""
         urls = self.urls or [""] * len(self.rows)
         return [(row[0], url, row[1:]) for row, url in zip(self.rows, urls, strict=True)]
 
     @property
     def label(self) -> str:
-        """What it is called where it cannot be seen."""
-        return _("Chart: %(title)s. The table below it has the same numbers.") % {"title": self.title}
+        """Its text alternative."""
+        return _("Chart: %(title)s. The table below shows the same numbers.") % {"title": self.title}
 
     @property
     def data_id(self) -> str:
@@ -66,7 +66,7 @@ class Chart:
 
     @property
     def cut(self) -> int:
-        """How many rows the drawing leaves to the table."""
+        """How many rows are in the table only."""
         return max(len(self.rows) - MOST_BARS, 0) if self.shape == "names" else 0
 
 

@@ -1,4 +1,4 @@
-"""From one document's text to the row that gives exactly this document back, or the reason why there is none."""
+"""Turns the text of one document into the row that produces exactly this document, or the reason why none does."""
 
 import json
 import re
@@ -13,8 +13,8 @@ from sync.mapping.limits import LARGEST, depth
 from sync.mapping.strict_json import decode_document
 from sync.models import MirroredModel
 
-NOT_UTF8 = re.compile("[\udc80-\udcff]")  # as the reader marks such bytes
-DEEPEST = 100  # levels; MongoDB's limit
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # # how the reader marks such bytes
+DEEPEST = 100  # # levels; MongoDB's limit
 
 
 class Rejected(ValueError):
@@ -36,7 +36,7 @@ def decode(model: type[MirroredModel], text: str) -> MirroredModel:
 
 
 def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
-    """The unsaved row for a decoded document. Raises ValueError where it would not come back type for type."""
+    """The unsaved row for a decoded document. Raises ValueError if the row would not produce each value and type again."""
     if not isinstance(document, dict):
         raise ValueError(f"not a document but {type(document).__name__}")
     if depth(document) > DEEPEST:
@@ -51,14 +51,15 @@ def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
     kept = row.to_document()
     for name in sorted(document.keys() | kept.keys()):
         if name != "_sync" and _bson(document, name) != _bson(kept, name):
-            raise ValueError(f"{name}: cannot be kept as it is")
+            raise ValueError(f"{name}: cannot be stored exactly")
     return row
 
 
 def fingerprint(row: MirroredModel) -> bytes:
-    """Equal for two rows exactly when their documents are: BSON tells int32 from int64, and keeps the order.
+    """Equal for two rows exactly when their documents are: BSON distinguishes int32 from int64 and keeps the order of
+    keys.
 
-    A row that no document can hold, because a column cannot be read, has one of its stored text.
+    A row that no document can hold, because a column cannot be read, has the fingerprint of its stored text.
     """
     try:
         return bson.encode(row.to_document())

@@ -1,4 +1,4 @@
-"""After many writes at once: brings what is left to the relay into MongoDB now, where that is possible."""
+"""Delivers the changes of a bulk load right away instead of waiting for the relay."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from sync.outbox.relay import Relay
 
 
 def deliver_now(progress: Callable[[int], None] = lambda keys: None) -> str:
-    """Delivers what is due, beside any relay that runs; what to tell the person about it, in one sentence."""
+    """Delivers what is due, also beside a running relay. Returns one sentence about the result for the user."""
     waiting = Change.objects.undelivered().filter(queue="")
     try:
         Relay().drain(progress)

@@ -1,7 +1,7 @@
-"""Made-up data of the same shapes as the real ones, the same for the same seed.
+"""Made-up data of the same shapes as the real data, and the same for the same seed.
 
-Each record is drawn by its own random numbers, made of the seed and its place, so that more customers or trades
-leave the names of those before them as they are.
+Each record is drawn from a random generator seeded with the seed and the record's position, so adding customers or
+trades does not change the records before them.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ SYMBOLS = (
     "adbe", "amd", "amzn", "aapl", "bb", "crm", "csco", "ebay", "fb", "goog",
     "ibm", "intc", "msft", "nflx", "nvda", "sap", "team", "tsla", "txn", "znga",
 )  # fmt: skip
-# Seven digits: a made-up customer never has an account number of the public data set, which has six.
+# # Seven digits, so that no made-up customer has an account number of the public data set, which has six.
 ACCOUNT_NUMBERS = range(1_000_000, 10_000_000)
 TRADES_IN_BUCKET = 100
 FIRST_DAY = datetime.date(2010, 1, 4)
-MONEY = 80  # digits in computations: enough for the exact product of an amount and a price
+MONEY = 80  # # digits in computations: enough for the exact product of an amount and a price
 
 
 @dataclass(frozen=True)
 class Demo:
     """The made-up data of one seed.
 
-    customers, trades: how many of each. Every customer has 1 to 6 accounts, among which the trades are spread.
-    until: the day up to which they traded.
+    customers, trades: how many of each. Every customer has 1 to 6 accounts, and the trades are spread over them.
+    until: the last day with trades.
     """
 
     fake: Faker
@@ -62,7 +62,7 @@ class Demo:
         for place in range(self.customers):
             draw = self._random("accounts", place)
             own: list[int] = []
-            # The first has several, for the demo customer's dashboard to be worth a look.
+            # # The first customer has several, so that the demo customer's dashboard has something to show.
             for _ in range(4 if place == 0 else draw.randint(1, 6)):
                 while (number := draw.choice(ACCOUNT_NUMBERS)) in taken:
                     pass
@@ -103,7 +103,7 @@ class Demo:
             draw = self._random("trades", number)
             trades = sorted((self._trade(draw) for _ in range(count)), key=lambda trade: trade["date"])
             if trades and not marked:
-                trades[-1] = self._trade(draw, self.until)  # tells a later run what this one's present was
+                trades[-1] = self._trade(draw, self.until)  # # lets a later run find the last day of this one
                 marked = True
             for start in range(0, count, TRADES_IN_BUCKET):
                 bucket = trades[start : start + TRADES_IN_BUCKET]
@@ -113,7 +113,9 @@ class Demo:
                 )  # fmt: skip
 
     def _trade_counts(self) -> Iterator[tuple[int, int]]:
-        """Each account number with the number of its trades: uneven, `trades` in all, one for the first at least."""
+        """Each account number with the number of its trades: uneven, `trades` in total, at least one for the first
+        account.
+        """
         numbers = [number for numbers in self.account_numbers for number in numbers]
         totals = list(accumulate(self._random("share", number).randint(1, 100) for number in numbers))
         done = 0
@@ -125,11 +127,11 @@ class Demo:
     def _trade(self, draw: random.Random, day: datetime.date | None = None) -> dict[str, Any]:
         symbol = draw.choice(SYMBOLS)
         days = (self.until - FIRST_DAY).days
-        # More of them lately, as where business grows.
+        # # More of them lately, as in a growing business.
         back = 0 if day else int(days * draw.random() ** 2)
         date = datetime.datetime.combine(self.until, datetime.time(), datetime.UTC) - datetime.timedelta(days=back)
         amount = draw.randint(1, 10_000)
-        # As the real ones are: the exact value of a binary fraction, which has some 50 digits.
+        # # As in the real data: the exact value of a binary fraction, which has some 50 digits.
         price = Decimal(self._walk(symbol)[days - back] * draw.uniform(0.99, 1.01))
         with localcontext(prec=MONEY):
             total = price * amount
@@ -139,7 +141,7 @@ class Demo:
         }  # fmt: skip
 
     def _walk(self, symbol: str) -> list[float]:
-        """A price for each day since FIRST_DAY: a geometric random walk, the same however long it is."""
+        """A price for each day since FIRST_DAY: a geometric random walk whose days do not depend on its length."""
         if symbol not in self.walks:
             draw = self._random("walk", symbol)
             price = draw.uniform(8, 60)
@@ -163,7 +165,7 @@ def demo_id(seed: int, kind: str, place: object) -> str:
 
 
 def day_of_earlier_run(seed: int) -> datetime.date | None:
-    """Up to which day this seed's trades go in the database; None when it was not loaded yet."""
+    """The last day with trades of this seed in the database; None if it was never loaded."""
     customer = Customer.objects.filter(pk=demo_id(seed, "customer", 0)).first()
     buckets = Transaction.objects.filter(account_id__in=customer.accounts[:1] if customer else [])
     newest = buckets.order_by("-bucket_end_date").first()

@@ -1,4 +1,4 @@
-"""What all searches have in common: named filters only, no request data becomes a field or a lookup."""
+"""What all searches share: named filters only, so that request data never becomes a field name or a lookup."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class WholeNumberFilter(django_filters.Filter):
 
 
 class TradeFilter(forms.Form):
-    """What trades can be searched by, within those that somebody may see: a list in memory.
+    """Filters a list of trades in memory.
 
-    symbols: those that occur in it, which are the choices.
+    symbols: the symbols in the list, which are the choices.
     """
 
     symbol = forms.ChoiceField(label=_("Symbol"), required=False)
@@ -40,11 +40,11 @@ class TradeFilter(forms.Form):
         cleaned = super().clean() or {}
         since, until = cleaned.get("since"), cleaned.get("until")
         if since and until and since > until:
-            self.add_error("until", _("This is before the first day."))
+            self.add_error("until", _("Choose a day on or after the first one."))
         return cleaned
 
     def apply(self, trades: list[Any]) -> list[Any]:
-        """Those that match, in their order; none while a field has an error."""
+        """The matching trades in their order; none while a field has an error."""
         if not self.is_valid():
             return []
         wanted = self.cleaned_data

@@ -1,4 +1,4 @@
-"""What all forms of records have in common. Each names its fields: nothing else of a record can be set."""
+"""What all record forms share. Each form names its fields, and nothing else of a record can be set."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class NumbersField(forms.CharField):
         words = re.split(r"[\s,;]+", super().to_python(value) or "")
         words = [word for word in words if word]
         if len(words) > MOST_NUMBERS:
-            raise forms.ValidationError(_("These are more than %(most)s numbers."), params={"most": MOST_NUMBERS})
+            raise forms.ValidationError(_("Enter at most %(most)s numbers."), params={"most": MOST_NUMBERS})
         for word in words:
             if not re.fullmatch(r"-?[0-9]{1,10}", word) or not INT32["min_value"] <= int(word) <= INT32["max_value"]:
-                raise forms.ValidationError(_("%(word)s is no account number."), params={"word": word[:20]})
+                raise forms.ValidationError(_("%(word)s is not an account number."), params={"word": word[:20]})
         return [int(word) for word in words]
 
     def has_changed(self, initial: Any, data: Any) -> bool:
@@ -38,7 +38,7 @@ class NumbersField(forms.CharField):
 
 
 class RecordForm(EditForm, ReadableForm):
-    """A record's fields, of one that is new or of one that is edited."""
+    """The fields of a new or existing record."""
 
     version_required = True
 
@@ -46,15 +46,17 @@ class RecordForm(EditForm, ReadableForm):
         super().__init__(data, instance=instance)
 
     def fits(self, name: str, kind: type) -> bool:
-        """Whether a field is an array of this kind, which its control can show. If not, it becomes a text area."""
+        """Whether a field holds an array of this kind, which its widget can show. If not, the field becomes a text
+        area.
+        """
         value = self.stored[name]
         fits = isinstance(value, list) and all(type(item) is kind and _is_utf8(item) for item in value)
-        if not fits:  # another program has stored it
+        if not fits:  # # stored by another program
             self.fields[name] = self._meta.model._meta.get_field(name).formfield()
         return fits
 
     def save(self, commit: bool = True) -> Any:
-        """Saves the record; None when it is as it was, and nothing was written."""
+        """Saves the record and returns it, or returns None if nothing changed and nothing was written."""
         if self.is_new:
             self.instance.save(force_insert=True)
             return self.instance
@@ -81,13 +83,13 @@ class DeleteForm(forms.Form):
             self.conflict = True
             self.data = _with(self.data, self.current)
             raise forms.ValidationError(
-                _("Somebody else has changed this meanwhile. Look at it below, and confirm again to delete it.")
+                _("Another user changed this record. Check the values below, then confirm again to delete it.")
             )
         return cleaned
 
 
 def _with(data: Any, version: str) -> Any:
-    """What was sent, with another version."""
+    """The submitted data with another version."""
     data = data.copy()
     data["version"] = version
     return data

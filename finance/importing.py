@@ -1,4 +1,4 @@
-"""The engine of `import_dataset`: files to rows, a batch at a time, and a report of what could not be loaded."""
+"""The engine of `import_dataset`: reads files into rows in batches and reports what could not be loaded."""
 
 from __future__ import annotations
 
@@ -23,18 +23,20 @@ NAMES = MODELS | {model.mirror.collection: model for model in MODELS.values()}
 DATA_FILE = re.compile(r"(?<!\.metadata)\.(json|jsonl|ndjson|bson)(\.gz)?$", re.IGNORECASE)
 METADATA = re.compile(r"\.metadata\.json(\.gz)?$", re.IGNORECASE)
 MODEL_NAME = re.compile(rf"(?<![a-z])({'|'.join(NAMES)})(?![a-z])", re.IGNORECASE)
-BATCH_CHARACTERS = 4 << 20  # with room for escapes below the longest statement that MySQL takes: 16 MiB
+BATCH_CHARACTERS = 4 << 20  # # leaves room for escapes below MySQL's longest statement: 16 MiB
 
 
 def model_of(path: Path) -> type[MirroredModel] | None:
-    """The model that a file's name speaks of, as accounts.json, customers-100.json or db.transactions.json.gz do."""
+    """The model that a file's name refers to, as in accounts.json, customers-100.json or db.transactions.json.gz."""
     models = {NAMES[name.lower()] for name in MODEL_NAME.findall(path.name)}
     return models.pop() if len(models) == 1 else None
 
 
 @dataclass
 class Plan:
-    """What to import as what. skipped: files of folders, and why. refused: why a file cannot be read, each a text."""
+    """Which file to import into which model. skipped: files of folders, and why. refused: messages about unreadable
+    files.
+    """
 
     files: dict[Path, type[MirroredModel]] = field(default_factory=dict)
     formats: dict[Path, Format] = field(default_factory=dict)
@@ -51,29 +53,29 @@ class Plan:
 
 
 def plan(paths: Iterable[Path], model: type[MirroredModel] | None) -> Plan:
-    """Which files to import. `model` is for files whose name does not say it. Raises NothingToImport."""
+    """Returns which files to import. `model` is for files whose name does not tell. Raises NothingToImport."""
     found = Plan()
     for path in paths:
         if path.is_dir():
             if model:
-                raise NothingToImport(f"--model goes with files, and {path} is a folder")
+                raise NothingToImport(f"--model is for files, and {path} is a folder")
             _add_folder(found, path)
         elif path.exists():
             if METADATA.search(path.name):
                 raise NothingToImport(f"{path} describes a collection of mongodump. Import the .bson file beside it.")
             kind = model or model_of(path)
             if kind is None:
-                raise NothingToImport(f"{path.name} does not say which model it is for: name it with --model")
+                raise NothingToImport(f"{path.name} does not match a model's name. Choose the model with --model")
             found.add(path, kind)
         else:
-            raise NothingToImport(f"there is no {path}")
+            raise NothingToImport(f"{path} does not exist")
     if found.refused and not found.files:
         raise NothingToImport("\n".join(found.refused))
     return found
 
 
 def _add_folder(found: Plan, folder: Path) -> None:
-    """The files of a folder; where it has none, those of the one folder in it that does, as mongodump makes it."""
+    """The files of a folder, or, if it has none, those of its only folder that has some, as mongodump creates it."""
     if not _files(folder):
         inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and _files(path)]
         if len(inner) > 1:
@@ -98,7 +100,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 class Rejects:
-    """The rejects file: a JSON object a line with file, line, reason and text. Made at the first reject."""
+    """The rejects file: one JSON object per line with file, line, reason and text. Created with the first reject."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -106,10 +108,10 @@ class Rejects:
         self.file: TextIO | None = None
 
     def add(self, source: Path, piece: Piece, reason: str) -> None:
-        """Raises OSError when the file cannot be written."""
+        """Raises OSError if the file cannot be written."""
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # It holds people's data: for its owner only.
+            # # It holds personal data, so only its owner may read it.
             opener = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self.file = os.fdopen(opener, "w", encoding="utf-8")
         self.count += 1
@@ -123,14 +125,14 @@ class Rejects:
 
 @dataclass
 class FileImport:
-    """One file's way into the database.
+    """Loads one file.
 
-    batch: rows written in one transaction, at most.
+    batch: the most rows written in one transaction.
     progress: called with the bytes read so far.
     rejected: called with each reject's piece and reason.
 
-    The ids seen are kept to find those that occur twice: about 100 bytes of memory for each record, and the only
-    thing that grows with the file.
+    The ids seen are kept to find duplicates: about 100 bytes of memory for each record, the only thing that grows with
+    the file.
     """
 
     path: Path
@@ -144,7 +146,9 @@ class FileImport:
     waiting: list[tuple[Piece, MirroredModel]] = field(default_factory=list)
 
     def run(self) -> Counter[str]:
-        """Loads the file; the number of rows by outcome. Raises OSError, and OperationalError without database."""
+        """Loads the file and returns the number of rows by outcome. Raises OSError, and OperationalError without a
+        database.
+        """
         seen: set[bytes] = set()
         reader = Reader(self.path, self.format)
         characters = 0

@@ -1,4 +1,4 @@
-"""Accounts, customers and transactions, as the data names them; each row has its equal document in MongoDB."""
+"""Accounts, customers and transactions, named as in the data. Each row is mirrored to MongoDB."""
 
 from __future__ import annotations
 
@@ -31,28 +31,28 @@ EDIT_RECORDS = "finance.edit_records"
 
 
 class ExactManager(MirroredManager):
-    """Reads rows exactly: one column that cannot be read stops neither its row nor the others. See sync/mapping."""
+    """Reads rows exactly: a column that cannot be read affects neither its row nor other rows. See sync/mapping."""
 
     def get_queryset(self) -> Any:
         return exact(super().get_queryset())
 
 
 class RecordQuerySet(MirroredQuerySet):
-    """Records, and who may see which of them. Their pages read them through `visible_to` alone."""
+    """Records, and who may see which of them. Pages read records through `visible_to` only."""
 
     def visible_to(self, user: Any) -> Any:
-        """All for staff roles; for a customer those that belong to them; else none."""
+        """All records for staff roles, the customer's own for a customer, and none for anyone else."""
         return self.all() if user.has_perm(VIEW_ALL) else self.belonging_to(user)
 
     def belonging_to(self, user: Any) -> Any:
-        """The records of the customer who is logged in as `user`. None, until a model says which these are."""
+        """The records of the customer who is logged in as `user`. None, unless a model overrides it."""
         return self.none()
 
 
 class Record(MirroredModel):
-    """What all record types have in common: `_id` as in MongoDB, and a place for fields that the model does not have.
+    """What all record types share: `_id` as in MongoDB, and a field for what the model does not have.
 
-    What may be left out here may be left out by other programs too: each such column has a default in the database.
+    Every column that Django can fill in also has a database default, so that other programs can omit it.
     """
 
     id = ObjectIdField(primary_key=True, db_column="_id", editable=False, db_default=NewObjectId())
@@ -61,7 +61,7 @@ class Record(MirroredModel):
         db_default=TextDefault("{}"),
         blank=True,
         editable=False,
-        help_text=_("Fields that came with the document."),
+        help_text=_("Further fields of the document."),
     )
 
     objects: ClassVar[Any] = ExactManager.from_queryset(RecordQuerySet)()
@@ -72,12 +72,12 @@ class Record(MirroredModel):
     def get_absolute_url(self) -> str:
         try:
             return reverse(f"finance:{self._meta.model_name}_detail", args=[self.pk])
-        except NoReverseMatch:  # SQL has given it a key that is no ObjectId
+        except NoReverseMatch:  # # SQL has given it a key that is not an ObjectId
             return reverse(f"finance:{self._meta.model_name}_list")
 
 
 def customer_of(user: Any) -> Customer | None:
-    """The customer record that staff linked to `user`. Asked for once per user object, whoever needs it."""
+    """The customer record that staff linked to `user`. Queried once per user object."""
     return getattr(user, "customer", None)
 
 
@@ -85,7 +85,7 @@ class OfAccounts(RecordQuerySet):
     """Records that belong to an account, and by its number to customers."""
 
     def belonging_to(self, user: Any) -> OfAccounts:
-        """Those of the account numbers in the customer record that staff linked to `user`."""
+        """Those with an account number of the customer record that staff linked to `user`."""
         customer = customer_of(user)
         return self.filter(account_id__in=customer.account_numbers) if customer else self.none()
 
@@ -97,7 +97,7 @@ class CustomerQuerySet(RecordQuerySet):
 
 
 class Account(Record):
-    """An account and the products held in it. `account_id` is no key: the data has one that occurs twice."""
+    """An account and the products held in it. `account_id` is not a key: the data has one that occurs twice."""
 
     account_id = models.IntegerField(_("account number"), db_index=True)
     limit = models.IntegerField(_("limit"), db_index=True)
@@ -112,7 +112,7 @@ class Account(Record):
     class Meta(Record.Meta):
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
-        # Those of the portal's pages, which are about all record types; the admin has Django's own for each.
+        # # For the portal's pages, which cover all record types; the admin has Django's own for each model.
         permissions = [
             ("view_own", "Can see the records linked to them"),
             ("view_all", "Can see the records of all customers"),
@@ -125,12 +125,12 @@ class Account(Record):
 
     @property
     def product_names(self) -> list[Any]:
-        """The products, where they are a list as they should be."""
+        """The products, if they are a list as they should be."""
         return self.products if isinstance(self.products, list) else []
 
 
 class Customer(Record):
-    """A customer, the numbers of their accounts, and their tiers with benefits, keyed by the tier's id."""
+    """A customer, their account numbers, and their tiers with benefits by tier id."""
 
     username = models.CharField(_("username"), max_length=150, db_index=True)
     name = models.CharField(_("name"), max_length=200, db_index=True)
@@ -149,7 +149,7 @@ class Customer(Record):
     user = models.OneToOneField(
         settings.AUTH_USER_MODEL, verbose_name=_("user"), null=True, blank=True, on_delete=models.SET_NULL,
         related_name="customer",
-        help_text=_("Who may see this record as their own. Set by staff only; never guessed from an email."),
+        help_text=_("The user who sees this record as their own. Set by staff, never guessed from an email."),
     )  # fmt: skip
 
     mirror = Mirror("customers", exclude=("user",), extra="extra")
@@ -164,15 +164,15 @@ class Customer(Record):
 
     @property
     def account_numbers(self) -> list[int]:
-        """The account numbers that can be looked for, without whatever else SQL has put among them."""
+        """The account numbers that can be searched for, without other values that SQL may have stored among them."""
         listed = self.accounts if isinstance(self.accounts, list) else []
-        # As int itself: a range looks through all its numbers for one of another type, such as an Int64.
+        # # Plain int: `in range` searches linearly for a number of another type, such as Int64.
         numbers = [int(number) for number in listed if isinstance(number, int) and not isinstance(number, bool)]
         return [number for number in numbers if number in INT32]
 
 
 class Transaction(Record):
-    """A bucket of trades of one account. Prices and totals are text: they have up to 50 digits."""
+    """A bucket of trades of one account. Prices and totals are text, because they have up to 50 digits."""
 
     account_id = models.IntegerField(_("account number"))
     transaction_count = models.IntegerField(_("trades"))
@@ -189,7 +189,7 @@ class Transaction(Record):
     class Meta(Record.Meta):
         verbose_name = _("transactions")
         verbose_name_plural = _("transactions")
-        # An account's newest buckets; and, by its first column, those of an account.
+        # # An account's newest buckets; its first column also serves all buckets of an account.
         indexes = [models.Index(fields=["account_id", "bucket_end_date"], name="finance_transaction_newest")]
 
     def __str__(self) -> str:
@@ -204,18 +204,18 @@ class ExactReports(models.Manager):
 
 
 class CachedReport(models.Model):
-    """What MongoDB has computed, as it was the last time: pages show this, whether or not MongoDB is there.
+    """The last result of an aggregation in MongoDB, which pages show even while MongoDB is unreachable.
 
-    finance.report_cache says who computes them and when.
+    finance.report_cache describes who computes it and when.
     """
 
     key = models.CharField(primary_key=True, max_length=40)
     data = models.JSONField(null=True)
     as_of = models.DateTimeField(null=True, help_text="When the data was read.")
-    due_at = models.DateTimeField(help_text="Nobody computes them before: fresh, a lease, or a pause after a failure.")
-    claim = models.CharField(max_length=24, blank=True, help_text="Who is computing them.")
-    error = models.CharField(max_length=255, blank=True, help_text="Why the last try failed.")
-    asked_at = models.DateTimeField(help_text="Those that nobody asks for any more are removed.")
+    due_at = models.DateTimeField(help_text="Not computed before: fresh, claimed, or paused after a failure.")
+    claim = models.CharField(max_length=24, blank=True, help_text="The process that is computing it.")
+    error = models.CharField(max_length=255, blank=True, help_text="Why the last attempt failed.")
+    asked_at = models.DateTimeField(help_text="Reports that are not requested for a week are removed.")
 
     objects: ClassVar[Any] = ExactReports()
 

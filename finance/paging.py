@@ -1,7 +1,7 @@
-"""Pages of a sorted list that stay where they are while rows come and go, and cost the same at any depth.
+"""Pages of a sorted list that stay stable while rows come and go, and cost the same at any depth.
 
-A page is found by the sort values of the row before it (keyset pagination): nothing is counted and nothing skipped.
-The values travel in the address, signed, so that they are never anything but what a page of this list had.
+A page is found by the sort values of the row before it (keyset pagination): nothing is counted or skipped. The values
+are signed in the URL, so they always come from a page of this list.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sync.mapping.unreadable import Unreadable
 
 PAGE = 25
 LARGEST_PAGE = 100
-CHUNK = 1000  # rows that an export reads at once
+CHUNK = 1000  # # rows that an export reads at a time
 
 
 @dataclass(frozen=True)
 class Order:
-    """Sort fields with the key as the last, all in one direction. `name` is how the address calls it."""
+    """Sort fields with the key as the last, all in one direction. `name` is its name in the URL."""
 
     name: str
     fields: tuple[str, ...]
@@ -36,9 +36,9 @@ class Order:
         return records.order_by(*(sign + name for name in self.fields))
 
     def beyond(self, values: list[Any], *, backwards: bool = False) -> Q:
-        """What comes after the row with these values; before it, when `backwards`."""
+        """The rows after the row with these values, or before it if `backwards`."""
         comparison = "lt" if self.descending != backwards else "gt"
-        # The first condition is implied by the second, and is the one that an index serves.
+        # # The first condition follows from the second one; the index serves it.
         condition, equal = Q(), Q()
         for name, value in zip(self.fields, values, strict=True):
             condition |= equal & _compared(name, comparison, value)
@@ -48,7 +48,7 @@ class Order:
 
 @dataclass(frozen=True)
 class Page:
-    """Records, and the cursors of the pages around them; None where there is none."""
+    """Records, and the cursors of the previous and next page, None if there is none."""
 
     records: list[Any]
     previous: str | None
@@ -56,7 +56,7 @@ class Page:
 
 
 def page_of(records: QuerySet, order: Order, *, after: str = "", before: str = "", size: int = PAGE) -> Page:
-    """The page after or before a cursor. The first page for a cursor that is none, or that leads to nothing."""
+    """The page after or before a cursor. The first page if the cursor is invalid or leads to no rows."""
     cursor, backwards = (before, True) if before else (after, False)
     values = _read(records.model, order, cursor)
     keys: list[tuple[Any, ...]] = []
@@ -79,12 +79,12 @@ def page_of(records: QuerySet, order: Order, *, after: str = "", before: str = "
 
 
 def size_of_page(asked: str) -> int:
-    """As many as are asked for, within reason."""
+    """The requested size within its limits."""
     return max(min(int(asked), LARGEST_PAGE), 1) if asked.isdecimal() and len(asked) < 10 else PAGE
 
 
 def all_of(records: QuerySet, order: Order) -> Iterator[Any]:
-    """Every record in this order, read in chunks: no more than one of them is in memory."""
+    """Every record in this order, read in chunks: at most one chunk is in memory."""
     rest = records
     while keys := _keys(rest, order, CHUNK):
         yield from _rows(records, keys)
@@ -100,13 +100,13 @@ def _keys(records: QuerySet, order: Order, count: int, *, backwards: bool = Fals
 
 def _rows(records: QuerySet, keys: list[tuple[Any, ...]]) -> list[Any]:
     found = {row.pk: row for row in records.filter(pk__in=[_as_stored(key[-1]) for key in keys])}
-    return [found[key[-1]] for key in keys if key[-1] in found]  # one may have gone meanwhile
+    return [found[key[-1]] for key in keys if key[-1] in found]  # # one may have been deleted meanwhile
 
 
 def _comparable(model: type[Model], order: Order, values: tuple[Any, ...]) -> list[Any]:
-    """What a row's sort values are compared with: themselves, but for one that cannot be read (None in a cursor).
+    """The values to compare a row with: its own sort values, or None in the cursor for one that cannot be read.
 
-    That one the database takes from the row itself: no text for it is a value to every server.
+    The database then takes that value from the row itself: there is no text for it that every server reads as a value.
     """
     *others, key = values
     itself: Any = QuerySet(model).filter(pk=_as_stored(key))
@@ -119,7 +119,7 @@ def _comparable(model: type[Model], order: Order, values: tuple[Any, ...]) -> li
 def _compared(name: str, comparison: str, value: Any) -> Q:
     """The condition that a column is less than, equal to or greater than a value.
 
-    MySQL takes an invalid date from a subquery for NULL. As texts, such dates compare as they are sorted.
+    MySQL reads an invalid date from a subquery as NULL. Compared as text, such dates have the order they are sorted in.
     """
     if isinstance(value, Subquery) and connection.vendor == "mysql" and isinstance(value.output_field, DateField):
         column = Cast(name, CharField())
@@ -128,7 +128,7 @@ def _compared(name: str, comparison: str, value: Any) -> Q:
 
 
 def _as_stored(key: Any) -> Any:
-    """A key to compare with, unaltered: an ObjectIdField would look for a key in capitals by small letters."""
+    """A key to compare with, unchanged: an ObjectIdField would convert a key in capitals to lowercase."""
     return Value(key, output_field=CharField())
 
 

@@ -1,4 +1,4 @@
-"""Months, ranges of them, and the form that asks for one."""
+"""Months, ranges of months, and the form that asks for a range."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 YEAR = 12
-MOST_MONTHS = 60  # in a chart; what is longer is shown by years
+MOST_MONTHS = 60  # # in a chart; a longer range is shown by year
 
 
 @dataclass(frozen=True, order=True)
 class Month:
-    """A calendar month; adding a number goes that many months on."""
+    """A calendar month. Adding a number returns the month that many months later."""
 
     year: int
     month: int
 
     @classmethod
     def parse(cls, text: str) -> Month:
-        """From "2016-01". Raises ValueError."""
+        """Parses "2016-01". Raises ValueError."""
         if not re.fullmatch(r"[0-9]{4}-[0-9]{2}", text):
-            raise ValueError(f"{text!r} is no month")
+            raise ValueError(f"{text!r} is not a month")
         month = cls(int(text[:4]), int(text[5:]))
         month.start  # noqa: B018  (raises for a year or month that there is not)
         return month
@@ -68,7 +68,7 @@ class Range:
 
     @property
     def before(self) -> Range | None:
-        """The range of the same length right before this one; None where the calendar has none."""
+        """The range of the same length right before this one; None if the calendar has none."""
         index = self.first.index - self.count
         return Range(self.first + -self.count, self.first + -1) if index >= YEAR else None
 
@@ -81,7 +81,7 @@ class Range:
         return self.count > MOST_MONTHS
 
     def label(self, month: Month) -> str:
-        """What a chart of this range calls the month: itself, or its year where there are many."""
+        """The label of a month in a chart of this range: the month, or its year if there are many."""
         return f"{month.year:04}" if self.by_year else str(month)
 
     @property
@@ -106,7 +106,7 @@ class MonthField(forms.Field):
 
 
 class RangeForm(forms.Form):
-    """A range of months; where a field is empty, `default` has it."""
+    """A range of months. An empty field takes its value from `default`."""
 
     first = MonthField(label=gettext_lazy("From"), required=False)
     last = MonthField(label=gettext_lazy("To"), required=False)
@@ -120,11 +120,11 @@ class RangeForm(forms.Form):
         cleaned = super().clean() or {}
         first, last = cleaned.get("first"), cleaned.get("last")
         if first and last and first > last:
-            self.add_error("last", _("This is before the first month."))
+            self.add_error("last", _("Choose a month on or after the first one."))
         return cleaned
 
     def range(self) -> Range:
-        """What was asked for; the default while a field has an error."""
+        """The requested range, or the default while a field has an error."""
         if not self.is_valid():
             return self.default
         return Range(self.cleaned_data["first"], self.cleaned_data["last"])

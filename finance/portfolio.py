@@ -1,4 +1,4 @@
-"""What one customer owns and has traded, out of their own trades."""
+"""What one customer holds and has traded, computed from their own trades."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from finance.trades import Trade
 
 @dataclass
 class Holding:
-    """One symbol. pieces: bought less sold. price: the last one that it was traded at, if it is known."""
+    """One symbol. pieces: bought minus sold. price: the last price the customer traded it at, if known."""
 
     symbol: str
     bought: int = 0
@@ -35,7 +35,7 @@ class Holding:
 
 @dataclass(frozen=True)
 class Use:
-    """An account, and how much of its limit the largest of its trades took; None where it has no trade."""
+    """An account, and how much of its limit its largest trade took; None if it has no trade."""
 
     account: Account
     trades: int
@@ -49,7 +49,7 @@ class Use:
 
 
 def holdings(trades: Iterable[Trade]) -> list[Holding]:
-    """For each symbol what is held, the one worth most first. trades: newest first."""
+    """The holding of each symbol, the one worth most first. trades: newest first."""
     found: dict[str, Holding] = {}
     for trade in trades:
         if trade.symbol is None:
@@ -89,16 +89,16 @@ def value_chart(trades: list[Trade]) -> Chart:
         columns=(_("When"), _("Bought"), _("Sold")),
         rows=[(label, bought, sold) for label, (bought, sold) in sums.items()],
         series=(Series(_("Bought"), 1), Series(_("Sold"), 2)),
-        empty=_("As soon as there are trades, you see here how much was bought and sold over time."),
+        empty=_("Your purchases and sales over time will appear here after the first trade."),
     )
 
 
 def holdings_chart(trades: list[Trade], complete: bool) -> Chart:
-    """Holdings by symbol. Without all trades there is no telling what is held, so that nothing is said."""
+    """Holdings by symbol. Without all trades the holdings are unknown, so none are shown."""
     rows = []
     if complete:
         rows = [(holding.symbol.upper(), holding.worth, holding.pieces, holding.price) for holding in holdings(trades)]
-    unknown = _("You have more trades than this page adds up, so that what you hold is not known here.")
+    unknown = _("You have more trades than this page can add up, so your holdings are not shown.")
     return Chart(
         key="holdings",
         title=_("Holdings by symbol"),
@@ -106,6 +106,6 @@ def holdings_chart(trades: list[Trade], complete: bool) -> Chart:
         rows=rows,
         series=(Series(_("Worth"), 1),),
         shape="names",
-        empty=_("You hold nothing yet: what you buy is listed here.") if complete else unknown,
-        note=_("Bought less sold, at the price it was last traded at by you.") if rows else "",
+        empty=_("You have no holdings yet. What you buy will be listed here.") if complete else unknown,
+        note=_("What you bought minus what you sold, valued at the price of your last trade.") if rows else "",
     )

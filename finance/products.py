@@ -1,3 +1,3 @@
-"""The products that an account can hold, by the names the data uses."""
+"""The products that an account can hold, named as in the data."""
 
 PRODUCTS = ("InvestmentStock", "CurrencyService", "Brokerage", "InvestmentFund", "Commodity", "Derivatives")

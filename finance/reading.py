@@ -1,15 +1,15 @@
-"""Reads documents out of the files of mongoexport and mongodump one by one, whatever the size of the file.
+"""Reads documents from files of mongoexport and mongodump one by one, regardless of the file's size.
 
-Both forms of mongoexport are read: one document after the other (each on a line, or spread over several), and one
-JSON array. Where one document ends is found without decoding it, so that a broken one costs itself only:
+Both forms of mongoexport are read: one document after the other (each on one line or spread over several), and one JSON
+array. The end of a document is found without decoding it, so a broken document affects no other:
 
-1. A line that is followed by a line beginning with `{`, or by the end, is a document.
-2. Else it goes on, until its braces are closed or a line begins with `{`: inner lines are indented.
-3. In an array a document ends where its braces are closed. When they never are, it ends before what looks like
-   the beginning of the next: mongoexport writes `_id` first.
+1. A line followed by a line that starts with `{`, or by the end, is a document.
+2. Otherwise the document continues until its braces are closed or a line starts with `{`: inner lines are indented.
+3. In an array a document ends where its braces are closed. If they never are, it ends before what looks like the start
+of the next one: mongoexport writes `_id` first.
 
-mongodump's BSON is read document by document, as each one's length says. Each becomes the text that mongoexport would
-have written, so that one path leads on from here.
+mongodump's BSON is read by the length of each document. Each becomes the text that mongoexport would have written, so
+the next steps are the same for all formats.
 """
 
 import codecs
@@ -30,23 +30,23 @@ from bson.errors import BSONError
 from finance.recognising import LONGEST_BSON, Format, recognise
 from sync.mapping.extended_json import CANONICAL
 
-CHUNK = 1 << 18  # characters
-# MongoDB takes documents of 16 MiB; as canonical Extended JSON they are up to about four times as long.
+CHUNK = 1 << 18  # # characters
+# # MongoDB's largest document is 16 MiB; as canonical Extended JSON it is up to about four times as long.
 LONGEST = 64 << 20
 
 DAMAGED = "the file is damaged from here on"
 CUT_OFF = f"{DAMAGED}: it ends within the array, without its ]. More documents may be missing: export it again"
-# Of decoded BSON: dates that Python cannot hold stay numbers.
+# # For decoded BSON: dates that Python cannot hold stay numbers.
 TYPES: CodecOptions = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 BRACES = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|[{}"]')
 BLANK = re.compile(r"\s*")
-BETWEEN = re.compile(r"[\s,\]]*")  # the documents of an array
+BETWEEN = re.compile(r"[\s,\]]*")  # # the documents of an array
 NEXT_DOCUMENT = re.compile(r'[,\n]\s*(?=\{\s*"_id"\s*:)')
 
 
 class Piece(NamedTuple):
-    """What should be one document: its first line (from 1), its text, and what is wrong when it is not whole."""
+    """A candidate for a document: its first line (from 1), its text, and what is wrong if it is incomplete."""
 
     line: int
     text: str
@@ -54,7 +54,7 @@ class Piece(NamedTuple):
 
 
 class Reader:
-    """The pieces of one file. `position` says how many bytes of it have been read, for a progress bar."""
+    """The pieces of one file. `position` is the number of bytes read so far, for a progress bar."""
 
     def __init__(self, path: Path, format: Format | None = None) -> None:
         self.path = path
@@ -63,7 +63,7 @@ class Reader:
         self.buffer = ""
         self.start = 0
         self.ended = False
-        self.closed = False  # whether a `]` was met since the last document
+        self.closed = False  # # whether a `]` was found since the last document
         self.damage = ""
 
     @property
@@ -71,7 +71,7 @@ class Reader:
         return self.file.tell()
 
     def __iter__(self) -> Iterator[Piece]:
-        """Raises OSError when the file cannot be opened or read."""
+        """Raises OSError if the file cannot be opened or read."""
         form = self.format or recognise(self.path)
         with self.path.open("rb") as self.file:
             data = cast(IO[bytes], gzip.GzipFile(fileobj=self.file)) if form.compressed else self.file
@@ -94,7 +94,7 @@ class Reader:
             yield Piece(self.line, "", self.damage)
 
     def _more(self) -> bool:
-        """Reads on, by as much as there is already, so that a long document is not scanned too often."""
+        """Reads as much again as is already buffered, so that a long document is not rescanned too often."""
         if self.ended or len(self.buffer) - self.start > LONGEST:
             return False
         try:
@@ -107,7 +107,7 @@ class Reader:
         return not self.ended
 
     def _skip(self, separator: re.Pattern) -> bool:
-        """Goes on to the next document; False when there is none."""
+        """Moves to the next document; returns False if there is none."""
         while True:
             end = cast(re.Match, separator.match(self.buffer, self.start)).end()
             self.line += self.buffer.count("\n", self.start, end)
@@ -127,7 +127,7 @@ class Reader:
         return piece
 
     def _line_end(self, offset: int) -> int:
-        """Where the line that begins `offset` characters from here ends, as an offset."""
+        """The offset of the end of the line that starts `offset` characters from here."""
         while True:
             end = self.buffer.find("\n", self.start + offset)
             if end >= 0:
@@ -159,7 +159,7 @@ class Reader:
         while True:
             for match in BRACES.finditer(self.buffer, self.start + offset):
                 if match[0] == '"' and self.buffer.find("\n", match.end()) < 0 and not self.ended:
-                    offset = match.start() - self.start  # a string that is not here as a whole
+                    offset = match.start() - self.start  # # a string that is not complete yet
                     break
                 depth += (match[0] == "{") - (match[0] == "}")
                 if depth == 0:
@@ -179,10 +179,10 @@ class Reader:
 
 
 class _Text:
-    """The text of a file, with line ends as `\\n`.
+    """The text of a file, with line endings as `\n`.
 
-    Bytes that are not UTF-8 become lone surrogates, so that only their document is refused. What was read before a
-    damage is not lost, as it would be with TextIOWrapper.
+    Bytes that are not UTF-8 become lone surrogates, so that only their document is rejected. Text read before a damaged
+    part is not lost, as it would be with TextIOWrapper.
     """
 
     def __init__(self, data: Any, encoding: str) -> None:
@@ -191,7 +191,7 @@ class _Text:
         self.decoder = IncrementalNewlineDecoder(codecs.getincrementaldecoder(encoding)(errors), translate=True)
 
     def read(self, size: int) -> str:
-        """Some of what follows; empty at the end. Raises UnicodeError where the file ends within a character."""
+        """Reads some of the text; empty at the end. Raises UnicodeError if the file ends within a character."""
         while part := self.data.read1(size):
             if text := self.decoder.decode(part):
                 return text
@@ -199,7 +199,7 @@ class _Text:
 
 
 def _documents_of_bson(data: IO[bytes]) -> Iterator[Piece]:
-    """A piece for each document; its line is its number in the file."""
+    """Yields a piece for each document; its line is its number in the file."""
     number = 0
     try:
         while head := data.read(4):
@@ -221,7 +221,7 @@ def _of_bson(number: int, raw: bytes) -> Piece:
     try:
         document = bson.decode(raw, TYPES)
         text = json_util.dumps(document, json_options=CANONICAL)
-        if bson.encode(document, codec_options=TYPES) != raw:  # such as a key that occurs twice
+        if bson.encode(document, codec_options=TYPES) != raw:  # # such as a key that occurs twice
             return Piece(number, text, "this BSON cannot be kept as it is")
     except (BSONError, ValueError, TypeError, OverflowError, RecursionError) as error:
         return Piece(number, raw.hex(), f"broken BSON: {error}")

@@ -1,4 +1,4 @@
-"""What a file is that somebody gives to `import_dataset`, by its first bytes: names lie, and rejects would mislead."""
+"""Recognizes the format of a file given to `import_dataset` by its first bytes, because names can be wrong."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-HEAD = 1 << 16  # bytes looked at
-LONGEST_BSON = (16 << 20) + (16 << 10)  # bytes of one document, with MongoDB's own allowance
+HEAD = 1 << 16  # # bytes read
+LONGEST_BSON = (16 << 20) + (16 << 10)  # # bytes of one document, with MongoDB's own allowance
 GZIP = b"\x1f\x8b"
 
 HOW = "Export it with: mongoexport --jsonFormat=canonical --collection=NAME --out=NAME.json"
 UNPACK = "Unpack it, then import the files in it."
-# By how they begin: what it is, and what to do.
+# # By first bytes: the format, and what to do.
 FORMATS: list[tuple[bytes, str, str]] = [
     (b"PK\x03\x04", "a ZIP archive", UNPACK),
     (b"PK\x05\x06", "an empty ZIP archive", HOW),
@@ -41,10 +41,10 @@ BOMS = [
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
 ]  # fmt: skip
-# Each looks at a line once: a file may begin with thousands of blank ones.
+# # Each pattern reads a line once: a file may start with thousands of blank lines.
 DOCUMENT = re.compile(r"^[^\S\n]*+[\[{]", re.MULTILINE)
 OF_JSON = re.compile(r"^[^\S\n]*+(?:\[\s*+)?\{\s*+\"", re.MULTILINE)
-# A key without quotes or in single ones, or ObjectId(...) as the older shell prints it.
+# # A key without quotes or in single quotes, or ObjectId(...) as the old shell prints it.
 OF_SHELL = re.compile(
     r"^[^\S\n]*+(?:\[\s*+)?\{\s*+(?:[\w$]++\s*+:|'|\"_id\"\s*+:\s*+(?:new\s++)?[A-Za-z]++\()", re.MULTILINE
 )
@@ -54,12 +54,12 @@ CONTROLS = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 class NothingToImport(Exception):
-    """A path that cannot be imported; says why, and what to do."""
+    """A path that cannot be imported. The message says why and what to do."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """How to read a file. encoding: of its text; empty for BSON. note: what to tell about it; empty for plain JSON."""
+    """How to read a file. encoding: of its text; empty for BSON. note: a remark to print, if any."""
 
     encoding: str = "utf-8-sig"
     compressed: bool = False
@@ -67,7 +67,7 @@ class Format:
 
 
 def recognise(path: Path) -> Format:
-    """Raises NothingToImport for a file that holds no documents, and OSError for one that cannot be read."""
+    """Raises NothingToImport for a file without documents, and OSError for one that cannot be read."""
     if not stat.S_ISREG(path.stat().st_mode):
         raise NothingToImport(f"{path} is not a regular file. Save its data to a file, then import that.")
     with path.open("rb") as file:
@@ -116,7 +116,7 @@ def _format(path: Path, head: bytes) -> Format:
 
 
 def is_bson(head: bytes) -> bool:
-    """Whether this is how a BSON document begins: its length, and an element with a name, or its end."""
+    """Whether these bytes start a BSON document: its length, then an element with a name, or its end."""
     if len(head) < 5:
         return False
     (length,) = struct.unpack_from("<i", head)
@@ -129,7 +129,7 @@ def is_bson(head: bytes) -> bool:
 
 
 def _unzipped(path: Path) -> bytes:
-    """The first bytes; of a damaged file as many as there are."""
+    """The first bytes; of a damaged gzip file as many as can be read."""
     head = b""
     try:
         with gzip.open(path) as file:
@@ -142,9 +142,9 @@ def _unzipped(path: Path) -> bytes:
 
 
 def _without_bom(head: bytes) -> str:
-    """UTF-16 and UTF-32 by the zero bytes of the first two characters, which are ASCII in JSON and in CSV.
+    """Recognizes UTF-16 and UTF-32 by the zero bytes of the first two characters, which are ASCII in JSON and CSV.
 
-    A BSON document of 123 bytes begins as `{` does in these, but its type and its first key have no zeros.
+    A BSON document of 123 bytes starts like `{` in these encodings, but its type and first key have no zeros.
     """
     zeros = "".join("0" if byte == 0 else "x" for byte in head[:8])
     if zeros == "x000x000":
@@ -162,7 +162,7 @@ def _place(match: re.Match | None, otherwise: int) -> int:
 
 def _is_utf8(head: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # its end may be in the middle of a character
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # # the last bytes may be half a character
     except UnicodeDecodeError:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Senior management's report on a range of months, out of the figures that MongoDB has computed."""
+"""Senior management's report on a range of months, computed from the cached totals."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 
 from finance.periods import YEAR, Month, Range
 
-LONGEST = 100 * YEAR  # months that a report on everything goes back
+LONGEST = 100 * YEAR  # # months in a report without a range
 SIDES = ("buy", "sell")
 
 
 @dataclass
 class Sums:
-    """What was traded. value: in the data's currency; unvalued: trades whose value is no number, and not in it."""
+    """What was traded. value: in the data's currency, without `unvalued` trades, whose value is not a number."""
 
     trades: int = 0
     pieces: int = 0
@@ -35,13 +35,13 @@ class Sums:
 
     @property
     def balance(self) -> Decimal:
-        """Bought less sold."""
+        """Bought minus sold."""
         return self.buy - self.sell
 
 
 @dataclass
 class Report:
-    """What was traded in a range. The dicts go by label or name, those by name with the largest value first."""
+    """What was traded in a range. The dicts are keyed by label or name; those by name have the largest value first."""
 
     asked: Range
     total: Sums = field(default_factory=Sums)
@@ -53,7 +53,7 @@ class Report:
 
 
 def months_of(data: dict[str, Any]) -> Range | None:
-    """From the first month with a trade to the last; None when there is none."""
+    """From the first month with a trade to the last; None if there is none."""
     months = [Month.parse(month) for month in {cell[0] for cell in data["symbols"]} if month]
     if not months:
         return None
@@ -62,17 +62,17 @@ def months_of(data: dict[str, Any]) -> Range | None:
 
 
 def undated(data: dict[str, Any]) -> int:
-    """How many trades are in no month, because they have no date."""
+    """How many trades belong to no month because they have no date."""
     return sum(cell[3] for cell in data["symbols"] if cell[0] is None)
 
 
 def unread(data: dict[str, Any]) -> int:
-    """How many records could not be read in full; 0 where figures of an earlier version do not say."""
+    """How many records could not be read in full; 0 if totals of an earlier version do not tell."""
     return sum(found["count"] for found in data.get("unread", {}).values())
 
 
 def report(data: dict[str, Any], asked: Range) -> Report:
-    """The report on `asked`; its `before` is None where the data has nothing as early as that."""
+    """The report on `asked`. Its `before` is None if the data does not go back that far."""
     made = Report(asked, periods={label: Sums() for label in asked.labels})
     known = months_of(data)
     earlier = asked.before
@@ -95,7 +95,7 @@ def report(data: dict[str, Any], asked: Range) -> Report:
 
 
 def change(now: Decimal | int, before: Decimal | int) -> float:
-    """By how many percent `now` is more than `before`, which is above zero."""
+    """By how many percent `now` exceeds `before`, which is above zero."""
     return float((now - before) / before * 100)
 
 

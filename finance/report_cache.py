@@ -1,9 +1,9 @@
-"""Keeps figures ready, so that no visitor waits for MongoDB to compute them.
+"""Keeps totals ready, so that no visitor waits for MongoDB to compute them.
 
-A page takes the figures as they are, from MySQL. When they are due, whoever asks first claims them by a conditional
-update, and computes them in a thread of its own: one process at a time, and the others go on with what there is. A
-claim is a lease: one whose process died is taken over when it has run out. How long figures stay fresh grows with the
-time that they took, so that computing them never keeps MongoDB busy for more than a small share of its time.
+A page shows the totals stored in MySQL. When they are due, the first request claims them by a conditional update and
+computes them in a thread: one process at a time, while the others show what is stored. A claim is a lease: another
+process takes over when the lease of a dead one has expired. The longer totals take to compute, the longer they stay
+fresh, so that computing them never takes more than a small share of MongoDB's time.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ logger = logging.getLogger(__name__)
 
 TOTALS = "totals"
 PARTS = {"customers", "accounts", "buckets", "symbols", "products", "tiers", "held", "tiered"}
-FRESH = 60.0  # seconds for which figures are good at least
-SHARE = 20  # and this many times as long as they took
+FRESH = 60.0  # # seconds for which totals stay fresh, at least
+SHARE = 20  # # and this many times as long as they took
 LEASE = aggregations.LONGEST + 30
-PAUSE = 10.0  # seconds after a failure
-FIRST_WAIT = 2.0  # seconds that a visitor waits where there are no figures at all yet
-AT_ONCE = 2  # claims of ranges in the whole portal: what one asks for shall not hold up MongoDB
+PAUSE = 10.0  # # seconds after a failure
+FIRST_WAIT = 2.0  # # seconds that a visitor waits if there are no totals yet
+AT_ONCE = 2  # # claims of ranges in the whole portal, so that one user's ranges do not keep MongoDB busy
 KEPT = timedelta(days=7)
-PING = 0.5  # seconds in which MongoDB says whether it is there
+PING = 0.5  # # seconds within which MongoDB must respond
 
 
 def of_totals(*, compute: bool) -> CachedReport:
-    """The totals as they are known; see aggregations.totals for their data.
+    """The totals as they are stored; see aggregations.totals for their data.
 
-    compute: begin to compute them where they are due; not while MongoDB is known to be away.
+    compute: start a computation if they are due, unless MongoDB is known to be unreachable.
     """
     return _current(TOTALS, compute)
 
 
 def of_top_customers(asked: Range, *, compute: bool) -> CachedReport:
-    """Who traded most in a range; see aggregations.top_customers for the data."""
+    """The customers who traded most in a range; see aggregations.top_customers for the data."""
     return _current(f"top {asked.first}..{asked.last}", compute)
 
 
 def trouble() -> str:
-    """Why MongoDB does not answer now; empty when it does."""
+    """Why MongoDB does not respond now; empty if it does."""
     try:
         with pymongo.timeout(PING):
             client.client().admin.command("ping")
@@ -63,9 +63,9 @@ def trouble() -> str:
 
 
 def refresh(key: str = TOTALS, *, force: bool = False) -> bool:
-    """Computes figures now; False when somebody else is doing so, or when they are not due and it is not forced.
+    """Computes totals now. Returns False if another process does, or if they are not due and it is not forced.
 
-    Raises PyMongoError; it is also noted with the figures, which stay as they were.
+    Raises PyMongoError, and stores its reason with the totals, which stay unchanged.
     """
     _row(key)
     token = _claim(key, force=force)
@@ -76,13 +76,13 @@ def refresh(key: str = TOTALS, *, force: bool = False) -> bool:
 
 
 def unread() -> dict[str, dict[str, Any]]:
-    """Of the totals as they are known: by collection the number of documents that could not be read, and the first."""
+    """For each collection, the number of documents missing from the stored totals and the first of them."""
     row = CachedReport.objects.filter(key=TOTALS).first()
     return (row.data or {}).get("unread", {}) if row else {}
 
 
 def kept() -> list[str]:
-    """The keys of the figures that there are, the totals among them in any case."""
+    """The keys of the stored results; the totals are always among them."""
     return [TOTALS, *CachedReport.objects.exclude(key=TOTALS).order_by("key").values_list("key", flat=True)]
 
 
@@ -94,7 +94,7 @@ def _current(key: str, compute: bool) -> CachedReport:
     if token:
         done = threading.Event()
         thread = threading.Thread(target=_in_background, args=(key, token, done), name=f"figures {key}", daemon=True)
-        # Not before the claim is committed, which the thread could not see.
+        # # After the commit of the claim, which the thread could not see before.
         transaction.on_commit(thread.start)
         if row.as_of is None and not connections["default"].in_atomic_block:
             done.wait(FIRST_WAIT)
@@ -104,7 +104,7 @@ def _current(key: str, compute: bool) -> CachedReport:
 
 def _row(key: str) -> CachedReport:
     row = CachedReport.objects.filter(key=key).first()
-    if row is not None and (row.unreadable or not _is_known(row)):  # SQL has written to it: it is computed anew
+    if row is not None and (row.unreadable or not _is_known(row)):  # # SQL has changed it: computed again
         row.delete()
         row = None
     if row is None:
@@ -113,13 +113,13 @@ def _row(key: str) -> CachedReport:
             with transaction.atomic():
                 CachedReport.objects.create(key=key, due_at=DatabaseNow(), asked_at=DatabaseNow())
         except IntegrityError:
-            pass  # somebody else was first
+            pass  # # another process was first
         row = CachedReport.objects.get(key=key)
     return row
 
 
 def _is_known(row: CachedReport) -> bool:
-    """Whether these are figures, or none yet."""
+    """Whether this holds totals."""
     if row.data is None:
         return True
     return isinstance(row.data, dict) and row.data.keys() >= PARTS if row.key == TOTALS else isinstance(row.data, list)
@@ -130,10 +130,10 @@ def _computing() -> int:
 
 
 def _claim(key: str, *, force: bool = False) -> str:
-    """A token when the figures are ours to compute, else nothing."""
+    """Returns a token if this process may compute the totals, otherwise an empty string."""
     token = new_object_id()
     rows = CachedReport.objects.filter(key=key)
-    # Forced is also what is fresh or pauses, but never what somebody else is at.
+    # # Forcing includes fresh and paused totals, but never those that another process is computing.
     rows = rows.filter(due_at__lte=DatabaseNow()) | (rows.filter(claim="") if force else rows.none())
     until = DatabaseNow() + timedelta(seconds=LEASE)
     return token if rows.update(claim=token, due_at=until, asked_at=DatabaseNow()) else ""
@@ -143,9 +143,9 @@ def _in_background(key: str, token: str, done: threading.Event) -> None:
     try:
         _compute(key, token)
     except PyMongoError:
-        pass  # is noted with the figures
+        pass  # # is stored with the totals
     except Exception:
-        logger.exception("The figures %s were not computed", key)
+        logger.exception("The totals %s could not be computed", key)
     finally:
         connections.close_all()
         done.set()
@@ -159,7 +159,7 @@ def _compute(key: str, token: str) -> None:
         data = _data(key)
     except PyMongoError as error:
         reason = errors.reason(error)
-        logger.warning("No figures %s: %s", key, reason)
+        logger.warning("Totals %s not computed: %s", key, reason)
         ours.update(claim="", due_at=_in(PAUSE), error=reason[:255])
         raise
     fresh = max(FRESH, SHARE * (time.monotonic() - began))

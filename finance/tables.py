@@ -1,7 +1,7 @@
-"""What the columns of all lists have in common.
+"""What the columns of all lists share.
 
-A column that names its `order_by` can be sorted by. It needs an index, and ends with the key: that breaks ties, so that
-pages do not overlap.
+A column with an `order_by` can be sorted by. It needs an index and ends with the key, which breaks ties so that pages
+do not overlap.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from finance.paging import Order
 from finance.unreadable import cell
 from sync.mapping.unreadable import Unreadable
 
-RELATED = 20  # records of another kind that a record's page shows
+RELATED = 20  # # related records on a record's page
 LOOK = {"class": "table table-hover align-middle mb-0"}
 NUMBER = {"th": {"class": "text-end pe-4"}, "td": {"class": "text-end pe-4 number"}}
 IF_WIDE = {"th": {"class": "d-none d-md-table-cell"}, "td": {"class": "d-none d-md-table-cell"}}
@@ -34,14 +34,14 @@ DAY = {"td": {"class": "text-nowrap number"}}
 
 
 class InOrder(TableListData):
-    """Rows as the database has sorted them: its collation is not Python's."""
+    """Rows in the database's order, whose collation differs from Python's."""
 
     def order_by(self, aliases: Any) -> None:
         pass
 
 
 class RecordTable(tables.Table):
-    """A table in which a value that its column cannot show is shown as it is stored, and marked."""
+    """A table that shows a value its column cannot display as it is stored, and marks it."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -67,7 +67,7 @@ def _guarded(render: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class TradeTable(RecordTable):
-    """Trades of one bucket or of several, as the list they come in."""
+    """Trades of one or several buckets, as a list."""
 
     account_id = tables.Column(verbose_name=_("Account"), attrs=IF_WIDE)
     date = tables.DateColumn(format=DATE, attrs=DAY)
@@ -96,26 +96,26 @@ class TradeTable(RecordTable):
 
 
 def order_of(table: type[tables.Table], asked: str = "") -> Order:
-    """The order by a column that can be sorted; by the table's own where `asked` names none."""
+    """The order of a sortable column, or the table's own if `asked` names none."""
     sortable = {name: column for name, column in table.base_columns.items() if column.orderable is not False}
     name = asked if asked.removeprefix("-") in sortable else table._meta.order_by[0]
     return Order(name, tuple(sortable[name.removeprefix("-")].order_by), descending=name.startswith("-"))
 
 
 def first_rows(table: type[tables.Table], records: QuerySet) -> tables.Table:
-    """A table that is part of another page: the first records in the order of their own list."""
+    """A table within another page: the first records in the order of their own list."""
     return table(list(order_of(table).apply(records)[:RELATED]), order_by=(), orderable=False)
 
 
 def money(value: Any) -> SafeString:
-    """Two digits to read; all of them in the element's value, for whoever looks closer."""
+    """Two digits for reading; the element's value has all of them."""
     if abs(value.adjusted()) > 40:
         return format_html("{}", value)
     return format_html('<data value="{}" title="{}">{}</data>', value, value, f"{value:,.2f}")
 
 
 def names(values: Any) -> SafeString:
-    """A badge for each name. Raises TypeError for what is no list of them."""
+    """A badge for each name. Raises TypeError if the value is not a list of names."""
     if not isinstance(values, list):
         raise TypeError
     return format_html_join(" ", '<span class="badge text-bg-light border fw-normal">{}</span>', ((v,) for v in values))

@@ -1,4 +1,4 @@
-"""A customer's tiers, out of the document that holds them."""
+"""A customer's tiers, read from the document that holds them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from finance.models import Customer
 
 
 def tiers_of(customer: Customer) -> list[dict[str, Any]]:
-    """The customer's tiers, active ones first: tier, active and benefits of each. What is no tier is left out."""
+    """The customer's tiers, active ones first: tier, active and benefits of each. Skips what is not a tier."""
     stored = customer.tier_and_details
     listed = [tier for tier in stored.values() if isinstance(tier, dict)] if isinstance(stored, dict) else []
     tiers = [tier | {"benefits": _list(tier.get("benefits"))} for tier in listed]
@@ -16,7 +16,7 @@ def tiers_of(customer: Customer) -> list[dict[str, Any]]:
 
 
 def tier_names(customer: Customer) -> list[str]:
-    """Their names, each once, sorted."""
+    """The names of the tiers, each once, sorted."""
     return sorted({str(tier.get("tier", "")) for tier in tiers_of(customer)})
 
 

@@ -1,4 +1,4 @@
-"""Trades out of transaction buckets, ready to be shown."""
+"""Trades from transaction buckets, prepared for display."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from bson import Decimal128
 from finance.limits import is_amount
 from finance.models import Transaction
 
-MOST_BUCKETS = 100  # of one customer's, that a page adds up: some 10,000 trades
+MOST_BUCKETS = 100  # # of one customer's that a page adds up: some 10,000 trades
 
 
 @dataclass(frozen=True)
 class Trade:
-    """One trade. What the data does not have, or has in a form that no page can show, is None; `unread` names these."""
+    """One trade. A value that is missing or that no page can show is None; `unread` names the latter."""
 
     account_id: int
     date: datetime.datetime | None
@@ -31,8 +31,9 @@ class Trade:
 
 
 class Trades(NamedTuple):
-    """trades: newest first. complete: they are all there are. unread: records and trades that are not among them, or
-    not in full, because they cannot be read."""
+    """trades: newest first. complete: whether these are all of them. unread: records and trades that are missing here,
+    or incomplete, because they cannot be read.
+    """
 
     trades: list[Trade]
     complete: bool
@@ -50,7 +51,7 @@ def trades_of(*buckets: Transaction) -> Trades:
 
 
 def newest_trades(account_numbers: Collection[int]) -> Trades:
-    """The trades of these accounts, of their newest MOST_BUCKETS buckets."""
+    """The trades of these accounts from their newest MOST_BUCKETS buckets."""
     buckets: Any = Transaction.objects.filter(account_id__in=account_numbers).only("account_id", "transactions")
     newest = list(buckets.order_by("-bucket_end_date", "-pk")[: MOST_BUCKETS + 1])
     found = trades_of(*newest[:MOST_BUCKETS])

@@ -1,4 +1,4 @@
-"""What a page says about values that SQL has stored and that cannot be read, or are not what the page expects."""
+"""What a page says about stored values that cannot be read or have an unexpected type."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from sync.mapping.forms import DocumentFormField
 from sync.mapping.unreadable import Unreadable
 from sync.models import DocumentField
 
-SHOWN = 100  # characters of a stored text in a cell
+SHOWN = 100  # # characters of a stored text in a cell
 
 
 def problems(record: Record) -> dict[str, str]:
-    """By field name why it is not shown as it should be. Deferred columns are not looked at."""
+    """By field name, why the field is not shown normally. Deferred columns are not checked."""
     found = dict(record.unreadable)
     for field in record._meta.concrete_fields:
         if isinstance(field, DocumentField) and field.attname in record.__dict__ and field.name not in found:
             value, wanted = record.__dict__[field.attname], type(field.get_default())
             if not isinstance(value, wanted):
-                found[field.name] = _("an %(wanted)s is expected") % {"wanted": NAMES[wanted]}
+                found[field.name] = _("must be an %(wanted)s") % {"wanted": NAMES[wanted]}
     return found
 
 
@@ -34,7 +34,7 @@ NAMES: dict[Any, str] = {list: "array", dict: "object"}
 
 
 def facts(record: Record) -> list[tuple[str, str, str]]:
-    """(label, stored text, reason) of each problem, for a record's own page."""
+    """(label, stored text, reason) of each problem, for the record's own page."""
     return [
         (str(getattr(record._meta.get_field(name), "verbose_name", name)), stored_text(record, name), why)
         for name, why in problems(record).items()
@@ -48,8 +48,8 @@ def stored_text(record: Record, name: str) -> str:
 
 
 def cell(value: Any) -> SafeString:
-    """A value in a table that cannot be shown as its column shows the others."""
-    why = value.why if isinstance(value, Unreadable) else _("not what is expected here")
+    """A table cell for a value that its column cannot show."""
+    why = value.why if isinstance(value, Unreadable) else _("unexpected value")
     return format_html(
         '<span class="unreadable" title="{}"><span aria-hidden="true">⚠</span> {}</span>', why,
         Truncator(str(value)).chars(SHOWN) or _("empty"),
@@ -57,7 +57,7 @@ def cell(value: Any) -> SafeString:
 
 
 def note(records: Iterable[Record]) -> str:
-    """How many of these records could not be read in full; empty when all could."""
+    """How many of these records could not be read in full; empty if all could."""
     return counted(sum(bool(problems(record)) for record in records))
 
 
@@ -72,7 +72,7 @@ def counted(count: int) -> str:
 
 
 def exported(records: Iterable[Any], row: Callable[[Any], list[Any]]) -> Iterator[list[Any]]:
-    """The cells of each record, and at the end a line that counts those that could not be read in full."""
+    """The cells of each record, then a line with the number of records that could not be read in full."""
     count = 0
     for record in records:
         count += bool(problems(record))

@@ -1,4 +1,4 @@
-"""Writes rows through the models' own API, so that the mirror sees them, and only what is new or changed."""
+"""Writes rows through the models, so that the mirror captures them, and only new or changed rows."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,22 +12,22 @@ CREATED, UPDATED, UNCHANGED, REJECTED = "created", "updated", "unchanged", "reje
 
 
 class Outcome(NamedTuple):
-    """What became of one row: created, updated, unchanged or rejected; the latter with the database's reason."""
+    """The outcome of one row: created, updated, unchanged or rejected, then with the database's reason."""
 
     kind: str
     reason: str = ""
 
 
 def upsert(rows: Sequence[MirroredModel]) -> list[Outcome]:
-    """Brings these rows, of one model and each with its own key, into the database; an outcome for each.
+    """Inserts or updates these rows, of one model and each with its own key; returns an outcome for each.
 
-    Columns that are not part of the document, such as a customer's user, are left alone. A row that the database
-    refuses costs itself only. Raises OperationalError when the database is gone.
+    Columns that are not part of the document, such as a customer's user, are not changed. A row that the database
+    rejects affects no other. Raises OperationalError if the database is unreachable.
     """
     try:
         return _upsert(rows)
     except (DatabaseError, ValueError, OverflowError) as error:
-        # A statement that is too long for MySQL ends the connection; so does a server that goes away.
+        # # A statement that is too long for MySQL ends the connection, just as a server does that shuts down.
         connection = connections[router.db_for_write(type(rows[0]))]
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()

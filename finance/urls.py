@@ -1,4 +1,4 @@
-"""Addresses of the financial pages. A record's is its `_id`."""
+"""URLs of the financial pages. A record's URL has its `_id`."""
 
 from collections.abc import Callable
 
@@ -21,7 +21,7 @@ class ObjectIdConverter:
 
 register_converter(ObjectIdConverter, "objectid")
 
-# Of each record type: a page's address below that of the list, and its view.
+# # For each record type: a page's URL below that of the list, and its view.
 PAGES: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
     "list": ("", records.record_list),
     "export": ("export.csv", records.record_export),

@@ -1,4 +1,4 @@
-"""What the embedded parts of a record have to look like. Fields beyond those named here are allowed, and are kept."""
+"""The shapes of a record's embedded values. Further fields are allowed and kept."""
 
 import datetime
 from decimal import Decimal, InvalidOperation
@@ -20,36 +20,38 @@ def array_of_names(value: Any) -> None:
 
 
 def array_of_account_numbers(value: Any) -> None:
-    """An array of int32 numbers. Queries are made from them, so nothing else may slip in."""
+    """An array of int32 numbers. Queries are built from them, so nothing else is allowed."""
     if not isinstance(value, list) or not all(type(item) is int and item in INT32 for item in value):
         raise ValidationError(_("Enter an array of account numbers (int32)."))
 
 
 def tiers(value: Any) -> None:
-    """An object that holds, by the tier's id, objects with a `tier`, its `benefits` and whether it is `active`."""
+    """An object that maps tier ids to objects with a `tier`, its `benefits` and whether it is `active`."""
     if not isinstance(value, dict) or not all(isinstance(item, dict) for item in value.values()):
         raise ValidationError(_("Enter an object of tiers by id."))
     for key, item in value.items():
         if not isinstance(item.get("tier", ""), str):
-            raise ValidationError(_("Tier %(key)s: its name is not text."), params={"key": key})
+            raise ValidationError(_("Tier %(key)s: the name must be text."), params={"key": key})
         array_of_names(item.get("benefits", []))
 
 
 def trades(value: Any) -> None:
-    """An array of objects whose date, amount, symbol, transaction_code, price and total, where given, are such."""
+    """An array of objects with a date, amount, symbol, transaction_code, price and total; each is optional but must
+    have its type.
+    """
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValidationError(_("Enter an array of trades."))
     for number, trade in enumerate(value):
         for name, valid in TRADE.items():
             if name in trade and not valid(trade[name]):
                 raise ValidationError(
-                    _("Trade %(number)s: %(name)s is of a wrong type."),
+                    _("Trade %(number)s: %(name)s has the wrong type."),
                     params={"number": number, "name": name},
                 )
         for name in ("price", "total"):
             if name in trade and not is_amount(_number(trade[name])):
                 raise ValidationError(
-                    _("Trade %(number)s: %(name)s is too large to compute with, or has too many digits."),
+                    _("Trade %(number)s: %(name)s is too large or has too many digits."),
                     params={"number": number, "name": name},
                 )
 

@@ -1,4 +1,4 @@
-"""The record types of the portal, in the order of their tabs. docs/contributing.md says how to add one."""
+"""The portal's record types, in the order of their tabs. docs/contributing.md explains how to add one."""
 
 from finance.record_types.accounts import ACCOUNTS
 from finance.record_types.base import RecordType

@@ -38,7 +38,7 @@ class AccountFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def with_product(self, accounts: QuerySet, name: str, value: str) -> QuerySet:
-        # SQLite has no JSON_CONTAINS; the name in its quotation marks is the same on every database.
+        # # SQLite has no JSON_CONTAINS; a quoted name is the same text on every database.
         return accounts.alias(names=Cast("products", TextField())).filter(names__contains=json.dumps(value))
 
 
@@ -52,7 +52,7 @@ class AccountTable(RecordTable):
         fields = ("account_id", "limit", "products")
         attrs = LOOK
         order_by = "account_id"
-        empty_text = _("No account matches.")
+        empty_text = _("No accounts match your search.")
 
     def render_limit(self, value: int) -> str:
         return f"{value:,}"
@@ -62,7 +62,7 @@ class AccountTable(RecordTable):
 
 
 class AccountForm(RecordForm):
-    """An account's limit and products; its number while it is new, because other records refer to it."""
+    """An account's limit and products, and its number while it is new: later, other records refer to it."""
 
     limit = forms.IntegerField(label=_("Limit"), min_value=0, max_value=INT32["max_value"])
     products = forms.MultipleChoiceField(label=_("Products"), required=False, widget=forms.CheckboxSelectMultiple)
@@ -81,17 +81,17 @@ class AccountForm(RecordForm):
     def clean_account_id(self) -> int:
         """Runs in the transaction that creates the account.
 
-        No constraint can say it, because the data has a number that occurs twice; so accounts are added one at a time,
-        under a lock on the row of their content type.
+        A constraint cannot express the rule, because the data has a number that occurs twice. So accounts are added one
+        at a time, under a lock on the row of their content type.
         """
         number = self.cleaned_data["account_id"]
         ContentType.objects.select_for_update().get(pk=ContentType.objects.get_for_model(Account).pk)
         if Account.objects.filter(account_id=number).exists():
-            raise forms.ValidationError(_("There is an account with this number already."))
+            raise forms.ValidationError(_("An account with this number already exists."))
         return number
 
     def clean_products(self) -> list[str]:
-        """In the order that the account has them; new ones after them."""
+        """In the account's order, new ones last."""
         chosen = self.cleaned_data["products"]
         if not isinstance(self.fields["products"], forms.MultipleChoiceField):
             return chosen

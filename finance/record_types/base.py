@@ -1,4 +1,4 @@
-"""One declaration for each kind of record. The pages, the CSV and the admin follow from it."""
+"""The declaration of a record type, from which its pages, CSV and admin follow."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Value = Callable[[Any], Any]
 
 
 def fields(*names: str) -> dict[str, Value]:
-    """CSV columns that hold a record's fields as they are."""
+    """CSV columns that hold a record's fields unchanged."""
     return {name: attrgetter(name) for name in names}
 
 
@@ -32,13 +32,13 @@ def nothing(request: HttpRequest, record: Any) -> dict[str, Any]:
 
 @dataclass(frozen=True, eq=False)
 class RecordType:
-    """A kind of record, with a list, a CSV, a page for each record, forms to add, edit and delete one, and an admin.
+    """A record type with a list, CSV, a page for each record, forms to add, edit and delete one, and an admin.
 
-    table: its columns are also what the CSV, a record's page, the question before a delete and the admin's list show.
-        The first column names the record, and needs an index: the admin searches by it.
-    form: names the fields that people can enter. Nothing else of a record can be set.
-    tab: what customers, who see only their own records, find it under; without it they have no tab for it.
-    export: the columns of the CSV after `_id`, each with its value of a record; those of the table if there are none.
+    table: its columns are also those of the CSV, a record's page, the delete confirmation and the admin's list. The
+    first column names the record and needs an index, because the admin searches by it.
+    form: names the fields that users can enter. Nothing else of a record can be set.
+    tab: the tab for customers, who see only their own records. Without it they have none.
+    export: the CSV columns after `_id`, each with its value of a record; by default those of the table.
     related: what a record's page shows besides its fields: the context of templates/finance/<name>_detail.html.
     """
 
@@ -52,22 +52,22 @@ class RecordType:
 
     @cached_property
     def name(self) -> str:
-        """Begins the names of its addresses: `account`."""
+        """The prefix of its URL names: `account`."""
         return str(self.model._meta.model_name)
 
     @cached_property
     def slug(self) -> str:
-        """Its part of the addresses, and the name of its CSV: `accounts`, as the collection is called."""
+        """Its part of the URLs and the name of its CSV: `accounts`, the name of its collection."""
         return self.model.mirror.collection
 
     @cached_property
     def label(self) -> str:
-        """What the mirror calls it: `finance.account`."""
+        """Its label in the mirror: `finance.account`."""
         return self.model._meta.label_lower
 
     @cached_property
     def pages(self) -> dict[str, str]:
-        """The name of each page's address."""
+        """The URL name of each page."""
         return {
             page: f"finance:{self.name}_{page}" for page in ("list", "export", "create", "detail", "edit", "delete")
         }
@@ -78,12 +78,12 @@ class RecordType:
 
     @cached_property
     def deferred(self) -> list[str]:
-        """Documents that neither the list nor the CSV shows. They may be long, and are not read for these."""
+        """Document fields that neither the list nor the CSV shows. They can be long and are not read there."""
         documents = [each.name for each in self.model._meta.concrete_fields if isinstance(each, DocumentField)]
         return [name for name in documents if name not in self.columns]
 
     def order(self, asked: str = "") -> Order:
-        """The order that `asked` names; the list's own where it names none."""
+        """The order named `asked`, or the list's own if it names none."""
         return order_of(self.table, asked)
 
     @cached_property

@@ -26,14 +26,17 @@ OLDEST = datetime.date(1900, 1, 1)
 
 
 def begins_with(text: str) -> Q:
-    """Customers whose name, username or email begins so: what an index finds, however many there are."""
+    """Customers whose name, username or email starts with the text: a search that an index answers at any size."""
     text = " ".join(text.split())
     return Q(name__istartswith=text) | Q(username__istartswith=text) | Q(email__istartswith=text)
 
 
 class CustomerFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(
-        method="search", max_length=200, label=_("Name, username or email"), help_text=_("How one of them begins.")
+        method="search",
+        max_length=200,
+        label=_("Name, username or email"),
+        help_text=_("Matches the start of the text."),
     )
 
     class Meta:
@@ -56,7 +59,7 @@ class CustomerTable(RecordTable):
         fields = ("name", "username", "email", "accounts", "tier_and_details")
         attrs = LOOK
         order_by = "name"
-        empty_text = _("No customer matches.")
+        empty_text = _("No customers match your search.")
 
     def render_accounts(self, value: Any) -> str:
         return f"{len(value):,}" if isinstance(value, list) else cell(value)
@@ -66,13 +69,13 @@ class CustomerTable(RecordTable):
 
 
 class CustomerForm(RecordForm):
-    """A customer. Who may log in as them is set in the admin alone."""
+    """A customer. The user who may see them is set in the admin only."""
 
     birthdate = forms.DateField(label=_("Birthdate"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     email = forms.EmailField(label=_("Email"), required=False, max_length=254)
     accounts = NumbersField(
         label=_("Account numbers"), required=False, max_length=20_000,
-        help_text=_("Separated by commas. Whoever is linked to this customer sees these accounts."),
+        help_text=_("Separate numbers with commas. A user linked to this customer can see these accounts."),
     )  # fmt: skip
 
     class Meta:
@@ -95,8 +98,8 @@ class CustomerForm(RecordForm):
         day = self.cleaned_data["birthdate"]
         stored = self.stored["birthdate"]
         if not OLDEST <= day <= datetime.datetime.now(datetime.UTC).date():
-            raise forms.ValidationError(_("Enter a day from 1900 until today."))
-        is_moment = isinstance(stored, datetime.datetime)  # of which the form shows the day
+            raise forms.ValidationError(_("Enter a date between 1900 and today."))
+        is_moment = isinstance(stored, datetime.datetime)  # # of which the form shows the day
         return datetime.datetime.combine(day, stored.timetz()) if is_moment else midnight(day)
 
 

@@ -47,11 +47,11 @@ class TransactionTable(RecordTable):
         fields = ("account_id", "transaction_count", "bucket_start_date", "bucket_end_date")
         attrs = LOOK
         order_by = "-bucket_end_date"
-        empty_text = _("No transactions match.")
+        empty_text = _("No transactions match your search.")
 
 
 class TransactionForm(RecordForm):
-    """A bucket of trades; its count and its first and last day follow from them."""
+    """A bucket of trades. Its count, first day and last day are computed from them."""
 
     class Meta:
         model = Transaction
@@ -71,7 +71,7 @@ class TransactionForm(RecordForm):
 
     def clean_transactions(self) -> list[Any]:
         trades = self.cleaned_data["transactions"]
-        if isinstance(trades, list) and not _dates(trades):  # what is no list, the model refuses
+        if isinstance(trades, list) and not _dates(trades):  # # the model rejects anything but a list
             raise forms.ValidationError(_("Enter at least one trade with a date."))
         return trades
 

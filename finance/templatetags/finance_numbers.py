@@ -1,4 +1,4 @@
-"""How pages write numbers. What is not known is a dash, never a zero."""
+"""Number formats of pages. An unknown number is a dash, never zero."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.filter
 def figure(value: Any) -> str:
-    """With thousands apart; amounts of money without their fractions, where they are large."""
+    """With thousands separators; large amounts of money without fractions."""
     if value is None:
         return UNKNOWN
     if not isinstance(value, (int, float, Decimal)):
@@ -26,13 +26,13 @@ def figure(value: Any) -> str:
 
 @register.filter
 def percent(value: float | None) -> str:
-    """A change, with its sign."""
+    """A change with its sign."""
     return UNKNOWN if value is None else f"{value:+,.1f} %".replace("-", MINUS)
 
 
 @register.filter
 def large(value: Any) -> str:
-    """To be read at a glance: 12.3 M."""
+    """Shortened for a quick look: 12.3 M."""
     if value is None:
         return UNKNOWN
     number = float(value)

@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.inclusion_tag("finance/tabs.html", takes_context=True)
 def record_tabs(context: Any, current: RecordType | None = None) -> dict[str, Any]:
-    """All types for people who see all records. Customers get the types that they can have records of."""
+    """All types for users who see all records. Customers get the types of which they can have records."""
     user = context["user"]
     tabs = []
     for kind in RECORD_TYPES:

@@ -42,4 +42,4 @@ def test_of_two_accounts_with_one_number_one_is_created() -> None:
         thread.join(60)
     assert Account.objects.filter(account_id=NUMBER).count() == 1
     assert sorted(status for status, _ in answers) == [200] * (len(browsers) - 1) + [302]
-    assert all("There is an account with this number already." in page for status, page in answers if status == 200)
+    assert all("An account with this number already exists." in page for status, page in answers if status == 200)

@@ -156,7 +156,7 @@ def test_more_trades_than_a_page_adds_up_leave_the_holdings_unknown(client, owne
     monkeypatch.setattr(trades_module, "MOST_BUCKETS", 1)
     customer("Anna", [1, 2], linked=owner)
     text = client.get(reverse(PAGE)).content.decode()
-    assert "You have more trades than this page adds up: charts and trades below are of the newest ones." in text
+    assert "You have more trades than this page can add up. Charts and trades show the newest ones only." in text
     assert "what you hold is not known here" in text
 
 

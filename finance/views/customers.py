@@ -1,4 +1,4 @@
-"""A customer's dashboard, and the CSV of what is on it."""
+"""A customer's dashboard, and the CSV of its parts."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TRADES_SHOWN = 10
 @login_required
 @permission_required(VIEW_OWN, raise_exception=True)
 def customer_dashboard(request: HttpRequest) -> HttpResponse:
-    """What is one's own; what to do next while no record is linked."""
+    """The customer's own records, or what to do next while no record is linked."""
     customer = customer_of(request.user)
     if customer is None:
         return render(request, "finance/not_linked.html")
@@ -65,13 +65,13 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
 @require_safe
 @records_visible
 def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
-    """CSV of exactly the trades that the dashboard has with these filters."""
+    """CSV of exactly the trades that the dashboard shows with these filters."""
     customer = visible_or_404(request, Customer, pk)
     trades, _complete, unread = newest_trades(customer.account_numbers)
     search = TradeFilter(request.GET, symbols=_symbols(trades))
     found = search.apply(trades)
     if not search.is_valid():
-        problem = _("The search has an error, so that it is not clear what to export.")
+        problem = _("The search has an error. Fix it and export again.")
         return refused(request, problem, reverse("finance:customer_dashboard"))
     columns = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
     return csv_response("trades", columns, [*map(_row, found), *_note(unread)])
@@ -93,7 +93,7 @@ def customer_chart(request: HttpRequest, pk: str, chart: str) -> HttpResponseBas
 
 
 def _csv_of(customer: Customer, chart: Chart) -> str:
-    """The address of a chart's CSV; empty for a record whose key is no ObjectId, which has no pages of its own."""
+    """The URL of a chart's CSV; empty for a record whose key is not an ObjectId, which has no page of its own."""
     try:
         return reverse("finance:customer_chart", args=[customer.pk, chart.key])
     except NoReverseMatch:
@@ -101,7 +101,7 @@ def _csv_of(customer: Customer, chart: Chart) -> str:
 
 
 def _note(unread: int) -> list[list[str]]:
-    """The last line of a CSV that does not have everything."""
+    """The last line of a CSV that is not complete."""
     return [[counted(unread)]] if unread else []
 
 

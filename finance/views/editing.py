@@ -1,4 +1,4 @@
-"""Entering, editing and deleting records in the portal."""
+"""Adding, editing and deleting records in the portal."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def create(request: HttpRequest, kind: RecordType) -> HttpResponse:
             record = form.save()
             log.record(request, Act.CREATE, record, None, log.snapshot(record))
     if record is not None:
-        _tell(request, record, _("It is saved"))
+        _tell(request, record, _("Saved"))
         return redirect(record)
     title = _("Add %(kind)s") % {"kind": kind.model._meta.verbose_name}
     context = {"form": form, "title": title, "back": reverse(kind.pages["list"])}
@@ -44,10 +44,10 @@ def create(request: HttpRequest, kind: RecordType) -> HttpResponse:
 
 @editors_only
 def edit(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
-    # From reading the row to writing it, nobody else can: the version that is compared is the one that is replaced.
+    # # Locked from reading to writing: the version that is compared is the one that is replaced.
     with transaction.atomic():
         record = visible_or_404(request, kind.model, pk, lock=request.method == "POST")
-        title = _("Edit: %(record)s") % {"record": record}  # as stored: the form writes what was typed to the record
+        title = _("Edit: %(record)s") % {"record": record}  # # as stored: the form writes what was typed to the record
         before, unreadable = log.snapshot(record), facts(record)
         form = kind.form(_sent(request), instance=record)
         valid = form.is_valid()
@@ -58,9 +58,9 @@ def edit(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
         context = {"form": form, "title": title, "back": record.get_absolute_url(), "unreadable": unreadable}
         return render(request, "finance/record_form.html", context, status=CONFLICT if form.conflict else 200)
     if saved is None:
-        messages.info(request, _("Nothing was changed."))
+        messages.info(request, _("No changes to save."))
     else:
-        _tell(request, record, _("It is saved"))
+        _tell(request, record, _("Saved"))
     return redirect(record)
 
 
@@ -77,8 +77,8 @@ def delete(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
         title = _("Delete %(kind)s?") % {"kind": kind.model._meta.verbose_name}
         context = {"form": form, "title": title, "back": record.get_absolute_url(), "facts": _facts(kind, record)}
         return render(request, "finance/record_delete.html", context, status=CONFLICT if form.conflict else 200)
-    record.pk = pk  # which a delete takes from its object
-    _tell(request, record, _("It is deleted"))
+    record.pk = pk  # # which delete() clears
+    _tell(request, record, _("Deleted"))
     return redirect(kind.pages["list"])
 
 
@@ -87,7 +87,7 @@ def _sent(request: HttpRequest) -> Any:
 
 
 def _facts(kind: RecordType, record: Record) -> list[tuple[str, Any]]:
-    """What somebody looks at before they delete it: the columns of the list, without objects, which are long."""
+    """What the confirmation of a delete shows: the columns of the list, without long JSON objects."""
     facts = []
     for name in kind.columns:
         field: Any = record._meta.get_field(name)
@@ -105,7 +105,7 @@ def _facts(kind: RecordType, record: Record) -> list[tuple[str, Any]]:
 def _tell(request: HttpRequest, record: Record, done: str) -> None:
     changes = Change.objects.undelivered().filter(model=record._meta.label_lower, key=record.pk)
     if changes.exists():
-        later = _("%(done)s in MySQL. MongoDB gets the change as soon as it can.")
+        later = _("%(done)s in MySQL. The change will be delivered to MongoDB shortly.")
         messages.warning(request, later % {"done": done})
     else:
-        messages.success(request, _("%(done)s, in MySQL and in MongoDB.") % {"done": done})
+        messages.success(request, _("%(done)s in MySQL and MongoDB.") % {"done": done})

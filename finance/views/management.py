@@ -1,4 +1,4 @@
-"""Senior management's dashboard: what MongoDB has computed over all records, and the CSV of each chart."""
+"""Senior management's dashboard: totals computed by MongoDB, and the CSV of each chart."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ UNAVAILABLE = 503
 
 @dataclass(frozen=True)
 class Total:
-    """A number on top of the page, and what it was in the range before; None where there is none to compare with."""
+    """A number at the top of the page, and its value in the range before; None if there is none to compare with."""
 
     label: str
     value: Decimal | int
@@ -34,12 +34,12 @@ class Total:
 
     @property
     def change(self) -> float | None:
-        """In percent; None where that says nothing, as it does about what was zero or less."""
+        """In percent; None if a percentage is meaningless, because the earlier value is zero or less."""
         return change(self.value, self.before) if self.before is not None and self.before > 0 <= self.value else None
 
 
 class Dashboard:
-    """What the page and its CSV are made of. `report` is None while nothing is known, or nothing was traded."""
+    """The data of the page and its CSV files. `report` is None while nothing is known, or if nothing was traded."""
 
     def __init__(self, request: HttpRequest) -> None:
         self.trouble = report_cache.trouble()
@@ -57,7 +57,7 @@ class Dashboard:
 
     @property
     def presets(self) -> list[tuple[str, str, bool]]:
-        """Ranges to choose from: what they are called, the query that asks for them, whether this is it."""
+        """Ranges to choose from: (name, query string, whether it is the current one)."""
         if not self.known or not self.report:
             return []
         ranges = {
@@ -81,7 +81,7 @@ class Dashboard:
             total(_("Value traded"), "value"),
             total(_("Bought"), "buy"),
             total(_("Sold"), "sell"),
-            total(_("Bought less sold"), "balance"),
+            total(_("Net bought"), "balance"),
             total(_("Pieces traded"), "pieces"),
             total(_("Trades"), "trades"),
         ]
@@ -113,8 +113,8 @@ class Dashboard:
                 [(label, sums.pieces, sums.trades) for label, sums in made.periods.items()], (Series(_("Pieces"), 1),),
             ),
             Chart(
-                "balance", _("Bought less sold"), (when, _("Bought less sold")),
-                [(label, sums.balance) for label, sums in made.periods.items()], (Series(_("Bought less sold"), 1),),
+                "balance", _("Net bought"), (when, _("Net bought")),
+                [(label, sums.balance) for label, sums in made.periods.items()], (Series(_("Net bought"), 1),),
             ),
             Chart(
                 "symbols", _("By symbol"),
@@ -144,9 +144,9 @@ class Dashboard:
     def _top_customers(self) -> Chart:
         top = self.top.data if self.top else None
         if top is None:
-            empty = _("They are not known for this range, and MongoDB does not answer now. Try again in a moment.")
+            empty = _("MongoDB does not respond, so the customers of this range are unknown. Try again in a moment.")
             if not self.trouble:
-                empty = _("They are being computed for this range. Load the page again in a moment.")
+                empty = _("The customers of this range are being computed. Reload the page in a moment.")
         else:
             empty = _nothing_traded()
         return Chart(
@@ -158,14 +158,14 @@ class Dashboard:
 
 
 def _nothing_traded() -> str:
-    return _("Nothing was traded in this range. Choose a longer one.")
+    return _("No trades in this range. Choose a longer one.")
 
 
 @require_safe
 @login_required
 @permission_required(VIEW_TOTALS, raise_exception=True)
 def totals_dashboard(request: HttpRequest) -> HttpResponse:
-    """Totals over everything, as of when MongoDB computed them last."""
+    """The totals, with the time at which MongoDB computed them."""
     dashboard = Dashboard(request)
     query = f"?{request.GET.urlencode()}" if request.GET else ""
     charts = [(chart, reverse("finance:totals_chart", args=[chart.key]) + query) for chart in dashboard.charts()]
@@ -182,12 +182,12 @@ def totals_chart(request: HttpRequest, chart: str) -> HttpResponseBase:
     dashboard = Dashboard(request)
     back = reverse("finance:totals_dashboard")
     if dashboard.form and not dashboard.form.is_valid():
-        problem = _("The range has an error, so that it is not clear what to export.")
+        problem = _("The range has an error. Fix it and export again.")
         return refused(request, problem, back)
     made = {each.key: each for each in dashboard.charts()}
     unknown = dashboard.data is None or (chart == "customers" and (not dashboard.top or dashboard.top.data is None))
     if unknown and (dashboard.data is None or dashboard.known):
-        problem = _("These figures are not known yet. Try again in a moment.")
+        problem = _("These totals are not available yet. Try again in a moment.")
         return refused(request, problem, back, UNAVAILABLE)
     if chart not in made:
         return csv_response(chart, (), ())
@@ -198,12 +198,12 @@ CHARTS = ("value", "pieces", "balance", "symbols", "products", "tiers", "custome
 
 
 def lately(known: Range, months: int) -> Range:
-    """The last months that there are trades of."""
+    """The last months with trades."""
     return Range(known.last + (1 - months), known.last)
 
 
 def _with_counts(traded: dict[str, Sums], counts: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
-    """A row for each name: value, pieces, trades, and what is counted today; those not traded last, with zeros."""
+    """A row for each name with value, pieces, trades and today's counts; names without trades come last, with zeros."""
     today = {row["name"]: tuple(row[name] for name in names) for row in counts}
     sums = traded | {name: Sums() for name in today if name not in traded}
     return [

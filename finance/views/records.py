@@ -1,4 +1,4 @@
-"""The list of each record type, its CSV, and a page for each record. A customer finds their own there."""
+"""The list of each record type, its CSV, and a page for each record. Customers find their own records there."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def record_list(request: HttpRequest, kind: RecordType) -> HttpResponse:
 @require_safe
 @records_visible
 def record_export(request: HttpRequest, kind: RecordType) -> HttpResponseBase:
-    """Exactly the rows that the list has with these filters, in its order; all of them, or a reason why not."""
+    """CSV of exactly the rows of the list with these filters, in its order, or the reason why there is none."""
     filterset, records = _found(request, kind)
     if problem := why_not(records, is_valid=filterset.is_valid()):
         return refused(request, problem, reverse(kind.pages["list"]))
@@ -62,7 +62,7 @@ def record_detail(request: HttpRequest, kind: RecordType, pk: str) -> HttpRespon
 
 
 def _found(request: HttpRequest, kind: RecordType) -> tuple[FilterSet, Any]:
-    """The filters, and what of the visible records they leave; nothing where one of them is wrong."""
+    """The filters and the visible records that match them; none while a filter is wrong."""
     visible = kind.model.objects.visible_to(request.user).defer(*kind.deferred)
     filterset = kind.filters(request.GET, queryset=visible)
     return filterset, filterset.qs if filterset.is_valid() else visible.none()

@@ -1,4 +1,4 @@
-"""`manage.py dual_write_test`: see one transaction go through both databases."""
+"""`manage.py dual_write_test`: follow one transaction through both databases."""
 
 import argparse
 import datetime
@@ -23,7 +23,7 @@ from sync.mapping.registry import Target
 from sync.mongodb.client import collection
 from sync.mongodb.errors import reason
 
-PATIENCE = 10.0  # seconds until a document that does not come counts as missing: a relay may have to bring it
+PATIENCE = 10.0  # # seconds to wait for a document, which a relay may have to deliver
 TRADE = {
     "amount": 10,
     "transaction_code": "buy",
@@ -35,8 +35,8 @@ TRADE = {
 
 class Command(BaseCommand):
     help = (
-        "Creates, modifies and deletes one transaction, and shows after each step the row in MySQL and the document "
-        "in MongoDB side by side. Exit status 0: all steps agree; 1: one does not; 2: a server is out of reach."
+        "Creates, changes and deletes one transaction, and shows the row in MySQL and the document in MongoDB side by "
+        "side after each step. Exit status: 0 they agree after every step; 1 they differ; 2 a server is unreachable."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
@@ -48,16 +48,18 @@ class Command(BaseCommand):
             agreed = self.walk(keep=options["keep"])
         except PyMongoError as error:
             raise CommandError(
-                f"{reason(error)}. Is MONGODB_URI right, and the server running?", returncode=2
+                f"{reason(error)}. Check MONGODB_URI and that the server is running", returncode=2
             ) from error
         except OperationalError as error:
             raise CommandError(mysql.reason(error), returncode=2) from error
         if not agreed:
-            self.stderr.write("The databases do not agree: `manage.py sync status` says what is pending.")
+            self.stderr.write("Row and document differ. Run `manage.py sync status` to see what is pending.")
             sys.exit(1)
 
     def walk(self, *, keep: bool) -> bool:
-        """The three steps; whether both databases agreed after each. Leaves nothing behind unless asked to."""
+        """Runs the three steps and returns whether both databases agreed after each. Deletes the transaction unless
+        asked to keep it.
+        """
         now = timezone.now().replace(microsecond=0)
         transaction = Transaction(
             account_id=443178,
@@ -84,14 +86,14 @@ class Command(BaseCommand):
         return all(agreed)
 
     def show(self, step: str, key: str, *, exists: bool) -> bool:
-        """Prints both sides after one step, and whether they agree."""
+        """Prints both sides after one step and returns whether they agree."""
         start = time.monotonic()
         while True:
             row = Transaction.objects.filter(pk=key).first()
             try:
                 expected = row.to_document() if row else None
             except MappingError as error:
-                raise CommandError(f"{step}: the row cannot be read back: {error}.", returncode=1) from error
+                raise CommandError(f"{step}: the row cannot be read: {error}.", returncode=1) from error
             document = collection(Target(Transaction)).find_one({"_id": bson.ObjectId(key)})
             ours = document.pop("_sync", None) if document else None
             version = ours.get("v") if isinstance(ours, dict) else None

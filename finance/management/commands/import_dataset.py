@@ -1,4 +1,4 @@
-"""`manage.py import_dataset`: the files of mongoexport and mongodump into both databases."""
+"""`manage.py import_dataset`: loads files of mongoexport and mongodump into both databases."""
 
 from __future__ import annotations
 
@@ -22,15 +22,19 @@ from finance.upserting import CREATED, REJECTED, UNCHANGED, UPDATED
 from sync.core import mysql
 
 OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
-SHOWN = 10  # rejects named on the screen; all are in the rejects file
+SHOWN = 10  # # rejects shown on the screen; the rejects file has all of them
 
 EPILOG = """\
-A file is what mongoexport writes: Extended JSON, canonical or relaxed, one document a line or one array, in UTF-8,
-UTF-16 or UTF-32; or the BSON of mongodump. Either may be compressed by gzip. A folder may be one that mongodump made.
-What a file is, its first bytes say, and not its name: anything else, such as CSV, is refused with what to do.
-Its name says which model it is for (accounts.json, customers-100.json, transactions.bson.gz); --model says it for
-other names. Rows are matched by _id; only those that are new or changed are written, so that running it
-twice changes nothing. Fields that the models do not have are kept with the row and come back in MongoDB.
+PATH is a file from mongoexport (Extended JSON, canonical or relaxed, one document per line or one array, in UTF-8,
+UTF-16 or UTF-32), a BSON file from mongodump, either of them compressed with gzip, or a folder of such files. The
+command recognizes a file by its first bytes. It refuses other formats, such as CSV, and says what to do.
+
+The file's name selects the model (accounts.json, customers-100.json, transactions.bson.gz). For other names use
+--model. Rows are matched by _id. Only new and changed rows are written, so a second run changes nothing. Fields that
+the models lack are kept with the row and are delivered to MongoDB.
+
+A record that cannot be loaded is written to the rejects file with its file, line and reason, and the rest is loaded.
+Correct the texts there, save them in a file of their own, and import that file.
 
 examples:
   manage.py import_dataset exports/
@@ -38,11 +42,8 @@ examples:
   manage.py import_dataset accounts.json customers.json.gz
   manage.py import_dataset dump.json --model transaction --rejects bad.jsonl
 
-A record that cannot be loaded is left out and written to the rejects file with file, line and reason; the rest is
-loaded. Correct the texts there, put them into a file of their own and import that.
-
-exit status: 0 all is loaded; 1 there are rejects, or some of the files cannot be read; 2 wrong use, none of the files
-can be read, or the database is out of reach
+exit status: 0 everything is loaded; 1 some records or files were rejected; 2 wrong use, no file can be read, or the
+database is unreachable
 """
 
 
@@ -57,7 +58,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="a file, or a folder of files")
-        parser.add_argument("--model", choices=MODELS, help="what the files hold, whatever their names say")
+        parser.add_argument("--model", choices=MODELS, help="the files' model, if their names do not tell")
         parser.add_argument(
             "--batch", type=_batch, default=500, metavar="N", help="rows in one transaction, 1 to 5000 (default: 500)"
         )
@@ -73,7 +74,7 @@ class Command(BaseCommand):
             if report.path.is_dir() or (rejects and not rejects.parent.is_dir()):
                 raise NothingToImport(f"the rejects cannot be written to {report.path}")
             if report.path.exists() and any(report.path.samefile(path) for path in found.files):
-                raise NothingToImport(f"{report.path} is to be imported: name another file with --rejects")
+                raise NothingToImport(f"{report.path} is one of the files to import. Name another file with --rejects")
             self._describe(found)
             counts = self._load(found, batch, report)
         except (NothingToImport, OSError) as error:
@@ -81,7 +82,8 @@ class Command(BaseCommand):
         except DatabaseError as error:
             raise CommandError(mysql.reason(error), returncode=2) from error
         except KeyboardInterrupt:
-            raise CommandError("Stopped. What is loaded stays; run it again to go on.", returncode=1) from None
+            message = "Stopped. Rows loaded so far are kept. Run the command again to continue."
+            raise CommandError(message, returncode=1) from None
         finally:
             report.close()
         self._summarise(found, counts)
@@ -93,7 +95,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(problems), returncode=1)
 
     def _describe(self, found: Plan) -> None:
-        """Says first what is not plain JSON in UTF-8."""
+        """Reports every file that is not plain JSON in UTF-8."""
         for path, form in found.formats.items():
             if form.note:
                 self.stdout.write(_printable(f"{path.name}: {form.note}"))
@@ -109,7 +111,7 @@ class Command(BaseCommand):
                     console.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
 
             for model in set(found.files.values()):
-                model.objects.exists()  # an unreachable database is told before anything is read
+                model.objects.exists()  # # reports an unreachable database before anything is read
             tasks = {path: progress.add_task(path.name, total=path.stat().st_size) for path in found.files}
             counts = {}
             for path, model in found.files.items():

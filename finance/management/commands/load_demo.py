@@ -1,4 +1,4 @@
-"""`manage.py load_demo`: made-up data and three people to log in as."""
+"""`manage.py load_demo`: made-up data and three users to log in as."""
 
 from __future__ import annotations
 
@@ -31,16 +31,19 @@ USERS = (
     ("manager", "senior_management", "Mina", "Manager"),
 )
 EPILOG = """\
-Customers with 1 to 6 accounts each, and trades from 2010 to the present whose prices follow a random walk for each
-symbol. The same seed gives the same data, so that running it twice changes nothing. Three people are made, one for
-each role: customer, technician and manager; the customer is linked to the records of the first made-up one.
+Creates customers with 1 to 6 accounts each, and trades from 2010 to the present whose prices follow a random walk for
+each symbol. The same seed creates the same data, so a second run changes nothing. It also creates one user for each
+role: customer, technician and manager. The customer is linked to the records of the first made-up customer.
 
-exit status: 0 done; 1 a real person has the name of a demo user; 2 wrong use, or the database is out of reach
+example:
+  manage.py load_demo --customers 500 --trades 50000
+
+exit status: 0 done; 1 a real user has the name of a demo user; 2 wrong use, or the database is unreachable
 """
 
 
 class Command(BaseCommand):
-    help = "Loads made-up customers, accounts and trades, and three demo users; for trials, never for production."
+    help = "Loads made-up customers, accounts and trades and three demo users, for a trial."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -50,11 +53,12 @@ class Command(BaseCommand):
         parser.add_argument("--customers", type=_number(1, 500_000), default=60, metavar="N", help="default: 60")
         parser.add_argument("--trades", type=_number(0, 100_000_000), default=6000, metavar="N", help="default: 6000")
         parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
-        parser.add_argument("--force", action="store_true", help="also where DEBUG is off")
+        parser.add_argument("--force", action="store_true", help="run even if DEBUG is off")
 
     def handle(self, *, customers: int, trades: int, seed: int, force: bool, **_: Any) -> None:
         if not settings.DEBUG and not force:
-            raise CommandError("DEBUG is off, so this may be a real portal: --force loads them even so", returncode=2)
+            message = "DEBUG is off, so this may be a production portal. Use --force to load the demo data anyway"
+            raise CommandError(message, returncode=2)
         try:
             from faker import Faker
         except ImportError as error:
@@ -86,7 +90,7 @@ class Command(BaseCommand):
                 )
 
     def _link(self, demo: Demo) -> None:
-        manager: Any = get_user_model()._default_manager  # of a class that this app does not know
+        manager: Any = get_user_model()._default_manager  # # of a class that this app does not import
         try:
             users = {username: manager.create_demo_user(username, *rest) for username, *rest in USERS}
         except ValueError as error:
@@ -95,7 +99,7 @@ class Command(BaseCommand):
         if not Customer.objects.filter(user=users["customer"]).exists() and first.user_id is None:
             first.user = users["customer"]
             first.save(update_fields=["user"])
-        self.stdout.write(f"people to log in as: {', '.join(users)}")
+        self.stdout.write(f"users you can log in as: {', '.join(users)}")
 
 
 def _batches(rows: Iterable[MirroredModel]) -> Iterator[list[MirroredModel]]:

@@ -1,4 +1,4 @@
-"""manage.py refresh_totals: computes what senior management's dashboard shows, now."""
+"""`manage.py refresh_totals`: computes the totals of senior management's dashboard now."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from sync.core import mysql
 from sync.mongodb import errors
 
 EPILOG = """\
-The dashboard does this by itself, in the background, when somebody looks at it and its figures are older than a
-minute (or than 20 times as long as they take). Run it on a schedule to have them ready before anybody looks, or after
-a large import. One process at a time computes; what another one is at, is left to it.
+The dashboard also computes its totals in the background when a user opens it and they are older than one minute, or
+than 20 times as long as the computation takes. Run this command on a schedule to have totals ready before, or after a
+large import. Only one process computes a total at a time; this command skips totals that another process is computing.
 
-  manage.py refresh_totals               totals, and top customers of the ranges that were asked for within a week
-  manage.py refresh_totals --if-due      only what is not fresh any more; for a schedule
+examples:
+  manage.py refresh_totals               all totals, and the top customers of ranges requested within the last week
+  manage.py refresh_totals --if-due      only totals that are due; for a schedule
 
-exit status: 0 done; 1 something was left to another process, or a record could not be read; 2 wrong use, or a server
-is out of reach
+exit status: 0 done; 1 another process is computing some of them, or a record could not be read; 2 wrong use, or a
+server is unreachable
 """
 
 
 class Command(BaseCommand):
-    help = "Computes the totals of senior management's dashboard in MongoDB, and keeps them in MySQL."
+    help = "Computes the totals of senior management's dashboard in MongoDB and stores them in MySQL."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
         return super().create_parser(prog_name, subcommand, **kwargs)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--if-due", action="store_true", help="leave what is fresh as it is")
+        parser.add_argument("--if-due", action="store_true", help="skip totals that are not due")
 
     def handle(self, *, if_due: bool, **_: Any) -> None:
         left = 0
@@ -45,7 +46,7 @@ class Command(BaseCommand):
                     self.stdout.write(f"{key}: computed")
                 else:
                     left += not if_due
-                    self.stdout.write(f"{key}: {'fresh' if if_due else 'left to another process that is at it'}")
+                    self.stdout.write(f"{key}: {'fresh' if if_due else 'another process is computing it'}")
         except PyMongoError as error:
             raise CommandError(f"{errors.reason(error)}. Start it, or see MONGODB_URI.", returncode=2) from error
         except DatabaseError as error:

@@ -19,14 +19,14 @@ from sync.mongodb.errors import reason
 
 BATCH = 1000
 EPILOG = """\
-The same seed gives the same sales, so that running it twice changes nothing. Then: manage.py sync pull sale
+The same seed creates the same sales, so a second run changes nothing. To load them into MySQL: manage.py sync pull sale
 
-exit status: 0 done; 2 wrong use, or MongoDB is out of reach
+exit status: 0 done; 2 wrong use, or MongoDB is unreachable
 """
 
 
 class Command(BaseCommand):
-    help = "Writes made-up sales to the MongoDB collection that Sale is pulled from; for trials, never for production."
+    help = "Writes made-up sales to the MongoDB collection that Sale is pulled from, for a trial."
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         kwargs |= {"epilog": EPILOG, "formatter_class": argparse.RawDescriptionHelpFormatter}
@@ -35,11 +35,12 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--count", type=int, default=5000, metavar="N", help="default: 5000")
         parser.add_argument("--seed", type=int, default=1, metavar="S", help="default: 1")
-        parser.add_argument("--force", action="store_true", help="also where DEBUG is off")
+        parser.add_argument("--force", action="store_true", help="run even if DEBUG is off")
 
     def handle(self, *, count: int, seed: int, force: bool, **_: Any) -> None:
         if not settings.DEBUG and not force:
-            raise CommandError("DEBUG is off, so this may be a real portal: --force loads them even so", returncode=2)
+            message = "DEBUG is off, so this may be a production portal. Use --force to load the demo data anyway"
+            raise CommandError(message, returncode=2)
         try:
             from faker import Faker
         except ImportError as error:
@@ -56,4 +57,4 @@ class Command(BaseCommand):
         except PyMongoError as error:
             raise CommandError(reason(error), returncode=2) from error
         number = counted(written, "sale", "sales")
-        self.stdout.write(f"{number} written to {collection.full_name}. Now: manage.py sync pull sale --once")
+        self.stdout.write(f"{number} written to {collection.full_name}. Next: manage.py sync pull sale --once")
