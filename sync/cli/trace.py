@@ -88,5 +88,5 @@ def _describe(change: Change) -> str:
         state += ", in flight"
     tries = ""
     if change.error:
-        tries = f", {counted(change.attempts, 'try', 'tries')}, due {clock(change.due_at)}: {change.error}"
+        tries = f", {counted(change.attempts, 'attempt', 'attempts')}, due {clock(change.due_at)}: {change.error}"
     return f"{change.model}: {state} since {moment(change.recorded_at)}{tries}"

@@ -182,7 +182,7 @@ def test_what_mongodb_refuses_is_put_aside_alone(kafka: Kafka, mongo: Database) 
         (["story", "--to", "stories"], "relays deliver to it"),
         (["story"], "relays deliver to it"),
         (["account", "--to", "x"], "No such model is published"),
-        (["story", "--to", "nowhere:x"], "SYNC_TARGETS has no 'nowhere'"),
+        (["story", "--to", "nowhere:x"], "SYNC_TARGETS has no alias 'nowhere'"),
         (["story", "--to", "sync_positions"], "Name another collection"),
         (["nothing"], "is no mirrored model"),
         (["--format", "debezium"], "needs --prefix"),

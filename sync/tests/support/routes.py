@@ -51,7 +51,7 @@ def is_paused_and_falls_behind(route: str, pid: int) -> None:
     until(lambda: status_of(route)["lag"] > first["lag"] + 1)
     code, said = command("status")
     assert code == 1
-    assert f"{route}: paused; to go on: manage.py sync resume {route}" in said
+    assert f"{route}: paused; resume it: manage.py sync resume {route}" in said
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> None:
