@@ -47,7 +47,7 @@ def run(options: dict[str, Any], out: Any) -> int:
 def _print(now: Status, out: Any) -> None:
     out.write(_headline(now))
     # Without emoji: rich would replace ":a:" in a route's name such as copy:a:27017.
-    console = Console(file=out, width=None if out.isatty() else 120, emoji=False)
+    console = Console(file=out, width=None if out.isatty() else 160, emoji=False)
     console.print(_models(now))
     if now.workers:
         console.print(_workers(now))
@@ -68,7 +68,7 @@ def _headline(now: Status) -> str:
 
 def _models(now: Status) -> Table:
     numbers = ("rows", "documents", "pending", "oldest", "in flight", "settling", "failed", "mismatches")
-    table = Table("model")
+    table = Table(Column("model", overflow="fold"))
     for name in numbers:
         table.add_column(name, justify="right")
     table.add_column("last delivery")
@@ -127,9 +127,9 @@ def _deliverers(now: Status, queue: str) -> str:
     kind, verb = kind_of(queue).worker, kind_of(queue).command
     name = f"{kind} for {queue}" if queue and kind_of(queue).worker == "relay" else kind
     if alive := now.delivering(queue):
-        return f"{name}: {alive} alive"
+        return f"{name}: {alive} running"
     stuck = now.stuck(queue)
-    return f"{name}: none alive{f', {stuck} stuck' if stuck else ''}; start one: manage.py sync {verb}"
+    return f"{name}: none running{f', {stuck} stuck' if stuck else ''}; start one: manage.py sync {verb}"
 
 
 def _details(now: Status) -> list[str]:

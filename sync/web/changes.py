@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -68,6 +69,7 @@ def changes(request: HttpRequest) -> HttpResponse:
         "changes": found[:SHOWN],
         "count": found.count(),
         "may_operate": request.user.has_perm(OPERATE),
+        "now": timezone.now(),
     }
     return render(request, "sync/changes.html", context)
 

@@ -41,7 +41,7 @@ def test_it_prints_a_table_and_exits_with_0_when_in_sync(mongo: Database) -> Non
     assert said.startswith("In sync. Everything committed in MySQL is in MongoDB.")
     assert "finance.account" in said
     assert "inline" in said
-    assert "relay: none alive; start one: manage.py sync relay" in said
+    assert "relay: none running; start one: manage.py sync relay" in said
     assert "p50 unknown" not in said
 
 
@@ -66,7 +66,7 @@ def test_it_prints_the_command_when_no_relay_is_running(mongo: Database) -> None
     assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
     WorkerHeartbeat("default").write()
     assert run()[1].startswith("behind")
-    assert "relay: 1 alive" in run()[1]
+    assert "relay: 1 running" in run()[1]
 
 
 def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) -> None:
