@@ -108,7 +108,7 @@ def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
         if not name or name.startswith("sync_") or (destination.queue, name) in direct:
             problem = f"Consumers cannot write to {name!r} in {queue or 'MONGODB_URI'}: relays deliver to it."
             raise CommandError(f"{problem} Name another collection with --to.", returncode=2)
-    routes = {topic(target): (target.model, to.collection) for target, to in destinations.items()}
+    routes = {topic(target): (target.model, each.collection) for target, each in destinations.items()}
     group = f"{conf.KAFKA_PREFIX}.{to or 'mirror'}"
     return list(routes), group, Replica(routes, queue), f"kafka:{to}"[:50]
 
