@@ -36,7 +36,7 @@ def decode(model: type[MirroredModel], text: str) -> MirroredModel:
 
 
 def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
-    """The unsaved row for a decoded document. Raises ValueError if the row would not produce each value and type again."""
+    """The unsaved row for a decoded document. Raises ValueError if the row would lose a value or type."""
     if not isinstance(document, dict):
         raise ValueError(f"not a document but {type(document).__name__}")
     if depth(document) > DEEPEST:

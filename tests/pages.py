@@ -104,7 +104,7 @@ PAGES = [
     Page("newcomer-profile", "newcomer", "/profile/", "A request that waits"),
 
     Page("console", "technician", "/sync/", "The state of the mirror, and what is in trouble"),
-    Page("changes", "technician", "/sync/changes/", "Changes in trouble"),
+    Page("changes", "technician", "/sync/changes/", "Failed changes"),
     Page("changes-none", "technician", "/sync/changes/?model=finance.customer", "None matches"),
     Page("changes-retry", "technician", "/sync/changes/", "Retried: sure?", press="[form=order-all][value=retry]"),
     Page("changes-discard", "technician", "/sync/changes/", "Given up: sure?", press="[form=order-all][value=discard]"),

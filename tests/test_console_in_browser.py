@@ -94,8 +94,8 @@ def test_a_poison_record_is_seen_fixed_retried_and_gone(
     Relay().drain()
 
     page.goto(f"{live_server.url}/sync/")
-    expect(main).to_contain_text("Equal")
-    expect(main).to_contain_text("None. A row that MongoDB refuses would be named here")
+    expect(main).to_contain_text("In sync")
+    expect(main).to_contain_text("No failed changes. A change that cannot be delivered appears here")
     assert mongo.accounts.find_one({"_id": ObjectId(refused.pk)})["limit"] == 500
     assert not Change.objects.filter(failed=True).exists()
     assert {"retry", "change"} <= set(Entry.objects.values_list("act", flat=True))
@@ -104,10 +104,10 @@ def test_a_poison_record_is_seen_fixed_retried_and_gone(
 def test_the_console_follows_by_itself_until_it_is_paused(page: Page, live_server: Any, mongo: Database) -> None:
     page.goto(f"{live_server.url}/sync/")
     main = page.get_by_role("main")
-    expect(main).to_contain_text("Nothing is known of them")
+    expect(main).to_contain_text("No data: relays record it, and no relay was running.")
     assert take()
     expect(main.get_by_role("img", name=re.compile("Pending changes"))).to_be_visible(timeout=30_000)
-    main.get_by_text("The same as a table").click()
+    main.get_by_text("Show as table").click()
     page.evaluate("document.querySelector('#figures').dataset.old = 'yes'")
     expect(main.locator("#figures:not([data-old])")).to_have_attribute("open", "", timeout=30_000)
 
@@ -128,10 +128,10 @@ def test_verify_is_asked_for_and_its_outcome_shown(page: Page, live_server: Any,
     page.goto(f"{live_server.url}/sync/")
     main = page.get_by_role("main")
     main.get_by_role("button", name="Verify now").first.click()
-    expect(main).to_contain_text("Verify: waits for a relay; none is alive")
+    expect(main).to_contain_text("Verify: queued, but no relay is running")
     assert runner.work()
     page.goto(f"{live_server.url}/sync/")
-    expect(main).to_contain_text("1 different")
+    expect(main).to_contain_text("1 mismatch")
     main.get_by_role("link", name="Repair…").first.click()
     main.get_by_role("button", name="Repair").click()
     page.wait_for_url("**/sync/")

@@ -1,6 +1,9 @@
-"""The verbs of `manage.py sync`: one module each, with SUMMARY, add_arguments(parser) and run(options, out) -> status.
+"""The subcommands of `manage.py sync`.
 
-Exit status: 0 done; 1 it worked and found a difference or left something; 2 wrong use or a server out of reach.
+Each module has SUMMARY, add_arguments(parser) and run(options, out) -> exit status. The module's docstring is the
+subcommand's help: what it does, then "examples:", the exit status and what to do next.
+
+Exit status: 0 done; 1 worked, but found or left problems; 2 wrong usage or an unreachable server.
 """
 
 from sync.cli import (

@@ -1,21 +1,30 @@
-"""Reads the topics that mirrors are published to, and writes each row's newest state into a collection of MongoDB: the
-mirror's own, or the one that --to names. Runs until it is stopped; run as many as you like for one collection, they
-share the partitions. What cannot be applied goes to the topic's name with `.dead`, the reason in its headers.
+"""Reads the topics that mirrors are published to, and writes the newest state of each row into a
+MongoDB collection: the mirror's own, or the one that --to names. Several consumers of one
+collection share the partitions. A message that cannot be applied goes to the topic's dead letter
+topic, TOPIC.dead, with the reason in its headers. Runs until stopped.
 
-With --format debezium it reads the topics of Debezium's MySQL connector (PREFIX.database.table) instead. Of each event
-the key is recorded as changed, and the relay delivers the row: to MongoDB, and wherever else the mirror says.
+With --format debezium, it reads the topics of Debezium's MySQL connector (PREFIX.database.table)
+instead. It records the key of each event as changed, and a relay delivers the row to all targets of
+the mirror.
 
-Positions are kept beside the data, with the ids of topic and cluster. When messages were removed before they were
-read, a topic was created again or another cluster answers, one line says what was lost and what to run; with
---format debezium a backfill of the model is planned, too.
+Positions are saved with the data, together with the ids of the topic and the cluster. If messages
+were removed before they were read, or a topic was created again, or the cluster is another one, the
+consumer prints what was lost and what to run. With --format debezium it also plans a backfill of
+the model.
 
-  manage.py sync consume story --to stories_1          one replica; the same with stories_2 is another
-  manage.py sync consume story --to eu:stories         in a database of SYNC_TARGETS
-  manage.py sync consume story --to stories_1 --from-beginning     what was lost in the collection comes back
-  manage.py sync consume --format debezium --prefix dbserver1      what other programs write, is captured
+examples:
+  manage.py sync consume story --to stories_1                      one replica; --to stories_2 is another
+  manage.py sync consume story --to eu:stories                     into a database of SYNC_TARGETS
+  manage.py sync consume story --to stories_1 --from-beginning     restore documents lost in the collection
+  manage.py sync consume --format debezium --prefix dbserver1      capture the writes of other programs
 
-Exit status 0: stopped, or with --once all that there was is applied; 1: some messages became dead letters or were lost
-(--once), or a replica cannot go on behind lost ones; 2: wrong use, or a server is out of reach.
+exit status:
+  0  stopped, or with --once everything is applied
+  1  with --once, messages became dead letters or were lost; or messages are lost and the replica cannot continue
+  2  wrong usage, or a server is unreachable
+
+Next: for dead letters, read the headers of the messages in TOPIC.dead and fix the cause; for lost
+messages, run the printed command.
 """
 
 import argparse
@@ -33,18 +42,18 @@ from sync.mapping.registry import Target, all_targets, chosen_targets
 from sync.workers.lease import Paused
 from sync.workers.shutdown import StopEvent, stop_on_signals
 
-SUMMARY = "write into MongoDB what was published, until stopped"
+SUMMARY = "write published changes to MongoDB, until stopped"
 MIRROR, DEBEZIUM = "mirror", "debezium"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="such as story; default: all that are published")
-    parser.add_argument("--to", metavar="[ALIAS:]COLLECTION", help="where one model's documents go")
-    parser.add_argument("--format", choices=[MIRROR, DEBEZIUM], default=MIRROR, help="whose messages they are")
-    parser.add_argument("--prefix", help="with --format debezium: the connector's topic.prefix")
-    parser.add_argument("--from-beginning", action="store_true", help="read again all that the topics have")
-    parser.add_argument("--once", action="store_true", help="read what there is, and end")
-    parser.add_argument("--batch", type=positive(int), help="messages read at once (default: SYNC_BATCH)")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="a model, such as story; default: all published")
+    parser.add_argument("--to", metavar="[ALIAS:]COLLECTION", help="the destination of one model's documents")
+    parser.add_argument("--format", choices=[MIRROR, DEBEZIUM], default=MIRROR, help="the format of the messages")
+    parser.add_argument("--prefix", help="with --format debezium: the topic.prefix of the connector")
+    parser.add_argument("--from-beginning", action="store_true", help="read the topics again from their first message")
+    parser.add_argument("--once", action="store_true", help="apply the messages present now, then exit")
+    parser.add_argument("--batch", type=positive(int), help="messages read in one batch (default: SYNC_BATCH)")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -59,7 +68,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     )  # fmt: skip
     if not options["once"]:
         stop_on_signals(stop)
-        logging.getLogger("sync").info("Consuming %s as %s.", ", ".join(topics), group)
+        logging.getLogger("sync").info("Consuming %s in the group %s.", ", ".join(topics), group)
     try:
         member.run()
     except (Gap, Paused) as error:
@@ -67,35 +76,39 @@ def run(options: dict[str, Any], out: Any) -> int:
     if not options["once"]:
         return 0
     left = member.left()
-    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.rejected} moved to dead letters.")
+    out.write(f"{counted(member.applied, 'message', 'messages')} applied, {member.rejected:,} moved to dead letters.")
     for line in left:
         out.write(line)
     return 1 if member.rejected or left else 0
 
 
 def _mirror(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
-    """The topics, the group, the sink, and what the heartbeat calls the queue: none that changes are delivered in."""
+    """Return the topics, the consumer group, the sink, and the queue's name in the heartbeat.
+
+    That name is no queue of the outbox: a consumer delivers no changes.
+    """
     from sync.kafka.client import topic
     from sync.kafka.replica import Replica
 
     if options["prefix"]:
-        raise CommandError("--prefix is for --format debezium.", returncode=2)
+        raise CommandError("--prefix needs --format debezium. Add it, or leave out --prefix.", returncode=2)
     chosen = [target for target in chosen_targets(options["models"]) if target.kind.worker == "publisher"]
     if not chosen:
-        raise CommandError("No such model is published: its mirror names no kafka target.", returncode=2)
+        raise CommandError("None of these models is published. Add a Kafka target to a model's mirror.", returncode=2)
     if options["to"] is not None and len(chosen) > 1:
-        raise CommandError("--to is for one model; name it.", returncode=2)
+        raise CommandError("--to takes the documents of one model. Name the model.", returncode=2)
     to = options["to"] or ""
-    places = {target: Target(target.model, to) for target in chosen}
-    queue = next(iter(places.values())).queue
+    destinations = {target: Target(target.model, to) for target in chosen}
+    queue = next(iter(destinations.values())).queue
     if queue not in {"", *conf.TARGETS}:
-        raise CommandError(f"SYNC_TARGETS has no {queue!r}.", returncode=2)
+        raise CommandError(f"SYNC_TARGETS has no alias {queue!r}. Add it, or use another one with --to.", returncode=2)
     direct = {(target.queue, target.collection) for target in all_targets()}
-    for place in places.values():
-        if not place.collection or place.collection.startswith("sync_") or (place.queue, place.collection) in direct:
-            problem = f"{place.collection!r} in {queue or 'MONGODB_URI'} is not for consumers: relays deliver to it."
+    for destination in destinations.values():
+        name = destination.collection
+        if not name or name.startswith("sync_") or (destination.queue, name) in direct:
+            problem = f"Consumers cannot write to {name!r} in {queue or 'MONGODB_URI'}: relays deliver to it."
             raise CommandError(f"{problem} Name another collection with --to.", returncode=2)
-    routes = {topic(target): (target.model, place.collection) for target, place in places.items()}
+    routes = {topic(target): (target.model, each.collection) for target, each in destinations.items()}
     group = f"{conf.KAFKA_PREFIX}.{to or 'mirror'}"
     return list(routes), group, Replica(routes, queue), f"kafka:{to}"[:50]
 
@@ -104,10 +117,12 @@ def _debezium(options: dict[str, Any]) -> tuple[list[str], str, Any, str]:
     from sync.kafka.debezium import Changes
 
     if not options["prefix"] or options["to"]:
-        raise CommandError("--format debezium needs --prefix, and has the relays deliver: no --to.", returncode=2)
+        raise CommandError(
+            "--format debezium needs --prefix and cannot have --to: relays deliver its changes.", returncode=2
+        )
     models = list({target.model: None for target in chosen_targets(options["models"])})
     database = connections[DEFAULT_DB_ALIAS].settings_dict["NAME"]
     names = [(f"{options['prefix']}.{database}.{model._meta.db_table}", model) for model in models]
-    routes = {re.sub(r"[^A-Za-z0-9._-]", "_", name): model for name, model in names}  # as Debezium does
+    routes = {re.sub(r"[^A-Za-z0-9._-]", "_", name): model for name, model in names}  # Debezium's rule for topic names
     group = f"{conf.KAFKA_PREFIX}.{DEBEZIUM}.{options['prefix']}"
     return list(routes), group, Changes(routes, group), f"kafka:{DEBEZIUM}"

@@ -1,12 +1,27 @@
-"""Copies a MongoDB collection, a database or all of a cluster to another place, and keeps the copy equal: `_id`s,
-documents byte for byte, indexes, options, and deletes. A second run goes on where the first one ended, and writes
-nothing where nothing has changed.
+"""Copies a MongoDB collection, a database or a whole cluster to another deployment, and keeps the copy
+in sync: `_id`s, documents byte for byte, indexes, options and deletes. A later run continues from
+the checkpoint, and writes only what has changed.
 
-An address is mongodb://user:password@host:port/database/collection?options, without the collection for a database,
-without the database for all databases but the server's own. What the destination leaves out is named as in the source.
+An address is mongodb://user:password@host:port/database/collection?options. Leave out the
+collection to copy a database, and the database to copy all databases except the server's own. The
+destination's missing names are the source's.
 
-How far it has come is kept in the destination, in the collection _sync_copy. Both sides have to be replica sets.
-Views, time series and capped collections are not copied. Users and roles are not either.
+The checkpoint is stored in the destination's collection _sync_copy. Both deployments have to be
+replica sets. Views, time series collections, capped collections, users and roles are not copied.
+
+examples:
+  manage.py sync copy mongodb://a:27017/shop/sales mongodb://b:27017/backup/sales
+  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --follow      the database, with all later changes
+  manage.py sync copy mongodb://a:27017/ mongodb://b:27017/ --every 10m       everything, every ten minutes
+  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --verify      compare, and write nothing
+  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --promote     turn the copy into the primary
+
+exit status:
+  0  done; with --verify, both are in sync
+  1  something differs, was rejected or skipped, or the route is paused
+  2  wrong usage, a missing privilege, another copy to the same destination is running, or a server is unreachable
+
+Next: --verify proves the copy; `manage.py sync status` shows the lag of a copy that follows.
 """
 
 import argparse
@@ -18,6 +33,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from pymongo.errors import ConfigurationError, PyMongoError
 
+from sync.core import humanize
 from sync.core.humanize import counted
 from sync.mongodb.change_stream import NotFollowed, in_words
 from sync.mongodb.errors import Unavailable, reason
@@ -28,43 +44,31 @@ from sync.replication.copier import Copier, Result
 from sync.workers.lease import Busy, LeaseLost, Paused
 from sync.workers.shutdown import stop_on_signals
 
-SUMMARY = "copy MongoDB collections to another place, and keep the copy equal"
-EPILOG = """\
-examples:
-  manage.py sync copy mongodb://a:27017/shop/sales mongodb://b:27017/backup/sales
-  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --follow      the database, from now on
-  manage.py sync copy mongodb://a:27017/ mongodb://b:27017/ --every 10m       everything, on a schedule
-  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --verify      compare, and write nothing
-  manage.py sync copy mongodb://a:27017/shop mongodb://b:27017/ --promote     the copy becomes the primary
-
-exit status: 0 done, or both sides are equal; 1 something differs, or was left out; 2 wrong use, or a server is out of
-reach
-"""
-SHOWN = 10  # documents that are named
+SUMMARY = "copy MongoDB collections to another deployment, and keep the copy in sync"
+SHOWN = 10  # documents printed
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 logger = logging.getLogger("sync")
 
 
 def duration(text: str) -> float:
-    """Seconds; an argparse type."""
+    """Return the seconds of a time such as 10m. An argparse type."""
     match = re.fullmatch(r"(\d+)([smhd])", text)
     if match is None or not int(match[1]):
-        raise argparse.ArgumentTypeError(f"{text} is no time: write 30s, 10m, 2h or 1d")
+        raise argparse.ArgumentTypeError(f"{text} is not a time such as 30s, 10m, 2h or 1d")
     return int(match[1]) * UNITS[match[2]]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = EPILOG
-    parser.add_argument("source", metavar="SOURCE", help="an address")
-    parser.add_argument("destination", metavar="DEST", help="an address")
+    parser.add_argument("source", metavar="SOURCE", help="the address to read from")
+    parser.add_argument("destination", metavar="DEST", help="the address to write to")
     how = parser.add_mutually_exclusive_group()
-    how.add_argument("--follow", action="store_true", help="go on with every change, until stopped")
-    how.add_argument("--every", type=duration, metavar="TIME", help="again and again: every 30s, 10m, 2h, 1d")
-    how.add_argument("--verify", action="store_true", help="compare both sides, and write nothing")
-    how.add_argument("--promote", action="store_true", help="end the copy: let DEST's TTL indexes delete again")
-    parser.add_argument("--full", action="store_true", help="compare everything first, not only what has changed")
-    parser.add_argument("--replace", action="store_true", help="also where DEST has other documents, which are deleted")
+    how.add_argument("--follow", action="store_true", help="then apply every change, until stopped")
+    how.add_argument("--every", type=duration, metavar="TIME", help="copy again every 30s, 10m, 2h or 1d")
+    how.add_argument("--verify", action="store_true", help="compare both, and write nothing")
+    how.add_argument("--promote", action="store_true", help="end the copy: the TTL indexes of DEST delete again")
+    parser.add_argument("--full", action="store_true", help="first compare every document, not only the changed ones")
+    parser.add_argument("--replace", action="store_true", help="allow DEST to have other documents, and delete these")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -82,7 +86,7 @@ def run(options: dict[str, Any], out: Any) -> int:
             if options["follow"]:
                 return _follow(copier, out)
             if options["every"]:
-                return _again_and_again(copier, options["every"], out)
+                return _repeat(copier, options["every"], out)
             return _tell(copier.copy(), out)
         finally:
             copier.close()
@@ -91,7 +95,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     except Paused as error:
         raise CommandError(str(error), returncode=1) from error
     except ConfigurationError as error:
-        raise CommandError(f"An address cannot be used: {error}", returncode=2) from error
+        raise CommandError(f"Cannot use an address: {error}", returncode=2) from error
     except PyMongoError as error:
         raise Unavailable(reason(error)) from error
 
@@ -100,37 +104,37 @@ def _tell(results: Iterable[Result], out: Any) -> int:
     status = 0
     for result in results:
         if result.problem:
-            out.write(f"{result.source} is left out: {result.problem}")
+            out.write(f"{result.source} skipped: {result.problem}")
         else:
             out.write(f"{result.source} -> {result.destination}: {result.seen:,} read, {result.written:,} written")
         for what in result.spec:
             out.write(f"  {what}")
         for key, why in result.refused[:SHOWN]:
-            out.write(f"  {in_words(key)} is refused: {why}")
+            out.write(f"  {in_words(key)} rejected: {why}")
         if len(result.refused) > SHOWN:
-            out.write(f"  and {len(result.refused) - SHOWN:,} more are")
+            out.write(f"  and {len(result.refused) - SHOWN:,} more rejected")
         status = max(status, int(bool(result.problem or result.spec or result.refused)))
     return status
 
 
 def _follow(copier: Copier, out: Any) -> int:
-    logger.info("Copying, and following.")
+    logger.info("The copy is running and follows the changes.")
     statuses = [0]
     copier.follow(lambda result: statuses.append(_tell([result], out)))
     return max(statuses)
 
 
-def _again_and_again(copier: Copier, seconds: float, out: Any) -> int:
+def _repeat(copier: Copier, seconds: float, out: Any) -> int:
     status = 0
     while not copier.stop.is_set():
         try:
             status = _tell(copier.copy(), out)
         except PyMongoError as error:
             status = 1
-            logger.error("%s; the next run is in %.0f s.", reason(error), seconds)
+            logger.error("%s; the next run starts in %s.", reason(error), humanize.duration(seconds))
         except Paused as error:
             status = 1
-            logger.info("%s; the next run is in %.0f s.", error, seconds)
+            logger.info("%s; the next run starts in %s.", error, humanize.duration(seconds))
         copier.full = False
         copier.stop.wait(seconds)
     return status
@@ -138,7 +142,7 @@ def _again_and_again(copier: Copier, seconds: float, out: Any) -> int:
 
 def _promote(copier: Copier, out: Any) -> int:
     for name, done in copier.promote():
-        out.write(f"{name} is a collection of its own now, and no copy.")
+        out.write(f"{name} is promoted: it is no longer a copy.")
         for what in done:
             out.write(f"  {what}")
     return 0
@@ -148,7 +152,8 @@ def _verify(copier: Copier, out: Any) -> int:
     status = 0
     for result in copier.verify():
         count = len(result.different)
-        out.write(f"{result.source}: {counted(result.compared, 'document', 'documents')} compared, {count:,} different")
+        mismatches = counted(count, "mismatch", "mismatches")
+        out.write(f"{result.source}: {counted(result.compared, 'document', 'documents')} compared, {mismatches}")
         for what in result.spec:
             out.write(f"  {what}")
         for kind, key in result.different[:SHOWN]:

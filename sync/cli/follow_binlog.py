@@ -1,15 +1,20 @@
-"""Captures what no ORM sees, by following MySQL's or MariaDB's binary log: raw SQL, other programs, a person with a
-client, TRUNCATE. It records changes, which a relay delivers. Runs until it is stopped; one for each database.
+"""Follows the binary log of MySQL or MariaDB and records the changes that bypass Django: raw SQL,
+other programs, database clients, TRUNCATE. A relay delivers them. Runs until stopped; run one
+follower for each database.
 
-The first start backfills everything; every later one goes on where the last one ended, also after kill -9. What it
-needs of the server and of its user is checked at the start, and said with the statement that fixes it.
+The first start backfills every model. Later starts continue from the checkpoint, also after a
+crash. At start, the follower checks the server's settings and the user's privileges, and prints the
+statement that fixes what is missing.
 
 examples:
-  manage.py sync follow-binlog     beside a `manage.py sync relay`, under the same supervisor
-  manage.py sync status            shows where it is, and how far behind
+  manage.py sync follow-binlog     next to a `manage.py sync relay`, under the same supervisor
+  manage.py sync status            shows the follower's lag
 
-Exit status 0: stopped; 2: the server's settings or the user's rights do not do, another follower is at work, or
-the database is out of reach at the start.
+exit status:
+  0  stopped
+  2  a server setting or privilege is missing, another follower is running, or the database is unreachable at start
+
+Next: run the printed statement if the start failed; otherwise check `manage.py sync status`.
 """
 
 import argparse
@@ -21,7 +26,7 @@ from django.core.management.base import CommandError
 from sync.workers.lease import Busy
 from sync.workers.shutdown import stop_on_signals
 
-SUMMARY = "record what other programs change, until stopped"
+SUMMARY = "capture the changes of other programs, until stopped"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,12 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: dict[str, Any], out: Any) -> int:
-    # Here, because the other verbs have no need of the library, which takes a while to load.
+    # Imported here: the library is slow to load, and no other subcommand needs it.
     from sync.binlog.follower import Follower
 
     follower = Follower()
     stop_on_signals(follower.stop)
-    logging.getLogger("sync").info("The follower is at work.")
+    logging.getLogger("sync").info("The follower is running.")
     try:
         follower.run()
     except Busy as busy:

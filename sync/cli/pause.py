@@ -1,16 +1,24 @@
-"""Stops delivering a model, or stops a route, or both for everything.
+"""Pauses the delivery of a model, a route, or everything. No change is lost: changes wait in MySQL,
+and a paused route keeps its checkpoint and continues from there. Applications can save all the
+time.
 
-MODEL is a mirrored model: its changes are kept, and neither inline delivery nor a relay delivers them. ROUTE is one of
-those that `sync status` lists: pull:MODEL, copy:ADDRESS, follow-binlog, publish, consume:GROUP, or a kind alone for all
-of it. A paused route keeps its checkpoint, and goes on from there. Saving goes on in any case.
+MODEL is a mirrored model. ROUTE is a route that `sync status` lists: pull:MODEL, copy:ADDRESS,
+follow-binlog, publish or consume:GROUP. A kind alone, such as pull, stands for all its routes. A
+pause takes effect within a second.
+
+If a route stays paused until its source (an oplog, a binary log or a topic) has removed the changes
+after the checkpoint, resuming it compares everything.
 
 examples:
-  manage.py sync pause account             while a wrong mapping is being fixed
+  manage.py sync pause account             while you fix a wrong mapping
   manage.py sync pause pull:sale publish   two routes
-  manage.py sync pause                     everything, for work on MongoDB
+  manage.py sync pause                     everything, for maintenance of MongoDB
 
-Pausing takes effect within a second. A source that forgets changes meanwhile (an oplog, a binary log, a topic) costs a
-comparison of everything when the route is resumed.
+exit status:
+  0  done
+  2  no such model or route, or a server is unreachable
+
+Next: `manage.py sync resume` with the same names.
 """
 
 import argparse
@@ -25,7 +33,7 @@ from sync.outbox.actions import set_paused
 from sync.workers.models import Checkpoint
 from sync.workers.routes import Route
 
-SUMMARY = "stop delivering a model, or stop a route; nothing is lost"
+SUMMARY = "pause a model's delivery or a route; no change is lost"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,13 +46,16 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 
 def apply(names: list[str], *, paused: bool) -> Iterator[str]:
-    """Pauses or resumes what a command line names; everything, when it names nothing. Raises CommandError."""
+    """Pause or resume the named models and routes, or everything if there are no names.
+
+    Yields a sentence for each. Raises CommandError for an unknown name.
+    """
     routes, others = chosen_routes(names)
     if not names:
         routes = list(Checkpoint.objects.order_by("name").values_list("name", flat=True))
     for name in others:
         if name.partition(":")[0] in set(Route):
-            raise CommandError(f"There is no route {name}; there are {', '.join(known_routes())}.", returncode=2)
+            raise CommandError(f"There is no route {name}. Known routes: {', '.join(known_routes())}.", returncode=2)
     if others or not names:
         yield from set_paused([target.label for target in chosen_targets(others)], paused=paused)
     for name in routes:

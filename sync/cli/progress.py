@@ -1,4 +1,4 @@
-"""Progress of long work, on a terminal only, on standard error."""
+"""A progress bar for long commands, on standard error and only on a terminal."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from rich.text import Text
 
 
 class _Rate(ProgressColumn):
-    """Steps a second."""
+    """Steps per second."""
 
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:,.0f}/s" if task.speed else "")
@@ -17,7 +17,7 @@ class _Rate(ProgressColumn):
 
 @contextmanager
 def progress_bar(what: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Shows a bar for `total` steps, with rate and time left; yields a function that is told how many more are done."""
+    """Show a bar for `total` steps, with rate and time left. Yields a function that adds finished steps."""
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Rate(), TimeRemainingColumn())
     hidden = not (shown and console.is_terminal)

@@ -1,12 +1,21 @@
-"""Publishes the changes of mirrors that name a topic ("kafka:" or "kafka:topic") to Kafka, until stopped: the key is
-the row's, the value its document as canonical Extended JSON, or nothing when the row is gone. Rows that were there
-before are published by `sync backfill`. Topics that do not exist are made.
+"""Publishes changes to Kafka, for mirrors with a Kafka target ("kafka:" or "kafka:topic"). The
+message's key is the row's key; its value is the document as canonical Extended JSON, or null if the
+row was deleted. Missing topics are created. To publish existing rows, run `sync backfill`. Runs
+until stopped.
 
-One publisher is active. Starting another one takes over from it: the first then ends, with exit status 1, whatever it
-was doing, and however long it was frozen. Changes wait in MySQL while Kafka is away.
+Only one publisher is active. When another one starts, it takes over, and the first exits with
+status 1. While Kafka is unreachable, changes wait in MySQL.
 
-Exit status 0: stopped, or with --once all that was due is published; 1: another publisher has taken over, or some rows
-were refused; 2: wrong use, or a server is out of reach.
+examples:
+  manage.py sync publish           all the time, under a supervisor
+  manage.py sync publish --once    publish what is due, for a script or cron
+
+exit status:
+  0  stopped, or with --once everything due is published
+  1  another publisher has taken over; with --once, the route is paused or some changes were rejected
+  2  wrong usage, or a server is unreachable
+
+Next: `manage.py sync status` shows the publisher and the reasons of rejected changes.
 """
 
 import logging
@@ -41,7 +50,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     from sync.kafka.publisher import Publisher
 
     if not published():
-        raise CommandError('No mirror names a topic: targets=("", "kafka:my-topic"), for example.', returncode=2)
+        raise CommandError('No mirror has a Kafka target. For example: targets=("", "kafka:my-topic").', returncode=2)
     require_read_committed(DEFAULT_DB_ALIAS)
     stop = StopEvent()
     writer = Publisher()
@@ -57,9 +66,9 @@ def run(options: dict[str, Any], out: Any) -> int:
         stop_on_signals(stop)
         try:
             writer.connect()
-            logger.info("The publisher is at work, %s at a time.", counted(publisher.batch, "change", "changes"))
+            logger.info("The publisher is running, with batches of %s.", counted(publisher.batch, "change", "changes"))
         except Unavailable as error:
-            logger.error("%s. Nothing is lost; trying again with the first change.", error)
+            logger.error("%s. No change is lost; the publisher connects again with the first change.", error)
         publisher.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
@@ -67,7 +76,7 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 
 def _behind() -> float:
-    """Seconds for which the oldest change that is to be published has waited."""
+    """Return for how many seconds the oldest unpublished change has waited; 0 if there is none."""
     waiting = Change.objects.filter(queue=QUEUE, until="", failed=False, settling=False)
     oldest = waiting.aggregate(oldest=Min("recorded_at"))["oldest"]
     return max((database_now(DEFAULT_DB_ALIAS) - oldest).total_seconds(), 0.0) if oldest else 0.0
@@ -75,12 +84,14 @@ def _behind() -> float:
 
 def _once(publisher: Relay, out: Any) -> int:
     counts = publisher.drain()
-    out.write(f"{counted(counts[State.DELIVERED], 'key', 'keys')} published, {counts[State.REJECTED]} rejected.")
+    out.write(
+        f"{counted(counts[State.DELIVERED], 'change', 'changes')} published, {counts[State.REJECTED]:,} rejected."
+    )
     _require_running(publisher)
     return 1 if counts[State.REJECTED] else 0
 
 
 def _require_running(publisher: Relay) -> None:
-    """Raises CommandError while the route is paused."""
+    """Raise CommandError if the route is paused."""
     if publisher.is_paused():
         raise CommandError(str(Paused(Route.PUBLISH)), returncode=1)

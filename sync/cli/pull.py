@@ -1,10 +1,23 @@
-"""Keeps the rows of pulled models equal to their MongoDB collections: MongoDB is the main database there, and MySQL
-follows. The first run, and one after the change stream's past was lost, compares everything; after that it goes on
-where it was, after kill -9 too. Runs until it is stopped; one puller a model.
+"""Keeps MySQL tables in sync with MongoDB collections, for models whose primary database is MongoDB
+("pulled models"). The first run compares everything, and so does a run after the change stream's
+history was lost. Other runs continue from the checkpoint, also after a crash. Runs until stopped;
+run one puller for each model.
 
-A document that its model cannot hold becomes a dead letter with the reason while all others flow. It is tried again
-when it changes, when a puller starts, and every minute. A dropped collection empties its table; a collection that was
-never there does not.
+A document that does not fit its model becomes a dead letter with the reason, and does not stop the
+others. It is retried when it changes, when a puller starts, and every minute. If a collection is
+dropped, its table is emptied; a collection that never existed leaves the table unchanged.
+
+examples:
+  manage.py sync pull                  all pulled models, until stopped
+  manage.py sync pull sale --once      apply the changes until now, then exit
+  manage.py sync pull sale --full      compare every document and every row first
+
+exit status:
+  0  stopped, or done with --once
+  1  there are dead letters, or a route is paused
+  2  wrong usage, a missing privilege, another puller is running, or a server is unreachable
+
+Next: fix the printed documents in MongoDB or the model; the puller retries them every minute.
 """
 
 import argparse
@@ -27,23 +40,14 @@ from sync.replication.puller import Puller
 from sync.workers.lease import Busy, LeaseLost, Paused
 from sync.workers.shutdown import stop_on_signals
 
-SUMMARY = "keep tables equal to MongoDB collections, where MongoDB is the main database"
-EPILOG = """\
-examples:
-  manage.py sync pull                  all pulled models, until stopped
-  manage.py sync pull sale --once      what has changed until now, and end
-  manage.py sync pull sale --full      compare every document and every row first
-
-exit status: 0 done; 1 there are dead letters; 2 wrong use, another puller is at work, or a server is out of reach
-"""
-SHOWN = 10  # dead letters that are named
+SUMMARY = "keep MySQL tables in sync with MongoDB collections"
+SHOWN = 10  # dead letters printed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = EPILOG
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="such as sale; default: all pulled models")
-    parser.add_argument("--once", action="store_true", help="pull what has changed until now, and end")
-    parser.add_argument("--full", action="store_true", help="compare everything first")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="a pulled model, such as sale; default: all")
+    parser.add_argument("--once", action="store_true", help="apply the changes until now, then exit")
+    parser.add_argument("--full", action="store_true", help="compare every document and row first")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -74,17 +78,17 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 
 def chosen_models(names: list[str]) -> list[type[PulledModel]]:
-    """The pulled models that a command line names; all when it names none. Raises CommandError."""
+    """Return the pulled models with these names; all if there are no names. Raises CommandError."""
     all_models = pulled_models()
     if not all_models:
         raise CommandError(
-            "There is no pulled model: declare one with sync.replication.pulled.PulledModel.", returncode=2
+            "There is no pulled model. Declare one with sync.replication.pulled.PulledModel.", returncode=2
         )
     known = {name: model for model in all_models for name in (label(model), str(model._meta.model_name))}
     for name in names:
         if name.lower() not in known:
-            there_are = ", ".join(map(label, all_models))
-            raise CommandError(f"{name} is no pulled model; there are {there_are}.", returncode=2)
+            labels = ", ".join(map(label, all_models))
+            raise CommandError(f"{name} is not a pulled model. Pulled models: {labels}.", returncode=2)
     return list(dict.fromkeys(known[name.lower()] for name in names)) or all_models
 
 
@@ -95,7 +99,7 @@ def _print_dead_letters(models: list[type[PulledModel]], out: Any) -> int:
         if count := dead_letters.count():
             status = 1
             letters = counted(count, "dead letter", "dead letters")
-            out.write(f"{label(model)}: {letters}, because the model cannot hold {'it' if count == 1 else 'them'}:")
+            out.write(f"{label(model)}: {letters} that {'does' if count == 1 else 'do'} not fit the model:")
             for document in dead_letters[:SHOWN]:
                 out.write(f"  {document.key}: {document.reason}")
             if count > SHOWN:

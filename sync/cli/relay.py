@@ -1,8 +1,22 @@
-"""Delivers to MongoDB what inline delivery has left: big transactions, what was written while MongoDB was away, and
-the second delivery of deletes. It also does what the console asks for: verify, repair, backfill. Runs until it is
-stopped; run as many as you like.
+"""Delivers and confirms the changes that inline delivery has left: large transactions, changes
+recorded while MongoDB was unreachable, and the second delivery of deletes. It also runs the jobs
+that operators start on the console: verify, repair and backfill. Runs until stopped; run as many
+relays as you like.
 
-The first Ctrl-C (or SIGTERM) finishes the batch at hand, the second stops at once: nothing is lost either way.
+The first Ctrl-C or SIGTERM lets the relay finish its batch, the second stops it at once. No change
+is lost either way.
+
+examples:
+  manage.py sync relay                all the time, under a supervisor
+  manage.py sync relay --threads 4    more deliveries in parallel
+  manage.py sync relay --once         deliver what is due, for a script or cron
+
+exit status:
+  0  stopped, or with --once everything due is delivered
+  1  with --once, some changes were rejected
+  2  wrong usage, or a server is unreachable
+
+Next: `manage.py sync status` shows the relay, and the reasons of rejected changes.
 """
 
 import argparse
@@ -25,7 +39,7 @@ SUMMARY = "deliver what is pending, until stopped"
 
 
 def positive(kind: type) -> Any:
-    """An argparse type: a number of `kind` above zero."""
+    """Return an argparse type for numbers of `kind` above zero."""
 
     def parse(text: str) -> Any:
         value = kind(text)
@@ -40,16 +54,16 @@ def positive(kind: type) -> Any:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser)
     parser.add_argument(
-        "--threads", type=positive(int), default=2, help="side by side, for each server (default: %(default)s)"
+        "--threads", type=positive(int), default=2, help="threads for each MongoDB server (default: %(default)s)"
     )
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Those of a publisher, too."""
-    parser.add_argument("--once", action="store_true", help="deliver what is due now, and end")
+    """Add the options that relays and publishers share."""
+    parser.add_argument("--once", action="store_true", help="deliver what is due now, then exit")
     parser.add_argument("--batch", type=positive(int), help="changes claimed at once (default: SYNC_BATCH)")
     parser.add_argument(
-        "--interval", type=positive(float), default=INTERVAL, help="seconds between two looks (default: %(default)s)"
+        "--interval", type=positive(float), default=INTERVAL, help="seconds between two polls (default: %(default)s)"
     )
 
 
@@ -64,7 +78,8 @@ def run(options: dict[str, Any], out: Any) -> int:
     if options["once"]:
         return _once(relays[: len(queues())], out)
     stop_on_signals(stop)
-    logging.getLogger("sync").info("The relay is at work, %s at a time.", counted(relays[0].batch, "change", "changes"))
+    batch = counted(relays[0].batch, "change", "changes")
+    logging.getLogger("sync").info("The relay is running, with batches of %s.", batch)
     with beside(
         stop,
         PeriodicTask("jobs", runner.LOOK, lambda: runner.work(stop)),
@@ -77,16 +92,16 @@ def run(options: dict[str, Any], out: Any) -> int:
 def _once(relays: list[Relay], out: Any) -> int:
     adopt_orphans(DEFAULT_DB_ALIAS)
     written = rejected = 0
-    away: list[Unavailable] = []
+    unreachable: list[Unavailable] = []
     for relay in relays:
         try:
             counts = relay.drain()
         except Unavailable as error:
-            away.append(error)  # the other queues go on
+            unreachable.append(error)  # the other queues are still delivered
         else:
             written += counts[State.DELIVERED] + counts[State.DELETED]
             rejected += counts[State.REJECTED]
-    out.write(f"{counted(written, 'key', 'keys')} delivered, {rejected} rejected.")
-    if away:
-        raise away[0]
+    out.write(f"{counted(written, 'change', 'changes')} delivered, {rejected:,} rejected.")
+    if unreachable:
+        raise unreachable[0]
     return 1 if rejected else 0

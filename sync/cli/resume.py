@@ -1,11 +1,24 @@
-"""Goes on with what `sync pause` has stopped: a model's delivery, or a route, which goes on from its checkpoint."""
+"""Resumes what `sync pause` has paused. Workers deliver the waiting changes of a model, and a route
+continues from its checkpoint.
+
+examples:
+  manage.py sync resume account      one model
+  manage.py sync resume pull:sale    one route
+  manage.py sync resume              everything
+
+exit status:
+  0  done, also if nothing was paused
+  2  no such model or route, or a server is unreachable
+
+Next: `manage.py sync status` shows how many changes are still pending.
+"""
 
 import argparse
 from typing import Any
 
 from sync.cli import pause
 
-SUMMARY = "go on with a paused model or route"
+SUMMARY = "resume a paused model or route"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,8 +1,20 @@
-"""Lets changes be delivered again now: those that failed (the default), or with --all also those that wait for their
-next try. With keys, these rows are delivered again, whether or not anything is pending for them.
+"""Retries failed changes: a relay delivers them at once. Fix the cause first. With --all, changes that
+wait for their next try are retried now, too. With keys, the relay delivers these rows again,
+whether or not they have pending changes.
 
-The relay delivers them; this command does not wait. Changes in flight stay with the worker that delivers them: they are
-skipped and counted. Exit status 0: done, also when there was nothing to retry.
+The command does not wait for the relay. Changes in flight stay with their worker: they are skipped
+and counted.
+
+examples:
+  manage.py sync retry                                       all failed changes
+  manage.py sync retry account --all                         one model, with the changes that wait for their next try
+  manage.py sync retry account 5ca4bbc7a2dd94ee58162391      deliver one row again
+
+exit status:
+  0  done, also if there was nothing to retry
+  2  wrong usage, no such model or key, or a server is unreachable
+
+Next: `manage.py sync status` shows whether the changes arrived or failed again.
 """
 
 import argparse
@@ -15,15 +27,15 @@ from sync.outbox.actions import RETRY, deliver_again, told
 from sync.outbox.models import Acted, Change, ChangeQuerySet
 from sync.verification.inspection import find_key
 
-SUMMARY = "deliver failed changes, or rows of your choice, again"
+SUMMARY = "deliver failed changes or chosen rows again"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", nargs="?", metavar="MODEL", help="such as account; default: all")
-    parser.add_argument("keys", nargs="*", metavar="KEY", help="only these rows")
+    parser.add_argument("model", nargs="?", metavar="MODEL", help="a model, such as account; default: all")
+    parser.add_argument("keys", nargs="*", metavar="KEY", help="primary keys of rows to deliver again")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--failed", action="store_true", help="those that failed for good (the default)")
-    which.add_argument("--all", action="store_true", help="also those waiting for their next try")
+    which.add_argument("--failed", action="store_true", help="only changes that became dead letters (the default)")
+    which.add_argument("--all", action="store_true", help="also changes that wait for their next try")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -47,9 +59,9 @@ def _deliver_again(options: dict[str, Any]) -> Acted:
 
 
 def changes_of(name: str | None) -> ChangeQuerySet:
-    """The changes of what a command line names, also of a target that is gone; of everything without a name.
+    """Return the changes of a model or target, also of a removed target; all changes if there is no name.
 
-    Raises CommandError for a name that is none.
+    Raises CommandError for an unknown name.
     """
     changes: ChangeQuerySet = Change.objects.all()
     if not name:

@@ -1,31 +1,36 @@
-"""Says what is on both sides, what is still to be delivered, how late it arrives, what failed and who delivers.
+"""Shows the state of the mirror: rows and documents, pending and failed changes, lag, workers and
+routes. Each problem is printed with the command that solves it.
 
-Exit status 0: both databases are in sync, but for changes in flight, which are younger than a few seconds; 1: changes
-are late, failed, paused or not delivered by anyone, or documents differ; 2: a server is out of reach.
+examples:
+  manage.py sync status
+  manage.py sync status --json     for programs; docs/schemas/status.schema.json describes it
 
---json prints what docs/schemas/status.schema.json describes.
+exit status:
+  0  in sync; changes younger than a few seconds may be in flight
+  1  changes are late, failed, paused or not delivered by any worker, or a verification found mismatches
+  2  a server is unreachable
+
+Next: run the printed command; `manage.py sync trace MODEL KEY` shows one record.
 """
 
 import argparse
-import datetime
 from typing import Any
 
-from django.utils import timezone
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
 from sync.cli.output import dumps
-from sync.core.humanize import counted, duration
+from sync.core.humanize import counted, duration, moment, number
 from sync.mapping.kinds import kind_of
 from sync.monitoring.queries import Unfinished
 from sync.monitoring.status import WORDS, ModelStatus, Status, status
 
-SUMMARY = "both sides' counts, lag, what is pending or failed, and who delivers"
+SUMMARY = "show counts, lag, pending and failed changes, and workers"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print it as JSON; null means unknown")
+    parser.add_argument("--json", action="store_true", help="print JSON; null means unknown")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -41,8 +46,8 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 def _print(now: Status, out: Any) -> None:
     out.write(_headline(now))
-    # A host in a name, as in copy:a:27017, is no code of an emoji.
-    console = Console(file=out, width=None if out.isatty() else 120, emoji=False)
+    # Without emoji: rich would replace ":a:" in a route's name such as copy:a:27017.
+    console = Console(file=out, width=None if out.isatty() else 160, emoji=False)
     console.print(_models(now))
     if now.workers:
         console.print(_workers(now))
@@ -62,43 +67,35 @@ def _headline(now: Status) -> str:
 
 
 def _models(now: Status) -> Table:
-    numbers = ("rows", "documents", "pending", "oldest", "in flight", "settling", "failed", "differ")
-    table = Table("model")
+    numbers = ("rows", "documents", "pending", "oldest", "in flight", "settling", "failed", "mismatches")
+    table = Table(Column("model", overflow="fold"))
     for name in numbers:
         table.add_column(name, justify="right")
     table.add_column("last delivery")
     for model in now.models:
         table.add_row(
             model.model,
-            _count(model.rows),
-            _count(model.documents),
+            number(model.rows),
+            number(model.documents),
             f"{model.pending:,}",
             "" if model.oldest_pending_age is None else duration(model.oldest_pending_age),
             f"{model.in_flight:,}",
             f"{model.settling:,}",
             f"{model.failed:,}",
-            _count(model.mismatches),
+            number(model.mismatches),
             _last_delivery(model),
         )
     return table
 
 
-def _count(number: int | None) -> str:
-    return "unknown" if number is None else f"{number:,}"
-
-
 def _last_delivery(model: ModelStatus) -> str:
     if model.last_delivery:
-        return _moment(model.last_delivery)
-    return "unknown" if model.documents is None else "none"
-
-
-def _moment(moment: datetime.datetime) -> str:
-    return timezone.localtime(moment).strftime("%Y-%m-%d %H:%M:%S")
+        return moment(model.last_delivery)
+    return "unknown" if model.documents is None else "never"
 
 
 def _workers(now: Status) -> Table:
-    table = Table("worker", "host", "pid", "heartbeat", "keys/s", "delivered", "note")
+    table = Table("worker", "host", "pid", "heartbeat", "changes/s", "delivered", "note")
     for worker in now.workers:
         age = f"{duration(worker.heartbeat_age)} ago"
         table.add_row(
@@ -106,7 +103,7 @@ def _workers(now: Status) -> Table:
             escape(worker.host),
             str(worker.pid),
             age if worker.alive else f"dead: {age}",
-            "" if worker.rate is None else f"{worker.rate:,.0f}",
+            "" if worker.rate is None else number(worker.rate),
             f"{worker.delivered:,}",
             escape(worker.note),
         )
@@ -119,8 +116,8 @@ def _routes(now: Status) -> Table:
         table.add_row(
             escape(route.name),
             escape(route.holder) if route.alive else "none",
-            "unknown" if route.lag is None else duration(route.lag),
-            _moment(route.in_sync_at) if route.in_sync_at else "never",
+            duration(route.lag),
+            moment(route.in_sync_at),
             "paused" if route.paused else "",
         )
     return table
@@ -130,42 +127,42 @@ def _deliverers(now: Status, queue: str) -> str:
     kind, verb = kind_of(queue).worker, kind_of(queue).command
     name = f"{kind} for {queue}" if queue and kind_of(queue).worker == "relay" else kind
     if alive := now.delivering(queue):
-        return f"{name}: {alive} alive"
+        return f"{name}: {alive} running"
     stuck = now.stuck(queue)
-    return f"{name}: none alive{f', {stuck} stuck' if stuck else ''}; start one: manage.py sync {verb}"
+    return f"{name}: none running{f', {stuck} stuck' if stuck else ''}; start one: manage.py sync {verb}"
 
 
 def _details(now: Status) -> list[str]:
-    """What is said in a line of its own, most of it only when there is something to say."""
+    """Return the lines below the tables. Most of them appear only if there is a problem."""
     lag = now.lag
     lines = [
-        f"lag, last {duration(lag.window)}: p50 {duration(lag.p50)}, p95 {duration(lag.p95)}, p99 {duration(lag.p99)}, "
-        f"of {counted(lag.delivered, 'key', 'keys')}",
-        f"rate: {'unknown' if now.rate is None else f'{now.rate:,.0f} keys/s'}",
+        f"lag, last {duration(lag.window)}: p50 {duration(lag.p50)}, p95 {duration(lag.p95)}, p99 {duration(lag.p99)} "
+        f"({counted(lag.delivered, 'change', 'changes')})",
+        f"throughput: {number(now.rate)}{'' if now.rate is None else ' per second'}",
         *(_deliverers(now, queue) for queue in now.queues),
     ]
     lines += [
-        f"{route.name}: paused; to go on: manage.py sync resume {route.name}" for route in now.routes if route.paused
+        f"{route.name}: paused; resume it: manage.py sync resume {route.name}" for route in now.routes if route.paused
     ]
     for model in now.models:
         if model.paused:
-            lines.append(f"{model.model}: paused; to go on: manage.py sync resume {model.model}")
+            lines.append(f"{model.model}: paused; resume it: manage.py sync resume {model.model}")
         if model.backfill:
-            lines.append(f"{model.model}: {counted(model.backfill, 'range', 'ranges')} of a backfill left")
+            lines.append(f"{model.model}: backfill, {counted(model.backfill, 'range', 'ranges')} left")
         lines += [
-            f"{model.model}: {failure.reason}: {failure.failed:,} failed, {failure.retrying:,} tried again"
+            f"{model.model}: {failure.reason}: {failure.failed:,} failed, {failure.retrying:,} retrying"
             for failure in model.failures
         ]
         if model.verified:
-            run, moment = model.verified, _moment(model.verified.finished_at)
-            found = f"{counted(run.compared, 'row', 'rows')} compared, {run.found:,} different"
-            lines.append(f"{model.model}: verified ({run.mode}) {moment}: {found}")
+            run, at = model.verified, moment(model.verified.finished_at)
+            found = f"{counted(run.compared, 'row', 'rows')} compared, {counted(run.found, 'mismatch', 'mismatches')}"
+            lines.append(f"{model.model}: verified ({run.mode}) {at}: {found}")
         if model.unfinished:
             lines.append(f"{model.model}: {_unfinished(model.unfinished)}")
     return lines
 
 
 def _unfinished(run: Unfinished) -> str:
-    why = run.error or "it is still running, or it was killed"
+    why = run.error or "it is still running or was killed"
     rows = counted(run.compared, "row", "rows")
-    return f"the verify ({run.mode}) of {_moment(run.started_at)} is not finished, {rows} compared: {why}"
+    return f"verify ({run.mode}), started {moment(run.started_at)}, has not finished, {rows} compared: {why}"

@@ -1,7 +1,15 @@
-"""Shows all there is to know of one row: the row, its document, when that was written, whether they are equal, and
-the changes that are pending or failed for it. The record's page in the portal shows the same.
+"""Shows one record: the row, its documents, the last delivery, whether they are in sync, and the
+pending and failed changes. The record's page on the console shows the same.
 
-Exit status 0: equal, and nothing is pending; 1: not so; 2: a server is out of reach.
+examples:
+  manage.py sync trace account 5ca4bbc7a2dd94ee58162391
+
+exit status:
+  0  in sync, and nothing is pending or failed
+  1  different, or a change is pending or failed
+  2  no such model or key, or a server is unreachable
+
+Next: `manage.py sync retry MODEL KEY` delivers the row again.
 """
 
 import argparse
@@ -9,19 +17,19 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from sync.core.humanize import counted
+from sync.core.humanize import clock, counted, moment
 from sync.mapping.registry import chosen_targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
 from sync.verification.inspection import Inspection, Side, Verdict, as_json, find_key, inspect
 
-SUMMARY = "show one row, its document, and its changes"
+SUMMARY = "show one row, its documents and its changes"
 CLEAN = (Verdict.EQUAL, Verdict.GONE)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help="such as account")
-    parser.add_argument("key", metavar="KEY", help="its primary key, which is its document's _id")
+    parser.add_argument("model", metavar="MODEL", help="a model, such as account")
+    parser.add_argument("key", metavar="KEY", help="the row's primary key, which is the document's _id")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -40,7 +48,7 @@ def run(options: dict[str, Any], out: Any) -> int:
 
 
 def _print(found: Inspection, out: Any) -> None:
-    out.write(f"row:       {_text(found.document) if not found.problem else 'cannot be a document'}")
+    out.write(f"row:       {_text(found.document) if not found.problem else 'cannot be converted to a document'}")
     if found.problem:
         out.write(f"reason:    {found.problem}")
         for name, text in found.plain:
@@ -71,14 +79,14 @@ def _written(side: Side) -> str:
         return "never"
     if side.written_at is None:
         return "not by the mirror"
-    return f"{side.written_at:%Y-%m-%d %H:%M:%S.%f} UTC"
+    return moment(side.written_at)
 
 
 def _describe(change: Change) -> str:
     state = "failed" if change.failed else "settling" if change.settling else "pending"
     if change.claim:
-        state += ", being delivered"
+        state += ", in flight"
     tries = ""
     if change.error:
-        tries = f", {counted(change.attempts, 'try', 'tries')}, due {change.due_at:%H:%M:%S}: {change.error}"
-    return f"{change.model}: {state} since {change.recorded_at:%Y-%m-%d %H:%M:%S}{tries}"
+        tries = f", {counted(change.attempts, 'attempt', 'attempts')}, due {clock(change.due_at)}: {change.error}"
+    return f"{change.model}: {state} since {moment(change.recorded_at)}{tries}"

@@ -1,15 +1,27 @@
-"""Compares every row with its document, field by field and type by type, while both are in use, and names what
-differs and since when. Keys whose delivery is still to come are not differences; they are counted as pending.
+"""Compares every row with its document, field by field and type by type, while applications use both
+databases. Prints each mismatch and when a run first found it. Keys with undelivered changes are
+counted as pending, not as mismatches.
 
---strict reads every row twice: as delivery does, and as text that the database makes of each column, in which no driver
-and no converter has a part. The document has to say the same as both. Takes about twice as long.
+--strict reads every row twice: as delivery does, and as text that the database makes of each
+column, without any driver or converter. The document has to match both. It takes about twice as
+long.
 
---repair has what differs delivered again, at once, with or without a relay. Documents without a row are deleted only
-with --prune. A full run that was interrupted goes on with --resume. In cron, use --quiet: it prints nothing as long as
-all is equal.
+--repair delivers mismatched rows again at once, with or without a relay. It deletes documents
+without a row only with --prune. --resume continues a full run that was interrupted.
 
-Exit status 0: all equal; 1: differences, or keys still pending, or interrupted; 2: wrong use, or a server is out of
-reach.
+examples:
+  manage.py sync verify                              every model
+  manage.py sync verify account --sample 1%          a random sample
+  manage.py sync verify account --repair --dry-run   show what a repair would do
+  manage.py sync verify account --repair --prune     repair, and delete documents without a row
+  manage.py sync verify --quiet                      in cron: prints nothing while everything is in sync
+
+exit status:
+  0  in sync
+  1  mismatches, pending changes, or interrupted
+  2  wrong usage, or a server is unreachable
+
+Next: `manage.py sync trace MODEL KEY` shows one mismatch; --repair repairs all of them.
 """
 
 import argparse
@@ -20,12 +32,11 @@ from typing import Any
 
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, OperationalError
-from django.utils import timezone
 from django.utils.timesince import timesince
 
 from sync.cli.output import dumps
 from sync.cli.progress import progress_bar
-from sync.core.humanize import counted
+from sync.core.humanize import counted, moment
 from sync.mapping.registry import Target, chosen_targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox.relay import require_read_committed
@@ -35,28 +46,28 @@ from sync.verification.scan import Scan
 from sync.verification.verify import steps, verify
 from sync.workers.models import ModelState
 
-SUMMARY = "compare every row with its document, and repair"
-SHOWN = 20  # differences named on a terminal; --json names all
+SUMMARY = "compare every row with its document, and repair mismatches"
+SHOWN = 20  # mismatches printed; --json prints all
 
 
 def sample(text: str) -> float:
-    """An argparse type: a number of keys, or a share such as 1%."""
+    """Return a number of keys, or a share below 1 for a percentage such as 1%. An argparse type."""
     number = float(text.removesuffix("%")) / 100 if text.endswith("%") else int(text)
     if number <= 0 or (isinstance(number, float) and number >= 1):
-        raise argparse.ArgumentTypeError(f"{text} is neither a number above zero nor a share below 100%")
+        raise argparse.ArgumentTypeError(f"{text} is neither a number above zero nor a percentage below 100%")
     return number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="such as account; default: all")
-    parser.add_argument("--sample", type=sample, metavar="N|P%", help="only so many rows, and documents, at random")
-    parser.add_argument("--resume", action="store_true", help="go on where the last full run was interrupted")
-    parser.add_argument("--strict", action="store_true", help="compare with the columns' own text, too; see above")
-    parser.add_argument("--repair", action="store_true", help="deliver again what differs")
-    parser.add_argument("--prune", action="store_true", help="with --repair: delete documents that have no row")
-    parser.add_argument("--dry-run", action="store_true", help="with --repair: only say what it would do")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON, every difference included")
-    parser.add_argument("--quiet", action="store_true", help="print only differences and what is done about them")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="a model, such as account; default: all")
+    parser.add_argument("--sample", type=sample, metavar="N|P%", help="compare a random sample of rows and documents")
+    parser.add_argument("--resume", action="store_true", help="continue the last full run where it was interrupted")
+    parser.add_argument("--strict", action="store_true", help="also compare with the text of each column; see above")
+    parser.add_argument("--repair", action="store_true", help="deliver mismatched rows again")
+    parser.add_argument("--prune", action="store_true", help="with --repair: delete documents without a row")
+    parser.add_argument("--dry-run", action="store_true", help="with --repair: print the repairs, and write nothing")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON, with every mismatch")
+    parser.add_argument("--quiet", action="store_true", help="print only mismatches and their repair")
 
 
 def run(options: dict[str, Any], out: Any) -> int:
@@ -71,10 +82,10 @@ def run(options: dict[str, Any], out: Any) -> int:
         try:
             result = _verify(target, repairer, options)
         except KeyboardInterrupt:
-            sys.stderr.write(f"\nInterrupted. {_how_to_go_on(targets[number:], options)}\n")
+            sys.stderr.write(f"\nInterrupted. {_how_to_continue(targets[number:], options)}\n")
             return 1
         except (Unavailable, OperationalError) as error:
-            error.add_note(_how_to_go_on(targets[number:], options))
+            error.add_note(_how_to_continue(targets[number:], options))
             raise
         clean = clean and not (result.found or result.pending)
         if options["json"]:
@@ -89,13 +100,14 @@ def run(options: dict[str, Any], out: Any) -> int:
 def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
     problem = ""
     if (options["prune"] or options["dry_run"]) and not options["repair"]:
-        problem = "--prune and --dry-run are about --repair; add it."
+        problem = "--prune and --dry-run need --repair. Add it."
     elif options["resume"] and options["sample"]:
-        problem = "A sample is not resumed; take another one."
+        problem = "A sample cannot be resumed. Leave out --resume to take a new one."
     elif options["repair"] and not options["dry_run"]:
         paused = sorted(ModelState.objects.paused(DEFAULT_DB_ALIAS) & {target.label for target in targets})
         are, them = ("is", "it") if len(paused) == 1 else ("are", "them")
-        problem = f"{', '.join(paused)} {are} paused; to repair {them}, resume {them} before." if paused else ""
+        resume = f"Resume {them} first: manage.py sync resume {' '.join(paused)}"
+        problem = f"{', '.join(paused)} {are} paused and cannot be repaired. {resume}" if paused else ""
     if problem:
         raise CommandError(problem, returncode=2)
 
@@ -114,31 +126,30 @@ def _verify(target: Target, repairer: Repairer, options: dict[str, Any]) -> Veri
         )
 
 
-def _how_to_go_on(targets: list[Target], options: dict[str, Any]) -> str:
+def _how_to_continue(targets: list[Target], options: dict[str, Any]) -> str:
     if options["sample"]:
-        return "A sample is not resumed; run it again."
+        return "A sample cannot be resumed. Run the command again."
     names = ("strict", "repair", "prune", "dry_run", "json", "quiet")
     switches = [f"--{name.replace('_', '-')}" for name in names if options[name]]
     command = ["manage.py", "sync", "verify", *[target.label for target in targets], "--resume", *switches]
-    return f"To go on: {shlex.join(command)}"
+    return f"To continue: {shlex.join(command)}"
 
 
 def _print(result: Verification, repairer: Repairer, options: dict[str, Any], out: Any) -> None:
     counts = [
         f"{counted(result.compared, 'row', 'rows')} compared",
-        f"{result.found:,} different",
+        counted(result.found, "mismatch", "mismatches"),
         f"{result.pending:,} pending",
     ]
     if options["repair"] and not options["dry_run"]:
         counts.append(f"{repairer.repaired:,} repaired")
     out.write(f"{result.model}: {', '.join(counts)}")
     if options["repair"]:
-        return  # each has been named with what was done about it
+        return  # the repairer has printed each mismatch with its repair
     for mismatch in result.found_mismatches()[:SHOWN]:
-        since = timezone.localtime(mismatch.first_seen)
-        out.write(f"  {mismatch}, seen first {since:%Y-%m-%d %H:%M}, {timesince(since)} ago")
+        out.write(f"  {mismatch}, first seen {moment(mismatch.first_seen)}, {timesince(mismatch.first_seen)} ago")
     if result.found > SHOWN:
-        out.write(f"  and {result.found - SHOWN:,} more; --json names them all")
+        out.write(f"  and {result.found - SHOWN:,} more; --json prints all of them")
 
 
 def _as_data(result: Verification, repairer: Repairer) -> dict[str, Any]:

@@ -1,16 +1,36 @@
-"""Figures in words, for a terminal and for a page."""
+"""Formats counts, numbers, durations and times, in the same way for the terminal and for pages."""
 
+import datetime
+
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 
 def counted(number: int, one: str, many: str) -> str:
-    """Such as "1 change" and "1,200 changes"."""
+    """Return the number with its noun, such as "1 change" or "1,200 changes"."""
     return f"{number:,} {ngettext(one, many, number)}"
 
 
+def number(value: float | None) -> str:
+    """Return a count or a rate, such as "1,200", "12" or "0.5"; "unknown" for None."""
+    if value is None:
+        return _("unknown")
+    return f"{value:,.0f}" if isinstance(value, int) or value >= 10 else f"{value:.2g}"
+
+
+def moment(value: datetime.datetime | None) -> str:
+    """Return a time in the current zone, such as "2026-01-31 23:59:59 UTC"; "never" for None."""
+    return _("never") if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def clock(value: datetime.datetime) -> str:
+    """Return the time of day in the current zone, such as "23:59:59 UTC"."""
+    return f"{timezone.localtime(value):%H:%M:%S %Z}"
+
+
 def duration(seconds: float | None) -> str:
-    """Such as 20 ms, 1.5 s, 12 min, 3 h, 2 days; "unknown" for None."""
+    """Return a duration such as 20 ms, 1.5 s, 12 min, 3 h or 2 days; "unknown" for None."""
     if seconds is None:
         return _("unknown")
     if seconds < 1:

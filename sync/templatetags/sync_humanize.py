@@ -1,4 +1,6 @@
-"""`{% load wording %}`: figures in words."""
+"""`{% load sync_humanize %}`: filters for numbers, durations and times."""
+
+import datetime
 
 from django import template
 from django.contrib.humanize.templatetags.humanize import intcomma, naturaltime
@@ -8,15 +10,32 @@ from sync.core import humanize
 register = template.Library()
 register.filter(intcomma)  # a project need not install django.contrib.humanize
 register.filter(naturaltime)
+register.filter(humanize.number)
 
 
 @register.filter
 def duration(seconds: float | None) -> str:
-    """As wording.duration, in one piece when lines are broken."""
-    return humanize.duration(seconds).replace(" ", "\u00a0")
+    """Return humanize.duration with no-break spaces."""
+    return _unbroken(humanize.duration(seconds))
+
+
+@register.filter
+def moment(value: datetime.datetime | None) -> str:
+    """Return humanize.moment with no-break spaces."""
+    return _unbroken(humanize.moment(value))
+
+
+@register.filter
+def clock(value: datetime.datetime) -> str:
+    """Return humanize.clock with no-break spaces."""
+    return _unbroken(humanize.clock(value))
 
 
 @register.filter
 def table_label(label: str) -> str:
-    """The model's label in a target's."""
+    """Return the model's label of a target's label, such as finance.account for finance.account@eu:accounts."""
     return label.partition("@")[0]
+
+
+def _unbroken(text: str) -> str:
+    return text.replace(" ", "\u00a0")

@@ -1,1 +1,1 @@
-"""The console and the probes. Imported by URL configurations only."""
+"""The console's pages and the probes. Only URL configurations import this package."""

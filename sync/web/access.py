@@ -1,4 +1,4 @@
-"""Who may open which of the mirror's pages. Others get 403, and those not logged in the login page."""
+"""Permissions of the mirror's pages. A user without the permission gets 403; an anonymous visitor is sent to log in."""
 
 from __future__ import annotations
 
@@ -15,5 +15,5 @@ View = Callable[..., HttpResponse]
 
 
 def allowed(permission: str) -> Callable[[View], View]:
-    """A decorator for views that take this permission."""
+    """Return a decorator for views that require this permission."""
     return lambda view: login_required(permission_required(permission, raise_exception=True)(view))

@@ -1,4 +1,4 @@
-"""The admin for tables that other programs write to: a row with a column that cannot be read is listed and repaired."""
+"""A ModelAdmin mixin for tables that other programs write to. It lists and repairs rows with unreadable columns."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from django.utils.translation import ngettext
 from sync.mapping.readable import SHOWN, ReadableForm, unreadable
 from sync.mapping.reading import exact
 
-NAMED = 5  # rows that a warning names
+NAMED = 5  # rows listed in a warning
 
 
 class ReadsExactly(admin.ModelAdmin):
-    """A mixin for a ModelAdmin whose rows are read by `exact`: no row stops the page for the others."""
+    """A ModelAdmin mixin that reads rows with `exact`: an unreadable row does not break the page."""
 
     form: Any = ReadableForm
 
@@ -47,7 +47,7 @@ class ReadsExactly(admin.ModelAdmin):
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> Any:
         obj = context.get("original")
         for name, (stored, why) in unreadable(obj).items():
-            text = _("%(name)s cannot be read: %(why)s. Stored is “%(stored)s”.")
+            text = _("%(name)s cannot be read: %(why)s. The stored value is “%(stored)s”.")
             messages.warning(request, text % {"name": name, "why": why, "stored": Truncator(stored).chars(SHOWN)})
         return super().render_change_form(request, context, *args, **kwargs)
 
@@ -58,4 +58,4 @@ class _ChangeList(ChangeList):
         for row in self.result_list:
             for name in unreadable(row):
                 if isinstance(row._meta.get_field(name), models.BooleanField):
-                    setattr(row, name, None)  # an icon stands for it, and there is none for anything else
+                    setattr(row, name, None)  # the list has icons only for True, False and None

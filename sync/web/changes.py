@@ -1,4 +1,4 @@
-"""Changes in trouble: which, why, and trying them again or giving them up."""
+"""The page of failed changes: search, retry and discard."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import urlencode
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
@@ -23,12 +24,12 @@ from sync.outbox.models import Acted, Change, ChangeQuerySet
 from sync.signals import operator_acted
 from sync.web.access import OPERATE, VIEW_CONSOLE, allowed
 
-SHOWN = 100  # changes that can be chosen one by one
-KEPT = 100  # keys that the audit log names of one act
+SHOWN = 100  # changes on the page, which an operator can select
+KEPT = 100  # keys stored in one audit entry
 
 
 class Search(forms.Form):
-    """Which changes in trouble: those of a model, with a class of reason."""
+    """Filters failed changes by model and class of reason."""
 
     model = forms.ChoiceField(required=False, label=gettext_lazy("Model"))
     reason = forms.ChoiceField(required=False, label=gettext_lazy("Reason"))
@@ -44,7 +45,7 @@ class Search(forms.Form):
         fields["reason"].choices = [("", _("Any")), *((name, _(name)) for name in reasons)]
 
     def find(self) -> ChangeQuerySet:
-        """None match when the search is not valid."""
+        """Return the matching changes; none if the search is invalid."""
         found = troubled("default").order_by("-failed", "recorded_at")
         if not self.is_valid():
             return found.none()
@@ -52,7 +53,7 @@ class Search(forms.Form):
 
     @property
     def address(self) -> str:
-        """The page that shows the same."""
+        """The URL of this search."""
         chosen = {name: value for name, value in self.cleaned_data.items() if value} if self.is_valid() else {}
         return reverse("sync:changes") + (f"?{urlencode(chosen)}" if chosen else "")
 
@@ -68,12 +69,13 @@ def changes(request: HttpRequest) -> HttpResponse:
         "changes": found[:SHOWN],
         "count": found.count(),
         "may_operate": request.user.has_perm(OPERATE),
+        "now": timezone.now(),
     }
     return render(request, "sync/changes.html", context)
 
 
 class Order(forms.Form):
-    """What to do with which of them. `expected` is how many they were when somebody decided."""
+    """An action on selected or all changes. `expected` is their number when the operator confirmed."""
 
     act = forms.ChoiceField(choices=[(RETRY, RETRY), (DISCARD, DISCARD)])
     which = forms.ChoiceField(choices=[("selected", "selected"), ("all", "all")])
@@ -84,17 +86,17 @@ class Order(forms.Form):
 @require_POST
 @allowed(OPERATE)
 def order(request: HttpRequest) -> HttpResponse:
-    """Retries or discards changes; asks before it discards, and before it does anything to all of them."""
+    """Retry or discard changes. Discarding, and any action on all changes, needs a confirmation."""
     search, wanted = Search(request.POST), Order(request.POST)
     if not (wanted.is_valid() and search.is_valid()):
-        messages.error(request, _("This cannot be done. Choose again."))
+        messages.error(request, _("This action is not valid. Select the changes and the action again."))
         return redirect("sync:changes")
     act, which = wanted.cleaned_data["act"], wanted.cleaned_data["which"]
     keys = request.POST.getlist("change")[:SHOWN]
     chosen = search.find() if which == "all" else Change.objects.filter(pk__in=keys)
     expected = wanted.cleaned_data["expected"] if which == "all" else len(keys)
     if which == "selected" and not keys:
-        messages.info(request, _("No change was selected."))
+        messages.info(request, _("No change was selected. Select at least one."))
         return redirect(search.address)
     if not wanted.cleaned_data["sure"] and (which == "all" or act == DISCARD):
         context = {"search": search, "act": act, "which": which, "keys": keys, "count": chosen.count()}
@@ -114,7 +116,7 @@ def _act(request: HttpRequest, act: str, chosen: ChangeQuerySet, expected: int) 
 
 def _tell(request: HttpRequest, act: str, outcome: Acted) -> None:
     if not outcome.done and outcome.is_complete:
-        messages.info(request, _("There was nothing to do."))
+        messages.info(request, _("Nothing to do: no changes matched."))
         return
     done, *skipped = told(act, outcome)
     if outcome.done:

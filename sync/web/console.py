@@ -1,4 +1,4 @@
-"""The console: the mirror's state, which follows by itself."""
+"""The console: the state of the mirror, which the browser reloads every few seconds."""
 
 from __future__ import annotations
 
@@ -8,19 +8,41 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
+from django.utils.translation import gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from sync.jobs import runner
 from sync.mapping.kinds import kind_of
 from sync.monitoring import history
-from sync.monitoring.status import WORDS, Counts, Status, counts_of, status
+from sync.monitoring.status import Counts, Status, counts_of, status
 from sync.outbox.failures import troubled
 from sync.web.access import OPERATE, VIEW_CONSOLE, allowed
 from sync.web.charts import charts, table
 
-SHOWN = 10  # changes in trouble that the console names; a page of their own has more
-COUNTS, COUNTS_AGE = "sync.counts", 30  # seconds for which a count of all rows and documents is shown
+SHOWN = 10  # failed changes on the console; the page of failed changes has more
+COUNTS, COUNTS_AGE = "sync.counts", 30  # cache key and seconds of a count of all rows and documents
+
+# The meaning of each state for a visitor. The commands are shown to operators only.
+MEANS = {
+    "waiting": gettext_noop("Changes wait in MySQL until MongoDB is back."),
+    "stalled": gettext_noop(
+        "Changes are pending, but no worker delivers them. Start a relay (for Kafka: a publisher)."
+    ),
+    "failing": gettext_noop("Some changes failed. Fix the cause, then retry the failed changes."),
+    "differing": gettext_noop("Verify found mismatches. Repair the models that have them."),
+    "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
+    "paused": gettext_noop("Delivery or a route is paused, and its changes wait until it is resumed."),
+    "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
+}
+RELAY = ("manage.py sync relay",)
+COMMANDS = {
+    "stalled": (*RELAY, "manage.py sync publish"),
+    "failing": ("manage.py sync retry",),
+    "differing": ("manage.py sync verify --repair",),
+    "behind": RELAY,
+    "paused": ("manage.py sync resume",),
+}
 
 
 @require_safe
@@ -33,9 +55,9 @@ def console(request: HttpRequest) -> HttpResponse:
 @require_safe
 @never_cache
 def live(request: HttpRequest) -> HttpResponse:
-    """The part of the console that the browser asks for again and again."""
+    """The part of the console that the browser reloads."""
     if "HX-Request" in request.headers and not request.user.is_authenticated:
-        # The login page would be put into the middle of this one.
+        # htmx would insert the login page into the console. Reload the whole page instead.
         return HttpResponse(headers={"HX-Refresh": "true"})
     return _live(request)
 
@@ -49,9 +71,12 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     now, newest, taken = _status(), runner.latest(), history.recent()
     return {
         "status": now,
-        "means": WORDS[now.word],
+        "means": MEANS[now.word],
+        "commands": COMMANDS.get(now.word, ()),
+        "relay_command": RELAY,
         "models": [(model, newest.get(model.model), kind_of(model.queue).readable) for model in now.models],
         "charts": charts(taken),
+        "chart_minutes": len(taken) * history.EVERY // 60,
         "figures": table(taken),
         "troubled": troubled("default").order_by("-failed", "recorded_at")[:SHOWN],
         "troubled_count": sum(each.failed + each.retrying for model in now.models for each in model.failures),

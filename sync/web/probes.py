@@ -1,4 +1,4 @@
-"""What machines ask about the mirror: Prometheus, and load balancers."""
+"""Endpoints for Prometheus and for load balancers."""
 
 from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
 from django.utils.crypto import constant_time_compare
@@ -12,7 +12,7 @@ from sync.monitoring import health, metrics
 @require_safe
 @never_cache
 def prometheus(request: HttpRequest) -> HttpResponse:
-    """The metrics, for who has SYNC_METRICS_TOKEN or may see the console; for others there is no such page."""
+    """Return the metrics to a client with SYNC_METRICS_TOKEN or a user who may see the console; to others, 404."""
     if not (_has_token(request) or request.user.has_perm("sync.view_console")):
         raise Http404
     return HttpResponse(metrics.exposition(), content_type=metrics.CONTENT_TYPE)
@@ -26,6 +26,9 @@ def _has_token(request: HttpRequest) -> bool:
 @require_safe
 @never_cache
 def readyz(request: HttpRequest) -> HttpResponse:
-    """200 when requests can be served, which takes MySQL and its migrations; a MongoDB that is away is only told."""
+    """Return 200 if MySQL responds and its migrations are applied, otherwise 503.
+
+    MongoDB is reported only: the portal can serve requests while MongoDB is unreachable.
+    """
     words = health.answers()
     return JsonResponse(words, status=200 if words["mysql"] == health.OK else 503)

@@ -1,4 +1,4 @@
-"""A record's page: the row, its documents, what is pending for it, and delivering it now."""
+"""A record's page: the row, its documents, its pending changes, and the button that delivers it now."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from sync.web.access import OPERATE, VIEW_RECORD, allowed
 @allowed(VIEW_RECORD)
 @never_cache
 def record_page(request: HttpRequest, label: str, key: str) -> HttpResponse:
-    """Shows both sides; posted, delivers the row now."""
+    """GET: compare the row with its documents. POST: deliver the row now."""
     try:
         model = find_model(label)
         key = find_key(model, key)
@@ -51,12 +51,12 @@ def record_page(request: HttpRequest, label: str, key: str) -> HttpResponse:
 
 
 def _address(row: Any) -> str:
-    """The page where the row may be edited, if its model says so."""
+    """Return the URL of the row's own page, if its model has get_absolute_url; otherwise an empty string."""
     return row.get_absolute_url() if hasattr(row, "get_absolute_url") else ""
 
 
 def _deliver_now(request: HttpRequest, model: type[MirroredModel], key: str) -> None:
-    """Records the key as changed: on commit it is delivered, as after any save; what had failed for it is replaced."""
+    """Record the key as changed, which replaces its failed changes. It is delivered on commit, like any save."""
     labels = [target.label for target in targets(model)]
     changes = Change.objects.filter(model__in=labels, key=key, until="")
     with transaction.atomic():
@@ -66,8 +66,8 @@ def _deliver_now(request: HttpRequest, model: type[MirroredModel], key: str) -> 
         messages.info(request, told(RETRY, outcome)[-1])
     waiting = changes.undelivered().order_by("recorded_at").first()
     if waiting is None:
-        messages.success(request, _("It is delivered."))
+        messages.success(request, _("Delivered."))
     elif waiting.error:
-        messages.error(request, _("It was not delivered: %s") % waiting.error)
+        messages.error(request, _("Not delivered: %s") % waiting.error)
     else:
-        messages.warning(request, _("It is recorded. A relay delivers it as soon as it can."))
+        messages.warning(request, _("Queued. A relay delivers the record as soon as possible."))

@@ -1,4 +1,4 @@
-"""What an operator does to a route: pause and resume."""
+"""The buttons that pause and resume a route."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sync.workers.models import Checkpoint
 @require_POST
 @allowed(OPERATE)
 def act_on_route(request: HttpRequest, name: str, act: str) -> HttpResponse:
-    """Pauses or resumes a route that has a checkpoint."""
+    """Pause or resume a route that has a checkpoint."""
     checkpoint = Checkpoint.objects.filter(name=name).first()
     if checkpoint is None or act not in ("pause", "resume"):
         raise Http404

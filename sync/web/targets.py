@@ -1,4 +1,4 @@
-"""What is done to one target as a whole: pause and resume, and the long work that a relay takes over."""
+"""Actions on a whole target: pause, resume, and the jobs that a relay runs."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from sync.signals import operator_acted
 from sync.web.access import OPERATE, allowed
 from sync.workers.models import ModelState
 
-# Each act, as a heading asks for it, and what it does.
+# The heading and the explanation of each action.
 ACTS = {
-    "pause": (gettext_noop("Pause delivery"), gettext_noop("Changes wait in MySQL until somebody resumes it.")),
-    "resume": (gettext_noop("Resume delivery"), gettext_noop("What waits is delivered.")),
+    "pause": (gettext_noop("Pause delivery"), gettext_noop("Changes wait in MySQL until delivery is resumed.")),
+    "resume": (gettext_noop("Resume delivery"), gettext_noop("Relays deliver the waiting changes.")),
     "verify": (
         gettext_noop("Verify"),
-        gettext_noop("A relay compares every row with its document, beside the live traffic. Nothing is written."),
+        gettext_noop("A relay compares every row with its document and writes nothing. The application keeps running."),
     ),
     "repair": (
         gettext_noop("Repair"),
-        gettext_noop("A relay compares every row with its document, and delivers again what differs."),
+        gettext_noop("A relay compares every row with its document, and delivers mismatched rows again."),
     ),
     "backfill": (
         gettext_noop("Backfill"),
-        gettext_noop("Every row is delivered again, by the relays and beside the live traffic. Newer changes stay."),
+        gettext_noop("Relays deliver every row again. The application keeps running, and newer documents are kept."),
     ),
 }
 
@@ -40,7 +40,7 @@ ACTS = {
 @require_http_methods(["GET", "HEAD", "POST"])
 @allowed(OPERATE)
 def act(request: HttpRequest, label: str, act: str) -> HttpResponse:
-    """Asks whether to do it; does it when it is posted."""
+    """GET: ask for confirmation. POST: perform the action."""
     target = target_or_404(label)
     if act not in ACTS or (act in ("verify", "repair") and not target.kind.readable):
         raise Http404
@@ -55,6 +55,7 @@ def act(request: HttpRequest, label: str, act: str) -> HttpResponse:
 
 
 def target_or_404(label: str) -> Target:
+    """Return the target with this label. Raises Http404."""
     try:
         return find_target(label)
     except (LookupError, ValueError, AttributeError):
@@ -70,25 +71,25 @@ def _do(request: HttpRequest, target: Target, act: str) -> None:
         return
     prune = act == "repair" and "prune" in request.POST
     if act == "repair" and target.label in ModelState.objects.paused("default"):
-        messages.error(request, _("%s is paused. To repair it, resume it before.") % target.label)
+        messages.error(request, _("%s is paused and cannot be repaired. Resume it first.") % target.label)
     elif runner.ask(target, act, request.user.get_username(), prune=prune):
         _tell(request, act, target, after={"prune": True} if prune else {})
-        messages.success(request, _("A relay takes it up. How far it is, is shown below."))
+        messages.success(request, _("Queued. Progress appears below."))
     else:
-        messages.info(request, _("%s is already at work; wait for it to end, or stop it.") % target.label)
+        messages.info(request, _("A job for %s is already running. Wait until it finishes, or stop it.") % target.label)
 
 
 @require_POST
 @allowed(OPERATE)
 def stop(request: HttpRequest, pk: int) -> HttpResponse:
-    """Stops a job, wherever it is being done."""
+    """Stop a job, in whichever process it runs."""
     job = get_object_or_404(Job, pk=pk)
     with transaction.atomic():
         if runner.stop(pk, f"stopped by {request.user.get_username()}"):
             operator_acted.send(Job, request=request, act="stop", model="sync.job", key=str(pk), text=str(job))
-            messages.success(request, _("It is stopped."))
+            messages.success(request, _("The job is stopped."))
         else:
-            messages.info(request, _("It had ended before."))
+            messages.info(request, _("The job had already finished."))
     return redirect("sync:console")
 
 

@@ -16,36 +16,46 @@ from sync.core import mysql
 from sync.core.retry import bound_statements
 from sync.mongodb.errors import Unavailable
 
+EXAMPLES = "\nexamples:\n"  # in a subcommand's docstring: its help prints the options before this line
+
 
 class Command(BaseCommand):
     help = (
-        "Keeps MongoDB equal to MySQL. Start with `sync status`. A first mirror of existing rows is made by "
-        "`sync backfill`; `sync relay` is the process that runs all the time; `sync verify` is the proof."
+        "Keeps MongoDB in sync with MySQL. Run `sync status` to see the state and what to do next. "
+        "For a new mirror: `sync backfill` delivers the existing rows, `sync relay` runs all the time and delivers "
+        "changes, and `sync verify` compares every row with its document."
     )
 
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
+        parser.epilog = (
+            "Example: manage.py sync status. For a subcommand's options, examples and exit status, run "
+            "manage.py sync VERB --help. Every subcommand exits with 0 when it is done, 1 when it worked but found "
+            "or left problems, and 2 for wrong usage or an unreachable server."
+        )
         verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
         for name, verb in VERBS.items():
+            description, _, rest = (verb.__doc__ or "").partition(EXAMPLES)
             verb.add_arguments(
                 verbs.add_parser(
                     name,
                     help=verb.SUMMARY,
-                    description=verb.__doc__,
+                    description=description,
+                    epilog=EXAMPLES.lstrip() + rest,
                     formatter_class=argparse.RawDescriptionHelpFormatter,
                 )
             )
 
     def check(self, *args: Any, **options: Any) -> None:
-        """As Django's; but exit status 1 would say that something differs, or is left."""
+        """Run Django's system checks, but exit with 2 if they fail: 1 means that a command found a problem."""
         try:
-            with _in_one_line():  # from 6.1 on, Django's checks of the fields ask MySQL for its version
+            with _errors_in_one_line():  # from Django 6.1 on, its checks of fields query MySQL's version
                 super().check(*args, **options)
         except SystemCheckError as error:
             error.returncode = 2
             raise
 
     def handle(self, *args: Any, **options: Any) -> None:
-        with _in_one_line():
+        with _errors_in_one_line():
             bound_statements(DEFAULT_DB_ALIAS)
             status = VERBS[options["verb"]].run(options, self.stdout)
         if status:
@@ -53,8 +63,8 @@ class Command(BaseCommand):
 
 
 @contextmanager
-def _in_one_line() -> Iterator[None]:
-    """A server that is out of reach, or a wrong setting, is told without a traceback, with exit status 2."""
+def _errors_in_one_line() -> Iterator[None]:
+    """Print an unreachable server or a wrong setting without a traceback, and exit with 2."""
     try:
         yield
     except (Unavailable, ImproperlyConfigured) as error:
@@ -66,5 +76,5 @@ def _in_one_line() -> Iterator[None]:
 
 
 def _with_notes(cause: str, error: Exception) -> str:
-    """The cause, and then what the verb has added: how to go on."""
+    """Return the cause, followed by the subcommand's notes on how to continue."""
     return "\n".join([cause, *getattr(error, "__notes__", [])])

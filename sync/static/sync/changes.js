@@ -1,4 +1,4 @@
-// A box that selects all changes that are shown. Without scripts it is not there.
+// The checkbox that selects all changes on the page. It stays hidden without JavaScript.
 (() => {
   "use strict";
   const all = document.getElementById("select-all");

@@ -1,4 +1,4 @@
-// The console's updates: a button pauses them, a hidden page does not ask, and a portal that does not answer is told.
+// The console's updates. A button pauses them, a hidden page skips them, and a failed request shows a warning.
 (() => {
   "use strict";
   const button = document.getElementById("pause");
@@ -18,7 +18,7 @@
     }
   });
 
-  // What was unfolded stays so.
+  // Open <details> stay open after an update.
   live.addEventListener("htmx:beforeSwap", () => {
     open = [...live.querySelectorAll("details[open]")].map((details) => details.id);
   });

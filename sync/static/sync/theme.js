@@ -1,4 +1,4 @@
-// Light or dark, as the system has it.
+// Follows the system's light or dark theme.
 (() => {
   "use strict";
   const dark = window.matchMedia("(prefers-color-scheme: dark)");

@@ -1,4 +1,4 @@
-"""What --json prints is what docs/schemas/ promises, in one form: times, numbers, and null for what is unknown."""
+"""The output of --json matches docs/schemas/: one format for times and numbers, and null for unknown."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ pytestmark = [
 ]  # fmt: skip
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")
-WHOLE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # DjangoJSONEncoder writes such a time in another form
+WHOLE = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)  # DjangoJSONEncoder omits the microseconds of such a time
 
 
 def is_float(checker: Any, value: Any) -> bool:
@@ -42,7 +42,7 @@ def is_integer(checker: Any, value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-# To the standard 1 and 1.0 are one number; to the programs that read it they are two types.
+# JSON Schema treats 1 and 1.0 as one number, but programs read them as two types.
 STRICT = extend(
     jsonschema.Draft202012Validator,
     type_checker=jsonschema.Draft202012Validator.TYPE_CHECKER.redefine("number", is_float).redefine(
@@ -52,7 +52,7 @@ STRICT = extend(
 
 
 def printed(verb: str, *options: str) -> Any:
-    """What `sync VERB --json` prints, once it has been held against its schema."""
+    """Return the output of `sync VERB --json`, validated against its schema."""
     out = io.StringIO()
     with suppress(SystemExit):
         call_command("sync", verb, "--json", *options, stdout=out)
@@ -63,13 +63,13 @@ def printed(verb: str, *options: str) -> Any:
     return data
 
 
-def test_the_status_of_nothing(mongo: Database) -> None:
+def test_status_of_an_empty_mirror(mongo: Database) -> None:
     data = printed("status")
     assert (data["rate"], data["lag"]["p50"], data["oldest_pending_age"]) == (None, None, None)
     assert (data["workers"], data["routes"]) == ([], [])
 
 
-def test_the_status_of_everything(mongo: Database) -> None:
+def test_status_with_every_kind_of_worker_and_change(mongo: Database) -> None:
     make(1).save()
     for kind in Kind:
         queue = "kafka" if kind is Kind.PUBLISHER else ""
@@ -109,7 +109,7 @@ def test_the_status_of_everything(mongo: Database) -> None:
     assert all(TIME.fullmatch(time) for time in times)
 
 
-def test_the_status_while_mongodb_is_down_has_null_for_what_is_unknown(
+def test_status_has_null_for_unknown_values_while_mongodb_is_down(
     mongo: Database, mongod: Mongo, monkeypatch: Any
 ) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
@@ -118,7 +118,7 @@ def test_the_status_while_mongodb_is_down_has_null_for_what_is_unknown(
     assert (data["mongodb_up"], data["models"][0]["documents"]) == (False, None)
 
 
-def test_a_verify_with_every_kind_of_difference(mongo: Database) -> None:
+def test_verify_with_every_kind_of_mismatch(mongo: Database) -> None:
     rows = [make(number) for number in range(5)]
     for row in rows:
         row.save()
@@ -149,12 +149,12 @@ def test_every_time_has_six_digits_and_the_zone() -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), WHOLE.replace(tzinfo=None), WHOLE.date(), object()])
-def test_what_has_no_form_is_refused(value: Any) -> None:
+def test_values_without_a_json_form_are_rejected(value: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         dumps({"x": value})
 
 
-def test_no_command_has_a_json_form_of_its_own() -> None:
+def test_every_command_uses_the_shared_json_format() -> None:
     for path in (ROOT / "sync" / "cli").glob("*.py"):
         text = path.read_text()
         assert '"--json"' not in text or "sync.cli.output" in text, path

@@ -1,4 +1,4 @@
-"""A wrong password, a missing right, no such replica set: said once, loudly; nothing is parked, and saving goes on."""
+"""A wrong password, a missing privilege or a wrong replica set: one warning, no dead letters, and saving continues."""
 
 import logging
 import threading
@@ -27,7 +27,7 @@ PASSWORD = "a pass:word@/"
 
 
 class Guarded(Mongo):
-    """A mongod that wants to know who asks: `root`, `writer`, and `reader`, who may not write."""
+    """A mongod with authentication: the users `root`, `writer` and `reader`. `reader` may not write."""
 
     def start(self) -> None:
         self.folder.mkdir()
@@ -58,7 +58,7 @@ def guarded() -> Iterator[Guarded]:
 
 @pytest.fixture
 def documents(guarded: Guarded, mongo: Database, settings: Any) -> Iterator[Any]:
-    """The accounts there, empty."""
+    """The empty collection of accounts on the guarded server."""
     settings.SYNC_TIMEOUT = 1
     with pymongo.MongoClient(guarded.uri("analytics_test")) as client:  # type: pymongo.MongoClient[dict[str, Any]]
         documents = client.get_default_database().accounts
@@ -83,7 +83,7 @@ MISTAKES = [
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES, ids=["password", "user", "rights", "replica set"])
-def test_the_relay_says_it_once_and_goes_on_when_it_is_fixed(
+def test_the_relay_warns_once_and_continues_when_the_mistake_is_fixed(
     mistake: dict[str, str], words: str, guarded: Guarded, documents: Any, settings: Any, caplog: Any,
     monkeypatch: Any,
 ) -> None:  # fmt: skip
@@ -117,7 +117,7 @@ def test_the_relay_says_it_once_and_goes_on_when_it_is_fixed(
 
 
 @pytest.mark.parametrize(("mistake", "words"), MISTAKES, ids=["password", "user", "rights", "replica set"])
-def test_saves_go_on_and_the_breaker_keeps_it_to_one_line(
+def test_saving_continues_and_the_breaker_logs_one_line(
     mistake: dict[str, str], words: str, guarded: Guarded, documents: Any, settings: Any, caplog: Any
 ) -> None:
     settings.SYNC_BREAKER_RESET = 600

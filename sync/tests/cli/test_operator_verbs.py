@@ -1,4 +1,4 @@
-"""pause, resume, retry, discard and trace: what an operator does, and what they are told."""
+"""The operators' subcommands pause, resume, retry, discard and trace: effects and messages."""
 
 from typing import Any
 
@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from pymongo.database import Database
 
 from finance.models import Account
+from sync.cli import VERBS
 from sync.outbox.models import Change
 from sync.outbox.pauses import PAUSED
 from sync.outbox.relay import Relay
@@ -54,7 +55,7 @@ def test_retry_makes_failed_changes_due(account: Account, mongo: Database) -> No
     assert not Change.objects.exists()
 
 
-def test_retry_leaves_alone_what_waits_unless_asked(account: Account) -> None:
+def test_retry_skips_changes_that_wait_without_all(account: Account) -> None:
     fail(account)
     Change.objects.update(failed=False, due_at="2999-01-01T00:00Z")
     assert sync("retry", "account")[1] == "0 changes will be retried now.\n"
@@ -71,16 +72,16 @@ def test_retry_delivers_named_rows_again(account: Account, mongo: Database) -> N
     assert error.value.returncode == 2
 
 
-def test_discard_forgets_failed_changes_only_when_told_to(account: Account, monkeypatch: Any) -> None:
+def test_discard_removes_failed_changes_only_when_confirmed(account: Account, monkeypatch: Any) -> None:
     fail(account)
     monkeypatch.setattr("builtins.input", lambda question: "n")
-    assert sync("discard", "account") == (1, "Nothing is discarded.\n")
+    assert sync("discard", "account") == (1, "Nothing was discarded.\n")
     assert Change.objects.exists()
     assert sync("discard", "account", "--yes")[0] == 0
     assert not Change.objects.exists()
 
 
-def test_trace_shows_both_sides_and_the_changes(account: Account, mongo: Database) -> None:
+def test_trace_shows_row_document_and_changes(account: Account, mongo: Database) -> None:
     status, out = sync("trace", "account", account.pk)
     assert status == 0
     assert "verdict:   equal" in out
@@ -93,7 +94,7 @@ def test_trace_shows_both_sides_and_the_changes(account: Account, mongo: Databas
     assert "because" in out
 
 
-def test_trace_of_what_is_on_neither_side(mongo: Database) -> None:
+def test_trace_of_a_key_without_row_and_document(mongo: Database) -> None:
     status, out = sync("trace", "account", "0" * 24)
     assert status == 0
     assert out.count("none") == 2
@@ -101,7 +102,7 @@ def test_trace_of_what_is_on_neither_side(mongo: Database) -> None:
         sync("trace", "account", "x")
 
 
-def test_trace_says_when_mongodb_is_away(account: Account, mongod: Mongo, settings: Any) -> None:
+def test_trace_fails_while_mongodb_is_unreachable(account: Account, mongod: Mongo, settings: Any) -> None:
     settings.SYNC_TIMEOUT = 0.5
     mongod.kill()
     with pytest.raises(CommandError, match="MongoDB does not answer") as error:
@@ -109,11 +110,13 @@ def test_trace_says_when_mongodb_is_away(account: Account, mongod: Mongo, settin
     assert error.value.returncode == 2
 
 
-@pytest.mark.parametrize(
-    "verb", ["status", "relay", "backfill", "verify", "trace", "retry", "discard", "pause", "resume"]
-)
-def test_every_verb_has_help(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_subcommand_has_help_with_examples_exit_status_and_next_step(
+    verb: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as end:
         call_command("sync", verb, "--help")
     assert end.value.code == 0
-    assert len(capsys.readouterr().out) > 200
+    _, examples, rest = capsys.readouterr().out.partition("\nexamples:\n")
+    assert f"manage.py sync {verb}" in examples + rest
+    assert rest.index("\nexit status:\n  0  ") < rest.index("\nNext: ")

@@ -30,7 +30,7 @@ def run(*options: str) -> tuple[int, str]:
     return sync("status", *options)
 
 
-def test_it_prints_a_table_and_exits_with_0_when_all_is_equal(mongo: Database) -> None:
+def test_it_prints_a_table_and_exits_with_0_when_in_sync(mongo: Database) -> None:
     make(1).save()
     code, said = run()
     assert code == 0
@@ -41,7 +41,7 @@ def test_it_prints_a_table_and_exits_with_0_when_all_is_equal(mongo: Database) -
     assert said.startswith("In sync. Everything committed in MySQL is in MongoDB.")
     assert "finance.account" in said
     assert "inline" in said
-    assert "relay: none alive; start one: manage.py sync relay" in said
+    assert "relay: none running; start one: manage.py sync relay" in said
     assert "p50 unknown" not in said
 
 
@@ -59,14 +59,14 @@ def test_it_exits_with_0_while_changes_are_in_flight_and_with_1_when_they_are_la
     assert "p50 unknown" in said
 
 
-def test_it_says_what_to_run_when_no_relay_is_alive(mongo: Database) -> None:
+def test_it_prints_the_command_when_no_relay_is_running(mongo: Database) -> None:
     leave_pending(30)
     code, said = run()
     assert code == 1
     assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
     WorkerHeartbeat("default").write()
     assert run()[1].startswith("behind")
-    assert "relay: 1 alive" in run()[1]
+    assert "relay: 1 running" in run()[1]
 
 
 def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) -> None:
@@ -78,10 +78,10 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
     Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     _, said = run()
     for line in (
-        "finance.account: paused; to go on: manage.py sync resume finance.account",
-        "finance.account: 1 range of a backfill left",
-        "finance.account: rejected by MongoDB: 1 failed, 0 tried again",
-        "1,200 rows compared, 3 different",
+        "finance.account: paused; resume it: manage.py sync resume finance.account",
+        "finance.account: backfill, 1 range left",
+        "finance.account: rejected by MongoDB: 1 failed, 0 retrying",
+        "1,200 rows compared, 3 mismatches",
     ):
         assert line in said
 
@@ -100,14 +100,14 @@ def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> 
     code, said = run()
     assert code == 1
     assert said.startswith("paused: Delivery or a route is paused, and changes wait. Resume it: manage.py sync resume.")
-    assert "copy:a:27017/shop.[red]: paused; to go on: manage.py sync resume copy:a:27017/shop.[red]" in said
+    assert "copy:a:27017/shop.[red]: paused; resume it: manage.py sync resume copy:a:27017/shop.[red]" in said
     [line] = [line for line in said.splitlines() if "copy:" in line and "none" in line]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
         "copy:a:27017/shop.[red]", "none", "unknown", "never", "paused",
     ]  # fmt: skip
 
 
-def test_json_has_all_of_it(mongo: Database) -> None:
+def test_json_has_the_same_values(mongo: Database) -> None:
     make(1).save()
     confirm()
     data = json.loads(run("--json")[1])
@@ -117,7 +117,7 @@ def test_json_has_all_of_it(mongo: Database) -> None:
     assert {"pending", "failures", "mismatches", "verified", "backfill", "paused"} <= set(data["models"][0])
 
 
-def test_a_dead_mongodb_is_said_with_exit_status_2(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+def test_it_exits_with_2_while_mongodb_is_down(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
     code, said = run("--json")
@@ -128,11 +128,11 @@ def test_a_dead_mongodb_is_said_with_exit_status_2(mongo: Database, mongod: Mong
     assert said.startswith("waiting: MongoDB does not answer")
 
 
-def test_a_mysql_that_is_dead_when_the_checks_ask_for_it_has_exit_status_2_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    def ask(*args: Any, **options: Any) -> None:
+def test_it_exits_with_2_if_the_checks_cannot_reach_mysql(monkeypatch: pytest.MonkeyPatch) -> None:
+    def query(*args: Any, **options: Any) -> None:
         raise OperationalError(2002, "Can't connect to server on '127.0.0.1' (115)")
 
-    monkeypatch.setattr(BaseCommand, "check", ask)
+    monkeypatch.setattr(BaseCommand, "check", query)
     with pytest.raises(CommandError, match=r"^MySQL does not answer") as error:
         Command().check()
     assert error.value.returncode == 2

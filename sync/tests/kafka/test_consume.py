@@ -181,12 +181,12 @@ def test_what_mongodb_refuses_is_put_aside_alone(kafka: Kafka, mongo: Database) 
     [
         (["story", "--to", "stories"], "relays deliver to it"),
         (["story"], "relays deliver to it"),
-        (["account", "--to", "x"], "No such model is published"),
-        (["story", "--to", "nowhere:x"], "SYNC_TARGETS has no 'nowhere'"),
+        (["account", "--to", "x"], "None of these models is published"),
+        (["story", "--to", "nowhere:x"], "SYNC_TARGETS has no alias 'nowhere'"),
         (["story", "--to", "sync_positions"], "Name another collection"),
         (["nothing"], "is no mirrored model"),
         (["--format", "debezium"], "needs --prefix"),
-        (["story", "--to", "x", "--prefix", "y"], "is for --format debezium"),
+        (["story", "--to", "x", "--prefix", "y"], "--prefix needs --format debezium"),
     ],
 )
 def test_wrong_use_is_told(arguments: list[str], why: str) -> None:

@@ -145,7 +145,7 @@ def test_a_row_that_only_the_broker_refuses_is_found_among_the_others(kafka: Kaf
 def test_the_command_says_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
     story()
     call_command("sync", "publish", "--once")
-    assert capsys.readouterr().out == "1 key published, 0 rejected.\n"
+    assert capsys.readouterr().out == "1 change published, 0 rejected.\n"
 
 
 def test_without_kafka_it_says_so_and_keeps_the_changes(settings: Any) -> None:

@@ -187,8 +187,10 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     assert f'sync_mismatches{{model="{LABEL}"}}' not in exposition().decode()
     _, out = sync("status")
     assert "10 rows compared" not in out
-    assert re.search(r"zoo\.legacy: verified \(full\) .*: 11 rows compared, 1 different", out)
-    assert re.search(r"zoo\.legacy: the verify \(full\) of .* is not finished, 0 rows compared: the disk is full", out)
+    assert re.search(r"zoo\.legacy: verified \(full\) .*: 11 rows compared, 1 mismatch", out)
+    assert re.search(
+        r"zoo\.legacy: verify \(full\), started .*, has not finished, 0 rows compared: the disk is full", out
+    )
 
 
 def test_a_verify_that_mongodb_interrupts_says_why(rows: list[str], mongo: Database, mongod: Mongo) -> None:

@@ -113,7 +113,9 @@ def test_discarding_takes_a_confirmation_and_leaves_rows_and_documents(operator:
 )  # fmt: skip
 def test_an_order_that_is_none_does_nothing(operator: Client, data: dict, mongo: Database) -> None:
     park(1)
-    assert said(order(operator, sure="on", **data)) == ["This cannot be done. Choose again."]
+    assert said(order(operator, sure="on", **data)) == [
+        "This action is not valid. Select the changes and the action again."
+    ]
     assert Change.objects.filter(failed=True).count() == 1
 
 
@@ -121,9 +123,9 @@ def test_the_list_is_searched_and_says_what_next(operator: Client, mongo: Databa
     park(1, error="MongoDB: <b>no</b>")
     page = operator.get("/sync/changes/").content.decode()
     assert "MongoDB: &lt;b&gt;no&lt;/b&gt;" in page
-    assert "a dead letter until somebody retries it" in page
-    assert "No change in trouble matches." in operator.get("/sync/changes/?reason=too+large").content.decode()
-    assert "No change in trouble matches." in operator.get("/sync/changes/?model=auth.user").content.decode()
+    assert "not retried automatically" in page
+    assert "No failed changes match." in operator.get("/sync/changes/?reason=too+large").content.decode()
+    assert "No failed changes match." in operator.get("/sync/changes/?model=auth.user").content.decode()
     Change.objects.all().delete()
     assert "Back to the console" in operator.get("/sync/changes/").content.decode()
 
@@ -151,38 +153,38 @@ def test_pause_and_resume(operator: Client, mongo: Database) -> None:
 
 def test_verify_repair_and_backfill_leave_an_job_and_one_at_a_time(operator: Client, mongo: Database) -> None:
     response = operator.post(f"/sync/targets/{LABEL}/verify/")
-    assert said(response) == ["A relay takes it up. How far it is, is shown below."]
+    assert said(response) == ["Queued. Progress appears below."]
     job = Job.objects.get()
     assert (job.model, job.kind, job.asked_by) == (LABEL, "verify", "theo")
     response = operator.post(f"/sync/targets/{LABEL}/backfill/")
-    assert f"{LABEL} is already at work" in said(response)[-1]
+    assert f"A job for {LABEL} is already running." in said(response)[-1]
     assert Job.objects.count() == Entry.objects.count() == 1
     operator.post(f"/sync/jobs/{job.pk}/stop/")
     assert Job.objects.get().note == "stopped by theo"
     operator.post(f"/sync/targets/{LABEL}/repair/", {"prune": "on"})
     assert Job.objects.latest("pk").prune
     assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "repair"]
-    assert said(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "It had ended before."
+    assert said(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "The job had already finished."
 
 
 def test_what_is_paused_is_not_repaired(operator: Client, mongo: Database) -> None:
     operator.post(f"/sync/targets/{LABEL}/pause/")
     response = operator.post(f"/sync/targets/{LABEL}/repair/")
-    assert said(response)[-1] == f"{LABEL} is paused. To repair it, resume it before."
+    assert said(response)[-1] == f"{LABEL} is paused and cannot be repaired. Resume it first."
     assert not Job.objects.exists()
 
 
 def test_a_page_asks_before_it_repairs(operator: Client, mongo: Database) -> None:
     page = operator.get(f"/sync/targets/{LABEL}/repair/").content.decode()
-    assert "Delete also documents that have no row" in page
-    assert "Delete also" not in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
+    assert "Also delete documents without a row" in page
+    assert "Also delete" not in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
 
 
 def test_sync_now_delivers_in_the_request(operator: Client, mongo: Database, settings: Any) -> None:
     change = park(1)
     settings.SYNC_INLINE = True
     response = operator.post(f"/sync/record/{LABEL}/{change.key}/")
-    assert said(response) == ["It is delivered."]
+    assert said(response) == ["Delivered."]
     assert differences(Account, mongo) == []
     assert not Change.objects.filter(failed=True).exists(), "what had failed is replaced"
     entry = Entry.objects.get()
@@ -193,10 +195,10 @@ def test_sync_now_says_when_it_was_refused_or_is_left_to_a_relay(operator: Clien
     row = make(1)
     row.save()
     response = operator.post(f"/sync/record/{LABEL}/{row.pk}/")
-    assert said(response) == ["It is recorded. A relay delivers it as soon as it can."]
+    assert said(response) == ["Queued. A relay delivers the record as soon as possible."]
     Change.objects.update(error="MongoDB: no", due_at=DatabaseNow())
     response = operator.post(f"/sync/record/{LABEL}/{row.pk}/")
-    assert said(response)[-1] == "It was not delivered: MongoDB: no"
+    assert said(response)[-1] == "Not delivered: MongoDB: no"
 
 
 def test_the_acts_are_on_the_page_of_operators_only(operator: Client, client: Client, mongo: Database) -> None:

@@ -39,7 +39,7 @@ def run(*arguments: str) -> str:
 def test_the_command_delivers_every_row(unmirrored: None, mongo: Database) -> None:
     out = run("account")
     assert "250 rows to deliver" in out
-    assert "250 rows delivered here, 0 left" in out
+    assert "250 rows delivered, 0 left" in out
     assert mongo.accounts.count_documents({}) == 250
     assert differences(Account, mongo) == []
     assert not Change.objects.exists()

@@ -202,7 +202,7 @@ def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, setting
         thread.join()
     out = StringIO()
     call_command("sync", "status", stdout=out)
-    assert "relay for file:keepers.jsonl: none alive; start one: manage.py sync relay" in out.getvalue()
+    assert "relay for file:keepers.jsonl: none running; start one: manage.py sync relay" in out.getvalue()
 
 
 def test_a_file_holds_up_no_other_file(archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -113,7 +113,7 @@ def test_verify_names_each_difference_and_full_fixes_it(source: Collection, copi
         call_command("sync", "copy", address(SOURCE, "things"), address(COPY, "things"), "--verify", stdout=out)
     assert stopped.value.code == 1
     said = out.getvalue()
-    assert "3 different" in said
+    assert "3 mismatches" in said
     for line in ("more is extra", "1 is missing", "2 is different", "the index by_a is missing"):
         assert line in said
     copy("--full")

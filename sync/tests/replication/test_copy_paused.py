@@ -8,7 +8,7 @@ import pymongo
 import pytest
 from pymongo.collection import Collection
 
-from sync.cli.copy import _again_and_again
+from sync.cli.copy import _repeat
 from sync.mongodb.uris import parse
 from sync.replication.copier import Copier
 from sync.tests.support.copies import COPY, SOURCE, address, contents, copy
@@ -104,7 +104,7 @@ def test_a_copy_on_a_schedule_waits_until_it_is_resumed(source: Collection, copi
     Checkpoint.objects.create(name=route(), paused=True)
     copier = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
 
-    thread = threading.Thread(target=_again_and_again, args=(copier, 0.2, StringIO()))
+    thread = threading.Thread(target=_repeat, args=(copier, 0.2, StringIO()))
     thread.start()
     try:
         stays_as_it_is(lambda: contents(copied), 1.0)

@@ -355,6 +355,6 @@ def test_it_goes_on_when_mysql_comes_back(mariadb: Any, visits: Collection, runn
 
 def test_an_unknown_model_is_wrong_use() -> None:
     for name in ("nonsense", "account"):
-        with pytest.raises(CommandError, match="is no pulled model; there are") as stopped:
+        with pytest.raises(CommandError, match=r"is not a pulled model\. Pulled models: ") as stopped:
             call_command("sync", "pull", name)
         assert stopped.value.returncode == 2

@@ -1,1 +1,1 @@
-"""What several tests use. No test module imports another."""
+"""Helpers shared by test modules. No test module imports another."""

@@ -1,18 +1,18 @@
 """The checkpoint of a long-running route as an explicit model, explored exhaustively within bounds.
 
-A source has a log of events. Two workers follow it for one target, one at a time: the worker that holds the lease reads
+A source has a log of events. Two workers follow it for one target, one at a time: the worker with the lease reads
 events from the checkpoint on, and writes their effect and the new position. An operator pauses and resumes the route.
-Steps are atomic, and may be interleaved in any order: a worker takes a free or expired lease and loads the position,
-reads what comes next, saves in one transaction (only where the row still names it and the route is not paused), is
-killed, or is frozen until its lease has expired. The source forgets its oldest event once; a worker that finds its
-position forgotten begins anew with everything that the source has (a snapshot).
+Steps are atomic and can be interleaved in any order. A worker takes a free or expired lease and loads the position;
+reads the next event; saves in one transaction, if it still holds the lease and the route is not paused; is killed; or
+is frozen until its lease has expired. The source removes its oldest event once. A worker whose position was removed
+reads everything that the source has (a snapshot).
 
-What must hold, in every state: the target is exactly what the source was at the saved position, whichever worker
-wrote it; the position never goes back; and nothing is written between a pause and its resume. At rest, with the route
-not paused, the target is what the source is.
+Invariants of every state: the target equals the source at the saved position, whichever worker wrote it; the position
+never decreases; nothing is written between a pause and its resume. At rest, if the route is not paused, the target
+equals the source.
 
-`python -m sync.tests.support.checkpoint_model` prints the protocol and its mutations, each with the shortest way to the
-first wrong state.
+`python -m sync.tests.support.checkpoint_model` prints the result for the protocol and each mutation, with the
+shortest path to the first wrong state.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ NOBODY = -1
 
 
 class Worker(NamedTuple):
-    """What a worker holds in memory: the position it goes on from, and what it is about to write."""
+    """A worker's memory: its position, and what it is about to write."""
 
     step: str = "idle"  # idle, read, save
     position: int = 0
-    upto: int = 0  # the position after what it has read
-    snapshot: bool = False  # it has read everything, because the position was forgotten
+    upto: int = 0  # the position after the events that it has read
+    snapshot: bool = False  # it has read everything, because its position was removed from the log
 
 
 class State(NamedTuple):
     log: int = 0  # events in the source
-    forgotten: int = 0  # of these, the ones that it cannot give any more
+    forgotten: int = 0  # of these, the number that it has removed
     position: int = 0  # in the checkpoint
-    furthest: int = 0  # the last position that was ever saved
+    furthest: int = 0  # the highest position ever saved
     target: int = 0  # the number of events whose effect the target has
     owner: int = NOBODY
     expired: bool = False
@@ -56,23 +56,23 @@ class State(NamedTuple):
 class Protocol:
     """The protocol, or one of its mutations."""
 
-    fence: bool = True  # a save is for the holder only
-    atomic: bool = True  # what was read and the position are written together
-    pause_in_save: bool = True  # a save is refused while the route is paused, not only not begun
-    expiry: bool = True  # the lease of a worker that died can be taken
-    load_after_lease: bool = True  # the position is loaded by the holder, and not before
-    keep_position: bool = True  # a resumed route goes on from its checkpoint, and not from the end
-    snapshot: bool = True  # a forgotten position leads to a snapshot, and not to the oldest event left
+    fence: bool = True  # only the holder of the lease can save
+    atomic: bool = True  # the effect and the position are written in one transaction
+    pause_in_save: bool = True  # a pause also stops a save that has started
+    expiry: bool = True  # another worker can take the lease of a dead worker
+    load_after_lease: bool = True  # a worker loads the position after it has taken the lease
+    keep_position: bool = True  # a resumed route continues from its checkpoint, not from the end of the log
+    snapshot: bool = True  # a removed position leads to a snapshot, not to the oldest remaining event
 
 
 @dataclass(frozen=True)
 class Result:
     states: int
-    way: list[str] | None  # how the first wrong state was reached; None: there is none
+    way: list[str] | None  # the steps to the first wrong state; None if there is none
 
 
 def explore(protocol: Protocol, **bounds: int) -> Result:
-    """Every state that can be reached within the bounds, which are fields of State."""
+    """Visit every reachable state within the bounds, which are fields of State."""
     start = State(**bounds)
     came_from: dict[State, tuple[State, str] | None] = {start: None}
     queue = deque([start])
@@ -109,7 +109,7 @@ def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
     if state.events:
         yield "an event happens", state._replace(log=state.log + 1, events=state.events - 1)
     if state.forgets and state.forgotten < state.log:
-        yield "the source forgets an event", state._replace(forgotten=state.forgotten + 1, forgets=state.forgets - 1)
+        yield "the source removes an event", state._replace(forgotten=state.forgotten + 1, forgets=state.forgets - 1)
     if state.pauses and not state.paused:
         yield "pause", state._replace(paused=True, at_pause=state.target, pauses=state.pauses - 1)
     if state.paused:
@@ -126,7 +126,7 @@ def _worker(state: State, number: int, me: Worker, protocol: Protocol) -> Iterat
             loaded = Worker("read", state.position if protocol.load_after_lease else me.position)
             yield f"{number} takes the lease", _put(state, number, loaded)._replace(owner=number, expired=False)
         if not protocol.load_after_lease and me.position != state.position:
-            yield f"{number} looks at the position", _put(state, number, me._replace(position=state.position))
+            yield f"{number} loads the position", _put(state, number, me._replace(position=state.position))
         return
     if state.kills:
         killed = _put(state, number, Worker())._replace(kills=state.kills - 1)
@@ -140,9 +140,9 @@ def _worker(state: State, number: int, me: Worker, protocol: Protocol) -> Iterat
             read = me._replace(step="save", upto=upto, snapshot=is_forgotten and protocol.snapshot)
             yield f"{number} reads up to {upto}", _put(state, number, read)
         elif state.owner == number or not protocol.fence:
-            yield f"{number} has caught up and gives the lease back", _free(_put(state, number, Worker()), number)
+            yield f"{number} has caught up and releases the lease", _free(_put(state, number, Worker()), number)
         else:
-            yield f"{number} finds its lease lost", _put(state, number, Worker())
+            yield f"{number} has lost its lease", _put(state, number, Worker())
         yield f"{number} is stopped", _free(_put(state, number, Worker()), number)
     if me.step == "save":
         yield from _save(state, number, me, protocol)
@@ -150,12 +150,12 @@ def _worker(state: State, number: int, me: Worker, protocol: Protocol) -> Iterat
 
 def _save(state: State, number: int, me: Worker, protocol: Protocol) -> Iterator[tuple[str, State]]:
     if protocol.fence and state.owner != number:
-        yield f"{number} finds its lease lost", _put(state, number, Worker())
+        yield f"{number} has lost its lease", _put(state, number, Worker())
         return
     if state.paused and protocol.pause_in_save:
         yield f"{number} finds the route paused", _put(state, number, Worker("read", state.position))
         return
-    # An event's effect is that of one event: without the ones before it, the target is not what the source was.
+    # An event without the events before it leaves the target in a state that the source never had.
     target = me.upto if me.snapshot or me.upto == state.target + 1 or me.upto <= state.target else -1
     after = _put(state, number, Worker("read", me.upto))
     written = after._replace(target=target, owner=number, expired=False)

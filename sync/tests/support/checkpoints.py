@@ -1,4 +1,4 @@
-"""The checkpoints' states, as the table has them."""
+"""Reads and writes the states of checkpoints in their table."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ from sync.workers.models import Checkpoint
 
 
 def state_of(name: str) -> dict[str, Any]:
-    """{} where there is no such checkpoint."""
+    """Return the state of a checkpoint; {} if the checkpoint does not exist."""
     checkpoint = Checkpoint.objects.filter(name=name).first()
     return dict(checkpoint.state) if checkpoint else {}
 
 
 def write_state(name: str, **values: Any) -> None:
-    """Overwrites these parts of a state."""
+    """Overwrite these keys of a state."""
     assert Checkpoint.objects.filter(name=name).update(state={**state_of(name), **values})

@@ -1,4 +1,4 @@
-"""Commands as a person runs them."""
+"""Runs management commands in this process."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.core.management import call_command
 
 
 def sync(*arguments: str) -> tuple[int, str]:
-    """Exit status and output of `manage.py sync`."""
+    """Run `manage.py sync`. Returns the exit status and the output."""
     out = io.StringIO()
     try:
         call_command("sync", *arguments, stdout=out)
@@ -18,5 +18,5 @@ def sync(*arguments: str) -> tuple[int, str]:
 
 
 def command(*arguments: str) -> tuple[int, str]:
-    """Of `sync verify`."""
+    """Run `manage.py sync verify`. Returns the exit status and the output."""
     return sync("verify", *arguments)

@@ -1,4 +1,4 @@
-"""Both databases read directly: SQL through a bare cursor, MongoDB through a client that is not the engine's."""
+"""Compares both databases without the engine: SQL through a cursor, MongoDB through a client of the tests."""
 
 import datetime
 import json
@@ -11,7 +11,7 @@ from pymongo.database import Database
 
 
 def rows(model: type[models.Model]) -> dict[str, dict[str, Any]]:
-    """Each row's columns by key, as the database's driver gives them."""
+    """Return the columns of each row by its key, as the database driver returns them."""
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT * FROM {connection.ops.quote_name(model._meta.db_table)}")
         names = [column[0] for column in cursor.description]
@@ -19,7 +19,7 @@ def rows(model: type[models.Model]) -> dict[str, dict[str, Any]]:
 
 
 def expected(row: dict[str, Any]) -> dict[str, Any]:
-    """The document that a row of a finance table stands for, by rules written down here a second time."""
+    """Return the document of a row of a finance table, by rules that are independent of the engine."""
     document: dict[str, Any] = {}
     for name, value in row.items():
         if value is None or name in ("extra", "user_id"):
@@ -45,7 +45,7 @@ def without_sync(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def differences(model: Any, mongo: Database) -> list[str]:
-    """The keys whose document is missing, extra, or differs from its row in a byte of BSON."""
+    """Return the keys whose document is missing, an orphan, or different from its row in a byte of BSON."""
     found = {str(document["_id"]): document for document in mongo[model.mirror.collection].find()}
     wanted = {key: expected(row) for key, row in rows(model).items()}
     wrong = sorted(found.keys() ^ wanted.keys())
@@ -56,5 +56,5 @@ def differences(model: Any, mongo: Database) -> list[str]:
 
 
 def sort(document: dict[str, Any]) -> dict[str, Any]:
-    """Top-level fields in order of name: columns come in the table's order, fields in the model's."""
+    """Sort the top-level fields by name: columns have the table's order, fields the model's."""
     return dict(sorted(document.items()))

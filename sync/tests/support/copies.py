@@ -1,4 +1,4 @@
-"""Copies for the tests: `sync copy` in this process or one of its own, and both sides read directly."""
+"""Runs `sync copy` in this process or in another one, and reads source and copy without the engine."""
 
 from io import StringIO
 
@@ -42,9 +42,9 @@ def contents(collection: Collection) -> list[bytes]:
 
 
 def copying(*arguments: str) -> Process:
-    """`sync copy`, which goes on following."""
+    """`sync copy --follow` in another process."""
     return manage("sync", "copy", *arguments, "--follow")
 
 
 def wait_until_equal(source: Collection, copied: Collection) -> None:
-    wait_for(lambda: contents(source) == contents(copied), "the copy has what the source has", 90)
+    wait_for(lambda: contents(source) == contents(copied), "the copy equals the source", 90)

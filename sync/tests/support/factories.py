@@ -16,7 +16,7 @@ def make(number: int, **values: Any) -> Account:
 
 
 def leave_pending(age: float, **values: Any) -> None:
-    """An account whose change was recorded `age` seconds ago."""
+    """Save an account, and a change of it that was recorded `age` seconds ago."""
     make(1).save()
     confirm()
     Change.objects.create(

@@ -1,4 +1,4 @@
-"""A follower of its own process for the tests, and raw SQL that no ORM sees."""
+"""Starts followers of the binary log, and writes with raw SQL that bypasses the ORM."""
 
 import time
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.servers import SERVERS
 
 
 def grant() -> None:
-    """Gives the portal's user the rights of a follower; skips where nobody can."""
+    """Grant the portal's user the privileges of a follower. Skips the test if that is not possible."""
     if connection.vendor != "mysql":
         pytest.skip("only MySQL and MariaDB have a binary log")
     if SERVERS.mariadb is not None:
@@ -32,7 +32,7 @@ def revoke() -> None:
 
 
 def sql(statement: str, *params: Any) -> list[tuple[Any, ...]]:
-    """Runs a statement on a bare cursor."""
+    """Run a statement. Returns its rows."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params or None)
         return list(cursor.fetchall()) if cursor.description else []
@@ -44,28 +44,28 @@ def follower() -> Process:
 
 @contextmanager
 def following(*, and_relaying: bool = False) -> Iterator[Process]:
-    """A follower that has begun, that is, has a position; and a relay beside it, where it is asked for."""
+    """Run a follower until it has a checkpoint, optionally with a relay. Yields the follower's process."""
     with ExitStack() as stack:
         process = stack.enter_context(follower())
         if and_relaying:
             stack.enter_context(relaying())
-        process.until(lambda: saved() and not saved().unplanned, "it has begun")
+        process.until(lambda: saved() and not saved().unplanned, "it has started")
         yield process
 
 
 def saved() -> LogState | None:
-    """The follower's checkpoint, as the table has it."""
+    """Return the follower's saved checkpoint; None if there is none."""
     state = state_of("follow-binlog")
     return LogState.from_state(state) if state else None
 
 
 def spoil(**wrong: Any) -> None:
-    """Overwrites a part of it."""
+    """Overwrite keys of the follower's checkpoint."""
     write_state("follow-binlog", **wrong)
 
 
 def recorded(model: str = "finance.account") -> dict[str, int]:
-    """How many changes there are of each key."""
+    """Return the number of changes of each key."""
     changes: dict[str, int] = {}
     for key in Change.objects.filter(model=model, until="").values_list("key", flat=True):
         changes[key] = changes.get(key, 0) + 1
@@ -73,7 +73,7 @@ def recorded(model: str = "finance.account") -> dict[str, int]:
 
 
 def add_accounts(count: int, first: int = 1) -> list[str]:
-    """Inserts accounts with raw SQL, in one transaction; their keys."""
+    """Insert accounts with raw SQL, in one transaction. Returns their keys."""
     keys = [f"{number:024x}" for number in range(first, first + count)]
     for begin in range(0, count, 1000):
         rows = ", ".join(f"('{key}', {int(key, 16)}, 0, '[]', '{{}}')" for key in keys[begin : begin + 1000])
@@ -82,13 +82,13 @@ def add_accounts(count: int, first: int = 1) -> list[str]:
 
 
 def mark() -> str:
-    """A row that is written now: what is recorded for it comes after everything written before."""
+    """Insert a row and return its key. Its change is recorded after the changes of all earlier writes."""
     key = f"{time.monotonic_ns():024x}"
     sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'mark')", key)
     return key
 
 
 def catch_up(process: Process, seconds: float = 120) -> None:
-    """Waits until the follower has recorded everything written so far."""
+    """Wait until the follower has recorded all writes so far."""
     key = mark()
     process.until(lambda: key in recorded("zoo.keeper"), "it has caught up", seconds)

@@ -1,4 +1,4 @@
-"""Time passes: what waits for a confirmation, a retry or a settling time is due now."""
+"""Makes waiting changes due now: those that wait for a confirmation, a retry or the end of settling."""
 
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
@@ -8,11 +8,11 @@ LONG_AGO = "2020-01-01T00:00Z"
 
 
 def hurry() -> None:
-    """As if all delays had passed."""
+    """Make all changes due."""
     Change.objects.update(due_at=LONG_AGO)
 
 
 def confirm() -> dict[State, int]:
-    """As if a relay had come by after SYNC_CONFIRM; how many keys came to which state."""
+    """Let a relay deliver and confirm everything now. Returns the number of keys by state."""
     hurry()
     return Relay().drain()

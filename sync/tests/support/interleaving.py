@@ -1,4 +1,4 @@
-"""Events between two steps of the protocol."""
+"""Runs code between two steps of the delivery protocol."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sync.outbox import mongo_writer
 
 
 def between_row_and_write(monkeypatch: pytest.MonkeyPatch, act: Callable[[], Any]) -> None:
-    """Has `act` happen, once, after the rows are read and before the documents are written."""
+    """Call `act` once, after the rows are read and before the documents are written."""
     send = mongo_writer.Writes.send
     done = []
 

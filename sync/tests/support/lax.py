@@ -1,4 +1,4 @@
-"""SQL that writes what Django would refuse."""
+"""Writes rows that Django would reject."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +9,7 @@ from django.db import connection
 
 @contextmanager
 def lax() -> Iterator[Any]:
-    """A cursor of a session that takes invalid dates, and looks at no constraint where the database can be told so."""
+    """Yield a cursor that accepts invalid dates, and skips constraints where the database allows it."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             usual, loose = "PRAGMA ignore_check_constraints = 0", "PRAGMA ignore_check_constraints = 1"

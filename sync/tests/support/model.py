@@ -1,26 +1,26 @@
 """The delivery protocol of one key as an explicit model, explored exhaustively within bounds.
 
-Steps are atomic, and may be interleaved in any order: a transaction that writes or deletes the row begins and commits;
-a change without a write is recorded (a retry, a backfill); a deliverer claims a change, sees the document's version,
-reads the row, sends its write, hears of it; MongoDB applies a write that was sent, however late; a deliverer is killed
-between any two steps, its write perhaps already on the way.
+Steps are atomic and can be interleaved in any order. A transaction that writes or deletes the row begins and commits.
+A change without a write is recorded (a retry, a backfill). A deliverer claims a change, reads the document's version,
+reads the row, sends its write and receives the response. MongoDB applies a write that was sent, however late. A
+deliverer is killed between any two steps, perhaps after it has sent its write.
 
-Inline delivery begins with the commit. It writes to the primary, waits for nobody, and leaves its change with its
-token; a deliverer that claims such a change first asks whether the document that the majority has bears the token: then
-the change is removed, else its key is delivered. The others wait until the majority has what they have written; who has
-nothing to write, as both row and document are gone, waits too, and looks whether the document is gone there. A failover
-undoes what the majority does not have.
+Inline delivery starts with the commit. It writes to the primary without waiting for the majority, and leaves its
+change with its token. A deliverer that claims such a change first checks whether the majority's document has the
+token: if so, it removes the change, otherwise it delivers the key. Other deliverers wait until the majority has their
+write. A deliverer without a write, because row and document are both missing, also waits, and checks that the
+majority has no document. A failover reverts writes that the majority does not have.
 
-An insert carries a deadline, and a delete that settles is claimed only after the deadline of every insert begun
-before: in the model, claiming a settling change makes those inserts late, and MongoDB refuses late ones.
+An insert has a deadline, and a settling delete is claimed only after the deadlines of all earlier inserts. In the
+model, claiming a settling change makes those inserts late, and MongoDB rejects late inserts.
 
-Bounds of the default: two writes, one change without a write, no kill, two deliverers (77,189 states). More grows
-quickly: with a kill as well it is several millions. FAILOVER are the bounds for inline delivery and one failover, with
-one deliverer beside it (60,718 states; with a kill as well 1.9 millions, a minute).
+Default bounds: two writes, one change without a write, no kill, two deliverers (77,189 states). Larger bounds grow
+quickly: one kill more has several million states. FAILOVER has the bounds for inline delivery and one failover, with
+one other deliverer (60,718 states; with a kill 1.9 million, about a minute).
 
-At rest, with nothing pending, under way or left to do, the document must equal the row, on the primary and as the
-majority has it: a failover may come at any time. `python -m sync.tests.support.model`
-prints the protocol and its mutations, with the shortest way to the first wrong end.
+At rest, with no pending changes, messages or writes left, the document must equal the row, both on the primary and on
+the majority: a failover can happen at any time. `python -m sync.tests.support.model` prints the result for the
+protocol and each mutation, with the shortest path to the first wrong end.
 """
 
 from __future__ import annotations
@@ -34,20 +34,20 @@ ABSENT = 0
 
 
 class Deliverer(NamedTuple):
-    """One that holds a change: what it does next, and what it has seen."""
+    """A deliverer with a change: its next step, and the values that it has read."""
 
     step: str  # confirm, version, row, send, wait, majority, end
     change: int
     seen: int = -1  # the document's version; 0 for no document
-    value: int = -1  # the row; ABSENT when it is gone
-    late: bool = False  # its insert's deadline has passed
+    value: int = -1  # the row; ABSENT if it is deleted
+    late: bool = False  # the deadline of its insert has passed
     won: bool = False
     inline: bool = False
-    token: int = 0  # who held the change before: inline delivery
+    token: int = 0  # of inline delivery, if that held the change before
 
 
 class Message(NamedTuple):
-    """A write on its way to MongoDB."""
+    """A write that was sent to MongoDB and not applied yet."""
 
     sender: int
     change: int
@@ -61,17 +61,17 @@ class Message(NamedTuple):
 class Change(NamedTuple):
     id: int
     settling: bool = False
-    owner: int = -1  # who has claimed it
-    token: int = 0  # inline delivery's, while nobody else has claimed it
+    owner: int = -1  # the deliverer that has claimed it
+    token: int = 0  # of inline delivery, until another deliverer claims the change
 
 
-Document = tuple[int, int, int] | None  # version, value, the token of who wrote it
+Document = tuple[int, int, int] | None  # version, value, the token of its writer
 
 
 class State(NamedTuple):
     row: int = ABSENT
     document: Document = None
-    majority: Document = None  # what no failover undoes
+    majority: Document = None  # the document that no failover reverts
     open: tuple[tuple[int, int], ...] = ()  # transactions: change id, the row's new value or -1 for none
     changes: tuple[Change, ...] = ()
     deliverers: tuple[Deliverer | None, ...] = ()
@@ -96,22 +96,22 @@ class State(NamedTuple):
 class Protocol:
     """The protocol, or one of its mutations."""
 
-    compare: bool = True  # write only where the version is the one seen
-    settle: bool = True  # a delete is delivered once more
-    deadline: bool = True  # MongoDB refuses an insert after its deadline
-    keep_lost: bool = True  # who lost keeps the change
-    version_first: bool = True  # the version is seen before the row is read
+    compare: bool = True  # write only if the document still has the version that was read
+    settle: bool = True  # a delete is delivered a second time
+    deadline: bool = True  # MongoDB rejects an insert after its deadline
+    keep_lost: bool = True  # a deliverer that lost the race keeps the change
+    version_first: bool = True  # the version is read before the row
     id_as_version: bool = False  # "newer" is decided by the change's id
     confirm: bool = True  # inline delivery leaves its change to be confirmed
-    confirm_majority: bool = True  # what the majority has confirms, not what the primary has
+    confirm_majority: bool = True  # the majority's document confirms, not the primary's
     confirm_token: bool = True  # only a document with the change's token confirms
-    await_gone: bool = True  # who finds nothing to delete waits until the majority has nothing either
+    await_gone: bool = True  # a deliverer that finds no document to delete waits until the majority has none either
 
 
 @dataclass(frozen=True)
 class Result:
     states: int
-    way: list[str] | None  # how the first wrong end was reached; None: there is none
+    way: list[str] | None  # the steps to the first wrong end; None if there is none
 
 
 FAILOVER = {"writes": 2, "touches": 0, "failovers": 1, "inline": 1, "deliverers": 1}
@@ -121,7 +121,7 @@ def explore(
     protocol: Protocol, *, writes: int = 2, touches: int = 1, kills: int = 0, deliverers: int = 2, failovers: int = 0,
     inline: int = 0,
 ) -> Result:  # fmt: skip
-    """Every state that can be reached within the bounds. inline: 1 with inline delivery, one at a time."""
+    """Visit every reachable state within the bounds. inline: 1 with inline delivery, one at a time."""
     start = State(
         deliverers=(None,) * (deliverers + inline), writes=writes, touches=touches, kills=kills, failovers=failovers,
         replicated=failovers > 0, inline=inline > 0,
@@ -157,7 +157,7 @@ def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
 
 
 def _application(state: State) -> Iterator[tuple[str, State]]:
-    # The row's lock lets in one writing transaction at a time; the change's id is taken when it begins.
+    # The row's lock allows one writing transaction at a time. The transaction takes the change's id when it begins.
     if state.writes and not any(value >= 0 for _, value in state.open):
         for value in {state.ids, ABSENT if state.row else state.ids}:
             begun = (*state.open, (state.ids, value))
@@ -227,7 +227,7 @@ def _claim(state: State, number: int, change: Change, protocol: Protocol) -> Sta
     claimed = _put(state, number, Deliverer(first, change.id, token=change.token))._replace(changes=changes)
     if not change.settling:
         return claimed
-    # It is claimed after SYNC_SETTLE: the deadline of whoever saw no document before has passed.
+    # It is claimed after SYNC_SETTLE: the deadlines of all deliverers that saw no document have passed.
     return claimed._replace(
         messages=tuple(message._replace(late=True) for message in claimed.messages),
         deliverers=tuple(
@@ -253,7 +253,7 @@ def _end(state: State, number: int, me: Deliverer, protocol: Protocol) -> State:
 
 
 def _end_inline(state: State, me: Deliverer, protocol: Protocol) -> State:
-    """What it has written is left to be confirmed, what it has lost to be delivered, unless another has it."""
+    """Leave a written change to be confirmed, and a lost one to be delivered, unless another deliverer has it."""
     if me.won and protocol.confirm:
         return state
     rest = tuple(change for change in state.changes if change.token != me.token)
@@ -273,7 +273,7 @@ def _replica_set(state: State) -> Iterator[tuple[str, State]]:
         yield "the majority has it", there
     if state.failovers:
         over = state._replace(document=state.majority, failovers=state.failovers - 1)
-        for number in waiting:  # they hear of it, and give their changes back
+        for number in waiting:  # they receive an error and release their changes
             over = _put(_free(over, number), number, None)
         yield "failover", over
 
@@ -299,7 +299,7 @@ def _mongodb(state: State, message: Message, protocol: Protocol) -> tuple[str, S
     if sender and sender.step == "wait" and sender.change == message.change:
         waits = applies and state.replicated and not sender.inline
         answered = _put(answered, message.sender, sender._replace(step="majority" if waits else "end", won=applies))
-    return f"MongoDB {'applies' if applies else 'refuses'} {message.value or 'delete'}", answered
+    return f"MongoDB {'applies' if applies else 'rejects'} {message.value or 'delete'}", answered
 
 
 def _free(state: State, number: int) -> State:
@@ -323,9 +323,9 @@ MUTATIONS = {
 }
 FAILOVER_MUTATIONS = {
     "inline delivery removes its change": Protocol(confirm=False),
-    "what the primary has confirms": Protocol(confirm_majority=False),
+    "the primary's document confirms": Protocol(confirm_majority=False),
     "any document confirms": Protocol(confirm_token=False),
-    "a document that is gone is not waited for": Protocol(await_gone=False),
+    "a delete of a missing document is not waited for": Protocol(await_gone=False),
 }
 
 

@@ -1,4 +1,4 @@
-"""People for the tests of the mirror's pages. Permissions are given as such: no role is known here."""
+"""Users for the tests of the mirror's pages. They have permissions directly: sync has no roles."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Processes that tests start: on the test's databases, ended with the test, and quoted when it fails."""
+"""Processes that tests start. They use the test's databases, stop with the test, and print their output if it fails."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 
 def database_url() -> str:
-    """The test's database, as DATABASE_URL names it for another process."""
+    """Return the DATABASE_URL of the test's database for another process."""
     at, given = connection.settings_dict, os.environ["DATABASE_URL"]
     if connection.vendor != "sqlite":
         server = urlsplit(given)
@@ -31,7 +31,7 @@ def database_url() -> str:
 
 
 class Controlled:
-    """A running program that a test kills, freezes and thaws. It is reached by its id alone."""
+    """A running program that a test can kill, freeze and thaw. Signals go to its process id only."""
 
     process: subprocess.Popen[bytes]
 
@@ -41,30 +41,30 @@ class Controlled:
         return self.process.poll()
 
     def kill(self) -> None:
-        """As a power cut would: SIGKILL."""
+        """Send SIGKILL, as in a power failure."""
         self.process.kill()
         self.process.wait()
 
     def freeze(self) -> None:
         self.process.send_signal(signal.SIGSTOP)
-        # Until its last thread has stopped, too; and at once where it was frozen before.
-        with suppress(ChildProcessError):  # it has ended
+        # Wait until its last thread has stopped. Returns at once if it is already frozen.
+        with suppress(ChildProcessError):  # it has exited
             os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WNOWAIT)
 
     def thaw(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
-        """Ends it by SIGKILL, unless it has ended."""
+        """Send SIGKILL if it is running."""
         if self.status is None:
             self.kill()
 
 
 class Process(Controlled):
-    """A program on the test's databases. It runs while the `with` block does, and can be started again after a kill.
+    """A program on the test's databases. It runs during the `with` block, and can be started again after a kill.
 
-    It leads a process group of its own, so that Ctrl-C in the terminal reaches it only through the test. Its output
-    goes to files, so that it never waits for a reader; `log` is one that the test names, for stderr.
+    It leads its own process group, so that Ctrl-C in the terminal reaches it only through the test. Its output goes to
+    files, so that it never waits for a reader. log: the file for stderr; default: a temporary file.
     """
 
     def __init__(self, *command: str, cwd: Path = ROOT, log: Path | None = None, **variables: str) -> None:
@@ -76,7 +76,7 @@ class Process(Controlled):
     def start(self) -> None:
         self._close()
         for path in (None, self.log):
-            self._files.append(open(path, "a+b") if path else tempfile.TemporaryFile())  # noqa: SIM115 (closed at its end)
+            self._files.append(open(path, "a+b") if path else tempfile.TemporaryFile())  # noqa: SIM115 (_close closes it)
         self.process = subprocess.Popen(
             self.command, cwd=self.cwd, env=self.environment, process_group=0,
             stdin=subprocess.PIPE, stdout=self._files[0], stderr=self._files[1],
@@ -87,7 +87,7 @@ class Process(Controlled):
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Ends it and its group, and prints its output, which pytest shows for a test that fails."""
+        """Kill it and its group, and print its output, which pytest shows if the test fails."""
         if self.status is None:
             os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
@@ -95,7 +95,7 @@ class Process(Controlled):
         print(f"{' '.join(self.command)}: status {self.status}\n{self.said}", file=sys.stderr)
 
     def _close(self) -> None:
-        """Keeps what it has said."""
+        """Keep its output, and close its files."""
         if self._files:
             self._texts = [_text(file) for file in self._files]
             for file in self._files:
@@ -122,11 +122,11 @@ class Process(Controlled):
 
     @property
     def said(self) -> str:
-        """All of its output since it was started last."""
+        """Its output since the last start."""
         return self.stdout + self.stderr
 
     def tell(self, line: str) -> None:
-        """Writes a line to its input."""
+        """Write a line to its standard input."""
         assert self.process.stdin is not None
         self.process.stdin.write(f"{line}\n".encode())
         self.process.stdin.flush()
@@ -137,39 +137,39 @@ class Process(Controlled):
             self.process.stdin.close()
 
     def interrupt(self) -> None:
-        """As Ctrl-C does: to all of its group."""
+        """Send SIGINT to its group, as Ctrl-C does."""
         os.killpg(self.pid, signal.SIGINT)
 
     def terminate(self, seconds: float = 60) -> int:
-        """Asks it to end, and waits until it has; its exit status."""
+        """Send SIGTERM and wait. Returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.wait(seconds)
 
     def wait(self, seconds: float = 60) -> int:
-        """Waits until it has ended by itself; its exit status."""
+        """Wait until it exits by itself. Returns the exit status."""
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(seconds)
-        raise AssertionError(f"it has not ended in {seconds} s: {self.said}")
+        raise AssertionError(f"it did not exit within {seconds} s: {self.said}")
 
-    def until(self, condition: Callable[[], Any], what: str = "it comes true", seconds: float = 60) -> None:
-        """Waits for the condition; fails when that takes too long, or the process ends before."""
+    def until(self, condition: Callable[[], Any], what: str = "the condition is true", seconds: float = 60) -> None:
+        """Wait for the condition. Fails if it takes too long, or if the process exits first."""
 
         def is_so() -> bool:
-            # Asked first: what a process has done before its end counts.
-            ended = self.status is not None
+            # Read before the condition: the condition may have become true just before the process exited.
+            exited = self.status is not None
             if condition():
                 return True
-            assert not ended, f"it ended with status {self.status} before {what}: {self.said}"
+            assert not exited, f"it exited with status {self.status} before {what}: {self.said}"
             return False
 
         wait_for(is_so, what, seconds)
 
     def until_it_says(self, words: str, seconds: float = 60) -> None:
-        self.until(lambda: words in self.said, f"it says {words!r}", seconds)
+        self.until(lambda: words in self.said, f"it prints {words!r}", seconds)
 
 
 def _text(file: IO[bytes]) -> str:
-    """Read without a seek, which would move the place at which the process writes."""
+    """Read without a seek, which would move the offset at which the process writes."""
     return os.pread(file.fileno(), os.fstat(file.fileno()).st_size, 0).decode()
 
 
@@ -178,22 +178,22 @@ def python(*arguments: str, **options: Any) -> Process:
 
 
 def manage(*arguments: str, **options: Any) -> Process:
-    """A command of manage.py."""
+    """Return the process of a management command."""
     return python("manage.py", *arguments, **options)
 
 
 def script(module: str, *arguments: str, **options: Any) -> Process:
-    """A script beside the tests, by its module's name."""
+    """Return the process of a script, by the name of its module."""
     return python("-m", module, *arguments, **options)
 
 
 def relaying(batch: int | None = None) -> Process:
-    """A relay with one thread."""
+    """Return the process of a relay with one thread."""
     return script("sync.tests.support.scripts.relay", *([str(batch)] if batch else []))
 
 
 def finished(process: Process, seconds: float = 60) -> Process:
-    """The process, once it has ended by itself."""
+    """Run a process until it exits by itself, and return it."""
     with process:
         process.wait(seconds)
     return process

@@ -1,4 +1,4 @@
-"""What the tests of publishing and consuming have in common: stories, processes of their own, and what a topic says."""
+"""Helpers for the tests of publishing and consuming: stories, processes, and the messages of a topic."""
 
 import itertools
 import json
@@ -24,7 +24,7 @@ NUMBERS = itertools.count(1)
 
 
 def story(**values: Any) -> Story:
-    """A story that is saved."""
+    """Save a story and return it."""
     number = next(NUMBERS)
     defaults: dict[str, Any] = {
         "story_id": str(number), "href": f"http://news.example/{number}", "title": f"Story {number}",
@@ -35,34 +35,34 @@ def story(**values: Any) -> Story:
 
 
 def publish() -> dict[State, int]:
-    """Publishes what is due, as a publisher that starts now."""
+    """Publish all due changes with a new publisher."""
     return Relay("kafka", writer=Publisher(), kind=PUBLISHER).drain()
 
 
 def kafka_command(kafka: Kafka, *arguments: str, **variables: str) -> Process:
-    """`manage.py sync ...` on this broker."""
+    """Return the process of `manage.py sync ...` on this broker."""
     return manage("sync", *arguments, SYNC_KAFKA=json.dumps(kafka.settings), **variables)
 
 
 def document(message: Message) -> dict[str, Any] | None:
-    """What a message says, read without the code under test."""
+    """Return the document of a message, decoded without the code under test; None for a delete."""
     value = message.value()
     return None if value is None else json_util.loads(value.decode(), json_options=DOCUMENTS)
 
 
 def newest(messages: Iterable[Message]) -> dict[str, dict[str, Any]]:
-    """The state of each key that a topic comes to, by the key; without those that are deleted."""
+    """Return the last document of each key of a topic, without deleted keys."""
     states = {message.key().decode(): document(message) for message in messages}
     return {key: state for key, state in states.items() if state is not None}
 
 
 def rows() -> dict[str, tuple[str, int]]:
-    """Title and diggs of each story in the database, by its key, read without the mirror."""
+    """Return title and diggs of each story in the database by its key, read without the mirror."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT _id, title, diggs FROM news_story")
         return {key: (title, diggs) for key, title, diggs in cursor.fetchall()}
 
 
 def replica(mongo: Database, name: str) -> dict[str, tuple[str, int]]:
-    """The same of a replica's documents."""
+    """Return title and diggs of each document of a replica by its key."""
     return {str(one["_id"]): (one["title"], one["diggs"]) for one in mongo[name].find()}

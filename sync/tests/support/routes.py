@@ -1,4 +1,4 @@
-"""A route as an operator sees it: `sync pause`, `sync resume` and `sync status`, in this process."""
+"""Pauses, resumes and observes routes with `sync pause`, `sync resume` and `sync status`, in this process."""
 
 import json
 import time
@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 
-QUIET = 2.0  # seconds for which nothing may arrive
+QUIET = 2.0  # seconds without any delivery
 
 
 def command(*arguments: str) -> tuple[int, str]:
-    """Exit status and output of a subcommand."""
+    """Run a subcommand. Returns its exit status and output."""
     out = StringIO()
     try:
         call_command("sync", *arguments, stdout=out)
@@ -31,7 +31,7 @@ def resume(route: str) -> None:
 
 
 def status_of(route: str) -> dict[str, Any]:
-    """What `sync status --json` says of it; {} where it does not name it."""
+    """Return the route's entry in `sync status --json`; {} if it has none."""
     _, said = command("status", "--json")
     return next((each for each in json.loads(said)["routes"] if each["name"] == route), {})
 
@@ -44,25 +44,25 @@ def stays_as_it_is(read: Callable[[], Any], seconds: float = QUIET) -> None:
 
 
 def is_paused_and_falls_behind(route: str, pid: int) -> None:
-    """Status says that this process works on the route, that it is paused, and lags more and more."""
+    """Check that status shows the process as the route's worker, the route as paused, and a growing lag."""
     until(lambda: f"process {pid} on" in status_of(route).get("holder", "") and status_of(route)["lag"])
     first = status_of(route)
     assert (first["paused"], first["alive"]) == (True, True)
     until(lambda: status_of(route)["lag"] > first["lag"] + 1)
     code, said = command("status")
     assert code == 1
-    assert f"{route}: paused; to go on: manage.py sync resume {route}" in said
+    assert f"{route}: paused; resume it: manage.py sync resume {route}" in said
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, "it did not happen in time"
+        assert time.monotonic() < deadline, f"the condition was not true within {seconds} s"
         time.sleep(0.1)
 
 
 def once_is_refused(route: str, act: Callable[[], Any]) -> None:
-    """A single run on a paused route fails, and says how to resume it."""
+    """Check that `act` fails on a paused route, with the command that resumes it."""
     with pytest.raises(CommandError, match=f"^{route} is paused. Resume it: manage.py sync resume {route}$") as refused:
         act()
     assert refused.value.returncode == 1

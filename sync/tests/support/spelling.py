@@ -1,6 +1,6 @@
-"""Statements for the tests of the binary log follower, spelled as people and tools may spell them.
+"""Statements for the tests of the binary log follower, in the spellings that people and tools use.
 
-A template has its tokens apart by single spaces. `<name>` is a table. Words in capitals may be written in any case.
+The tokens of a template are separated by single spaces. `<name>` is a table. Words in capitals can have any case.
 """
 
 import random
@@ -8,7 +8,7 @@ import re
 
 MIRRORED, SPARE, OLD = "zoo_typed", "zt_spare", "zt_old"
 
-# Each is run in order. They change rows of the mirrored table that the log does not name, or may do so.
+# Each group runs in order. These statements change, or can change, rows that the log does not contain.
 REWRITING = [
     ["TRUNCATE <zoo_typed>"],
     ["TRUNCATE TABLE <zoo_typed>"],
@@ -62,7 +62,7 @@ MARIADB_REWRITING = [
     ["ALTER TABLE IF EXISTS <zoo_typed> MODIFY COLUMN IF EXISTS `integer` TINYINT",
      "ALTER TABLE <zoo_typed> MODIFY `integer` INT"],
 ]  # fmt: skip
-# In a session with binlog_format=STATEMENT. The last ones reach the mirrored table by a trigger, a view and routines.
+# For a session with binlog_format=STATEMENT. The last ones change the mirrored table by a trigger, a view and routines.
 LOGGED_AS_STATEMENTS = [
     ["UPDATE <zoo_typed> SET `integer` = `integer` + 1"],
     ["UPDATE <zt_spare> s , <zoo_typed> t SET t . `integer` = t . `integer` + 2"],
@@ -78,7 +78,7 @@ LOGGED_AS_STATEMENTS = [
     ["DO zt_function ( )"],
     ["SELECT zt_function ( )"],
 ]
-# They change no row of the mirrored table, and are common: no backfill may come of them.
+# Common statements that change no row of the mirrored table: they must not start a backfill.
 HARMLESS = [
     "CREATE INDEX zt_h ON <zoo_typed> ( `integer` )",
     "DROP INDEX zt_h ON <zoo_typed>",
@@ -115,7 +115,7 @@ GAPS = [
 
 
 class Speller:
-    """Spells statements, differently each time. ansi: double quotes are quotes of names."""
+    """Writes statements in random spellings. ansi: double quotes can quote names."""
 
     def __init__(self, chance: random.Random, database: str, is_mariadb: bool, ansi: bool = False) -> None:
         self.chance = chance
@@ -124,7 +124,7 @@ class Speller:
         self.ansi = ansi
 
     def spell(self, template: str, executes_comments: bool = True) -> str:
-        """executes_comments: parts of it may be in /*! */."""
+        """Return a spelling of the template. executes_comments: parts can be in /*! */."""
         self.is_plain = self.chance.random() < 0.2
         wrapped = executes_comments and self.chance.random() < 0.1
         self.can_comment = not wrapped
@@ -139,7 +139,7 @@ class Speller:
         )
 
     def _pieces(self, template: str) -> list[tuple[str, str]]:
-        """Each piece, and the one before it."""
+        """Return each piece with the piece before it."""
         pieces = re.findall(r"'[^']*'|\S+", template)
         return list(zip(["", *pieces], pieces, strict=False))
 
@@ -147,7 +147,7 @@ class Speller:
         if not before:
             return ""
         may_touch = before in ",().=" or piece in ",()." or (piece == "=" and before[-1] in "`>")
-        # A function's name and its parenthesis, and what is in quotes, stay together.
+        # No gap between a function's name and its parenthesis.
         if piece == "(" and before.startswith("zt_"):
             return ""
         if may_touch and self.chance.random() < 0.5:

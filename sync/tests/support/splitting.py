@@ -1,4 +1,4 @@
-"""A proxy that sends MySQL's reads to one server and everything else to another, as ProxySQL and MaxScale can."""
+"""A proxy that sends reads to one MySQL server and everything else to another, as ProxySQL and MaxScale can."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ QUERY = 3
 
 
 class SplittingProxy:
-    """Outside of transactions, SELECT goes to the reader: as the user `reader` there, who has no password."""
+    """Sends SELECT outside of transactions to the reader, as its user `reader` without a password."""
 
     def __init__(self, writer: int, reader: int) -> None:
         self.writer, self.reader = writer, reader
@@ -41,8 +41,8 @@ class SplittingProxy:
             self._log_in(reader)
             greeting = bytearray(_packet(writer))
             high = greeting.index(b"\0", 5) + 1 + 4 + 8 + 1 + 2 + 1 + 2
-            greeting[high + 1] &= ~1  # the end of a result is to be seen
-            greeting[high + 9 : high + 13] = bytes(4)  # what only MariaDB has, the reader was not asked for
+            greeting[high + 1] &= ~1  # no DEPRECATE_EOF: results then end with a packet that the proxy recognizes
+            greeting[high + 9 : high + 13] = bytes(4)  # no MariaDB capabilities: the reader has not negotiated them
             client.sendall(greeting)
             while greeting[4] not in (OK, ERROR):
                 writer.sendall(_packet(client))
@@ -68,7 +68,7 @@ class SplittingProxy:
 
     @staticmethod
     def _answer(server: socket.socket, client: socket.socket) -> None:
-        """One answer: a single packet, or a result with its two ends."""
+        """Forward one response: a single packet, or a result set with its two EOF packets."""
         packet = _packet(server)
         client.sendall(packet)
         ends = 2 if packet[4] not in (OK, ERROR) else 0

@@ -1,4 +1,4 @@
-"""A MongoDB server that speaks TLS, with certificates of its own CA."""
+"""A MongoDB server with TLS and certificates of a test CA."""
 
 import datetime
 from pathlib import Path
@@ -18,9 +18,9 @@ def now() -> datetime.datetime:
 
 
 class TLSMongo(Mongo):
-    """Its certificate is for the host name localhost only.
+    """A mongod whose certificate is valid for the host name localhost only.
 
-    Files: server, its certificate; ca, which has issued it; other_ca, which has not.
+    Files: server, its certificate; ca, the CA that issued it; other_ca, another CA.
     """
 
     def start(self) -> None:
@@ -41,19 +41,19 @@ class TLSMongo(Mongo):
         return str(self.folder / f"{name}.pem")
 
     def issue(self, name: str, host: str, until: datetime.datetime | None = None) -> None:
-        """Makes a certificate and its key, valid until then."""
+        """Write a certificate and its key. until: the end of its validity; default: in a year."""
         until = until or now() + YEAR
         self.ca.issue_cert(
             host, not_before=until - 2 * YEAR, not_after=until
         ).private_key_and_cert_chain_pem.write_to_path(self.file(name))
 
     def use_new_certificate(self) -> None:
-        """The server reads its file again. Connections that exist stay."""
+        """Make the server read its certificate again. Open connections stay open."""
         with self.connect() as client:
             client.admin.command("rotateCertificates")
 
     def connect(self) -> Any:
-        """Whatever its certificate is."""
+        """Connect without checking the certificate."""
         return pymongo.MongoClient(
             f"localhost:{self.port}", directConnection=True, tls=True, tlsAllowInvalidCertificates=True
         )

@@ -1,4 +1,4 @@
-"""What stands in the way of a server: listeners that answer as no MongoDB does, and a DNS that tests decide on."""
+"""Simulates unreachable servers: listeners that do not respond like MongoDB, and a fake DNS."""
 
 import socket
 import struct
@@ -15,7 +15,7 @@ import pytest
 
 @contextmanager
 def listener(answer: Callable[[socket.socket], None]) -> Iterator[int]:
-    """A port of this machine where each connection is answered by `answer`."""
+    """Listen on a local port and call `answer` for each connection. Yields the port."""
     server = socket.create_server(("127.0.0.1", 0))
 
     def accept() -> None:
@@ -60,7 +60,7 @@ def speaks_mysql(connection: socket.socket) -> None:
 
 
 def is_too_old(connection: socket.socket) -> None:
-    """MongoDB 3.0's answer to the first message."""
+    """Respond to the first message like MongoDB 3.0."""
     hello = {"ok": 1, "ismaster": True, "maxWireVersion": 3, "minWireVersion": 0, "maxBsonObjectSize": 2**24}
     body = bson.encode(hello)
     while len(head := connection.recv(16)) == 16:
@@ -71,7 +71,7 @@ def is_too_old(connection: socket.socket) -> None:
 
 
 class FakeDNS:
-    """Answers for names under example.test as `state` says: ok, silent, unknown. All others are looked up for real."""
+    """Resolves names under example.test by `state`: ok, silent or unknown. Other names use the real DNS."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, port: int) -> None:
         self.port = port

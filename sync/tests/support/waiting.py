@@ -1,4 +1,4 @@
-"""Waiting for what other threads and processes do."""
+"""Waits for other threads and processes."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 
-def wait_for(condition: Callable[[], Any], what: str = "it comes true", seconds: float = 60) -> None:
-    """Fails when the condition does not come true in time; `what` says in the failure what was waited for."""
+def wait_for(condition: Callable[[], Any], what: str = "the condition is true", seconds: float = 60) -> None:
+    """Wait for a condition. Fails if it takes too long; `what` describes the condition in the failure."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"in {seconds} s not: {what}"
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what}"
         time.sleep(0.02)

@@ -23,10 +23,10 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytes
 
 @pytest.mark.parametrize(
     ("options", "then"),
-    [((), "To go on: manage.py sync verify finance.account --resume"),
-     (("--repair", "--quiet"), "To go on: manage.py sync verify finance.account --resume --repair --quiet"),
-     (("--json",), "To go on: manage.py sync verify finance.account --resume --json"),
-     (("--sample", "1"), "A sample is not resumed; run it again.")],
+    [((), "To continue: manage.py sync verify finance.account --resume"),
+     (("--repair", "--quiet"), "To continue: manage.py sync verify finance.account --resume --repair --quiet"),
+     (("--json",), "To continue: manage.py sync verify finance.account --resume --json"),
+     (("--sample", "1"), "A sample cannot be resumed. Run the command again.")],
 )  # fmt: skip
 def test_while_mongodb_is_down(
     mongo: Database, mongod: Mongo, settings: Any, capsys: pytest.CaptureFixture[str], options: Any, then: str
@@ -53,7 +53,7 @@ def test_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> N
         call_command("sync", "verify", "account", stdout=io.StringIO())
     first, second = str(error.value).splitlines()
     assert first.startswith("MySQL ended the connection (Lost connection")
-    assert second.startswith("To go on: ")
+    assert second.startswith("To continue: ")
 
 
 def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(mongo: Database) -> None:
@@ -66,6 +66,6 @@ def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(mongo: Database
         process.interrupt()
         assert process.wait(30) == 1
     said = process.stderr
-    assert "Interrupted. To go on: manage.py sync verify finance.account finance.customer --resume --repair" in said
+    assert "Interrupted. To continue: manage.py sync verify finance.account finance.customer --resume --repair" in said
     assert "Traceback" not in said
     assert Verification.objects.get().finished_at is None

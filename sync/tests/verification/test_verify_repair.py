@@ -46,7 +46,7 @@ def test_it_writes_what_differs_and_leaves_what_is_extra(accounts: list[Account]
     assert status == 1
     assert f"finance.account {accounts[0].pk}: missing, written" in output
     assert f"finance.account {'0' * 24}: extra, left: --prune deletes it" in output
-    assert "5 rows compared, 2 different, 0 pending, 3 repaired" in output
+    assert "5 rows compared, 2 mismatches, 0 pending, 3 repaired" in output
     assert differences(Account, mongo) == sorted(["0" * 24, "by hand"])
     assert {difference.kind for difference in Mismatch.objects.all()} == {"extra"}
 
@@ -55,7 +55,7 @@ def test_with_prune_it_deletes_what_is_extra(accounts: list[Account], mongo: Dat
     status, output = command("account", "--repair", "--prune")
     assert status == 0
     assert 'finance.account "by hand": extra, deleted' in output
-    assert "0 different, 0 pending, 5 repaired" in output
+    assert "0 mismatches, 0 pending, 5 repaired" in output
     assert differences(Account, mongo) == []
     assert not Mismatch.objects.exists()
     assert not Change.objects.filter(settling=False).exists()
@@ -149,6 +149,7 @@ def test_what_is_paused_is_not_repaired(accounts: list[Account], mongo: Database
         command("--repair")
     assert error.value.returncode == 2
     ModelState.objects.update_or_create(model="finance.customer", defaults={"paused": True})
-    with pytest.raises(CommandError, match=r"^finance\.account, finance\.customer are paused; to repair them, resume "):
+    words = r"^finance\.account, finance\.customer are paused and cannot be repaired\. Resume them first: manage\.py "
+    with pytest.raises(CommandError, match=words):
         command("--repair")
     ModelState.objects.update(paused=False)

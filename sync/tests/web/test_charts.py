@@ -1,4 +1,4 @@
-"""Samples and charts: one sample for each slot of time, gaps where nobody took one, and words for every picture."""
+"""Samples and charts: one sample for each slot, gaps between samples, and a text for every chart."""
 
 import pytest
 
@@ -12,7 +12,7 @@ from sync.workers.heartbeat import WorkerHeartbeat
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 
-def test_one_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_sample_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(history, "EVERY", 1000)
     Sample.objects.create(slot=1, pending=5)
     relay = WorkerHeartbeat("default")
@@ -20,12 +20,12 @@ def test_one_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> None:
     relay.write()
     Change.objects.create(model="finance.account", key="a", due_at="2020-01-01T00:00Z")
     took = [history.take() for _ in range(3)]
-    assert took.count(True) in (1, 2), "two where the slot has just ended"
+    assert took.count(True) in (1, 2), "two if a slot ends in between"
     sample = Sample.objects.latest("slot")
     assert (sample.pending, sample.p50, sample.p99) == (1, 0.005, 50.0)
     assert sample.rate > 0
     assert sample.oldest_age >= 0
-    assert not Sample.objects.filter(slot=1).exists(), "old ones are gone"
+    assert not Sample.objects.filter(slot=1).exists(), "old samples are deleted"
 
 
 def test_a_slot_without_a_relay_is_a_gap_and_not_a_zero() -> None:
@@ -42,13 +42,13 @@ def test_a_slot_without_a_relay_is_a_gap_and_not_a_zero() -> None:
     assert float(bottom[1]) == HEIGHT - MARGIN
     assert float(top[1]) == MARGIN
     assert 0 < float(bottom[0]) < float(top[0]) <= WIDTH
-    assert pending.label == "Pending changes, the last 15 minutes: pending now 10, at most 10."
-    assert lag.label == "From commit to MongoDB, the last 15 minutes: median now 20 ms, at most 20 ms."
+    assert pending.label == "Pending changes, last 15 minutes: pending now 10, maximum 10."
+    assert lag.label == "Lag, last 15 minutes: p50 now 20 ms, maximum 20 ms."
     assert oldest.top == "0 ms"
     assert (rate.top, rate.lines) == ("unknown", [("rate", [])])
-    assert rate.label.endswith(": nothing is known.")
+    assert rate.label.endswith(": no data.")
     assert [sample.pending for _, sample in table(recent)] == [10, 0]
 
 
-def test_nothing_is_drawn_of_nothing() -> None:
+def test_there_are_no_charts_without_samples() -> None:
     assert charts(history.recent()) == []

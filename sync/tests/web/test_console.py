@@ -1,4 +1,4 @@
-"""The console page: for those who may see it, and true also while MongoDB is away."""
+"""The console page: its permission, its contents, and its state while MongoDB is unreachable."""
 
 import os
 import re
@@ -16,11 +16,12 @@ from pymongo.database import Database
 
 from audit.models import Entry
 from sync.core.clock import DatabaseNow
+from sync.monitoring.status import WORDS
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.people import OPERATOR, user
 from sync.verification.models import Mismatch, Verification
-from sync.web.console import COUNTS
+from sync.web.console import COMMANDS, COUNTS, MEANS
 from sync.workers.heartbeat import PULLER, SILENCE, WorkerHeartbeat
 from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import Mongo
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(fresh_heart: None) -> None:
+def no_cached_counts(fresh_heart: None) -> None:
     cache.delete(COUNTS)
 
 
@@ -42,47 +43,65 @@ def technician(client: Client) -> Client:
 
 
 def text(client: Client) -> str:
-    """The page's words, with one space between."""
+    """The page's HTML, with single spaces."""
     return " ".join(client.get("/sync/").content.decode().split())
 
 
-def test_it_shows_what_has_failed_and_why(technician: Client, mongo: Database, settings: Any) -> None:
+def test_it_shows_failed_changes_with_their_reasons(technician: Client, mongo: Database, settings: Any) -> None:
     settings.SYNC_INLINE = False
     make(1).save()
     Change.objects.update(failed=True, error="MongoDB: <b>no</b>")
     page = text(technician)
     assert "Failing" in page
     assert "MongoDB: &lt;b&gt;no&lt;/b&gt;" in page
-    assert "finance.account, rejected by MongoDB:</span> 1 failed, 0 tried again" in page
+    assert "finance.account, rejected by MongoDB:</span> 1 failed, 0 retrying" in page
 
 
-def test_it_shows_lag_and_who_delivers(technician: Client, mongo: Database) -> None:
-    assert "nothing was delivered in the last minutes" in text(technician)
+def test_it_shows_lag_and_workers(technician: Client, mongo: Database) -> None:
+    assert "no deliveries in the last 5 min" in text(technician)
     relay = WorkerHeartbeat("default")
     relay.count(2, [0.004, 40.0])
     relay.note = "MongoDB does not answer: <i>"
     relay.write()
     page = text(technician)
-    assert "median; 95 % within 50 s, 99 % within 50 s" in page
+    assert "p95 50 s, p99 50 s" in page
     assert "MongoDB does not answer: &lt;i&gt;" in page
     assert "dead" not in page
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
     page = text(technician)
     assert "dead" in page
-    assert "Start one: manage.py sync relay" in page
+    assert "Start a relay." in page
 
 
-def test_it_says_what_to_run_when_no_relay_takes_what_is_pending(technician: Client, mongo: Database) -> None:
+def test_it_says_what_to_do_when_no_relay_delivers_pending_changes(technician: Client, mongo: Database) -> None:
     leave_pending(30)
     page = text(technician)
     assert "Stalled" in page
-    assert "Changes are pending and no relay delivers them. Start one: manage.py sync relay" in page
+    assert "Changes are pending, but no worker delivers them. Start a relay (for Kafka: a publisher)." in page
 
 
-def test_it_says_that_the_last_moments_changes_are_on_their_way(technician: Client, mongo: Database) -> None:
-    assert "Everything committed in MySQL is in MongoDB." in text(technician)
+def test_it_shows_commands_to_operators_only(technician: Client, client: Client, mongo: Database) -> None:
+    leave_pending(30)
+    assert "manage.py" not in text(technician)
+    client.force_login(user("operator", *OPERATOR))
+    page = text(client)
+    assert '<summary>CLI</summary> <code class="d-block">manage.py sync relay</code>' in page
+    assert "manage.py sync publish" in page
+
+
+def test_every_state_has_a_meaning() -> None:
+    assert set(MEANS) == set(WORDS)
+    assert set(COMMANDS) <= set(WORDS)
+
+
+def test_it_counts_the_changes_in_flight(technician: Client, mongo: Database) -> None:
+    page = text(technician)
+    assert ">In sync</span>" in page
+    assert "Everything committed in MySQL is in MongoDB." in page
     leave_pending(0)
-    assert "In sync. 1 change in flight." in text(technician)
+    page = text(technician)
+    assert ">In sync</span>" in page
+    assert "1 change in flight." in page
 
 
 def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: Database) -> None:
@@ -93,7 +112,7 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment)
     Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     page = text(technician)
-    for words in ("Paused", "Backfill: 1 range left", "(a sample)", "Differing"):
+    for words in ("Paused", "Backfill: 1 range left", "(a sample)", ">Mismatches</span>"):
         assert words in page
 
 
@@ -117,10 +136,10 @@ def test_it_shows_each_route_with_its_worker_lag_and_pause(technician: Client, m
     assert f"process {os.getpid()} on" in pulled
     assert "95 s" in pulled
     assert "Paused" not in published + pulled
-    assert "<button" not in "".join(routes), "who may not operate is offered nothing"
+    assert "<button" not in "".join(routes), "a viewer has no buttons"
 
 
-def test_a_paused_route_is_resumed_by_its_button_and_the_audit_log_says_so(client: Client, mongo: Database) -> None:
+def test_a_button_resumes_a_paused_route_and_the_audit_log_has_an_entry(client: Client, mongo: Database) -> None:
     name = "copy:a:27017,b:27017/shop.sales?/#"
     Checkpoint.objects.create(name=name, paused=True)
     operator = user("operator", *OPERATOR)
@@ -138,7 +157,9 @@ def test_a_paused_route_is_resumed_by_its_button_and_the_audit_log_says_so(clien
     assert (entry.before, entry.after) == ({"paused": True}, {"paused": False})
 
 
-def test_it_answers_while_mongodb_is_away(technician: Client, mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+def test_it_responds_while_mongodb_is_unreachable(
+    technician: Client, mongo: Database, mongod: Mongo, monkeypatch: Any
+) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
     response = technician.get("/sync/")
@@ -147,9 +168,7 @@ def test_it_answers_while_mongodb_is_away(technician: Client, mongo: Database, m
     assert "unknown" in response.content.decode()
 
 
-def test_it_asks_the_same_few_questions_for_any_number_of_changes_and_workers(
-    technician: Client, mongo: Database
-) -> None:
+def test_the_number_of_queries_does_not_depend_on_changes_and_workers(technician: Client, mongo: Database) -> None:
     technician.get("/sync/")
     with CaptureQueriesContext(connection) as few:
         technician.get("/sync/")
@@ -162,7 +181,7 @@ def test_it_asks_the_same_few_questions_for_any_number_of_changes_and_workers(
     assert len(many) == len(few) <= 22
 
 
-def test_rows_and_documents_are_counted_now_and_then_and_it_says_when(technician: Client, mongo: Database) -> None:
+def test_counts_of_rows_and_documents_are_cached_and_their_time_is_shown(technician: Client, mongo: Database) -> None:
     def shown() -> list[int | None]:
         return [model.rows for model in technician.get("/sync/").context["status"].models if model.name == "accounts"]
 
@@ -176,7 +195,7 @@ def test_rows_and_documents_are_counted_now_and_then_and_it_says_when(technician
     assert shown() == [1]
 
 
-def test_others_may_not_see_it(client: Client, mongo: Database) -> None:
+def test_other_users_may_not_see_it(client: Client, mongo: Database) -> None:
     assert client.get("/sync/").status_code == 302
     client.force_login(get_user_model().objects.create_user("someone", "someone@example.com", "x"))
     assert client.get("/sync/").status_code == 403

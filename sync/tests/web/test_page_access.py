@@ -1,4 +1,4 @@
-"""Who may open which of the mirror's pages, and that looking changes nothing."""
+"""The permissions of the mirror's pages; GET and HEAD change nothing."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 KEY = "5ca4bbc7a2dd94ee58162391"
 LABEL = "finance.account"
 ROUTE = "copy:127.0.0.1:27017/backup.sales"
-#         arguments | get: nobody, record only, viewer, operator | post: the same
+#         arguments | get: no permission, record only, viewer, operator | post: the same
 TABLE: dict[str, tuple[list[Any], tuple[int, ...], tuple[int, ...]]] = {
     "console": ([], (403, 403, 200, 200), (405, 405, 405, 405)),
     "live": ([], (403, 403, 200, 200), (405, 405, 405, 405)),
@@ -43,7 +43,7 @@ def state() -> list[Any]:
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_each_page_is_for_those_whom_the_table_says(client: Client, mongo: Database, name: str) -> None:
+def test_each_page_needs_the_permission_of_the_table(client: Client, mongo: Database, name: str) -> None:
     Account.objects.create(id=KEY, account_id=1, limit=1)
     Job.objects.create(pk=1, model=LABEL, kind="verify")
     Checkpoint.objects.create(name=ROUTE)
@@ -59,7 +59,7 @@ def test_each_page_is_for_those_whom_the_table_says(client: Client, mongo: Datab
         client.force_login(person)
         assert client.get(address).status_code == status, person
         assert client.head(address).status_code == status, person
-    assert state() == before, "looking changes nothing"
+    assert state() == before, "GET and HEAD change nothing"
     for person, status in zip(people, posts, strict=True):
         client.force_login(person)
         assert client.post(address).status_code == status, person
@@ -67,7 +67,7 @@ def test_each_page_is_for_those_whom_the_table_says(client: Client, mongo: Datab
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if TABLE[name][2][3] == 302])
-def test_nothing_is_done_without_the_token(name: str, mongo: Database) -> None:
+def test_no_action_without_the_csrf_token(name: str, mongo: Database) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user("operator", *OPERATOR))
     Account.objects.create(id=KEY, account_id=1, limit=1)
@@ -88,7 +88,7 @@ def test_nothing_is_done_without_the_token(name: str, mongo: Database) -> None:
         "targets/a.b.c/pause/",
     ],
 )  # fmt: skip
-def test_what_is_not_mirrored_is_not_found(client: Client, mongo: Database, path: str) -> None:
+def test_models_and_keys_that_are_not_mirrored_get_404(client: Client, mongo: Database, path: str) -> None:
     Account.objects.create(id=KEY, account_id=1, limit=1)
     client.force_login(user("operator", *OPERATOR))
     assert client.get(f"/sync/{path}").status_code == 404
@@ -96,13 +96,13 @@ def test_what_is_not_mirrored_is_not_found(client: Client, mongo: Database, path
 
 
 @pytest.mark.parametrize("path", ["pull:nothing/pause", f"{ROUTE}/drop", f"{LABEL}/pause", "pull:%00/pause"])
-def test_what_is_no_route_is_not_found(client: Client, mongo: Database, path: str) -> None:
+def test_unknown_routes_get_404(client: Client, mongo: Database, path: str) -> None:
     Checkpoint.objects.create(name=ROUTE)
     client.force_login(user("operator", *OPERATOR))
     assert client.post(f"/sync/routes/{path}/").status_code == 404
     assert list(Checkpoint.objects.values_list("name", "paused")) == [(ROUTE, False)]
 
 
-def test_a_session_that_has_ended_loads_the_page_anew_instead_of_a_login_in_its_middle(client: Client) -> None:
+def test_an_expired_session_reloads_the_page_instead_of_inserting_the_login(client: Client) -> None:
     response = client.get("/sync/live/", headers={"HX-Request": "true"})
     assert (response.status_code, response["HX-Refresh"], response.content) == (200, "true", b"")

@@ -1,4 +1,4 @@
-"""A record's page: both sides, what differs, what is pending, when it was delivered; true while MongoDB is away."""
+"""A record's page: row and document, differences, pending changes, last delivery, and an unreachable MongoDB."""
 
 import dataclasses
 import datetime
@@ -39,18 +39,18 @@ def text(client: Client, row: Any) -> str:
     return " ".join(client.get(f"/sync/record/{LABEL}/{row.pk}/").content.decode().split())
 
 
-def test_equal_sides_say_so_and_by_which_delivery(viewer: Client, account: Account, mongo: Database) -> None:
+def test_it_shows_the_verdict_and_the_last_delivery(viewer: Client, account: Account, mongo: Database) -> None:
     page = text(viewer, account)
     document = mongo.accounts.find_one({"_id": ObjectId(account.pk)})
     written = datetime.datetime.fromtimestamp(document["_sync"]["v"] / 1e6, datetime.UTC)
     assert "Equal" in page
-    assert f"{written:%Y-%m-%d %H:%M:%S}" in page
+    assert f"{written:%Y-%m-%d %H:%M:%S} UTC" in page
     assert f"by delivery <code>{document['_sync']['by']}</code>" in page
     assert "≠" not in page
     assert f'href="/finance/accounts/{account.pk}/"' in page
 
 
-def test_what_differs_is_marked(viewer: Client, account: Account, mongo: Database) -> None:
+def test_differences_are_marked(viewer: Client, account: Account, mongo: Database) -> None:
     mongo.accounts.update_one({}, {"$set": {"limit": "x", "products": ["<b>"], "alien": 1}})
     [side] = inspect(Account, account.pk).sides
     marked = {field.name: [str(each) for each in field.differences] for field in side.fields if field.differences}
@@ -65,23 +65,23 @@ def test_what_differs_is_marked(viewer: Client, account: Account, mongo: Databas
     assert "&lt;b&gt;" in page
 
 
-def test_a_side_may_be_missing(viewer: Client, account: Account, mongo: Database) -> None:
+def test_a_row_or_a_document_may_be_missing(viewer: Client, account: Account, mongo: Database) -> None:
     mongo.accounts.delete_many({})
-    assert "There is no document." in text(viewer, account)
+    assert "MongoDB has no document for this row." in text(viewer, account)
     mongo.accounts.insert_one({"_id": ObjectId(account.pk), "limit": 5})
     Account.objects.all()._raw_delete("default")
     page = text(viewer, account)
-    assert "There is no row, only a document." in page
-    assert "it says of no delivery" in page
+    assert "MySQL has no row for this document." in page
+    assert "Not written by the mirror." in page
 
 
 def test_pending_and_failed_changes_are_named(viewer: Client, account: Account) -> None:
     Change.objects.update(failed=True, attempts=5, error="MongoDB: <b>no</b>")
     page = text(viewer, account)
     assert "Failed" in page
-    assert 'MongoDB: &lt;b&gt;no&lt;/b&gt; <span class="text-body-secondary"> (5 tries)' in page
+    assert 'MongoDB: &lt;b&gt;no&lt;/b&gt; <span class="text-body-secondary"> (5 attempts)' in page
     Change.objects.all().delete()
-    assert "None: what was committed is delivered." in text(viewer, account)
+    assert "No pending or failed changes." in text(viewer, account)
 
 
 def test_a_row_that_cannot_be_a_document_is_shown_with_the_reason(
@@ -92,25 +92,25 @@ def test_a_row_that_cannot_be_a_document_is_shown_with_the_reason(
 
     monkeypatch.setattr(Account, "to_document", broken)
     page = text(viewer, account)
-    assert "The row cannot be a document: &#x27;no such key&#x27;" in page
+    assert "The row cannot be converted to a document: &#x27;no such key&#x27;" in page
     assert "<dt>limit</dt>" in page
 
 
-def test_it_says_that_mongodb_is_away_and_shows_the_row(
+def test_while_mongodb_is_unreachable_it_shows_the_row(
     viewer: Client, account: Account, mongod: Mongo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sync.verification.inspection.TIMEOUT", 0.5)
     mongod.kill()
     page = text(viewer, account)
     assert "MongoDB does not answer" in page
-    assert "whether its document is equal, is not known" in page
+    assert "Whether the document is in sync is unknown." in page
     assert "1000" in page
     assert "Equal" not in page
     frozen = viewer.get(f"/sync/record/{LABEL}/{'0' * 24}/")
-    assert frozen.status_code == 200, "whether there is a document, is not known"
+    assert frozen.status_code == 200, "MongoDB may have a document"
 
 
-def test_every_target_has_its_side(viewer: Client, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_target_has_a_comparison(viewer: Client, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     mirror = dataclasses.replace(Keeper.mirror, targets=("", "zoo_keepers_2", "kafka:keepers"))
     monkeypatch.setattr(Keeper, "mirror", mirror)
     row = Keeper.objects.create(name="Ada")
@@ -129,14 +129,14 @@ def test_every_target_has_its_side(viewer: Client, mongo: Database, monkeypatch:
         (Bird, "5ca4bbc7a2dd94ee58162391", "5ca4bbc7a2dd94ee58162391"),
     ],
 )  # fmt: skip
-def test_keys_are_read_as_the_model_has_them(model: Any, key: str, found: str) -> None:
+def test_keys_are_normalized(model: Any, key: str, found: str) -> None:
     assert find_key(model, key) == found
 
 
 @pytest.mark.parametrize(
     ("model", "key"), [(Account, ""), (Account, "1"), (Account, "{}"), (Tag, "x"), (Tag, "9" * 40), (Typed, "1")]
 )
-def test_what_is_no_key_is_refused(model: Any, key: str) -> None:
+def test_an_invalid_key_is_rejected(model: Any, key: str) -> None:
     with pytest.raises(ValueError, match="is no key of"):
         find_key(model, key)
 
@@ -153,7 +153,7 @@ def test_it_takes_few_queries(viewer: Client, account: Account, django_assert_nu
         text(viewer, account)
 
 
-def test_a_records_page_links_to_it_for_those_who_may(client: Client, account: Account) -> None:
+def test_the_page_of_an_account_links_to_it_with_the_permission(client: Client, account: Account) -> None:
     from django.contrib.auth.models import Permission
 
     clerk = user("clerk")

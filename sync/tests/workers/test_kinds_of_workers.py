@@ -61,10 +61,10 @@ def said() -> str:
 def test_only_a_relay_delivers_to_mongodb(kind: Kind) -> None:
     beat(kind)
     assert (status().word, status().relays) == ("stalled", 0)
-    assert "relay: none alive; start one: manage.py sync relay" in said()
+    assert "relay: none running; start one: manage.py sync relay" in said()
     beat(Kind.RELAY)
     assert (status().word, status().relays) == ("behind", 1)
-    assert "relay: 1 alive" in said()
+    assert "relay: 1 running" in said()
 
 
 def test_every_kind_without_a_relay_is_still_stalled() -> None:
@@ -85,10 +85,10 @@ def test_a_relay_does_not_publish() -> None:
     pending("news.story@kafka:story-events", "kafka")
     beat(Kind.RELAY)
     assert status().word == "stalled"
-    assert "publisher: none alive; start one: manage.py sync publish" in said()
+    assert "publisher: none running; start one: manage.py sync publish" in said()
     beat(Kind.PUBLISHER, "kafka")
     assert status().word == "behind"
-    assert "publisher: 1 alive" in said()
+    assert "publisher: 1 running" in said()
 
 
 def test_a_relay_that_is_stuck_in_a_batch_does_not_deliver() -> None:
@@ -98,7 +98,7 @@ def test_a_relay_that_is_stuck_in_a_batch_does_not_deliver() -> None:
     heartbeat.write()
     assert (status().word, status().relays) == ("stalled", 0)
     assert [(worker.alive, worker.stuck, worker.delivers) for worker in status().workers] == [(True, True, False)]
-    assert "relay: none alive, 1 stuck; start one: manage.py sync relay" in said()
+    assert "relay: none running, 1 stuck; start one: manage.py sync relay" in said()
     heartbeat.at_work(False)
     heartbeat.write()
     assert (status().word, status().relays) == ("behind", 1)
@@ -108,7 +108,7 @@ def test_a_dead_relay_does_not_deliver() -> None:
     beat(Kind.RELAY)
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE[Kind.RELAY] + 1))
     assert (status().word, status().relays) == ("stalled", 0)
-    assert "relay: none alive" in said()
+    assert "relay: none running" in said()
 
 
 def test_what_is_paused_is_not_stalled() -> None:

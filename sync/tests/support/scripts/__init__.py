@@ -1,1 +1,1 @@
-"""Programs that the tests of sync start, each with `support.processes.script`."""
+"""Programs that the tests start with `support.processes.script`."""

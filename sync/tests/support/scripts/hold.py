@@ -1,4 +1,4 @@
-"""Takes the lease of the route that its argument names, and keeps it until it is killed."""
+"""Takes the lease of the given route, and keeps it until it is killed."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""`sync publish`, which freezes itself when it has read so many rows, and has sent all of them but the last."""
+"""Runs `sync publish`, which freezes itself after it has read the given number of rows and sent all but the last."""
 
 import os
 import signal

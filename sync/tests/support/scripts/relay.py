@@ -1,4 +1,4 @@
-"""A relay with one thread and nothing beside it. Its argument is the batch, unless it is that of the settings."""
+"""Runs a relay with one thread and no periodic tasks. Optional argument: the batch size; default: SYNC_BATCH."""
 
 import sys
 

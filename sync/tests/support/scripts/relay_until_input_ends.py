@@ -1,4 +1,4 @@
-"""Delivers until its input is closed; prints how many keys."""
+"""Delivers until standard input is closed. Prints the number of delivered keys."""
 
 import sys
 import threading
@@ -15,7 +15,7 @@ def main() -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), relay.stop.set()), daemon=True).start()
     delivered = 0
     while not relay.stop.wait(relay.loop.interval):
-        with suppress(Unavailable):  # a busy machine; the next round goes on
+        with suppress(Unavailable):  # on a busy machine; the next round retries
             delivered += sum(relay.drain().values())
     print(delivered)
 

@@ -1,4 +1,4 @@
-"""Migrates a database of its own, and saves two accounts, the first with the key that is given."""
+"""Migrates another database and saves two accounts, the first with the given key."""
 
 import sys
 

@@ -1,5 +1,7 @@
-"""Another program's write: the database's own driver, without Django. Its arguments are the driver's module, and how to
-connect, as JSON."""
+"""Updates accounts with the database driver, without Django, as another program would.
+
+Arguments: the driver's module, and the connection's parameters as JSON.
+"""
 
 import importlib
 import json

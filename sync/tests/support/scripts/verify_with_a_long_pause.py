@@ -1,4 +1,4 @@
-"""`sync verify --repair` of two models, which waits a minute before it looks at a difference again."""
+"""Runs `sync verify --repair` of two models, with a minute before a mismatch is rechecked."""
 
 import django
 

@@ -1,4 +1,4 @@
-"""Waits for a signal in very short waits, so that it comes at any moment of one."""
+"""Waits for a signal in very short waits, so that the signal can arrive at any moment of one."""
 
 from sync.workers.shutdown import StopEvent, stop_on_signals
 

@@ -1,5 +1,7 @@
-"""Saves, updates, deletes and creates again the customers named `live` until its input is closed, delivering inline or
-leaving it to a relay; prints how many writes. Its arguments are a seed, and `inline` or `outbox`."""
+"""Writes the customers named `live` until standard input is closed: saves, updates, deletes and creates them.
+
+Arguments: a seed, and `inline` for inline delivery or `outbox` to leave it to a relay. Prints the number of writes.
+"""
 
 import random
 import select
