@@ -104,7 +104,7 @@ def asking_process(settings: dict[str, str]) -> Iterator[Any]:
 
     try:
         if ours.recv() != "ready":
-            raise RuntimeError("It does not answer.")
+            raise RuntimeError("It does not respond.")
         yield order
     finally:
         ours.close()

@@ -104,7 +104,7 @@ def main() -> int:
         initiate(options.port)
     except PyMongoError as error:
         process.terminate()
-        sys.exit(f"mongod: does not answer ({error}); see {options.dbpath / 'mongod.log'}")
+        sys.exit(f"mongod: does not respond ({error}); see {options.dbpath / 'mongod.log'}")
     print(f"mongod: ready on 127.0.0.1:{options.port}", flush=True)
     while process.poll() is None:  # and no wait(), in which a signal that came just before it would go unseen
         time.sleep(0.1)

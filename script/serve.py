@@ -73,7 +73,7 @@ def prepare() -> None:
     try:
         connection.ensure_connection()
     except OperationalError as error:
-        fail(f"The database of DATABASE_URL does not answer: {error}")
+        fail(f"The database of DATABASE_URL does not respond: {error}")
     call_command("migrate", verbosity=0)
     if not settings.DEBUG:
         call_command("collectstatic", interactive=False, verbosity=0)

@@ -24,10 +24,10 @@ pytestmark = pytest.mark.django_db(transaction=True)
 LONGEST = 10.0  # seconds for a page; what waits for MongoDB gives up after half a second each time
 # What a page says of it. The others read MySQL alone, and have nothing to say.
 SAYS = {
-    "console": ("Waiting for MongoDB", "MongoDB does not answer"),
+    "console": ("Waiting for MongoDB", "MongoDB does not respond"),
     "record-differs": ("Unknown", "whether its document is equal, is not known"),
     "record-equal": ("Unknown", "whether its document is equal, is not known"),
-    "totals": ("MongoDB does not answer now. You see the last known figures",),
+    "totals": ("MongoDB does not respond now. You see the last known figures",),
 }
 NEVER = re.compile(r"Everything that is committed in MySQL is in MongoDB|>\s*Equal\s*<")
 

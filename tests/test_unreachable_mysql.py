@@ -285,7 +285,7 @@ def test_a_full_disk_is_said(tls: TLSMariaDB) -> None:
 
 @pytest.mark.parametrize(
     ("host", "words"),
-    [("127.0.0.1:1", "MySQL does not answer ("), ("nowhere.invalid", "MySQL's host name cannot be resolved (")],
+    [("127.0.0.1:1", "MySQL does not respond ("), ("nowhere.invalid", "MySQL's host name cannot be resolved (")],
 )
 def test_a_server_that_is_not_there_is_said(
     host: str, words: str, monkeypatch: Any, settings: Any, mariadb: MariaDB
@@ -304,7 +304,7 @@ def test_every_command_says_it_in_one_line(command: list[str]) -> None:
     done = finished(manage(*command, DATABASE_URL=url))
     assert done.status == 2, done.stderr
     line = done.stderr.removeprefix("CommandError: ")
-    assert line.startswith("MySQL does not answer (")
+    assert line.startswith("MySQL does not respond (")
     assert line.count("\n") == 1
     assert "secret" not in line
 

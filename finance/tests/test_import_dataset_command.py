@@ -114,7 +114,7 @@ def test_it_says_in_one_line_that_the_database_is_out_of_reach(tmp_path):
     done = manage(tmp_path / "accounts.json")
     assert done.returncode == 2
     assert len(done.stderr.splitlines()) == 1
-    assert "MySQL does not answer" in done.stderr
+    assert "MySQL does not respond" in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["x.json", "--model", "sale"], ["x.json", "--batch", "0"]])

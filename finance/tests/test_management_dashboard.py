@@ -141,7 +141,7 @@ def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, 
     response = get(first="2020-01", last="2020-01")
     text = response.content.decode()
     assert response.status_code == 200
-    assert "MongoDB does not answer now. You see the last known figures" in text
+    assert "MongoDB does not respond now. You see the last known figures" in text
     assert f"as of {as_of:%Y-%m-%d %H:%M:%S}" in text
     assert charts(response)["pieces"].rows == [("2020-01", 16, 8)]
     assert charts(response)["customers"].rows == []
@@ -187,12 +187,12 @@ def test_fresh_figures_are_left_as_they_are(data, capsys):
 def test_the_command_says_in_one_line_that_mongodb_is_away(mongod, monkeypatch):
     mongod.kill()
     monkeypatch.setattr(aggregations, "LONGEST", 1.0)
-    with pytest.raises(CommandError, match="MongoDB does not answer") as error:
+    with pytest.raises(CommandError, match="MongoDB does not respond") as error:
         call_command("refresh_totals")
     assert error.value.returncode == 2
     row = CachedReport.objects.get(key=report_cache.TOTALS)
     assert row.claim == ""
-    assert "MongoDB does not answer" in row.error
+    assert "MongoDB does not respond" in row.error
 
 
 def test_a_document_of_another_program_with_any_limit_or_amount_is_added_up_or_told(get, data, mongo):

@@ -40,25 +40,25 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             hint = "mongodb://host:27017/analytics?replicaSet=rs0"
             errors.append(Error(f"{setting(alias)} {problem}", hint=hint, id="sync.E001"))
         elif problem := file_problem(address):
-            hint = "Changes are kept in MySQL meanwhile, and delivered as soon as the file is there."
+            hint = "Until then, changes wait in MySQL. They are delivered when the file exists."
             errors.append(Warning(f"MongoDB cannot be reached: in {setting(alias)}, {problem}.", hint, id="sync.W001"))
     for alias in conf.TARGETS:
         if not 0 < len(alias) <= LONGEST_ALIAS:
-            problem = f"An alias in SYNC_TARGETS has 1 to {LONGEST_ALIAS} characters, and {alias!r} has {len(alias)}."
+            problem = f"An alias in SYNC_TARGETS must have 1 to {LONGEST_ALIAS} characters; {alias!r} has {len(alias)}."
             errors.append(Error(problem, id="sync.E001"))
     for alias in sorted(KINDS.keys() & conf.TARGETS.keys()):
-        problem = f"{alias!r} in SYNC_TARGETS is a kind of target, and no database's alias."
+        problem = f"{alias!r} in SYNC_TARGETS is the name of a kind of target and cannot be an alias."
         errors.append(Error(problem, "Choose another alias for that database.", id="sync.E001"))
     for alias in KINDS:
         if mine := [target for target in all_targets() if target.alias == alias]:
             errors += kind_of(alias).check(mine)
     if not (0 < conf.INLINE_TIMEOUT < conf.LEASE and 0 < conf.TIMEOUT < conf.LEASE):
-        hint = "A delivery has to end before others may take its changes."
+        hint = "A delivery must end before another worker may claim its changes."
         errors.append(
             Error("SYNC_TIMEOUT and SYNC_INLINE_TIMEOUT must be shorter than SYNC_LEASE.", hint, id="sync.E002")
         )
     if not conf.INLINE_TIMEOUT < conf.CONFIRM:
-        hint = "A relay confirms what inline delivery has ended, one way or the other."
+        hint = "A relay confirms a delivery only after inline delivery has ended."
         errors.append(Error("SYNC_CONFIRM must be longer than SYNC_INLINE_TIMEOUT.", hint, id="sync.E002"))
     if conf.SETTLE - conf.LEASE <= conf.TIMEOUT:
         hint = (
@@ -70,20 +70,21 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if min(conf.INLINE_MAX_KEYS, conf.BATCH, conf.MAX_ATTEMPTS, conf.KAFKA_PARTITIONS) < 1:
         errors.append(
             Error(
-                "SYNC_INLINE_MAX_KEYS, SYNC_BATCH, SYNC_MAX_ATTEMPTS and SYNC_KAFKA_PARTITIONS start at 1.",
+                "SYNC_INLINE_MAX_KEYS, SYNC_BATCH, SYNC_MAX_ATTEMPTS and SYNC_KAFKA_PARTITIONS must be at least 1.",
                 id="sync.E002",
             )
         )
     for alias, database in settings.DATABASES.items():
         if problem := mysql.file_problem(database.get("OPTIONS", {})):
-            hint = "Until the file can be used, nothing can be read or saved."
+            hint = "Until the file can be used, no data can be read or saved."
             errors.append(
-                Warning(f"There is no TLS connection to the database {alias!r}: {problem}.", hint, id="sync.W002")
+                Warning(f"A TLS connection to the database {alias!r} is not possible: {problem}.", hint, id="sync.W002")
             )
         level = database.get("OPTIONS", {}).get("isolation_level", "read committed")
         if database["ENGINE"].endswith("mysql") and (level or "").lower() != "read committed":
-            hint = "Set OPTIONS['isolation_level'] = 'read committed': a deliverer has to read what is committed now."
-            errors.append(Error(f"The database {alias!r} is not used with READ COMMITTED.", hint, id="sync.E003"))
+            hint = "Set OPTIONS['isolation_level'] = 'read committed': a relay must read the latest committed row."
+            problem = f"The database {alias!r} does not use the isolation level READ COMMITTED."
+            errors.append(Error(problem, hint, id="sync.E003"))
     return errors
 
 
@@ -119,8 +120,8 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         for target in targets(model):
             collections[target.queue, target.collection].append(model._meta.label)
             if target.alias not in {"", *KINDS, *conf.TARGETS}:
-                problem = f"{model._meta.label} has a target {target.name!r}, and SYNC_TARGETS no {target.alias!r}."
-                errors.append(Error(problem, "Give the address of its database there.", obj=model, id="sync.E017"))
+                problem = f"{model._meta.label} has a target {target.name!r}, but SYNC_TARGETS has no {target.alias!r}."
+                errors.append(Error(problem, "Add the address of its database there.", obj=model, id="sync.E017"))
         errors += [*_managers(model), *_options(model), *_fields(model)]
     for (_, collection), labels in collections.items():
         if len(labels) > 1:
@@ -169,9 +170,9 @@ def _foreign_keys(connection: Any) -> Iterator[CheckMessage]:
     Django makes none; a table that was altered by hand may have one.
     """
     tables = {model._meta.db_table for model in mirrored_models()}
-    hint = "Let it be ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes what depends on a row by itself."
+    hint = "Make it ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes dependent rows itself."
     for table, other, action in _foreign_key_actions(connection, tables):
-        problem = f"The foreign key from {table} to {other} has {action}, which changes rows unseen."
+        problem = f"The foreign key from {table} to {other} has {action}, which changes rows without Django."
         yield Error(problem, hint, id="sync.E019")
 
 
@@ -193,8 +194,8 @@ def _text_keys(connection: Any) -> Iterator[CheckMessage]:
     for place, model in keys.items():
         collation = collations.get(place, exact)
         if not (collation.endswith("_bin") and ("_nopad_" in collation or "_0900_" in collation)):
-            problem = f"{model._meta.label}'s key is compared by {collation}, to which several texts are the same key."
-            yield Error(problem, f"Give the field db_collation={exact!r}.", obj=model, id="sync.E025")
+            problem = f"{model._meta.label}'s key has the collation {collation}, which equates different texts."
+            yield Error(problem, f"Set db_collation={exact!r} on the field.", obj=model, id="sync.E025")
 
 
 def _is_text_key(model: type[MirroredModel]) -> bool:
@@ -231,7 +232,7 @@ def _managers(model: type[MirroredModel]) -> list[CheckMessage]:
     return [
         Error(
             f"{model._meta.label}.{name} writes without recording changes.",
-            "Make it with MirroredManager.from_queryset(...), and let Meta inherit MirroredModel.Meta.",
+            "Create it with MirroredManager.from_queryset(...), and let Meta inherit MirroredModel.Meta.",
             obj=model,
             id="sync.E012",
         )
@@ -257,7 +258,7 @@ def _fields(model: type[MirroredModel]) -> list[CheckMessage]:
     errors: list[CheckMessage] = [
         Error(
             f"{parent._meta.label}, a table that {model._meta.label} inherits from, is not mirrored.",
-            "Let it inherit MirroredModel, or make it abstract.",
+            "Make it inherit MirroredModel, or make it abstract.",
             model,
             "sync.E016",
         )
@@ -271,9 +272,9 @@ def _fields(model: type[MirroredModel]) -> list[CheckMessage]:
                 Error(f"There is no BSON type for {model._meta.label}.{field.name}.", hint, model, "sync.E014")
             )
         if isinstance(field, models.DecimalField) and (field.max_digits or 0) > DECIMAL128_DIGITS:
-            problem = f"{model._meta.label}.{field.name} has {field.max_digits} digits, Decimal128 holds 34."
+            problem = f"{model._meta.label}.{field.name} has {field.max_digits} digits; Decimal128 holds 34."
             errors.append(Error(problem, "Use fewer digits, or a CharField.", model, "sync.E015"))
         if name == "_sync":
-            problem = f"{model._meta.label} has a field _sync, which is the mirror's own."
+            problem = f"{model._meta.label} has a field _sync, a name that the mirror reserves."
             errors.append(Error(problem, obj=model, id="sync.E013"))
     return errors

@@ -28,7 +28,7 @@ def check_pulled_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
             problem = (
                 f"The collection {model.source.collection!r} is both pulled, by {model._meta.label}, and mirrored."
             )
-            hint = "A collection follows MySQL or MySQL follows it: use another collection for one of them."
+            hint = "A collection is either mirrored or pulled. Use another collection for one of them."
             errors.append(Error(problem, hint, model, "sync.E021"))
         errors += [*_managers(model), *_shape(model)]
     return errors
@@ -36,9 +36,9 @@ def check_pulled_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 def _managers(model: type[PulledModel]) -> list[CheckMessage]:
     managers = {manager.name: manager for manager in [*model._meta.managers, model._base_manager]}
-    hint = "Make it with PulledManager.from_queryset(...), and let Meta inherit PulledModel.Meta."
+    hint = "Create it with PulledManager.from_queryset(...), and let Meta inherit PulledModel.Meta."
     return [
-        Error(f"{model._meta.label}.{name} could change rows that come from MongoDB.", hint, model, "sync.E022")
+        Error(f"{model._meta.label}.{name} could change rows that are pulled from MongoDB.", hint, model, "sync.E022")
         for name, manager in managers.items()
         if not isinstance(manager.get_queryset(), PulledQuerySet)
     ]
@@ -55,8 +55,8 @@ def _shape(model: type[PulledModel]) -> list[CheckMessage]:
     if source.extra and not isinstance(fields.get(source.extra), DocumentField):
         errors.append(Error(f"{model._meta.label}.{source.extra} must be a DocumentField.", None, model, "sync.E023"))
     if any(not parent._meta.abstract for parent in model._meta.all_parents):
-        problem = f"{model._meta.label} inherits from another table; a document is one row of one table."
-        errors.append(Error(problem, "Let it inherit from abstract models only.", model, "sync.E024"))
+        problem = f"{model._meta.label} inherits from another table, but a document is one row of one table."
+        errors.append(Error(problem, "Make it inherit from abstract models only.", model, "sync.E024"))
     for _, field in mirrored_fields(model):
         if codec(field) is None:
             hint = "Give the field to_bson() and from_bson(), or exclude it."
@@ -71,9 +71,9 @@ def check_pulled_tables(app_configs: Any, databases: Sequence[str] | None = None
     Runs with `migrate` and `check --database`.
     """
     tables = {model._meta.db_table for model in pulled_models()}
-    hint = "Remove it, or be certain that it leaves the rows as they are: they have to be equal to their documents."
+    hint = "Remove it, or make sure that it does not change the rows, which must match their documents."
     return [
-        Warning(f"{what}, and may change rows that come from MongoDB.", hint, id="sync.W027")
+        Warning(f"{what} and may change rows that are pulled from MongoDB.", hint, id="sync.W027")
         for alias in databases or ()
         for what in _acting(connections[alias], tables)
     ]
@@ -136,10 +136,10 @@ def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
             yield f"The foreign key {name} from {table} to {other} is ON DELETE {rules[0]} ON UPDATE {rules[1]}"
     for name, table, statement in found.triggers:
         if table in tables or _names(statement, tables):
-            yield f"The trigger {name} of {table} acts by itself"
+            yield f"The trigger {name} of {table} runs on its own"
     for name, statement in found.events:
         if _names(statement, tables):
-            yield f"The event {name} acts by itself"
+            yield f"The event {name} runs on its own"
     for table, column, extra in found.columns:
         if table in tables and "on update" in (extra or "").lower():
             yield f"The column {table}.{column} is ON UPDATE CURRENT_TIMESTAMP"

@@ -6,7 +6,7 @@ from django.conf import settings
 
 DEFAULTS: dict[str, Any] = {
     "INLINE": True,  # deliver in the request, right after commit; off leaves everything to the relay
-    "INLINE_TIMEOUT": 0.5,  # what one inline delivery may cost a request when MongoDB does not answer
+    "INLINE_TIMEOUT": 0.5,  # what one inline delivery may cost a request when MongoDB does not respond
     "INLINE_MAX_KEYS": 100,  # a transaction with more keys than this is left to the relay
     "CONFIRM": 2.0,  # after this a relay confirms, or repeats, what was delivered inline
     "BREAKER_RESET": 5.0,  # after a failed inline delivery, none is tried for so long

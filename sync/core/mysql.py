@@ -32,7 +32,7 @@ CAUSES: dict[tuple[int, ...], str] = {
     (1037, 1038, 1041, 1135): "MySQL has no memory left ({0})",
     (1053, 1077, 1079, 1152, 1184, 1927, 2006, 2013, 2014, 2027, 2055, 4031): "MySQL ended the connection ({0}): it "
     "restarts, or the connection was lost on its way",
-    (2002, 2003, 2004, 2012): "MySQL does not answer ({0}): check that it runs, host and port, and firewalls",
+    (2002, 2003, 2004, 2012): "MySQL does not respond ({0}): check that it runs, host and port, and firewalls",
     (2005,): "MySQL's host name cannot be resolved ({0}): check DATABASE_URL and DNS",
     (1205, 1213, 1317, 1969, 3024, 1206): "MySQL gave the statement up ({0}): it is busy; try again",
 }

@@ -37,7 +37,7 @@ def retry_on_deadlock(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def bound_statements(using: str) -> None:
-    """Lets a statement of this process fail where MySQL does not answer it in time; call it before connecting.
+    """Lets a statement of this process fail where MySQL does not respond it in time; call it before connecting.
 
     A connection whose other end has gone without a word, with a machine's power or a firewall's memory, would else be
     waited on until the kernel gives it up: two hours by default.

@@ -78,7 +78,7 @@ def work(stop: StopEvent | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
         due = DatabaseNow() + timedelta(seconds=DELAY)
         hold.mine.update(claim="", due_at=due, note=mysql.reason(error)[:255])
     except LookupError:
-        _end(hold.mine, note="there is no such target any more")
+        _end(hold.mine, note="this target no longer exists")
     except Exception as error:
         logger.exception("%s failed", job)
         _end(hold.mine, note=f"{type(error).__name__}: {error}"[:255])

@@ -159,7 +159,7 @@ class Publisher:
         outcome.states[key] = State.DELIVERED
 
     def _finish(self, call: Callable[[float], Any]) -> None:
-        """Begins, ends or aborts a transaction. What does not answer in time is repeated the next time."""
+        """Begins, ends or aborts a transaction. What does not respond in time is repeated the next time."""
         self.unfinished, producer = call, self.producer
         try:
             call(conf.TIMEOUT)

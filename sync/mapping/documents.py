@@ -328,7 +328,7 @@ def to_document(instance: Any) -> dict[str, Any]:
     if not isinstance(others, dict):
         raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
     if "_sync" in others:
-        raise MappingError(f"{extra}: it holds a field _sync, which is the mirror's own")
+        raise MappingError(f"{extra}: it holds a field _sync, a name that the mirror reserves")
     for name, value in others.items():
         if document.setdefault(name, value) is not value and value is not None:
             _require_same(name, document[name], value, extra)

@@ -70,7 +70,7 @@ def _text(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise ValueError(f"{text!r} has a lone surrogate, which is not text") from None
+        raise ValueError(f"{text!r} has a lone surrogate, which is not valid text") from None
     return text
 
 
@@ -79,7 +79,7 @@ def _key(key: Any) -> str:
     if not isinstance(key, str):
         raise ValueError(f"the key {key!r} is not text")
     if key.startswith("$"):
-        raise ValueError(f"the key {key!r} begins with '$', which Extended JSON and MongoDB reserve")
+        raise ValueError(f"the key {key!r} starts with '$', which Extended JSON and MongoDB reserve")
     if "\0" in key:
         raise ValueError(f"the key {key!r} has a NUL byte, which BSON keys cannot have")
     return _text(str(key))

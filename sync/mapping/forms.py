@@ -31,12 +31,12 @@ class DocumentFormField(forms.JSONField):
             raise
         except REFUSALS as error:
             reason = str(error)[:200] or type(error).__name__
-            raise forms.ValidationError(_("This cannot be kept: %(reason)s"), params={"reason": reason}) from error
+            raise forms.ValidationError(_("Cannot store this value: %(reason)s"), params={"reason": reason}) from error
         if value is None:
             return self.empty_value
         # A model checks no empty value, and so would take an empty array where there is to be an object.
         if not value and self.empty_value is not None and type(value) is not type(self.empty_value):
-            raise forms.ValidationError(_("Enter %(empty)s for none."), params={"empty": self.empty_value})
+            raise forms.ValidationError(_("Enter %(empty)s for an empty value."), params={"empty": self.empty_value})
         return value
 
     def bound_data(self, data: Any, initial: Any) -> Any:

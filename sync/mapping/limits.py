@@ -36,7 +36,7 @@ def check(value: Any, model: type[models.Model] | None = None) -> None:
     levels = depth(to_extended_json(value))
     most = LEVELS_ON_MARIADB if model and _is_mariadb(model) else LEVELS
     if levels > most:
-        raise ValueError(f"it is nested {levels} levels deep; at most {most} can be stored")
+        raise ValueError(f"nested {levels} levels deep; at most {most} can be stored")
     size = len(bson.encode({"": value}))
     if size > LARGEST:
         raise ValueError(f"{size} bytes of BSON; MongoDB takes 16 MiB")

@@ -28,7 +28,7 @@ class ReadableForm(forms.ModelForm):
             if field is not None:
                 if not self._shows_text(name, field):
                     self.initial[name] = None
-                text = _("Stored is “%(stored)s”, which cannot be read: %(why)s. Enter the right value.")
+                text = _("The stored value “%(stored)s” cannot be read: %(why)s. Enter a valid value.")
                 field.help_text = text % {"stored": Truncator(stored).chars(SHOWN), "why": why}
 
     def _shows_text(self, name: str, field: forms.Field) -> bool:

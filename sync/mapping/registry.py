@@ -115,7 +115,7 @@ def chosen_targets(names: list[str]) -> list[Target]:
         model, at, place = name.partition("@")
         if not (found := known.get(model.lower() + at + place)):
             raise CommandError(
-                f"{name} is no mirrored model; there are {', '.join(target.label for target in all_targets())}.",
+                f"{name} is not a mirrored model. There are: {', '.join(target.label for target in all_targets())}.",
                 returncode=2,
             )
         chosen |= dict.fromkeys(found)

@@ -62,7 +62,7 @@ def _extended(pairs: list[tuple[str, Any]]) -> Any:
         return made
     value = from_extended_json(made)
     if value is made:
-        raise ValueError(f"the key {shown(pairs[0][0])} begins with '$', which stands for no value here")
+        raise ValueError(f"the key {shown(pairs[0][0])} starts with '$' but is not an Extended JSON value")
     if isinstance(value, float):
         if isinstance(text := made.get("$numberDouble"), str) and text not in ("Infinity", "-Infinity", "NaN"):
             _number(text)
@@ -90,7 +90,7 @@ def _require_kept(name: str, made: dict[str, Any], value: Any) -> None:
     else:
         is_kept = name == "$numberInt" and -(2**31) <= value < 2**31
     if not is_kept:
-        raise ValueError(f"{shown(made)} is not kept exactly")
+        raise ValueError(f"{shown(made)} cannot be stored exactly")
 
 
 _STRICT: dict[str, Any] = {"parse_float": _number, "parse_constant": _no_number}
@@ -131,7 +131,7 @@ def _read(text: Any, decode: Callable[[str], Any]) -> Any:
     except json.JSONDecodeError as error:
         raise ValueError(f"{shown(text)} is not JSON: {error}") from None
     except UnicodeEncodeError:
-        raise ValueError(f"{shown(text)} has a lone surrogate, which is not text") from None
+        raise ValueError(f"{shown(text)} has a lone surrogate, which is not valid text") from None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply") from None
     except TypeError:

@@ -220,7 +220,7 @@ class Events:
             if found is not None and moment_of(found["_id"]["_data"]) == moment_of(event):
                 self.last = found["_id"]["_data"]
             elif found is not None or self.token["_data"] >= goal:
-                raise HistoryLost("another server answers, and it does not have the change that was followed last")
+                raise HistoryLost("another server responds, and it does not have the last change that was applied")
         self.source.require_same_server()
 
     def _next(self) -> Any:
@@ -290,7 +290,7 @@ class ChangeStream:
         """Raises NotFollowed for what has no change stream, or one that does not tell all."""
         kind = self.kind()
         if kind not in (None, "absent"):
-            raise NotFollowed(f"{self.name} is a {kind}, whose changes MongoDB does not tell; only collections are.")
+            raise NotFollowed(f"{self.name} is a {kind}. MongoDB reports changes of collections only.")
 
     def now(self) -> dict[str, Any]:
         """A token for all that changes from now on."""
@@ -318,7 +318,7 @@ class ChangeStream:
             )  # fmt: skip
         except OperationFailure as error:
             if error.code == NO_REPLICA_SET:
-                raise NotFollowed(f"{self.name}: its server is no replica set, and has no change streams.") from error
+                raise NotFollowed(f"{self.name}: its server is no replica set and has no change streams.") from error
             raise (_as_lost(error) if token or since else error) from error
         with stream:
             yield Events(self, stream)
@@ -333,13 +333,13 @@ class ChangeStream:
         if history.server == self.server:
             # A fresh stream's token is of the moment after the latest.
             if moment_of(token["_data"]) > moment_of(self.latest()) + 1:
-                raise HistoryLost("the server's time is before that of the change that was followed last")
+                raise HistoryLost("the server's time is before the last change that was applied")
             opened = self.events(token, wait)
         elif history.event:
             since = Timestamp(*divmod(moment_of(history.event), 2**32))
             opened = self.events(None, wait, since=since)
         else:
-            raise HistoryLost("another server answers than before, and no change is known that both would have")
+            raise HistoryLost("another server responds than before, and no change is known to exist on both")
         with opened as events:
             if history.server != self.server:
                 events.require(history.event)

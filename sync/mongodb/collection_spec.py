@@ -60,7 +60,7 @@ def require_collection(collection: Collection[Any], info: Any) -> None:
     """Raises NotFollowed for a view, a time series and a capped collection."""
     if (kind := kind_of(info)) not in (None, "absent"):
         raise NotFollowed(
-            f"{collection.full_name} is a {kind}, and is not copied: its documents cannot be followed one by one."
+            f"{collection.full_name} is a {kind} and is not copied: its changes are not reported by document."
         )
 
 
@@ -130,7 +130,7 @@ def _make_index(destination: Collection[Any], index: dict[str, Any], *, exists: 
         if error.code in SERVERS_FAULT:
             raise
         message = (error.details or {}).get("errmsg", str(error))
-        return [f"the index {index['name']} cannot be made: {message}"]
+        return [f"the index {index['name']} cannot be created: {message}"]
     return []
 
 
@@ -168,9 +168,9 @@ def differences(source: Collection[Any], destination: Collection[Any]) -> list[s
     ]
     for name, seconds in _expires(there, ours).items():
         what = f"the index {name}" if name != CLUSTERED else "the collection"
-        found.append(f"{what} of the destination deletes documents by itself ({EXPIRES} is {seconds})")
+        found.append(f"{what} of the destination deletes documents ({EXPIRES} is {seconds})")
     found += [
-        f"the index {name} is in the destination only, and may refuse documents"
+        f"the index {name} exists in the destination only and may reject documents"
         for name in ours.keys() - theirs.keys()
         if ours[name].get("unique") or any(isinstance(kind, str) for kind in ours[name]["key"].values())
     ]

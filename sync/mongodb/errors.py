@@ -13,13 +13,13 @@ NO_TIME = {24, 46, 50, 89, 262}
 # What MongoDB may say of each document of a bulk although none of them is to blame.
 SERVERS_FAULT = {DISK_FULL, ATLAS, WRITES_BLOCKED, UNAUTHORIZED, 6, 7, 112, 9001} | NOT_PRIMARY | SHUTDOWN | NO_TIME
 
-NO_DNS = "MongoDB cannot be reached: DNS does not answer, so its servers are unknown; check DNS"
-NOT_YET = "MongoDB has no client in this process yet: the machine was too busy to make one in time"
+NO_DNS = "MongoDB cannot be reached: DNS does not respond, so its servers are unknown; check DNS"
+NOT_YET = "This process has no connection to MongoDB yet: the machine was too busy to create one in time"
 # How the driver words what keeps it from a server, and the line for it: the cause, and what to check. The first pattern
 # found counts. {0} is what the pattern's group found, {host} the server.
 CAUSES = [
-    (r"No verified subject name", "MongoDB refuses the login: MONGODB-X509 needs tls=true and tlsCertificateKeyFile"),
-    (r"Authentication failed|bad auth", "MongoDB refuses the login: wrong user, password or authSource"),
+    (r"No verified subject name", "MongoDB rejects the login: MONGODB-X509 needs tls=true and tlsCertificateKeyFile"),
+    (r"Authentication failed|bad auth", "MongoDB rejects the login: wrong user, password or authSource"),
     (
         r"mechanism '?([\w-]+)'? ?(?:which )?is not (?:enabled|supported)|nsupported.*mechanism:? '?([\w-]+)",
         "MongoDB does not offer the login mechanism {0}: check authMechanism in its address",
@@ -39,7 +39,7 @@ CAUSES = [
     ),
     (
         r"ALERT_(\w*CERTIFICATE\w*|UNKNOWN_CA|ACCESS_DENIED)",
-        "MongoDB refuses this client's certificate ({host}, {0}): check tlsCertificateKeyFile in its address",
+        "MongoDB rejects this client's certificate ({host}, {0}): check tlsCertificateKeyFile in its address",
     ),
     (
         r"(ALERT_PROTOCOL_VERSION|HANDSHAKE_FAILURE|UNSUPPORTED_PROTOCOL|\w+_TOO_SMALL|NO_\w*CIPHER\w*)",
@@ -58,7 +58,7 @@ CAUSES = [
         r"Name or service not known|nodename nor servname|No address associated|name resolution|getaddrinfo failed",
         "MongoDB's host name cannot be resolved ({host}): check the address and DNS",
     ),
-    (r"host name lookup timed out", "MongoDB's host name cannot be resolved ({host}): DNS does not answer; check DNS"),
+    (r"host name lookup timed out", "MongoDB's host name cannot be resolved ({host}): DNS does not respond; check DNS"),
     (
         r"DNS query name does not exist: (\S+?)\.?$|does not contain an answer to the question: (\S+?)\.? IN",
         "MongoDB's address has no DNS record {0}: check the host name after mongodb+srv://",
@@ -79,17 +79,17 @@ CAUSES = [
     (r"reports wire version|only supports wire versions", "MongoDB is too new for this client: upgrade PyMongo"),
     (
         r"connection closed|Connection reset|Broken pipe",
-        "MongoDB does not answer: {host} closed the connection; it may be restarting, or require TLS (tls=true) or a "
+        "MongoDB does not respond: {host} closed the connection; it may be restarting, or require TLS (tls=true) or a "
         "client's certificate, or a proxy in between has no server",
     ),
-    (r"Connection refused", "MongoDB does not answer: {host} refuses connections; check that it runs there"),
+    (r"Connection refused", "MongoDB does not respond: {host} refuses connections; check that it runs there"),
     (
         r"(No route to host|Network is unreachable|Host is down)",
-        "MongoDB does not answer: {0} ({host}); check the network, firewalls and the address",
+        "MongoDB does not respond: {0} ({host}); check the network, firewalls and the address",
     ),
     (
         r"Could not reach any servers in \[(.*?)\]",
-        "MongoDB does not answer: no member can be reached by the address that the replica set has for it ({0}); check "
+        "MongoDB does not respond: no member can be reached at the address that the replica set lists ({0}); check "
         "that they run, and that these addresses lead there",
     ),
     (
@@ -98,7 +98,7 @@ CAUSES = [
     ),
     (
         r"found yet|No servers|No mongos|timed? ?out",
-        "MongoDB does not answer in time{at}: check that it runs, its address, and firewalls",
+        "MongoDB does not respond in time{at}: check that it runs, its address, and firewalls",
     ),
 ]
 
@@ -130,7 +130,7 @@ def reason(error: PyMongoError) -> str:
     if cause := cause_of(text):
         return cause
     if error.timeout or isinstance(error, ConnectionFailure):
-        return f"MongoDB does not answer: {text.split('(')[0].strip()}"
+        return f"MongoDB does not respond: {text.split('(')[0].strip()}"
     return f"MongoDB: {text.splitlines()[0].rstrip('.')}"
 
 
@@ -147,13 +147,13 @@ def words(code: int | None, text: str) -> str:
     if code == DISK_FULL or "No space left" in text:
         return "MongoDB's disk is full: free or add space there"
     if code == WRITES_BLOCKED:
-        return "MongoDB takes no writes: an administrator has blocked them (setUserWriteBlockMode)"
+        return "MongoDB accepts no writes: an administrator has blocked them (setUserWriteBlockMode)"
     if code in SHUTDOWN:
         return "MongoDB is shutting down or restarting"
     if code in NOT_PRIMARY:
-        return "MongoDB takes no writes there: the primary has changed, or there is none"
+        return "MongoDB accepts no writes there: the primary has changed, or there is none"
     if code in NO_TIME:
-        return "MongoDB does not answer in time: check its load, and whether it has a primary"
+        return "MongoDB does not respond in time: check its load, and whether it has a primary"
     if code == ATLAS:
         return cause_of(text) or f"MongoDB Atlas refuses: {text.rstrip('.')}; check the cluster's quota and rights"
     return cause_of(text) or f"MongoDB: {text.splitlines()[0].rstrip('.')}"

@@ -69,7 +69,7 @@ def parse(text: str) -> Address:
     match = ADDRESS.fullmatch(text)
     if match is None:
         hidden = re.sub(r"//[^@/]*@", "//", text)
-        raise BadAddress(f"{hidden} is no address: write mongodb://host:port/database/collection")
+        raise BadAddress(f"{hidden} is not a MongoDB address. Write mongodb://host:port/database/collection")
     # A database's name has neither of the two, a collection's may have both.
     database, collection = map(unquote, re.findall(r"\A([^/.]*)[/.]?(.*)\Z", match["path"] or "", re.DOTALL)[0])
     if collection and not database:

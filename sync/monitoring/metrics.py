@@ -18,15 +18,15 @@ CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 # Of each model: metric, attribute of ModelStatus, meaning. What is unknown is absent, and not zero.
 OF_MODELS = (
     ("sync_rows", "rows", "Rows in MySQL."),
-    ("sync_documents", "documents", "Documents in MongoDB; absent while it does not say."),
+    ("sync_documents", "documents", "Documents in MongoDB; absent while unknown."),
     ("sync_pending", "pending", "Changes not yet delivered."),
     ("sync_in_flight", "in_flight", "Changes being delivered, or delivered inline and not confirmed yet."),
-    ("sync_settling", "settling", "Deletes that are delivered and will be once more."),
-    ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill has still to deliver."),
+    ("sync_settling", "settling", "Deletions that are delivered and will be delivered once more."),
+    ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill has not delivered yet."),
     (
         "sync_mismatches",
         "mismatches",
-        "Keys found different by verify, and not yet found equal; absent while unknown.",
+        "Keys that verify found different and has not found in sync since; absent while unknown.",
     ),
     ("sync_paused", "paused", "1 while delivery is paused."),
 )
@@ -44,7 +44,7 @@ class MirrorCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         now = status()
-        yield GaugeMetricFamily("sync_mongodb_up", "1 when MongoDB answers.", now.mongodb_up)
+        yield GaugeMetricFamily("sync_mongodb_up", "1 while MongoDB responds.", now.mongodb_up)
         oldest = now.oldest_pending_age or 0.0  # nothing is pending: that is known, and zero
         yield GaugeMetricFamily("sync_oldest_pending_seconds", "Age of the oldest change not yet delivered.", oldest)
         yield from _of_models(now)
@@ -72,7 +72,7 @@ def _failures(now: Status) -> Iterator[Metric]:
     failed = GaugeMetricFamily(
         "sync_failed", "Dead letters: failed changes that are not retried, by reason.", labels=["model", "class"]
     )
-    retrying = GaugeMetricFamily("sync_retrying", "Changes that failed and are tried again.", labels=["model", "class"])
+    retrying = GaugeMetricFamily("sync_retrying", "Changes that failed and will be retried.", labels=["model", "class"])
     for model in now.models:
         for failure in model.failures:
             failed.add_metric([model.model, failure.reason], failure.failed)
@@ -90,7 +90,7 @@ def _of_workers(now: Status) -> Iterator[Metric]:
     yield workers
     labels = ["kind", "worker"]
     delivered = CounterMetricFamily("sync_delivered", "Keys delivered since the worker started.", labels=labels)
-    lag = HistogramMetricFamily("sync_lag_seconds", "From commit to delivery.", labels=labels)
+    lag = HistogramMetricFamily("sync_lag_seconds", "Seconds from commit to delivery.", labels=labels)
     behind = GaugeMetricFamily("sync_consumer_lag", "Messages not applied yet.", labels=["group", "worker"])
     bounds = [*map(str, BOUNDS), "+Inf"]
     for worker in alive:
@@ -107,9 +107,9 @@ def _of_workers(now: Status) -> Iterator[Metric]:
 
 def _of_routes(now: Status) -> Iterator[Metric]:
     labels = ["route"]
-    up = GaugeMetricFamily("sync_route_up", "1 while a process works on the route.", labels=labels)
+    up = GaugeMetricFamily("sync_route_up", "1 while a worker runs the route.", labels=labels)
     paused = GaugeMetricFamily("sync_route_paused", "1 while the route is paused.", labels=labels)
-    meaning = "How far the route's target is behind its source; absent while unknown."
+    meaning = "Seconds by which the route's target is behind its source; absent while unknown."
     lag = GaugeMetricFamily("sync_route_lag_seconds", meaning, labels=labels)
     for route in now.routes:
         up.add_metric([route.name], route.alive)

@@ -86,7 +86,7 @@ def set_route_paused(name: str, *, paused: bool, using: str = DEFAULT_DB_ALIAS) 
     """Pauses or resumes a route; a sentence about it. What is being written is finished."""
     if Checkpoint.objects.set_paused(name, using, paused=paused):
         return (_("%s is paused.") if paused else _("%s is resumed.")) % name
-    return (_("%s was paused already.") if paused else _("%s was not paused.")) % name
+    return (_("%s is already paused.") if paused else _("%s is not paused.")) % name
 
 
 def _declared() -> set[str]:

@@ -29,15 +29,15 @@ STALLED = 10.0  # seconds after which a pending change without a relay to take i
 
 # Each word, and what it means to a person: the most urgent first.
 WORDS = {
-    "waiting": gettext_noop("Changes are kept in MySQL until MongoDB serves again."),
+    "waiting": gettext_noop("MongoDB is unreachable. Changes wait in MySQL until it is back."),
     "stalled": gettext_noop(
         "Changes are pending and no relay delivers them. Start one: manage.py sync relay (for Kafka: sync publish)."
     ),
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry them: manage.py sync retry."),
-    "differing": gettext_noop("Verify found documents that differ. Repair them: manage.py sync verify --repair."),
-    "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
-    "paused": gettext_noop("Delivery or a route is paused, and changes wait. Resume it: manage.py sync resume."),
-    "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
+    "differing": gettext_noop("Verify found mismatches. Repair them: manage.py sync verify --repair."),
+    "behind": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
+    "paused": gettext_noop("A target or route is paused and changes wait. Resume it: manage.py sync resume."),
+    "equal": gettext_noop("MongoDB has every committed change."),
 }
 
 

@@ -50,7 +50,7 @@ def set_paused(labels: Sequence[str], *, paused: bool, using: str = DEFAULT_DB_A
 def _paused(*, changed: bool, paused: bool) -> str:
     if changed:
         return _("Delivery of %s is paused.") if paused else _("Delivery of %s is resumed.")
-    return _("Delivery of %s was paused already.") if paused else _("Delivery of %s was not paused.")
+    return _("Delivery of %s is already paused.") if paused else _("Delivery of %s is not paused.")
 
 
 def told(act: str, outcome: Acted) -> list[str]:

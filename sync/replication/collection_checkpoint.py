@@ -98,7 +98,7 @@ class CollectionCheckpoint:
         return {"_id": self.id, "owner": self.owner}
 
     def _lost(self) -> LeaseLost:
-        return LeaseLost(f"{self.name}: another process has taken over, because this one was silent for too long.")
+        return LeaseLost(f"{self.name}: another process took over, because this one did not renew its lease.")
 
 
 def _lease_end() -> dict[str, Any]:

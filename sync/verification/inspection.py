@@ -29,7 +29,7 @@ from sync.verification.scan import KeyMismatch, Scan
 TIMEOUT = 2.0  # seconds for all of MongoDB's part
 CHANGES = 50  # shown
 LONGEST = 4000  # characters shown of one value
-TOO_DEEP = "nested too deeply to be shown"
+TOO_DEEP = "nested too deeply to display"
 JSON = json_util.JSONOptions(
     json_mode=json_util.JSONMode.RELAXED, tz_aware=True,
     uuid_representation=CODEC_OPTIONS.uuid_representation,
@@ -51,9 +51,9 @@ class Verdict(enum.Enum):
     """What is said of a row and its document, in every place that compares the two."""
 
     EQUAL = gettext_noop("equal")
-    GONE = gettext_noop("gone from both")
+    GONE = gettext_noop("deleted in both databases")
     DIFFERENT = gettext_noop("different")
-    UNMAPPABLE = gettext_noop("the row cannot be a document")
+    UNMAPPABLE = gettext_noop("the row cannot become a document")
     UNKNOWN = gettext_noop("unknown")
 
 
@@ -86,7 +86,7 @@ class Inspection:
     """All that is known of one key.
 
     document: the row's, without `_sync`; None where there is no row.
-    problem: why the row cannot be a document; then `plain` has its columns.
+    problem: why the row cannot become a document; then `plain` has its columns.
     """
 
     model: type[MirroredModel]
@@ -111,7 +111,7 @@ def find_model(label: str) -> type[MirroredModel]:
     for model in mirrored_models():
         if label_of(model) == label:
             return model
-    raise LookupError(f"{label} is no mirrored model")
+    raise LookupError(f"{label} is not a mirrored model")
 
 
 def find_key(model: type[MirroredModel], text: str) -> str:
@@ -123,7 +123,7 @@ def find_key(model: type[MirroredModel], text: str) -> str:
         if value in (None, "") or "\0" in text:
             raise ValueError("empty")
     except Exception as error:  # a field's to_python may raise anything
-        raise ValueError(f"{text} is no key of {label_of(model)}") from error
+        raise ValueError(f"{text} is not a key of {label_of(model)}") from error
     return str(value)
 
 

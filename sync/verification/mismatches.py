@@ -52,7 +52,7 @@ def interrupt(run: Verification, why: str) -> None:
     try:
         Verification.objects.using(run._state.db).filter(pk=run.pk).update(error=why[:2000])
     except DatabaseError:
-        logger.warning("It is not noted that a verify of %s was interrupted: %s", run.model, why)
+        logger.warning("Could not record that the verification of %s was interrupted: %s", run.model, why)
 
 
 def keep(run: Verification, found: Collection[KeyMismatch]) -> None:

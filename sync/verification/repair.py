@@ -63,11 +63,11 @@ class Repairer:
     def _obstacle(self, mismatch: KeyMismatch) -> str:
         """Why nothing can be done about it; empty when something can."""
         if mismatch.kind == "unmappable":
-            return "fix the row, it cannot be a document: " + mismatch.fields[0].path
+            return "fix the row, which cannot become a document: " + mismatch.fields[0].path
         if mismatch.kind == "extra" and not self.prune:
             return "--prune deletes it"
         if mismatch.orphan and len(mismatch.orphan) > LARGEST_SEEN:
-            return "delete it yourself, it is too large to be sent along and compared"
+            return "delete it yourself: it is too large to compare"
         return ""
 
     def _line(self, mismatch: KeyMismatch, obstacle: str) -> str:
@@ -100,7 +100,7 @@ class Repairer:
         obstacles = {}
         for key, row, _, document in self.scan.look(keys):
             differs = self.scan.mismatch(key, row, document)
-            obstacles[key] = errors.get(key, "it differs still; is it being written?") if differs else ""
+            obstacles[key] = errors.get(key, "still different; another program may be writing it") if differs else ""
         return obstacles
 
     def _deliver_some(self) -> bool:
@@ -130,4 +130,4 @@ class Repairer:
             if (error.details or {}).get("writeConcernErrors"):
                 raise
         there = self.scan.documents_by_id([document["_id"] for document in seen.values()])
-        return {key: "it was changed meanwhile" if key in there else "" for key in seen}
+        return {key: "changed meanwhile" if key in there else "" for key in seen}

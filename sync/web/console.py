@@ -31,9 +31,9 @@ MEANS = {
     ),
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry the failed changes."),
     "differing": gettext_noop("Verify found mismatches. Repair the models that have them."),
-    "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
+    "behind": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
     "paused": gettext_noop("Delivery or a route is paused, and its changes wait until it is resumed."),
-    "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
+    "equal": gettext_noop("MongoDB has every committed change."),
 }
 RELAY = ("manage.py sync relay",)
 COMMANDS = {

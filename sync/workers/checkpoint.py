@@ -75,7 +75,7 @@ class TableCheckpoint:
         return Paused(self.route) if self._mine().filter(paused=True).exists() else self._lost()
 
     def _lost(self) -> LeaseLost:
-        return LeaseLost(f"{self.route}: another process has taken over, because this one was silent for too long.")
+        return LeaseLost(f"{self.route}: another process took over, because this one did not renew its lease.")
 
 
 def _lease_end() -> Any:

@@ -110,7 +110,7 @@ class Heartbeat:
         except DatabaseError as error:
             trouble = mysql.reason(error)
             if trouble != self.trouble:
-                logger.warning("The heartbeat is not written: %s", trouble)
+                logger.warning("Could not write the heartbeat: %s", trouble)
             self.trouble = trouble
 
     def _write(self) -> None:
@@ -148,7 +148,7 @@ class Heartbeat:
         try:
             Worker.objects.using(self.using).filter(pk=self.id).delete()
         except DatabaseError as error:
-            logger.warning("The heartbeat is not removed, and will be swept: %s", mysql.reason(error))
+            logger.warning("Could not remove the heartbeat, which will expire: %s", mysql.reason(error))
 
 
 class WorkerHeartbeat(Heartbeat):
@@ -196,7 +196,7 @@ class WorkerHeartbeat(Heartbeat):
 
     def _stuck(self) -> str:
         took = self._in_batch()
-        return f"in one batch for {took:.0f} s" if took > STUCK else ""
+        return f"busy with one batch for {took:.0f} s" if took > STUCK else ""
 
     def _in_batch(self) -> float:
         began = self.batch_began

@@ -104,7 +104,7 @@ class Loop:
             is_loss = getattr(error, "is_loss", False)
             self.logger.error(
                 "%s%s. %s until it is back.", self.prefix, trouble,
-                "Waiting" if is_loss else "Nothing is lost; trying again",
+                "Waiting" if is_loss else "Nothing is lost; retrying",
                 exc_info=None if isinstance(error, self.outages) else error,
             )  # fmt: skip
         self.trouble = trouble

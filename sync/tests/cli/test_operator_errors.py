@@ -74,8 +74,8 @@ def use(settings: Any, uri: str) -> None:
 
 
 MISTAKES = [
-    ({"user": "writer", "password": "wrong"}, "MongoDB refuses the login: wrong user, password or authSource"),
-    ({"user": "nobody"}, "MongoDB refuses the login: wrong user, password or authSource"),
+    ({"user": "writer", "password": "wrong"}, "MongoDB rejects the login: wrong user, password or authSource"),
+    ({"user": "nobody"}, "MongoDB rejects the login: wrong user, password or authSource"),
     ({"user": "reader"}, "MongoDB: not authorized on analytics_test to execute update"),
     ({"user": "writer", "replica_set": "other"}, 'MongoDB has no replica set "other" there: check the hosts, and '
      "replicaSet in the address"),
@@ -102,7 +102,7 @@ def test_the_relay_warns_once_and_continues_when_the_mistake_is_fixed(
         wait_for(lambda: len(tries) >= 3, seconds=60)
         loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(loud) == 1, loud
-        assert loud[0] == f"{words}. Nothing is lost; trying again until it is back."
+        assert loud[0] == f"{words}. Nothing is lost; retrying until it is back."
         left = Change.objects.values_list("attempts", "failed", "error").distinct()
         assert list(left) == [(0, False, "")]
         assert Change.objects.count() == 20

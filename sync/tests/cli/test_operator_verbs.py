@@ -105,7 +105,7 @@ def test_trace_of_a_key_without_row_and_document(mongo: Database) -> None:
 def test_trace_fails_while_mongodb_is_unreachable(account: Account, mongod: Mongo, settings: Any) -> None:
     settings.SYNC_TIMEOUT = 0.5
     mongod.kill()
-    with pytest.raises(CommandError, match="MongoDB does not answer") as error:
+    with pytest.raises(CommandError, match="MongoDB does not respond") as error:
         sync("trace", "account", account.pk)
     assert error.value.returncode == 2
 

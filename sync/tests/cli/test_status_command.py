@@ -38,7 +38,7 @@ def test_it_prints_a_table_and_exits_with_0_when_in_sync(mongo: Database) -> Non
     confirm()
     code, said = run()
     assert code == 0
-    assert said.startswith("In sync. Everything committed in MySQL is in MongoDB.")
+    assert said.startswith("In sync. MongoDB has every committed change.")
     assert "finance.account" in said
     assert "inline" in said
     assert "relay: none running; start one: manage.py sync relay" in said
@@ -99,7 +99,7 @@ def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> 
     Checkpoint.objects.create(name="copy:a:27017/shop.[red]", paused=True)
     code, said = run()
     assert code == 1
-    assert said.startswith("paused: Delivery or a route is paused, and changes wait. Resume it: manage.py sync resume.")
+    assert said.startswith("paused: A target or route is paused and changes wait. Resume it: manage.py sync resume.")
     assert "copy:a:27017/shop.[red]: paused; resume it: manage.py sync resume copy:a:27017/shop.[red]" in said
     [line] = [line for line in said.splitlines() if "copy:" in line and "none" in line]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
@@ -125,7 +125,7 @@ def test_it_exits_with_2_while_mongodb_is_down(mongo: Database, mongod: Mongo, m
     assert json.loads(said)["models"][0]["documents"] is None
     code, said = run()
     assert code == 2
-    assert said.startswith("waiting: MongoDB does not answer")
+    assert said.startswith("waiting: MongoDB does not respond")
 
 
 def test_it_exits_with_2_if_the_checks_cannot_reach_mysql(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,6 +133,6 @@ def test_it_exits_with_2_if_the_checks_cannot_reach_mysql(monkeypatch: pytest.Mo
         raise OperationalError(2002, "Can't connect to server on '127.0.0.1' (115)")
 
     monkeypatch.setattr(BaseCommand, "check", query)
-    with pytest.raises(CommandError, match=r"^MySQL does not answer") as error:
+    with pytest.raises(CommandError, match=r"^MySQL does not respond") as error:
         Command().check()
     assert error.value.returncode == 2

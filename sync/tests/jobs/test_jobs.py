@@ -92,7 +92,7 @@ def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mon
     assert runner.work()
     job = Job.objects.get()
     assert job.finished_at is None
-    assert "MongoDB does not answer" in job.note
+    assert "MongoDB does not respond" in job.note
     mongod.start()
     forget_clients()
     assert not runner.work(), "it waits a little"
@@ -159,7 +159,7 @@ def test_what_goes_wrong_ends_it_with_the_reason(mongo: Database, monkeypatch: p
     assert do("verify").note == "RuntimeError: no such luck"
     Job.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
     assert runner.work()
-    assert Job.objects.latest("pk").note == "there is no such target any more"
+    assert Job.objects.latest("pk").note == "this target no longer exists"
 
 
 def test_chores_go_on_after_a_failure_and_end_with_the_block(caplog: pytest.LogCaptureFixture) -> None:

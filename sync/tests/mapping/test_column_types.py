@@ -145,7 +145,7 @@ CASES = [
     Case("data_text", "'{\"a\": 1, \"a\": 2}'", refused="data_text: an object has the name 'a' twice"),
     Case("data_text", "'[broken'", refused="data_text: '[broken' is not JSON"),
     Case("data_text", "''", refused="data_text: '' is not JSON"),
-    Case("document", """'{"$undefined": true}'""", refused="document: {'$undefined': True} is not kept exactly"),
+    Case("document", """'{"$undefined": true}'""", refused="document: {'$undefined': True} cannot be stored exactly"),
     Case("document", """'{"$symbol": "x"}'""", refused="document: {'$symbol': 'x'} is not kept"),
     Case("document", """'{"$numberInt": "2147483648"}'""", refused="document: {'$numberInt': '2147483648'} is not"),
     Case("document", """'{"$binary": {"base64": "AA!A=", "subType": "00"}}'""", refused="document: "),

@@ -106,7 +106,7 @@ def test_trace_shows_the_columns_as_the_database_has_them(rows: list[str], mongo
     Relay().drain()
     status, out = sync("trace", LABEL, BAD)
     assert status == 1
-    assert "verdict:   the row cannot be a document" in out
+    assert "verdict:   the row cannot become a document" in out
     assert "  data_text: [broken" in out
     assert "  clock: 838:59:59" in out
 

@@ -155,13 +155,13 @@ def test_a_mistake_in_an_address_is_refused_before_anything_runs(uri: str, setti
 # --- servers that are none, and TLS ----------------------------------------------------------------------------------
 
 ANSWERS = [
-    (unreachable.stays_silent, "", r"MongoDB does not answer in time"),
-    (unreachable.resets, "", r"MongoDB does not answer: 127.0.0.1:\d+ closed the connection; it may be restarting, or"),
-    (unreachable.closes, "", r"MongoDB does not answer: 127.0.0.1:\d+ closed the connection; .* require TLS"),
+    (unreachable.stays_silent, "", r"MongoDB does not respond in time"),
+    (unreachable.resets, "", r"MongoDB does not respond: 127.0.0.1:\d+ closed the connection; it may be restarting"),
+    (unreachable.closes, "", r"MongoDB does not respond: 127.0.0.1:\d+ closed the connection; .* require TLS"),
     (unreachable.speaks_http, "", r"MongoDB's address leads to another kind of server: check host, port and tls"),
     (unreachable.speaks_mysql, "", r"MongoDB's address leads to another kind of server: check host, port and tls"),
     (unreachable.is_too_old, "", r"MongoDB is too old: this client needs MongoDB [\d.]+ or newer"),
-    (unreachable.stays_silent, "&tls=true", r"MongoDB does not answer in time"),
+    (unreachable.stays_silent, "&tls=true", r"MongoDB does not respond in time"),
     (unreachable.closes, "&tls=true", r"MongoDB ends the TLS handshake \(127.0.0.1:\d+\): the port may have no TLS"),
     (unreachable.speaks_http, "&tls=true", r"MongoDB's address leads to a port without TLS \(127.0.0.1:\d+\)"),
 ]
@@ -188,7 +188,7 @@ TLS_FAULTS = [
     (
         {"tls": "", "tlsCAFile": ""},
         "localhost",
-        r"MongoDB does not answer: localhost:\d+ closed .* require TLS \(tls=true\)",
+        r"MongoDB does not respond: localhost:\d+ closed .* require TLS \(tls=true\)",
     ),
 ]
 
@@ -209,7 +209,7 @@ def test_tls_to_a_server_without_is_said(settings: Any, caplog: Any) -> None:
 
 LOGINS = [
     ("PLAIN", "MongoDB does not offer the login mechanism PLAIN: check authMechanism in its address"),
-    ("SCRAM-SHA-256", "MongoDB refuses the login: wrong user, password or authSource"),
+    ("SCRAM-SHA-256", "MongoDB rejects the login: wrong user, password or authSource"),
     ("MONGODB-AWS", "MongoDB: MONGODB-AWS authentication requires pymongo-auth-aws"),
 ]
 
@@ -240,7 +240,7 @@ REFUSALS = [
     (14031, "MongoDB's disk is full: free or add space there"),
     (8000, "MongoDB Atlas refuses: "),
     (91, "MongoDB is shutting down or restarting"),
-    (50, "MongoDB does not answer in time: check its load, and whether it has a primary"),
+    (50, "MongoDB does not respond in time: check its load, and whether it has a primary"),
 ]
 
 
@@ -267,7 +267,7 @@ def test_blocked_writes_are_not_taken_for_bad_rows(mongo: Database, settings: An
         line = out_of_reach(settings, caplog, SERVERS.mongo.uri("analytics_test"))
     finally:
         admin.command({"setUserWriteBlockMode": 1, "global": False})
-    assert line == "MongoDB takes no writes: an administrator has blocked them (setUserWriteBlockMode)"
+    assert line == "MongoDB accepts no writes: an administrator has blocked them (setUserWriteBlockMode)"
     all_is_delivered(mongo.accounts, 1)
 
 
@@ -285,9 +285,9 @@ def fake_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDNS]:
 
 
 DNS_FAULTS = [
-    (SRV, "silent", "MongoDB cannot be reached: DNS does not answer, so its servers are unknown; check DNS"),
+    (SRV, "silent", "MongoDB cannot be reached: DNS does not respond, so its servers are unknown; check DNS"),
     (SRV, "unknown", "MongoDB's address has no DNS record _mongodb._tcp.cluster.example.test: check the host name"),
-    (HOST, "silent", "MongoDB does not answer in time: check that it runs, its address, and firewalls"),
+    (HOST, "silent", "MongoDB does not respond in time: check that it runs, its address, and firewalls"),
     (HOST, "unknown", "MongoDB's host name cannot be resolved (mongo.example.test:"),
 ]
 
@@ -324,9 +324,7 @@ def test_members_that_are_known_by_other_addresses_than_the_uri_has_are_named(
     hurry()
     with pytest.raises(Unavailable) as error:
         Relay().drain()
-    said = (
-        f"MongoDB does not answer: no member can be reached by the address that the .* it \\(127.0.0.1:{mongod.port}\\)"
-    )
+    said = rf"MongoDB does not respond: no member .* that the replica set lists \(127.0.0.1:{mongod.port}\)"
     assert re.match(said, one_line(str(error.value))), str(error.value)
 
 
@@ -392,7 +390,7 @@ def test_a_relay_starts_while_dns_is_silent_and_says_so(tmp_path: Path) -> None:
     with manage_without_dns(tmp_path, "sync", "relay") as process:
         Account.objects.create(account_id=1, limit=1)
         hurry()
-        process.until_it_says("MongoDB cannot be reached: DNS does not answer")
+        process.until_it_says("MongoDB cannot be reached: DNS does not respond")
         assert not re.search("sync.E001|Traceback", process.stderr)
         time.sleep(2)
         assert process.status is None, "it goes on"

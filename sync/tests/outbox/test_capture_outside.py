@@ -197,7 +197,7 @@ def test_a_foreign_key_that_changes_rows_by_itself_is_refused_by_a_system_check(
     by_hand(action)
     [error] = check_database(None, databases=["default"])
     assert error.id == "sync.E019"
-    assert error.msg == f"The foreign key from by_hand to zoo_keeper has {action}, which changes rows unseen."
+    assert error.msg == f"The foreign key from by_hand to zoo_keeper has {action}, which changes rows without Django."
 
 
 def test_one_that_only_refuses_is_none(by_hand: Any) -> None:
@@ -228,7 +228,7 @@ def test_a_text_key_of_several_spellings_is_refused_by_a_system_check(collation:
     text_key(collation)
     [error] = check_database(None, databases=["default"])
     assert error.id == "sync.E025"
-    assert f"zoo.Tag's key is compared by {collation}" in error.msg
+    assert f"zoo.Tag's key has the collation {collation}," in error.msg
     sql("DROP TABLE by_hand")
     text_key(error.hint.split("'")[1])
     assert check_database(None, databases=["default"]) == []

@@ -38,7 +38,7 @@ def test_while_mongodb_is_down(
     with pytest.raises(CommandError) as error:
         call_command("sync", "verify", "account", *options, stdout=io.StringIO())
     first, second = str(error.value).splitlines()
-    assert first.startswith("MongoDB does not answer")
+    assert first.startswith("MongoDB does not respond")
     assert second == then
     assert error.value.returncode == 2
     assert "Interrupted" not in capsys.readouterr().err

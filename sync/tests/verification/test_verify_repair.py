@@ -102,7 +102,7 @@ def test_a_row_that_cannot_be_delivered_is_left_with_the_reason(mongo: Database)
     Change.objects.all().delete()
     status, output = command("typed", "--repair")
     assert status == 1
-    assert "unmappable, left: fix the row, it cannot be a document: json: the key '$where' begins with" in output
+    assert "unmappable, left: fix the row, which cannot become a document: json: the key '$where' begins with" in output
     assert not Change.objects.exists()
 
 
@@ -119,7 +119,7 @@ def test_a_foreign_document_that_changes_meanwhile_is_not_deleted(
     monkeypatch.setattr(Scan, "documents_by_id", documents_by_id)
     status, output = command("account", "--repair", "--prune")
     assert status == 1
-    assert 'finance.account "by hand": extra, left: it was changed meanwhile' in output
+    assert 'finance.account "by hand": extra, left: changed meanwhile' in output
     assert mongo.accounts.find_one({"_id": "by hand"})
 
 

@@ -61,11 +61,11 @@ def test_it_shows_lag_and_workers(technician: Client, mongo: Database) -> None:
     assert "no deliveries in the last 5 min" in text(technician)
     relay = WorkerHeartbeat("default")
     relay.count(2, [0.004, 40.0])
-    relay.note = "MongoDB does not answer: <i>"
+    relay.note = "MongoDB does not respond: <i>"
     relay.write()
     page = text(technician)
     assert "p95 50 s, p99 50 s" in page
-    assert "MongoDB does not answer: &lt;i&gt;" in page
+    assert "MongoDB does not respond: &lt;i&gt;" in page
     assert "dead" not in page
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
     page = text(technician)
@@ -97,7 +97,7 @@ def test_every_state_has_a_meaning() -> None:
 def test_it_counts_the_changes_in_flight(technician: Client, mongo: Database) -> None:
     page = text(technician)
     assert ">In sync</span>" in page
-    assert "Everything committed in MySQL is in MongoDB." in page
+    assert "MongoDB has every committed change." in page
     leave_pending(0)
     page = text(technician)
     assert ">In sync</span>" in page

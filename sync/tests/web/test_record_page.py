@@ -102,7 +102,7 @@ def test_while_mongodb_is_unreachable_it_shows_the_row(
     monkeypatch.setattr("sync.verification.inspection.TIMEOUT", 0.5)
     mongod.kill()
     page = text(viewer, account)
-    assert "MongoDB does not answer" in page
+    assert "MongoDB does not respond" in page
     assert "Whether the document is in sync is unknown." in page
     assert "1000" in page
     assert "Equal" not in page

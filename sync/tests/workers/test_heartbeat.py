@@ -78,7 +78,7 @@ def test_a_relay_says_what_it_waits_for(running: Relay, mongod: Mongo, settings:
     settings.SYNC_INLINE, settings.SYNC_TIMEOUT = False, 1.0
     mongod.freeze()
     make(1).save()
-    wait_for(lambda: Worker.objects.get().note.startswith("MongoDB does not answer"))
+    wait_for(lambda: Worker.objects.get().note.startswith("MongoDB does not respond"))
     mongod.thaw()
     wait_for(lambda: Worker.objects.get().note == "")
 
@@ -153,7 +153,7 @@ def test_a_web_process_says_that_mongodb_does_not_answer(mongo: Database, mongod
     make(1).save()
     mongod.thaw()
     row = Worker.objects.get()
-    assert row.note.startswith("MongoDB does not answer")
+    assert row.note.startswith("MongoDB does not respond")
     assert row.delivered == 0
 
 

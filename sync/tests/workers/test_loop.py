@@ -18,7 +18,7 @@ from sync.workers.shutdown import StopEvent
 pytestmark = pytest.mark.quick
 
 LOGGER = logging.getLogger("sync.tests.loop")
-AWAY = Unavailable("MongoDB does not answer")
+AWAY = Unavailable("MongoDB does not respond")
 
 
 class FakeStop(StopEvent):
@@ -62,16 +62,16 @@ def said(caplog: Any) -> Any:
 def test_an_outage_and_its_end_are_each_said_once(said: Any) -> None:
     loop, _ = run([None, AWAY, AWAY, AWAY, None, None], prefix="eu: ")
     assert said() == [
-        ("ERROR", "eu: MongoDB does not answer. Nothing is lost; trying again until it is back."),
+        ("ERROR", "eu: MongoDB does not respond. Nothing is lost; retrying until it is back."),
         ("INFO", "eu: Working again."),
     ]
     assert loop.trouble == ""
 
 
 def test_another_reason_and_the_next_outage_are_said_as_well(said: Any) -> None:
-    run([AWAY, Unavailable("MySQL does not answer"), None, AWAY])
+    run([AWAY, Unavailable("MySQL does not respond"), None, AWAY])
     assert [line.partition(".")[0] for _, line in said()] == [
-        "MongoDB does not answer", "MySQL does not answer", "Working again", "MongoDB does not answer",
+        "MongoDB does not respond", "MySQL does not respond", "Working again", "MongoDB does not respond",
     ]  # fmt: skip
 
 
@@ -85,7 +85,7 @@ def test_an_outage_has_no_traceback_and_a_reason_of_either_driver(caplog: Any) -
 
 def test_the_trouble_is_what_it_waits_for(said: Any) -> None:
     loop, _ = run([None, AWAY])
-    assert loop.trouble == "MongoDB does not answer"
+    assert loop.trouble == "MongoDB does not respond"
 
 
 def test_pauses_grow_to_the_longest_and_begin_anew_after_a_step_that_works() -> None:
@@ -127,7 +127,7 @@ def test_a_step_that_worked_for_longer_than_the_pause_begins_anew(monkeypatch: A
 def test_a_step_that_returns_false_shows_no_end_of_an_outage(said: Any) -> None:
     loop, waits = run([AWAY, False, AWAY])
     assert len(said()) == 1
-    assert loop.trouble == "MongoDB does not answer"
+    assert loop.trouble == "MongoDB does not respond"
     assert waits == [SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
 
 

@@ -1,4 +1,4 @@
-"""Whether a route is paused: asked now and then, and not again at once of a database that does not answer."""
+"""Whether a route is paused: asked now and then, and not again at once of a database that does not respond."""
 
 from typing import Any
 
