@@ -33,7 +33,7 @@ def upsert(rows: Sequence[MirroredModel]) -> list[Outcome]:
             connection.close_if_unusable_or_obsolete()
             connection.ensure_connection()
         if len(rows) == 1:
-            return [Outcome(REJECTED, f"the database refuses it: {error}")]
+            return [Outcome(REJECTED, f"the database rejects it: {error}")]
     half = len(rows) // 2
     return upsert(rows[:half]) + upsert(rows[half:])
 

@@ -83,7 +83,7 @@ class MoveFromExtra(Operation):
                 continue
             try:
                 if others.get(field.attname) is not None:
-                    raise ValueError("it has never left it")
+                    raise ValueError("its value was never moved")
                 if field.name in row.unreadable:
                     raise ValueError(row.unreadable[field.name])
                 with transaction.atomic(using):
@@ -124,7 +124,7 @@ class MoveFromExtra(Operation):
         else:
             is_same = _encode(found) == _encode(wanted)
         if not is_same:
-            raise ValueError("the column would make another value of it")
+            raise ValueError("the column would change the value")
 
     @staticmethod
     def _stored(field: Any, value: Any) -> Any:

@@ -31,7 +31,7 @@ def deliver_all(using: str = DEFAULT_DB_ALIAS) -> None:
     refused = sum(Relay(queue, using=using).drain()[State.REJECTED] for queue in queues())
     if refused:
         left = Change.objects.using(using).exclude(error="")
-        raise AssertionError("\n".join(f"{change} is not delivered: {change.error}" for change in left[:SHOWN]))
+        raise AssertionError("\n".join(f"{change} was not delivered: {change.error}" for change in left[:SHOWN]))
 
 
 def assert_equal(what: MirroredModel | type[MirroredModel], using: str = DEFAULT_DB_ALIAS) -> None:

@@ -177,17 +177,17 @@ def test_a_server_without_tls_is_refused_where_the_address_demands_it(
 ) -> None:
     """MariaDB's client library would go on in plain text."""
     url = tls.address(**options).replace(f":{tls.port}/", f":{mariadb.port}/")
-    assert line_for(url, monkeypatch, settings).startswith("There is no TLS connection to MySQL: ")
+    assert line_for(url, monkeypatch, settings).startswith("No TLS connection to MySQL: ")
     with pytest.raises(pymysql.OperationalError):
         connect_as_follower(url)
 
 
 FILES = [
     ({"ssl_ca": "nowhere"}, "{}/nowhere.pem (ssl_ca) cannot be read: No such file or directory"),
-    ({"ssl_ca": "junk"}, "{}/junk.pem (ssl_ca) does not hold what it should, in PEM"),
+    ({"ssl_ca": "junk"}, "{}/junk.pem (ssl_ca) does not hold PEM data"),
     ({"ssl_cert": "nowhere", "ssl_key": "client_key"}, "{}/nowhere.pem (ssl_cert) cannot be read: No such file"),
     ({"ssl_cert": "client", "ssl_key": "nowhere"}, "{}/nowhere.pem (ssl_key) cannot be read: No such file"),
-    ({"ssl_cert": "client", "ssl_key": "server_key"}, "{}/client.pem (ssl_cert) does not hold what it should, in PEM"),
+    ({"ssl_cert": "client", "ssl_key": "server_key"}, "{}/client.pem (ssl_cert) does not hold PEM data"),
 ]
 
 
@@ -196,7 +196,7 @@ def test_a_certificate_file_that_cannot_be_used_is_named(
     options: dict[str, str], words: str, tls: TLSMariaDB, monkeypatch: Any, settings: Any
 ) -> None:
     line = line_for(tls.address(**options), monkeypatch, settings)
-    assert line.startswith(f"There is no TLS connection to MySQL: the file {words.format(tls.certificates)}"), line
+    assert line.startswith(f"No TLS connection to MySQL: the file {words.format(tls.certificates)}"), line
     with pytest.raises(OperationalError, match=re.escape(words.format(tls.certificates))):
         connect_as_follower(tls.address(**options))
 
@@ -233,8 +233,8 @@ def test_options_are_read_in_either_spelling_and_percent_encoded() -> None:
 # --- out of reach -----------------------------------------------------------------------------------------------------
 
 LOGINS = [
-    ({"password": "wrong"}, "MySQL refuses the login (Access denied for user 'portal'@"),
-    ({"user": "locked", "password": "x"}, "MySQL refuses the login (Access denied, this account is locked)"),
+    ({"password": "wrong"}, "MySQL rejects the login (Access denied for user 'portal'@"),
+    ({"user": "locked", "password": "x"}, "MySQL rejects the login (Access denied, this account is locked)"),
     ({"user": "expired", "password": "x"}, "MySQL wants a new password ("),
     ({"database": "nowhere"}, "MySQL has no such database, or the user has no right to it (Access denied for user"),
     ({"user": "reader", "password": "x"}, "MySQL has no such database, or the user has no right to it (CREATE command"),

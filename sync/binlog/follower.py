@@ -111,7 +111,7 @@ class Follower:
         try:
             self._follow_or_bridge()
         except Gap as gap:  # that of a bridge: the log's end could not be read, either
-            raise Bridged(f"The binary log cannot be read: {gap}") from gap
+            raise Bridged(f"Cannot read the binary log: {gap}") from gap
         except pymysql.MySQLError as error:
             self._fail(OperationalError(*error.args), error)
         except (OperationalError, InterfaceError, ProgrammingError) as error:
@@ -125,7 +125,7 @@ class Follower:
         except Gap as gap:
             self.has_begun = True  # the server answers: what fails from here on is no setting
             self._bridge()
-            raise Bridged(f"The binary log cannot be read on from here: {gap}") from gap
+            raise Bridged(f"Cannot continue to read the binary log: {gap}") from gap
 
     def _fail(self, error: Exception, cause: Exception) -> None:
         """Raises the error; before anything was followed it is one of the settings."""
@@ -144,7 +144,7 @@ class Follower:
             followed=labels, unplanned=dict.fromkeys(labels, True),
         )  # fmt: skip
         self.checkpoint.save(state.as_state())
-        logger.warning("Backfilling everything, and following the log from %s on.", position)
+        logger.warning("Backfilling every model, and following the log from %s.", position)
 
 
 class _Session:
@@ -183,7 +183,7 @@ class _Session:
             end = self.server.position()
             identity = _log_identity(self.server, file_created(self.server, end.file))
             state = LogState(end.file, end.offset, end.gtids, identity)
-            logger.info("Following from the end of the log, %s; what is there already is backfilled.", end)
+            logger.info("Following from the end of the log, %s. Existing rows are backfilled.", end)
         for label in self.labels:
             if label not in state.followed:
                 state.unplanned[label] = True
@@ -203,13 +203,13 @@ class _Session:
         if server == self.server.identity:
             found = file_created(self.server, state.file)
             if created and found != int(created):
-                raise Gap(f"the log was reset, or is another server's: {state.file} is not the file that was read")
+                raise Gap(f"the log was reset or belongs to another server: {state.file} is not the file that was read")
             if self.server.size(state.file) < state.offset:
-                raise Gap(f"{state.file} ends before what was read of it")
+                raise Gap(f"{state.file} ends before the position that was read")
         elif not state.gtids and not self.server.is_mariadb:
-            raise Gap("this is another server than the one whose log was read, and there are no GTIDs to go by")
+            raise Gap("this is not the server whose log was read, and without GTIDs the position is unknown")
         if self.server.lacks(state.gtids):
-            raise Gap("this server has not seen all transactions that were read")
+            raise Gap("this server lacks transactions that were read")
 
     def _save(self, state: LogState) -> None:
         self.follower.checkpoint.save(state.as_state())
@@ -263,7 +263,7 @@ class _Session:
         end = self.server.end()
         self.silent = self.silent + 1 if (file, offset) != (end[0], end[1] % OFFSETS) else 0
         if self.silent >= SILENT:
-            raise OperationalError(2013, f"The server sends nothing after {file}:{offset}, and its log ends at {end}")
+            raise OperationalError(2013, f"The server sends nothing after {file}:{offset}, but its log ends at {end}")
 
     def _advance(self, item: Transaction) -> None:
         if item.gtid:
@@ -306,7 +306,7 @@ class _Session:
         now = time.monotonic()
         if self.rewritten:
             if new := self.rewritten - self.state.unplanned.keys():
-                logger.warning("Statements may have changed rows of %s: backfilling.", ", ".join(sorted(new)))
+                logger.warning("Statements may have changed rows of %s. Backfilling.", ", ".join(sorted(new)))
             self.state.unplanned |= dict.fromkeys(self.rewritten, True)
         if self.keys or self.rewritten or self.is_dirty or now > self.next_keep:
             self._record(list(self.keys))
@@ -379,7 +379,7 @@ class _Session:
                 if sweep.work(self.using):
                     self.next_sweep = now
             except Unavailable as error:
-                logger.warning("%s; documents without rows are looked for later", error)
+                logger.warning("%s; orphans are searched for later", error)
                 self.next_sweep = now + LONGEST_PAUSE
         if now > self.next_watch:
             self.next_watch = now + WATCH

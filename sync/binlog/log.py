@@ -222,11 +222,11 @@ class LogReader:
 
     def _unknown(self, event: BinLogEvent) -> None:
         if event.event_type == INCIDENT:
-            raise Gap("the server says that its log lacks something (an incident event)")
+            raise Gap("the server reports that its log is incomplete (an incident event)")
         if event.event_type == TAGGED_GTID and isinstance(self.stream.auto_position, str):
-            raise Gap("it holds tagged GTIDs, which cannot be followed by GTID")
+            raise Gap("it has tagged GTIDs, which cannot be followed")
         if event.event_type not in {*TYPES_WITHOUT_ROWS, TAGGED_GTID} and not event.packet.flags & IGNORABLE:
-            raise Gap(f"it holds an event of type {event.event_type}, which is not known (perhaps a compressed one)")
+            raise Gap(f"it has an event of the unknown type {event.event_type} (perhaps a compressed one)")
 
     def _statement(self, event: QueryEvent) -> bool:
         statement = event.query.lstrip()

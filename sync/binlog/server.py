@@ -29,7 +29,7 @@ class Server:
         connection: Any = connections[using]
         if connection.vendor != "mysql":
             raise ImproperlyConfigured(
-                f"Only MySQL and MariaDB have a binary log to follow, and this is {connection.display_name}."
+                f"Only MySQL and MariaDB have a binary log to follow; this database is {connection.display_name}."
             )
         self.using = using
         self.connection = connection
@@ -65,9 +65,9 @@ class Server:
 
     def _mend(self, name: str, wanted: str) -> str:
         if name == "log_bin":
-            return "put log_bin into its configuration and restart it."
+            return "add log_bin to its configuration and restart it."
         if self.is_mariadb:
-            return f"run SET GLOBAL {name} = {wanted}; and put {name} = {wanted} into its configuration."
+            return f"run SET GLOBAL {name} = {wanted}; and add {name} = {wanted} to its configuration."
         return f"run SET PERSIST {name} = {wanted};"
 
     def grants(self) -> str:
@@ -142,10 +142,10 @@ class Server:
         """Why our position may soon be purged; empty when it is not in danger. lag: seconds."""
         files = [row[0] for row in self._privileged("SHOW BINARY LOGS")]
         if len(files) > 1 and file == files[0]:
-            return f"{file} is the oldest log kept, and still to be read: the next purge loses changes"
+            return f"{file} is the oldest log file and not read yet: the next purge will lose changes"
         kept = float(self._variables("binlog_expire_logs_seconds").get("binlog_expire_logs_seconds") or 0)
         if kept and lag > kept / 2:
-            return f"reading is {lag:.0f} s behind, and logs are kept for {kept:.0f} s"
+            return f"the follower is {lag:.0f} s behind, and the server keeps logs for {kept:.0f} s"
         return ""
 
     def read_as_replica(self) -> dict[str, Any]:

@@ -36,5 +36,5 @@ def __getattr__(name: str) -> Any:
     try:
         default = DEFAULTS[name]
     except KeyError:
-        raise AttributeError(f"the mirror has no setting SYNC_{name}") from None
+        raise AttributeError(f"there is no setting SYNC_{name}") from None
     return getattr(settings, f"SYNC_{name}", default)

@@ -18,23 +18,23 @@ ENCRYPTED = {"REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}  # the values of ssl_mo
 # Error numbers of both servers and of the client libraries, when no statement and no row is to blame: the cause, and
 # what to check. {0} is the server's own text.
 CAUSES: dict[tuple[int, ...], str] = {
-    (1045, 1698): "MySQL refuses the login ({0}): check user and password, and whether the account requires TLS or a "
+    (1045, 1698): "MySQL rejects the login ({0}): check user and password, and whether the account requires TLS or a "
     "client's certificate (ssl_mode in DATABASE_URL)",
-    (3159, 4151, 2061, 1251, 2059): "MySQL refuses the login ({0}): check the account, and ssl_mode in DATABASE_URL",
-    (3118,): "MySQL refuses the login ({0}): the account is locked; unlock it with ALTER USER",
-    (1820, 1862): "MySQL wants a new password ({0}): set one with ALTER USER, and in DATABASE_URL",
+    (3159, 4151, 2061, 1251, 2059): "MySQL rejects the login ({0}): check the account, and ssl_mode in DATABASE_URL",
+    (3118,): "MySQL rejects the login ({0}): the account is locked; unlock it with ALTER USER",
+    (1820, 1862): "MySQL requires a new password ({0}): set one with ALTER USER and in DATABASE_URL",
     (1044, 1049, 1142, 1143, 1227, 1370): "MySQL has no such database, or the user has no right to it ({0}): check the "
     "name in DATABASE_URL, and GRANT the right",
     (1129, 1130): "MySQL accepts no connection from this host ({0})",
-    (1040, 1203, 1226): "MySQL takes no more connections ({0}): close some, or raise the limit",
-    (1290, 1792, 1836, 3032): "MySQL takes no writes ({0}): the server is read-only, or a replica",
+    (1040, 1203, 1226): "MySQL has too many connections ({0}): close some, or raise the limit",
+    (1290, 1792, 1836, 3032): "MySQL accepts no writes ({0}): the server is read-only, or a replica",
     (1021, 3, 1114, 1026, 3958): "MySQL's disk or table is full ({0}): add or free space",
     (1037, 1038, 1041, 1135): "MySQL has no memory left ({0})",
-    (1053, 1077, 1079, 1152, 1184, 1927, 2006, 2013, 2014, 2027, 2055, 4031): "MySQL ended the connection ({0}): it "
-    "restarts, or the connection was lost on its way",
+    (1053, 1077, 1079, 1152, 1184, 1927, 2006, 2013, 2014, 2027, 2055, 4031): "MySQL closed the connection ({0}): it "
+    "restarts, or the network lost the connection",
     (2002, 2003, 2004, 2012): "MySQL does not respond ({0}): check that it runs, host and port, and firewalls",
     (2005,): "MySQL's host name cannot be resolved ({0}): check DATABASE_URL and DNS",
-    (1205, 1213, 1317, 1969, 3024, 1206): "MySQL gave the statement up ({0}): it is busy; try again",
+    (1205, 1213, 1317, 1969, 3024, 1206): "MySQL gave up the statement ({0}): it is busy; try again",
 }
 BY_NUMBER = {number: line for numbers, line in CAUSES.items() for number in numbers}
 DUPLICATE = 1062
@@ -81,11 +81,11 @@ def reason(error: BaseException, using: str = DEFAULT_DB_ALIAS) -> str:
     if code == TLS_FAILED or "[SSL" in said:
         options = settings.DATABASES[using].get("OPTIONS", {})
         why = file_problem(options) or f"{said}; check ssl_mode, ssl_ca, ssl_cert and ssl_key in DATABASE_URL"
-        return f"There is no TLS connection to MySQL: {why}"
+        return f"No TLS connection to MySQL: {why}"
     if code in BY_NUMBER:
         return BY_NUMBER[code].format(said)
     if code in OTHER_TABLES or said.startswith(("no such table", "no such column")):
-        return f"The database's tables are not those of this version ({said}): run manage.py migrate"
+        return f"The database has the tables of another version ({said}): run manage.py migrate"
     return f"The database failed: {said}"
 
 
@@ -106,7 +106,7 @@ def _problem_of(key: str, name: str, path: str, files: dict[str, Any]) -> str:
         elif key == "cert":
             context.load_cert_chain(path, files.get("key"), password="")
     except ssl.SSLError:
-        return f"the file {path} ({name}) does not hold what it should, in PEM"
+        return f"the file {path} ({name}) does not hold PEM data"
     except OSError as error:
         other = files.get("key", path)
         if key == "cert" and not os.access(other, os.R_OK):
@@ -144,4 +144,4 @@ def require_tls(connection: Any, **kwargs: Any) -> None:
             [(_, cipher)] = cursor.fetchall()
         if not cipher:
             connection.close()
-            raise OperationalError(TLS_FAILED, "the server has no TLS, and ssl_mode demands it")
+            raise OperationalError(TLS_FAILED, "the server has no TLS, but ssl_mode requires it")

@@ -96,9 +96,9 @@ class Trouble(logging.Handler):
             if not self.cause or UNVERIFIED in why:
                 why = look_at(conf.KAFKA) or why
             if not why or NOBODY in why:
-                why = f"no answer from {conf.KAFKA['bootstrap.servers']}" + (f": {why}" if why else "")
+                why = f"no response from {conf.KAFKA['bootstrap.servers']}" + (f": {why}" if why else "")
         self.cause = self.passing = ""
-        return Unavailable(f"Kafka does not serve: {without_secrets(why)}")
+        return Unavailable(f"Kafka is unreachable: {without_secrets(why)}")
 
 
 def _says_why(text: str) -> bool:
@@ -135,17 +135,17 @@ def look_at(settings: Mapping[str, Any]) -> str:
             context.wrap_socket(connection, server_hostname=host.strip("[]")),
         ):
             if not is_tls:
-                return f'{address} speaks TLS: set "security.protocol" to SSL or SASL_SSL'
+                return f'{address} requires TLS: set "security.protocol" to SSL or SASL_SSL'
             speaks_it = True
     except ssl.SSLCertVerificationError as error:
-        return f"{address}: the broker's certificate is not accepted: {error.verify_message}"
+        return f"{address}: the broker's certificate is not trusted: {error.verify_message}"
     except (ssl.SSLError, ConnectionResetError):  # a broker without TLS has closed the connection
         speaks_it = not is_tls
     except (OSError, ValueError):
         return ""
     if speaks_it and "SASL" not in protocol:
         return (
-            f"{address} takes connections and answers no request in time. If the broker needs a login, set "
+            f"{address} accepts connections but does not respond in time. If the broker requires a login, set "
             f'"security.protocol" to SASL_{protocol}'
         )
     return ""
@@ -167,7 +167,7 @@ def settings(trouble: Trouble, **ours: Any) -> dict[str, Any]:
     defaults["topic.metadata.refresh.interval.ms"] = 30_000  # a topic that is made later is read this soon
     for name, value in conf.KAFKA.items():
         if name.endswith(".location") and value != "probe" and not os.access(str(value), os.R_OK):
-            raise ImproperlyConfigured(f"SYNC_KAFKA: {name} is {value}, which is no file that can be read.")
+            raise ImproperlyConfigured(f"SYNC_KAFKA: {name} is {value}, which is not a readable file.")
     return {**defaults, **conf.KAFKA, "error_cb": trouble, **{name.replace("_", "."): ours[name] for name in ours}}
 
 
@@ -226,7 +226,7 @@ class Topics:
                 raise self.trouble.unavailable(NO_TIME, self.admin) from error
             except KafkaException as error:
                 if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise Unavailable(f"The topic {name} cannot be made: {error.args[0].str()}") from error
+                    raise Unavailable(f"The topic {name} cannot be created: {error.args[0].str()}") from error
         return made
 
     def identities(self, names: Collection[str]) -> dict[str, tuple[str, str]]:

@@ -296,10 +296,10 @@ class Member:
             self.ended.add(place)
             self.ends[place] = offset_of(message)
         elif error.code() in LOST:
-            self.doubt, self.placed = f"Kafka does not serve: {place[0]}/{place[1]}: {error.str()}", False
+            self.doubt, self.placed = f"Kafka is unreachable: {place[0]}/{place[1]}: {error.str()}", False
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             if place[0] not in self.missing:
-                logger.warning("There is no topic %s. It is read as soon as there is.", place[0])
+                logger.warning("There is no topic %s yet. It will be read when it exists.", place[0])
             self.missing.add(place[0])
         else:
             raise self.kafka.unavailable(error)

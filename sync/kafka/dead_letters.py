@@ -51,7 +51,7 @@ class DeadLetters:
                 source + SUFFIX, key=message.key(), value=message.value(), headers=headers, on_delivery=self._told
             )
         except (BufferError, KafkaException) as error:
-            raise Unavailable(f"{source + SUFFIX} does not take a message: {error}") from error
+            raise Unavailable(f"{source + SUFFIX} rejects a message: {error}") from error
 
     def _told(self, error: KafkaError | None, message: Message) -> None:
         if error:

@@ -120,7 +120,7 @@ class Changes:
                 look_at_every_row(model, self.using)
         for model in emptied:
             logger.warning(
-                "An event says that the table of %s was emptied or altered. %s", label(model), _answer(model)
+                "An event reports that the table of %s was truncated or altered. %s", label(model), _answer(model)
             )
 
     def read_all(self, places: Collection[Place]) -> None:
@@ -135,7 +135,7 @@ class Changes:
         try:
             is_done = not sweep.work(self.using)
         except Unavailable as error:
-            logger.warning("%s. Documents whose rows are gone are looked for later.", error)
+            logger.warning("%s. Orphans are searched for later.", error)
             self.next_sweep = time.monotonic() + LONGEST_PAUSE
             return False
         self.next_sweep = time.monotonic() + SWEEP if is_done else 0.0
@@ -170,8 +170,8 @@ def look_at_every_row(model: type[MirroredModel], using: str) -> None:
 
 def _answer(model: type[MirroredModel]) -> str:
     return (
-        f"A backfill of {label(model)} is planned, and a look for documents whose rows are gone: relays deliver both. "
-        "To see how far they are, run: manage.py sync status"
+        f"A backfill of {label(model)} is planned, with a search for orphans. Relays do both. "
+        "To see their progress, run: manage.py sync status"
     )
 
 
@@ -259,7 +259,7 @@ def _bare(key: bytes | None, of_key: Any, column: str) -> list[Any]:
 def _to_key(model: type[MirroredModel], value: Any) -> str:
     """Raises Poison for what is no key of this model."""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Poison(f"the key is none of {label(model)}: {_shown(json.dumps(value).encode())}")
+        raise Poison(f"the key is not a key of {label(model)}: {_shown(json.dumps(value).encode())}")
     key_to_id(model, str(value).encode())
     assert model._meta.pk is not None
     return str(model._meta.pk.to_python(str(value)))  # of a number a UUID of digits is made otherwise
@@ -267,7 +267,7 @@ def _to_key(model: type[MirroredModel], value: Any) -> str:
 
 def _not_named(column: str, key: bytes | None, value: bytes | None) -> str:
     return (
-        f"the event does not say {column!r}: its key is {_shown(key)}, its value {_shown(value)}. "
+        f"the event does not name {column!r}: its key is {_shown(key)}, its value {_shown(value)}. "
         'Expected is JSON with "before" or "after", or the flattened row, or a key in JSON, as text or a Struct'
     )
 

@@ -42,7 +42,7 @@ def key_to_id(model: type[models.Model], key: bytes | None) -> Any:
     try:
         return known_codec(pk_of(model)).to_bson(to_pk(model, (key or b"").decode()))
     except Exception as error:  # a field's to_python may raise anything
-        raise Poison(f"the key is none of {model._meta.label_lower}: {error}") from error
+        raise Poison(f"the key is not a key of {model._meta.label_lower}: {error}") from error
 
 
 def decode(value: bytes, _id: Any) -> dict[str, Any]:
@@ -63,4 +63,4 @@ def to_bson(document: dict[str, Any]) -> RawBSONDocument:
     try:
         return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS))
     except (bson.errors.BSONError, OverflowError, ValueError, TypeError) as error:
-        raise Poison(f"the value is no BSON document: {error}") from error
+        raise Poison(f"the value is not a BSON document: {error}") from error

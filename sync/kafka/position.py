@@ -85,16 +85,14 @@ def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
         if not log.first:
             return None
         removed = "its first message was" if log.first == 1 else f"its first {log.first} messages were"
-        return Loss(f"{topic}/{partition} has no position here, and {removed} removed before this consumer read them")
+        return Loss(f"{topic}/{partition} has no saved position, and {removed} removed before this consumer read them")
     if position.cluster not in ("", log.cluster):
         return Loss(
             f"{topic} was read from the Kafka cluster {position.cluster}, and now the cluster {log.cluster} answers: "
             "offsets of one mean nothing in the other, and messages may be missed"
         )
     if position.topic_id not in ("", log.topic_id):
-        return Loss(
-            f"{topic} was deleted and created again: messages of the former topic that were not read are lost", True
-        )
+        return Loss(f"{topic} was deleted and created again: unread messages of the old topic are lost", True)
     if position.offset < log.first:
         missing = f"offsets {position.offset} to {log.first - 1}"
         return Loss(f"{topic}/{partition}, {missing}: messages were removed before they were read")

@@ -59,7 +59,7 @@ class Publisher:
         self.unfinished: Callable[[float], Any] | None = None
 
     def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
-        raise NotImplementedError("a publisher is alone")
+        raise NotImplementedError("only one publisher may run")
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
         """Sends these rows as they are now, in one transaction.
@@ -168,7 +168,7 @@ class Publisher:
             if failure.code() in FENCED:
                 raise Fenced(
                     "Another publisher has taken over, or this one stood still for too long: Kafka takes nothing from "
-                    "it any more. Nothing is lost. Start it again when it shall be the one that publishes."
+                    "it any more. Nothing is lost. Restart this one to let it take over again."
                 ) from error
             if failure.txn_requires_abort() and producer is not None and call != producer.abort_transaction:
                 self._finish(producer.abort_transaction)
@@ -194,7 +194,7 @@ def _make_topics() -> None:
     names = list(by_name)
     for name in topics.make(names, conf.KAFKA_PARTITIONS):
         logger.warning(
-            "The topic %s did not exist, or was deleted, and is created. Rows that do not change are not in it: to "
+            "The topic %s was missing and has been created. It lacks rows that do not change: to "
             "publish them, run: manage.py sync backfill %s", name, by_name[name].model._meta.model_name,
         )  # fmt: skip
     for name, partitions in topics.partitions(names).items():
@@ -202,5 +202,5 @@ def _make_topics() -> None:
             there = counted(partitions, "partition", "partitions")
             raise ImproperlyConfigured(
                 f"The topic {name} has {there}, SYNC_KAFKA_PARTITIONS says {conf.KAFKA_PARTITIONS}. "
-                "A key must not move to another partition: set what the topic was made with, or name another topic."
+                "A key must not move to another partition: set the topic's number of partitions, or name another topic."
             )

@@ -103,7 +103,7 @@ class Replica:
         model, collection = self.routes[topic]
         name = f"{self.alias}:{collection}" if self.alias else collection
         return (
-            f"To be sure that no document of a deleted row stays, drop the collection {collection}. Then run: "
+            f"To make sure that no document of a deleted row remains, drop the collection {collection}. Then run: "
             f"manage.py sync consume {model._meta.model_name} --to {name} --from-beginning, and: "
             f"manage.py sync backfill {model._meta.model_name}"
         )

@@ -27,5 +27,7 @@ class KafkaTarget(TargetKind):
         if conf.KAFKA.get("bootstrap.servers"):
             return []
         labels = " and ".join(target.label for target in targets)
-        hint = 'SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and what else librdkafka needs to connect.'
-        return [Error(f"{labels} is published, and SYNC_KAFKA has no bootstrap.servers.", hint, id="sync.E018")]
+        hint = (
+            'SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and other librdkafka settings that you need.'
+        )
+        return [Error(f"{labels} is published, but SYNC_KAFKA has no bootstrap.servers.", hint, id="sync.E018")]

@@ -83,7 +83,7 @@ def _require_same_database(using: str) -> None:
     """
     mine, other = connections[DEFAULT_DB_ALIAS].settings_dict, connections[using].settings_dict
     if any(mine[name] != other[name] for name in ("ENGINE", "HOST", "PORT", "NAME")):
-        raise ValueError(f"Mirrored rows are written in one database: {using!r} is another database than 'default'.")
+        raise ValueError(f"Mirrored rows live in one database, 'default', and {using!r} is another one.")
 
 
 @functools.cache

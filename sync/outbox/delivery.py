@@ -146,7 +146,7 @@ def deliver_changes(
         except LookupError:
             outcome = Outcome()
             for key in by_key:
-                outcome.reject(key, f"there is no target {label} any more")
+                outcome.reject(key, f"the target {label} no longer exists")
         else:
             known = set() if writer.exclusive else _confirm(target, by_key, token, using, writer)
             delivered.counts[State.DELIVERED] += len(known)
@@ -225,7 +225,7 @@ def release_quietly(changes: Collection[Claimed], token: str, using: str) -> Non
         _release(changes, token, using)
     except DatabaseError:
         could = counted(len(changes), "change could", "changes could")
-        logger.warning("%s not be released; the lease ends by itself", could)
+        logger.warning("%s not be released; the lease will expire", could)
 
 
 def _put_off(changes: list[Claimed], why: str, token: str, using: str) -> None:

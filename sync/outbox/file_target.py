@@ -58,7 +58,7 @@ class FileTarget(TargetKind):
         if not conf.FILES:
             labels = " and ".join(target.label for target in targets)
             hint = "Set SYNC_FILES to a directory that the relays can write to."
-            errors.append(Error(f"{labels} is written to a file, and SYNC_FILES is not set.", hint, id="sync.E028"))
+            errors.append(Error(f"{labels} is written to a file, but SYNC_FILES is not set.", hint, id="sync.E028"))
         for target in targets:
             name = _name(target)
             is_too_long = len(target.queue) > (Change._meta.get_field("queue").max_length or 0)
@@ -135,7 +135,7 @@ def _open(path: Path) -> int | None:
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
-            raise OSError(None, "it is no regular file")
+            raise OSError(None, "it is not a regular file")
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if _is_at(path, file):
             if is_new:

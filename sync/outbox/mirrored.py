@@ -58,7 +58,7 @@ class MirroredModel(models.Model):
         # save(), create() and loaddata (which passes by save()) all come through here, once for each table.
         unread = reading.unreadable(self) if self.unreadable else {}
         if still := [name for name in unread if update_fields is None or name in update_fields]:
-            raise ValueError(f"{', '.join(still)} could not be read; set a value before saving this row.")
+            raise ValueError(f"{', '.join(still)} could not be read. Set a value before you save this row.")
         with transaction.atomic(using, savepoint=False):
             saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]  # private to Django
             # In multi-table inheritance a parent's row is saved before the child knows its key.

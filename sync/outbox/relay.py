@@ -45,7 +45,7 @@ def require_read_committed(using: str) -> None:
             level = cursor.fetchone()[0]
         if level != "READ-COMMITTED":
             raise ImproperlyConfigured(
-                f"The mirror needs READ COMMITTED, this connection has {level}: "
+                f"The mirror requires READ COMMITTED, but this connection has {level}: "
                 "set OPTIONS['isolation_level'] = 'read committed' in DATABASES."
             )
     causal.require_one_server(using)

@@ -66,7 +66,7 @@ class Copier:
 
     def __init__(self, source: Address, destination: Address, *, replace: bool = False, full: bool = False) -> None:
         if source.depth < destination.depth:
-            raise BadAddress(f"{source} does not fit into {destination}: name a database for a database.")
+            raise BadAddress(f"{source} cannot be copied to {destination}: copy a database to a database.")
         self.source, self.destination = source, destination
         self.replace, self.full = replace, full
         self.stop = StopEvent()
@@ -87,7 +87,7 @@ class Copier:
         """Raises BadAddress where the destination is the source, or has no transactions."""
         theirs, ours = self.theirs.admin.command("hello"), self.ours.admin.command("hello")
         if not ("setName" in ours or ours.get("msg") == "isdbgrid"):
-            raise BadAddress(f"{self.destination} is no replica set, and has no transactions, which copying needs.")
+            raise BadAddress(f"{self.destination} is not a replica set, so it has no transactions, which a copy needs.")
         # The primaries of both are one process, whatever its names are.
         same = theirs["topologyVersion"]["processId"] == ours["topologyVersion"]["processId"]
         names = (
@@ -95,7 +95,7 @@ class Copier:
             self.destination.collection or self.source.collection,
         )
         if same and names == (self.source.database, self.source.collection):
-            raise BadAddress(f"{self.destination} is the source itself: nothing can be copied to where it is.")
+            raise BadAddress(f"{self.destination} is the source. Choose another destination.")
 
     def require_privileges(self, *, writes: bool) -> None:
         """Raises NotPermitted where a user of the two addresses may not do what copying, or comparing, needs."""
@@ -168,7 +168,7 @@ class Copier:
         try:
             return list(self.pairs())
         except PyMongoError as error:
-            logger.error("%s; looking for collections again in %.0f s.", reason(error), LOOK)
+            logger.error("%s; searching for collections again in %.0f s.", reason(error), LOOK)
             return []
 
     def _follow(self, source: Collection[Any], destination: Collection[Any], say: Callable[[Result], None]) -> None:
@@ -284,7 +284,7 @@ class Copier:
                 Checkpoint.objects.filter(name=target.checkpoint.route).delete()
             yield destination.full_name, done
         if not found:
-            raise NotOurs(f"{self.destination} has no copy of {self.source}: there is nothing to promote.")
+            raise NotOurs(f"{self.destination} has no copy of {self.source} to promote.")
 
     def _copies(self) -> Iterator[tuple[str, Collection[Any]]]:
         """The namespace that was copied, and its copy, as the destination's own notes say."""

@@ -166,10 +166,12 @@ class Replicator:
                 if position.phase == "streaming" and self._stream(stream, position, goal):
                     return
             except HistoryLost as error:
-                logger.warning("%s: the change stream is lost (%s); everything is compared again.", stream.name, error)
+                logger.warning("%s: the change stream is lost (%s). Comparing everything again.", stream.name, error)
                 position = self._begin(stream, ReplicationState())
             except Invalidated:
-                logger.warning("%s was dropped or renamed; what has its name now is compared.", stream.name)
+                logger.warning(
+                    "%s was dropped or renamed. Comparing the one that has its name now.", stream.name
+                )
                 position = self._begin(stream, ReplicationState(dropped=True))
 
     def _begin(self, stream: ChangeStream, position: ReplicationState) -> ReplicationState:

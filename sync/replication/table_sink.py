@@ -155,7 +155,7 @@ class TableSink:
             if size + 10_000 > limit:
                 del batch.rows[row.instance.pk]
                 batch.reasons[self._key(row.instance.pk)] = (
-                    f"the row takes a statement of {size:,} bytes; max_allowed_packet is {limit:,}"
+                    f"the row needs a statement of {size:,} bytes; max_allowed_packet is {limit:,}"
                 )
 
     def _different(self, rows: dict[Any, _Row]) -> tuple[list[_Row], list[_Row]]:
@@ -184,7 +184,7 @@ class TableSink:
             return len(some)
 
         def refuse(item: Any, error: Exception) -> None:
-            reasons[key(item)] = f"the database refuses it: {error.args[-1]}"
+            reasons[key(item)] = f"the database rejects it: {error.args[-1]}"
 
         return sum(bisect(items, take, refuse, _is_refusal))
 
@@ -285,7 +285,7 @@ def _decode(raw: bytes | memoryview) -> dict[str, Any]:
     document = bson.decode(raw, CODEC_OPTIONS)
     if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
         raise MappingError(
-            "not every value can be kept as it is: a field's name occurs twice, or a value has a deprecated BSON type "
+            "some values cannot be stored exactly: a field's name occurs twice, or a value has a deprecated BSON type "
             "(symbol, undefined, pointer)"
         )
     return document

@@ -1,4 +1,4 @@
-"""Why Kafka does not serve: publisher and consumer say it in one line, whichever of librdkafka's voices has told it."""
+"""Why Kafka is unreachable: publisher and consumer say it in one line, whichever of librdkafka's voices has told it."""
 
 import datetime
 from collections.abc import Iterator
@@ -91,8 +91,8 @@ WRONG = {
     "no login where one is needed over TLS": ("BOTH", tls(), 'set "security.protocol" to SASL_SSL'),
     "a login where there is none": ("PLAINTEXT", login(), "SASL PLAIN mechanism handshake failed"),
     "TLS to a plain port": ("PLAINTEXT", tls(), "connecting to a PLAINTEXT broker listener"),
-    "a plain connection to a TLS port": ("TLS", {}, 'speaks TLS: set "security.protocol"'),
-    "a CA that has not signed it": ("TLS", tls("other-ca.pem"), "the broker's certificate is not accepted: "),
+    "a plain connection to a TLS port": ("TLS", {}, 'requires TLS: set "security.protocol"'),
+    "a CA that has not signed it": ("TLS", tls("other-ca.pem"), "the broker's certificate is not trusted: "),
     "an expired certificate": ("EXPIRED", tls(), "certificate has expired"),
     "a certificate of another host": ("MISNAMED", tls(), "certificate is not valid for"),
     "a CA file that is missing": ("TLS", tls("none.pem"), "none.pem, which is no file that can be read"),

@@ -155,7 +155,7 @@ def test_without_kafka_it_says_so_and_keeps_the_changes(settings: Any) -> None:
         "security.protocol": "PLAINTEXT",
     }
     story()
-    with pytest.raises(CommandError, match=r"Kafka does not serve: no answer from 127\.0\.0\.1:9") as failure:
+    with pytest.raises(CommandError, match=r"Kafka is unreachable: no answer from 127\.0\.0\.1:9") as failure:
         call_command("sync", "publish", "--once")
     assert failure.value.returncode == 2
     assert published().count() == 1

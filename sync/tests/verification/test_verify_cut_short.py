@@ -52,7 +52,7 @@ def test_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> N
     with pytest.raises(CommandError) as error:
         call_command("sync", "verify", "account", stdout=io.StringIO())
     first, second = str(error.value).splitlines()
-    assert first.startswith("MySQL ended the connection (Lost connection")
+    assert first.startswith("MySQL closed the connection (Lost connection")
     assert second.startswith("To continue: ")
 
 
