@@ -4,7 +4,6 @@ also on a phone; light; still; and within reach of the keyboard. Chromium looks 
 from __future__ import annotations
 
 import gzip
-import os
 import re
 from collections import Counter
 from dataclasses import dataclass, field
@@ -32,11 +31,6 @@ REQUESTS = 16  # of a page and, once more, of the same page
 OF_THE_ADMIN = {"link-in-text-block", "aria-prohibited-attr", "label-title-only"}
 SHIFT = 0.1
 PHONE, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
-Size = tuple[str, Any]
-# In which themes and sizes axe reads a page: pages take turns, and each is read in all of them with AXE=all.
-SIZES: list[list[Size]] = [[("light", PHONE)], [("dark", WIDE)]]
-if os.environ.get("AXE") == "all":
-    SIZES = [[("light", PHONE), ("dark", WIDE)]]
 WATCH = """window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((each) => {
   if (!each.hadRecentInput) window.shift += each.value; })).observe({ type: 'layout-shift', buffered: true });"""
 SETTLED = """Promise.race([Promise.allSettled(document.getAnimations().map((each) => each.finished)),
@@ -69,18 +63,13 @@ def looks(django_db_setup: None, django_db_blocker: Any, context: BrowserContext
         cookies = {"anybody": "", **{who: session(who) for who in PEOPLE}}
         try:
             with serving() as address:
-                made = {
-                    page.name: look(context.browser, address, page, keys, cookies[page.who], SIZES[number % len(SIZES)])
-                    for number, page in enumerate(PAGES)
-                }
+                made = {page.name: look(context.browser, address, page, keys, cookies[page.who]) for page in PAGES}
         finally:
             empty()
     return made
 
 
-def look(
-    browser: Browser | None, address: str, page: Page, keys: dict[str, str], cookie: str, sizes: list[Size]
-) -> Look:
+def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str], cookie: str) -> Look:
     found = Look()
     context = browser.new_context(viewport=PHONE, color_scheme="light", reduced_motion="reduce")
     if cookie:
@@ -111,7 +100,7 @@ def look(
         tab.goto(tab.url, wait_until="load")
         found.after = weight(sent, tab)
     complaints = [*found.complaints]  # what comes later is about axe, which styles what it looks at
-    read(tab, found, sizes)
+    read(tab, found)
     context.close()
     # Chromium tells of a status of 400 and above, too.
     found.complaints = [said for said in complaints if f"status of {found.status}" not in said]
@@ -134,12 +123,12 @@ def note(found: Look, response: Any, page: Page) -> None:
         found.unkept.append(f"{response.url} {headers}")
 
 
-def read(tab: Tab, found: Look, sizes: list[Size]) -> None:
-    """Runs axe in each of these themes and sizes."""
+def read(tab: Tab, found: Look) -> None:
+    """axe, in one theme on a phone and in the other on a wide screen."""
     for summary in tab.locator("summary").all():
         summary.click()
     tab.evaluate(Axe().axe_script)
-    for theme, size in sizes:
+    for theme, size in (("light", PHONE), ("dark", WIDE)):
         tab.emulate_media(color_scheme=theme)
         tab.set_viewport_size(size)
         tab.evaluate(SETTLED)
