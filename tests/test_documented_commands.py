@@ -1,0 +1,123 @@
+"""The commands of the pages about the portal work as they are written, on the portal with a few records.
+
+What runs until it is stopped is stopped as soon as it works, and has to exit with 0.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pymongo
+import pytest
+
+from finance.demo import demo_id
+from sync.outbox.models import Change
+from sync.tests.support.processes import ROOT, Process, finished, manage
+from tests.documented import Command, File, steps
+from tests.kafka import Kafka
+from tests.servers import SERVERS, Mongo
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+
+PAGES = (
+    "tutorial/first-steps.md", "how-to/verify.md", "how-to/troubleshooting.md", "how-to/follow-binlog.md",
+    "how-to/pull.md", "how-to/copy.md", "how-to/kafka.md", "how-to/secrets.md",
+)  # fmt: skip
+IN_A_PROJECT = {"tutorial/first-model.md", "how-to/model-data.md", "how-to/use-in-your-project.md"}  # test_wheel.py
+LASTING = re.compile(r" sync (follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
+AT_WORK = r"is running|Consuming|Pulling|\d read,"
+FIRST_ACCOUNT = demo_id(1, "account", 0)
+
+
+@pytest.fixture
+def another() -> Iterator[Mongo]:
+    """The server that pages call `b`."""
+    server = Mongo(SERVERS.place("another"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder in which the portal's commands can be typed as in its own."""
+    (tmp_path / "manage.py").symlink_to(ROOT / "manage.py")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    return tmp_path
+
+
+def test_every_page_with_commands_is_tried() -> None:
+    pages = {
+        f"{path.parent.name}/{path.name}"
+        for kind in ("how-to", "tutorial")
+        for path in (ROOT / "docs" / kind).iterdir()
+    }
+    assert {page for page in pages if any(isinstance(step, Command) for step in steps(page))} <= {*PAGES, *IN_A_PROJECT}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_its_commands_work(page: str, folder: Path, mongo: Any, another: Mongo, request: pytest.FixtureRequest) -> None:
+    if SERVERS.mariadb is None:
+        pytest.skip("this run is not on MariaDB")
+    variables = {"DEBUG": "1"}
+    if page == "how-to/kafka.md":
+        broker: Kafka = request.getfixturevalue("kafka")
+        variables |= {
+            "SYNC_KAFKA": json.dumps(broker.settings),
+            "SYNC_TIMEOUT": "20",
+            "SYNC_LEASE": "30",
+            "SYNC_SETTLE": "60",
+        }
+    with readers_portal(page):
+        for step in steps(page):
+            if isinstance(step, File):
+                if step.path.endswith(".py"):
+                    (folder / step.path).write_text(step.text)
+            elif "pytest" not in step.line:
+                run(ours(step.line, another), folder, **variables)
+
+
+@contextmanager
+def readers_portal(page: str) -> Iterator[None]:
+    """What a reader of the page has: a portal with records and a relay, and what the page requires."""
+    assert finished(manage("load_demo", "--customers", "2", "--trades", "20", DEBUG="1")).status == 0
+    assert SERVERS.mariadb is not None
+    if page == "how-to/follow-binlog.md":
+        SERVERS.mariadb.sql("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'")
+    if page == "how-to/copy.md":
+        with pymongo.MongoClient(SERVERS.mongo.uri("")) as client:
+            client.drop_database("shop")
+            client["shop"]["sales"].insert_many([{"_id": number} for number in range(3)])
+    with manage("sync", "relay") as relay:
+        relay.until(lambda: not Change.objects.exists(), "the demo data is in MongoDB")
+        yield
+    if page == "how-to/follow-binlog.md":
+        SERVERS.mariadb.sql("REVOKE REPLICATION SLAVE, BINLOG MONITOR ON *.* FROM portal@'%'")
+
+
+def ours(line: str, another: Mongo) -> str:
+    """The line with the addresses and the record of this test in the place of the page's."""
+    for host, server in (("a", SERVERS.mongo), ("b", another)):
+        line = re.sub(
+            rf"mongodb://{host}:27017(/[\w/]*)", rf"'mongodb://127.0.0.1:{server.port}\1?replicaSet=rs0'", line
+        )
+        line = line.replace(f"copy:{host}:27017", f"copy:127.0.0.1:{server.port}")
+    line = line.replace("MODEL KEY", f"account {FIRST_ACCOUNT}")
+    return re.sub(r"^manage\.py", f"{shlex.quote(sys.executable)} manage.py", line)
+
+
+def run(line: str, folder: Path, **variables: str) -> None:
+    process = Process("bash", "-c", f"exec {line}" if LASTING.search(line) else line, cwd=folder, **variables)
+    if not LASTING.search(line):
+        assert finished(process, 120).status == 0, f"{line}\n{process.said}"
+        return
+    with process:
+        process.until(lambda: re.search(AT_WORK, process.said), f"{line} works")
+        assert process.terminate() == 0, f"{line}\n{process.said}"
