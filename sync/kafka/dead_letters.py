@@ -55,7 +55,7 @@ class DeadLetters:
                 on_delivery=self._on_delivery,
             )
         except (BufferError, KafkaException) as error:
-            raise Unavailable(f"The topic {source + SUFFIX} does not accept a message: {error}") from error
+            raise Unavailable(f"{source + SUFFIX} does not accept a message: {error}") from error
 
     def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error:

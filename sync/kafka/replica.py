@@ -62,7 +62,7 @@ class Replica:
             majority = self._positions().with_options(read_concern=ReadConcern("majority"))
             documents = [(topic, one) for topic in self.ids for one in majority.find(self._of(topic))]
         for topic, one in documents:
-            # The collection's name may contain slashes.
+            # The topic's id may contain slashes.
             own = str(one["_id"]).removeprefix(f"{self.routes[topic][1]}/")
             kept_id, _, partition = own.rpartition("/")
             place = (topic, int(partition))

@@ -64,14 +64,14 @@ NAMED = {
 }
 
 NAMELESS = {
-    "Avro": ((AVRO, AVRO), "its key is binary (begins with 00 00 00 00 07; Avro and Protobuf are not read)"),
+    "Avro": ((AVRO, AVRO), "its key is binary (begins with 00 00 00 00 07; Avro and Protobuf are not supported)"),
     "nothing": ((None, None), "its key is absent, its value absent"),
-    "no JSON": ((None, b"<row/>"), 'its value \'<row/>\'. Expected is JSON with "before" or "after"'),
+    "no JSON": ((None, b"<row/>"), 'its value \'<row/>\'. Expected JSON with "before" or "after"'),
     "a list": ((None, b"[1, 2]"), "its value '[1, 2]'"),
     "a row of something else": ((None, data({"op": "c", "after": {"id": 1}})), "does not say '_id'"),
-    "a number": ((b"42", None), "the key is none of news.story"),
-    "a truth": ((data({"_id": True}), None), "the key is none of news.story: 'true'"),
-    "a fraction": ((data({"_id": 1.5}), None), "the key is none of news.story: '1.5'"),
+    "a number": ((b"42", None), "the key is not valid for news.story"),
+    "a boolean": ((data({"_id": True}), None), "the key is not valid for news.story: 'true'"),
+    "a fraction": ((data({"_id": 1.5}), None), "the key is not valid for news.story: '1.5'"),
     "another column's Struct": ((b"Struct{customer=5}", None), "its key is 'Struct{customer=5}'"),
     "an unknown kind": ((None, data({"op": "m", "message": {}})), "does not say '_id'"),
     "JSON too deep to read": ((None, DEEP), "does not say '_id'"),

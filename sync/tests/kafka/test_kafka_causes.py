@@ -1,4 +1,4 @@
-"""Why Kafka does not serve: publisher and consumer say it in one line, whichever of librdkafka's voices has told it."""
+"""Publisher and consumer report in one line why Kafka is unavailable, whichever way librdkafka reports the cause."""
 
 import datetime
 from collections.abc import Iterator
@@ -91,11 +91,11 @@ WRONG = {
     "no login where one is needed over TLS": ("BOTH", tls(), 'set "security.protocol" to SASL_SSL'),
     "a login where there is none": ("PLAINTEXT", login(), "SASL PLAIN mechanism handshake failed"),
     "TLS to a plain port": ("PLAINTEXT", tls(), "connecting to a PLAINTEXT broker listener"),
-    "a plain connection to a TLS port": ("TLS", {}, 'speaks TLS: set "security.protocol"'),
-    "a CA that has not signed it": ("TLS", tls("other-ca.pem"), "the broker's certificate is not accepted: "),
+    "a plain connection to a TLS port": ("TLS", {}, 'requires TLS. Set "security.protocol"'),
+    "a CA that has not signed it": ("TLS", tls("other-ca.pem"), "the broker's certificate was rejected: "),
     "an expired certificate": ("EXPIRED", tls(), "certificate has expired"),
     "a certificate of another host": ("MISNAMED", tls(), "certificate is not valid for"),
-    "a CA file that is missing": ("TLS", tls("none.pem"), "none.pem, which is no file that can be read"),
+    "a CA file that is missing": ("TLS", tls("none.pem"), "none.pem, which is not a readable file"),
     "a CA file that is junk": ("TLS", tls("junk.pem"), "junk.pem"),
     "a host without an address": ("no-such-host.invalid:9092", {}, "Failed to resolve 'no-such-host.invalid:9092'"),
     "a port where nobody listens": ("127.0.0.1:9", {}, "Connection refused"),
