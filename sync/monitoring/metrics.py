@@ -20,7 +20,7 @@ OF_MODELS = (
     ("sync_rows", "rows", "Rows in MySQL."),
     ("sync_documents", "documents", "Documents in MongoDB; absent while unknown."),
     ("sync_pending", "pending", "Changes not yet delivered."),
-    ("sync_in_flight", "in_flight", "Changes being delivered, or delivered inline and not yet confirmed."),
+    ("sync_in_flight", "in_flight", "Changes being delivered, or delivered and not yet confirmed."),
     ("sync_settling", "settling", "Deletes that were delivered and will be delivered once more."),
     ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill still has to deliver."),
     (

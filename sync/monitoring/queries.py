@@ -66,7 +66,7 @@ class Verified:
 
 @dataclasses.dataclass
 class Unfinished:
-    """The newest run of verify over a model, if unfinished. error: why it stopped; empty: it is running or was killed."""
+    """The newest run of verify over a model, if unfinished. error: why it stopped; empty: running or killed."""
 
     started_at: datetime.datetime
     mode: str
