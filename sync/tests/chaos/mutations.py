@@ -1,4 +1,4 @@
-"""What the mirror must not be: each mutation takes one safeguard out of the real code, and has to be caught.
+"""Mutations: each removes one safeguard from the real code, and the tests must catch it.
 
 A mutation is applied in the nursery, so that every writer and relay has it. Only here are the engine's private names
 known; a profile concentrates the schedules on what the mutation breaks.
@@ -83,7 +83,7 @@ def settling_off() -> None:
 
 
 def lost_race_dropped() -> None:
-    """A key whose write was lost to somebody else is done with."""
+    """A key whose write lost against another writer is treated as delivered."""
 
     def make(deliver: Any) -> Any:
         def deliver_and_forget(*arguments: Any, **more: Any) -> Any:

@@ -23,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Nursery:
-    """The other end: starts the nursery, and talks to it."""
+    """Starts the nursery and sends it commands."""
 
     def __init__(self, environment: dict[str, str], log: Path, mutation: str = "") -> None:
         with log.open("ab") as out:
@@ -54,7 +54,7 @@ class Nursery:
         return pid
 
     def tell(self, pid: int, task: dict[str, Any]) -> None:
-        """Gives a process something to do."""
+        """Send a task to a process."""
         self.busy[pid] += 1
         self._ask(tell=[pid, task])
 
@@ -74,7 +74,7 @@ class Nursery:
         return self.statuses.get(pid)
 
     def idle(self, pid: int) -> bool:
-        """Whether a process has done all it was told to, or has ended."""
+        """Return whether a process has finished all its tasks or has exited."""
         return self.ended(pid) is not None or not self.busy[pid]
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""What the nursery's children do: relay, backfill, verify; the writers have a file of their own."""
+"""The tasks of the nursery's children: relay, backfill and verify. See writers.py for writes."""
 
 from __future__ import annotations
 
