@@ -1,6 +1,6 @@
-"""Consumers whose position means nothing any more: whatever was lost is told and answered, and nothing is skipped.
+"""Consumers with an invalid position report lost messages, recover from the loss, and skip no message.
 
-Read directly: which keys are recorded as changed, and what the replica's collection holds.
+The tests read the recorded changes and the replica's collection directly.
 """
 
 import json
@@ -235,7 +235,7 @@ def test_a_consumer_reports_a_deleted_topic_and_reads_its_successor(kafka: Kafka
         live.until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
         take_recorded()
         kafka.drop(events_topic())
-        live.until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it says so")
+        live.until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it reports that")
         kafka.make(events_topic())
         send(kafka, 11)
         live.until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")

@@ -73,7 +73,7 @@ def test_a_pause_takes_effect_while_there_is_more_to_publish(kafka: Kafka, monke
         batches.append(counts)
         if len(batches) == 2:
             command("pause", PUBLISH)
-            self.is_paused.ask_at = float("-inf")  # as a second later
+            self.is_paused.ask_at = float("-inf")  # as if 1 s had passed
         return counts
 
     monkeypatch.setattr(Relay, "_deliver", pause_after_the_second)

@@ -126,9 +126,9 @@ def test_a_row_that_cannot_be_published_alone_becomes_a_dead_letter(kafka: Kafka
     counts = publish()
     assert (counts[State.DELIVERED], counts[State.REJECTED]) == (1, 1)
     assert newest(kafka.read(TOPIC)).keys() == {small.pk}
-    [parked] = published()
-    assert (parked.key, parked.failed) == (too_large.pk, True)
-    assert "size too large" in parked.error
+    [dead] = published()
+    assert (dead.key, dead.failed) == (too_large.pk, True)
+    assert "size too large" in dead.error
 
 
 def test_a_row_that_only_the_broker_rejects_is_found_among_the_others(kafka: Kafka, settings: Any) -> None:
@@ -138,8 +138,8 @@ def test_a_row_that_only_the_broker_rejects_is_found_among_the_others(kafka: Kaf
     keys = {story().pk for _ in range(7)}
     publish()
     assert newest(kafka.read(TOPIC)).keys() == keys
-    [parked] = published()
-    assert (parked.key, parked.failed) == (too_large.pk, True)
+    [dead] = published()
+    assert (dead.key, dead.failed) == (too_large.pk, True)
 
 
 def test_the_command_reports_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
