@@ -1,4 +1,4 @@
-"""System checks: a misconfiguration that would lose changes is refused before anything runs.
+"""System checks: reject a misconfiguration that would lose changes before any process starts.
 
-Imported by the app config only.
+Only the app config imports this package.
 """

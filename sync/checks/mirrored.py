@@ -1,4 +1,4 @@
-"""System checks: a misconfiguration that would lose changes is refused before anything runs."""
+"""System checks of mirrored models: reject a misconfiguration that would lose changes before any process starts."""
 
 from __future__ import annotations
 
@@ -33,37 +33,37 @@ LONGEST_ALIAS = Change._meta.get_field("queue").max_length or 0
 
 
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E001 to E003, E018, E028, W001, W002: addresses, certificate files, what targets need, times, the isolation."""
+    """E001 to E003, E018, E028, W001, W002: addresses, certificate files, target settings, times, isolation level."""
     errors: list[CheckMessage] = []
     for alias, address in addresses().items():
         if problem := _address_problem(address):
             hint = "mongodb://host:27017/analytics?replicaSet=rs0"
             errors.append(Error(f"{setting(alias)} {problem}", hint=hint, id="sync.E001"))
         elif problem := file_problem(address):
-            hint = "Until then, changes wait in MySQL. They are delivered when the file exists."
+            hint = "Provide the file. Until then, changes wait in MySQL, and the relay delivers them afterwards."
             errors.append(Warning(f"MongoDB cannot be reached: in {setting(alias)}, {problem}.", hint, id="sync.W001"))
     for alias in conf.TARGETS:
         if not 0 < len(alias) <= LONGEST_ALIAS:
             problem = f"An alias in SYNC_TARGETS must have 1 to {LONGEST_ALIAS} characters; {alias!r} has {len(alias)}."
             errors.append(Error(problem, id="sync.E001"))
     for alias in sorted(KINDS.keys() & conf.TARGETS.keys()):
-        problem = f"{alias!r} in SYNC_TARGETS is the name of a kind of target and cannot be an alias."
-        errors.append(Error(problem, "Choose another alias for that database.", id="sync.E001"))
+        problem = f"SYNC_TARGETS uses the alias {alias!r}, which is reserved for a kind of target."
+        errors.append(Error(problem, "Choose another alias for this database.", id="sync.E001"))
     for alias in KINDS:
         if mine := [target for target in all_targets() if target.alias == alias]:
             errors += kind_of(alias).check(mine)
     if not (0 < conf.INLINE_TIMEOUT < conf.LEASE and 0 < conf.TIMEOUT < conf.LEASE):
-        hint = "A delivery must end before another worker may claim its changes."
+        hint = "A delivery must finish or time out before another relay may claim its changes."
         errors.append(
             Error("SYNC_TIMEOUT and SYNC_INLINE_TIMEOUT must be shorter than SYNC_LEASE.", hint, id="sync.E002")
         )
     if not conf.INLINE_TIMEOUT < conf.CONFIRM:
-        hint = "A relay confirms a delivery only after inline delivery has ended."
+        hint = "A relay confirms a change only after its inline delivery has finished or timed out."
         errors.append(Error("SYNC_CONFIRM must be longer than SYNC_INLINE_TIMEOUT.", hint, id="sync.E002"))
     if conf.SETTLE - conf.LEASE <= conf.TIMEOUT:
         hint = (
-            "A delete is delivered again when every insert begun before it can land no more: it may begin a lease "
-            "later, and take until the timeout. What is left over is how far the clocks of several mongos may differ."
+            "A delete is delivered again once no earlier insert can still arrive. Such an insert may start one "
+            "SYNC_LEASE later and take SYNC_TIMEOUT. The remaining time covers clock differences between mongos."
         )
         problem = "SYNC_SETTLE must be longer than SYNC_LEASE and SYNC_TIMEOUT together."
         errors.append(Error(problem, hint, id="sync.E002"))
@@ -76,27 +76,26 @@ def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         )
     for alias, database in settings.DATABASES.items():
         if problem := mysql.file_problem(database.get("OPTIONS", {})):
-            hint = "Until the file can be used, no data can be read or saved."
+            hint = "Provide the file. Until then, nothing can be read from or saved to this database."
             errors.append(
-                Warning(f"A TLS connection to the database {alias!r} is not possible: {problem}.", hint, id="sync.W002")
+                Warning(f"The database {alias!r} cannot be connected to with TLS: {problem}.", hint, id="sync.W002")
             )
         level = database.get("OPTIONS", {}).get("isolation_level", "read committed")
         if database["ENGINE"].endswith("mysql") and (level or "").lower() != "read committed":
-            hint = "Set OPTIONS['isolation_level'] = 'read committed': a relay must read the latest committed row."
-            problem = f"The database {alias!r} does not use the isolation level READ COMMITTED."
-            errors.append(Error(problem, hint, id="sync.E003"))
+            hint = "Set OPTIONS['isolation_level'] = 'read committed': a delivery must read the latest committed row."
+            errors.append(Error(f"The database {alias!r} does not use READ COMMITTED.", hint, id="sync.E003"))
     return errors
 
 
 def _address_problem(address: str) -> str:
-    """What is wrong with an address in itself: neither DNS nor a server is asked, nor the files that it names."""
+    """Return what is wrong with an address, or "". Queries neither DNS nor the server, and reads no file it names."""
     if not address:
         return "names no database."
     try:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             client: MongoClient[Any] = MongoClient(without_files(address), connect=False)
-        # The driver leaves out an option that it does not know, or whose value it cannot read.
+        # The driver only warns about an option that it does not know or cannot parse, and then ignores it.
         for warning in caught:
             if warning.category is UserWarning and "compression" not in str(warning.message):
                 return f"cannot be read: {warning.message}"
@@ -109,29 +108,30 @@ def _address_problem(address: str) -> str:
 
 
 def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """E010 to E017: each mirrored model, its targets, and no collection twice."""
+    """E010 to E017: each mirrored model and its targets; no two models share a collection."""
     errors: list[CheckMessage] = []
     collections: dict[tuple[str, str], list[str]] = defaultdict(list)
     for model in apps.get_models():
         if issubclass(model, MirroredModel) and not isinstance(getattr(model, "mirror", None), Mirror):
-            errors.append(Error(f"{model._meta.label} does not say where it is mirrored.",
+            errors.append(Error(f"{model._meta.label} does not declare where it is mirrored.",
                                 'Declare mirror = Mirror("collection").', obj=model, id="sync.E010"))  # fmt: skip
     for model in mirrored_models():
         for target in targets(model):
             collections[target.queue, target.collection].append(model._meta.label)
             if target.alias not in {"", *KINDS, *conf.TARGETS}:
-                problem = f"{model._meta.label} has a target {target.name!r}, but SYNC_TARGETS has no {target.alias!r}."
-                errors.append(Error(problem, "Add the address of its database there.", obj=model, id="sync.E017"))
+                problem = f"{model._meta.label} has the target {target.name!r}; SYNC_TARGETS has no {target.alias!r}."
+                hint = f"Add {target.alias!r} with the address of its database to SYNC_TARGETS."
+                errors.append(Error(problem, hint, obj=model, id="sync.E017"))
         errors += [*_managers(model), *_options(model), *_fields(model)]
     for (_, collection), labels in collections.items():
         if len(labels) > 1:
             errors.append(Error(f"The collection {collection!r} mirrors {' and '.join(labels)}.",
-                                "Each needs a collection of its own.", id="sync.E011"))  # fmt: skip
+                                "Give each model its own collection.", id="sync.E011"))  # fmt: skip
     return errors
 
 
 def check_database(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """E019, E025 and W026: what only the tables themselves tell. Runs with `migrate` and `check --database`."""
+    """E019, E025 and W026: problems that only the tables show. Runs with `migrate` and `check --database`."""
     return [
         error
         for alias in databases or ()
@@ -141,9 +141,9 @@ def check_database(app_configs: Any, databases: Sequence[str] | None = None, **k
 
 
 def _two_sources(connection: Any) -> Iterator[CheckMessage]:
-    """No field of a document has two sources: a column, and what `extra` has held before there was that column.
+    """Warn when a field of a document has two sources: a column, and an older value in the `extra` field.
 
-    Only where the mapping has changed: to look means to read the table.
+    Checks only models whose mapping has changed, because the check reads the table.
     """
     if ModelState._meta.db_table not in connection.introspection.table_names():
         return
@@ -152,34 +152,34 @@ def _two_sources(connection: Any) -> Iterator[CheckMessage]:
             continue
         try:
             found = clashes(model, connection.alias)
-        except DatabaseError:  # the table is not what the model says yet
+        except DatabaseError:  # the table does not match the model yet
             continue
         for name, count in found.items():
             rows = ngettext("%d row", "%d rows", count) % count
             problem = f"{model._meta.label}.{name} is a field, and {model.mirror.extra} holds a {name} in {rows}."
             hint = (
-                f"Put sync.operations.MoveFromExtra({model._meta.model_name!r}, {name!r}) into the migration that adds "
-                "the field. Until then, a row with two different values is not delivered and its document stays."
+                f"Add sync.operations.MoveFromExtra({model._meta.model_name!r}, {name!r}) to the migration that adds "
+                "the field. Until then, a row with two different values is not delivered and its document is outdated."
             )
             yield Warning(problem, hint, obj=model, id="sync.W026")
 
 
 def _foreign_keys(connection: Any) -> Iterator[CheckMessage]:
-    """No foreign key of a mirrored table changes its rows by itself, which neither ORM nor binary log sees.
+    """Reject foreign keys that change rows of a mirrored table, because neither the ORM nor the binary log sees that.
 
-    Django makes none; a table that was altered by hand may have one.
+    Django creates no such key; a table that was altered by hand may have one.
     """
     tables = {model._meta.db_table for model in mirrored_models()}
-    hint = "Make it ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes dependent rows itself."
+    hint = "Change it to ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes dependent rows itself."
     for table, other, action in _foreign_key_actions(connection, tables):
-        problem = f"The foreign key from {table} to {other} has {action}, which changes rows without Django."
+        problem = f"The foreign key from {table} to {other} has {action}, so MySQL changes rows without capture."
         yield Error(problem, hint, id="sync.E019")
 
 
 def _text_keys(connection: Any) -> Iterator[CheckMessage]:
-    """No two texts are one key in MySQL and two in MongoDB, as "a", "A" and "a " are by most collations.
+    """Reject text keys that MySQL treats as the same key and MongoDB as two: "a", "A" and "a " in most collations.
 
-    A save under another spelling would change the row, and its document would never hear of it.
+    A save under another spelling would change the row but never its document.
     """
     keys = {(model._meta.db_table, model._meta.pk.column): model for model in mirrored_models() if _is_text_key(model)}
     if connection.vendor != "mysql" or not keys:
@@ -194,12 +194,12 @@ def _text_keys(connection: Any) -> Iterator[CheckMessage]:
     for place, model in keys.items():
         collation = collations.get(place, exact)
         if not (collation.endswith("_bin") and ("_nopad_" in collation or "_0900_" in collation)):
-            problem = f"{model._meta.label}'s key has the collation {collation}, which equates different texts."
+            problem = f"{model._meta.label}'s key has the collation {collation}, which treats different texts as equal."
             yield Error(problem, f"Set db_collation={exact!r} on the field.", obj=model, id="sync.E025")
 
 
 def _is_text_key(model: type[MirroredModel]) -> bool:
-    """An ObjectIdField has one spelling only."""
+    """Return whether the model's key is a text. An ObjectIdField is not: it has only one spelling."""
     key: Any = model._meta.pk
     while key.is_relation:
         key = key.target_field
@@ -207,7 +207,7 @@ def _is_text_key(model: type[MirroredModel]) -> bool:
 
 
 def _foreign_key_actions(connection: Any, tables: set[str]) -> Iterator[tuple[str, str, str]]:
-    """(table, the table it refers to, `ON DELETE CASCADE`) for each action that changes rows of `tables`."""
+    """Yield (table, referenced table, action such as `ON DELETE CASCADE`) for each action that changes `tables`."""
     keys: list[tuple[str, str, str, str]] = []
     with connection.cursor() as cursor:
         if connection.vendor == "mysql":
@@ -232,7 +232,7 @@ def _managers(model: type[MirroredModel]) -> list[CheckMessage]:
     return [
         Error(
             f"{model._meta.label}.{name} writes without recording changes.",
-            "Create it with MirroredManager.from_queryset(...), and let Meta inherit MirroredModel.Meta.",
+            "Create it with MirroredManager.from_queryset(...), and inherit Meta from MirroredModel.Meta.",
             obj=model,
             id="sync.E012",
         )
@@ -257,8 +257,8 @@ def _options(model: type[MirroredModel]) -> list[CheckMessage]:
 def _fields(model: type[MirroredModel]) -> list[CheckMessage]:
     errors: list[CheckMessage] = [
         Error(
-            f"{parent._meta.label}, a table that {model._meta.label} inherits from, is not mirrored.",
-            "Make it inherit MirroredModel, or make it abstract.",
+            f"{model._meta.label} inherits from the table of {parent._meta.label}, which is not mirrored.",
+            f"Make {parent._meta.label} inherit from MirroredModel, or make it abstract.",
             model,
             "sync.E016",
         )
@@ -267,14 +267,12 @@ def _fields(model: type[MirroredModel]) -> list[CheckMessage]:
     ]
     for name, field in mirrored_fields(model):
         if codec(field) is None:
-            hint = "Give the field to_bson() and from_bson(), or exclude it."
-            errors.append(
-                Error(f"There is no BSON type for {model._meta.label}.{field.name}.", hint, model, "sync.E014")
-            )
+            hint = "Define to_bson() and from_bson() on the field, or exclude it."
+            errors.append(Error(f"{model._meta.label}.{field.name} has no BSON type.", hint, model, "sync.E014"))
         if isinstance(field, models.DecimalField) and (field.max_digits or 0) > DECIMAL128_DIGITS:
-            problem = f"{model._meta.label}.{field.name} has {field.max_digits} digits; Decimal128 holds 34."
+            problem = f"{model._meta.label}.{field.name} has {field.max_digits} digits; Decimal128 holds at most 34."
             errors.append(Error(problem, "Use fewer digits, or a CharField.", model, "sync.E015"))
         if name == "_sync":
-            problem = f"{model._meta.label} has a field _sync, a name that the mirror reserves."
-            errors.append(Error(problem, obj=model, id="sync.E013"))
+            problem = f"{model._meta.label} has a field named _sync, which is reserved for the mirror."
+            errors.append(Error(problem, "Rename or exclude it.", obj=model, id="sync.E013"))
     return errors

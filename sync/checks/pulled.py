@@ -16,27 +16,27 @@ from sync.replication.pulled import PulledModel, PulledQuerySet, Source, pulled_
 
 
 def check_pulled_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Each pulled model, and no collection both pulled and mirrored."""
+    """E020 to E024: each pulled model; no collection is both pulled and mirrored."""
     errors: list[CheckMessage] = []
     mirrored = {target.collection for target in all_targets() if not target.queue}
     for model in pulled_models():
         if not isinstance(getattr(model, "source", None), Source):
             hint = 'Declare source = Source("collection").'
-            errors.append(Error(f"{model._meta.label} does not say where it is pulled from.", hint, model, "sync.E020"))
+            errors.append(Error(f"{model._meta.label} does not declare its source.", hint, model, "sync.E020"))
             continue
         if hasattr(model, "mirror") or model.source.collection in mirrored:
             problem = (
                 f"The collection {model.source.collection!r} is both pulled, by {model._meta.label}, and mirrored."
             )
-            hint = "A collection is either mirrored or pulled. Use another collection for one of them."
+            hint = "Data must flow in one direction only. Use another collection for one of the two models."
             errors.append(Error(problem, hint, model, "sync.E021"))
-        errors += [*_managers(model), *_shape(model)]
+        errors += [*_managers(model), *_fields(model)]
     return errors
 
 
 def _managers(model: type[PulledModel]) -> list[CheckMessage]:
     managers = {manager.name: manager for manager in [*model._meta.managers, model._base_manager]}
-    hint = "Create it with PulledManager.from_queryset(...), and let Meta inherit PulledModel.Meta."
+    hint = "Create it with PulledManager.from_queryset(...), and inherit Meta from PulledModel.Meta."
     return [
         Error(f"{model._meta.label}.{name} could change rows that are pulled from MongoDB.", hint, model, "sync.E022")
         for name, manager in managers.items()
@@ -44,7 +44,7 @@ def _managers(model: type[PulledModel]) -> list[CheckMessage]:
     ]
 
 
-def _shape(model: type[PulledModel]) -> list[CheckMessage]:
+def _fields(model: type[PulledModel]) -> list[CheckMessage]:
     fields = {field.name: field for field in model._meta.concrete_fields}
     source = model.source
     errors: list[CheckMessage] = [
@@ -55,37 +55,37 @@ def _shape(model: type[PulledModel]) -> list[CheckMessage]:
     if source.extra and not isinstance(fields.get(source.extra), DocumentField):
         errors.append(Error(f"{model._meta.label}.{source.extra} must be a DocumentField.", None, model, "sync.E023"))
     if any(not parent._meta.abstract for parent in model._meta.all_parents):
-        problem = f"{model._meta.label} inherits from another table, but a document is one row of one table."
-        errors.append(Error(problem, "Make it inherit from abstract models only.", model, "sync.E024"))
+        problem = f"{model._meta.label} inherits from another table, but a document becomes one row of one table."
+        errors.append(Error(problem, "Inherit from abstract models only.", model, "sync.E024"))
     for _, field in mirrored_fields(model):
         if codec(field) is None:
-            hint = "Give the field to_bson() and from_bson(), or exclude it."
-            problem = f"There is no BSON type for {model._meta.label}.{field.name}."
+            hint = "Define to_bson() and from_bson() on the field, or exclude it."
+            problem = f"{model._meta.label}.{field.name} has no BSON type."
             errors.append(Error(problem, hint, model, "sync.E024"))
     return errors
 
 
 def check_pulled_tables(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
-    """W027: what changes or deletes pulled rows in the database, although no document has changed.
+    """W027: foreign keys, triggers, events and columns that change pulled rows although no document has changed.
 
     Runs with `migrate` and `check --database`.
     """
     tables = {model._meta.db_table for model in pulled_models()}
-    hint = "Remove it, or make sure that it does not change the rows, which must match their documents."
+    hint = "Remove it, or make sure that it does not change these rows: each row must match its document."
     return [
-        Warning(f"{what} and may change rows that are pulled from MongoDB.", hint, id="sync.W027")
+        Warning(f"{what} and may change rows that come from MongoDB.", hint, id="sync.W027")
         for alias in databases or ()
         for what in _acting(connections[alias], tables)
     ]
 
 
 class _Catalogue(NamedTuple):
-    """What acts by itself in a database, as its own catalogue lists it."""
+    """The objects through which a database changes rows itself, read from its catalogue."""
 
     keys: list[Any]  # name, table, table referred to, rules of delete and update
     triggers: list[Any]  # name, table, statement
     events: list[Any]  # name, statement
-    columns: list[Any]  # table, name, what else is said of it
+    columns: list[Any]  # table, name, extra
 
 
 def _mysql(rows: Callable[[str], list[Any]]) -> _Catalogue:
@@ -117,7 +117,7 @@ def _sqlite(rows: Callable[[str], list[Any]], quote: Callable[[str], str]) -> _C
 
 
 def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
-    """What acts by itself in these tables, in words."""
+    """Yield the first half of a sentence for each object that may change rows of these tables."""
     with connection.cursor() as cursor:
 
         def rows(query: str) -> list[Any]:
@@ -131,15 +131,15 @@ def _acting(connection: Any, tables: set[str]) -> Iterator[str]:
         else:
             return
     for name, table, other, *rules in found.keys:
-        # One that refers to a pulled table, too: a row is deleted and made again to exchange unique values.
+        # Keys that refer to a pulled table count too: to exchange unique values, a pull deletes and recreates rows.
         if {table, other} & tables and not {*rules} <= {"NO ACTION", "RESTRICT"}:
             yield f"The foreign key {name} from {table} to {other} is ON DELETE {rules[0]} ON UPDATE {rules[1]}"
     for name, table, statement in found.triggers:
         if table in tables or _names(statement, tables):
-            yield f"The trigger {name} of {table} runs on its own"
+            yield f"The trigger {name} of {table} runs in the database"
     for name, statement in found.events:
         if _names(statement, tables):
-            yield f"The event {name} runs on its own"
+            yield f"The event {name} runs in the database"
     for table, column, extra in found.columns:
         if table in tables and "on update" in (extra or "").lower():
             yield f"The column {table}.{column} is ON UPDATE CURRENT_TIMESTAMP"

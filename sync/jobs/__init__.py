@@ -1,4 +1,4 @@
-"""Work that a relay does besides delivering: jobs started from a page, and periodic tasks.
+"""Work that a relay process does in addition to delivering: jobs started from a page, and periodic tasks.
 
-Imported by pages and commands.
+Pages and commands import this package.
 """

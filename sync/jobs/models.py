@@ -1,4 +1,4 @@
-"""Long work that somebody has asked for on a page."""
+"""Jobs: verifications, repairs and backfills that a user starts from a page."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sync.core.clock import DatabaseNow
 
 
 class Job(models.Model):
-    """Long work that somebody has asked for on a page; a relay's process does it, and tells how far it is."""
+    """A verification, repair or backfill that a user started from a page. A relay process runs it."""
 
     class Kind(models.TextChoices):
         VERIFY = "verify", _("Verify")

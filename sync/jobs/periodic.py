@@ -1,4 +1,4 @@
-"""What a relay's process does besides delivering, now and then, in threads of their own: jobs and samples."""
+"""Periodic tasks of a relay process, each in its own thread: running jobs and taking samples."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 class PeriodicTask(NamedTuple):
-    """Something to do every so many seconds. What it raises is logged, and does not end it."""
+    """A function to call every `every` seconds. An exception is logged, and the task continues."""
 
     name: str
     every: float
@@ -26,7 +26,7 @@ class PeriodicTask(NamedTuple):
 
 @contextmanager
 def beside(stop: StopEvent, *tasks: PeriodicTask) -> Iterator[None]:
-    """Does the tasks in the background until the block ends, which sets `stop`."""
+    """Run the tasks in background threads until the block ends; then set `stop` and wait for the threads."""
     threads = [threading.Thread(target=_repeat, args=[task, stop], name=task.name, daemon=True) for task in tasks]
     for thread in threads:
         thread.start()

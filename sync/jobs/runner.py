@@ -1,8 +1,8 @@
-"""Jobs: verify, repair and backfill as asked for on a page, where no request may take so long.
+"""Jobs: verify, repair and backfill, started from a page and run by a relay process because they take too long there.
 
-A request adds a row, and any relay process runs it, one job at a time for each target. The process holds the row by a
-lease, which each progress update renews. Stopping a job ends its row, and the process notices at its next progress
-update. When the process dies, another one continues from the last position that verify saved.
+A request adds a row, and any relay process runs it, one job at a time for each target. The process holds a lease on the
+row, which each progress update renews. Stopping a job finishes its row, and the process notices at its next progress
+update. If the process dies, another one continues from the last position that verify saved.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between two looks for jobs
-TELL = 1.0  # seconds between two notes of progress
-LEASE = 120.0  # seconds without a note after which another process takes over; longer than any repair of one batch
-DELAY = 10.0  # seconds until the next try while a server is away
-KEPT = 30  # days for which finished ones are kept
+LOOK = 1.0  # seconds between two queries for due jobs
+TELL = 1.0  # seconds between two progress updates
+LEASE = 120.0  # seconds without an update until another process takes over; longer than the repair of one batch
+DELAY = 10.0  # seconds until the next attempt while a server is unreachable
+KEPT = 30  # days until a finished job is deleted
 
 
-class Ended(Exception):
-    """Somebody has stopped the job, or has taken it over, or this process is to stop."""
+class Interrupted(Exception):
+    """The job was stopped, another process has taken it over, or this process is shutting down."""
 
 
 def ask(target: Target, kind: str, by: str, *, prune: bool = False, using: str = DEFAULT_DB_ALIAS) -> Job | None:
-    """Leaves a job for a relay; None when one for this target is not finished yet."""
+    """Add a job for a relay to run. Return None if this target has an unfinished job. Deletes old finished jobs."""
     Job.objects.using(using).filter(finished_at__lt=DatabaseNow() - timedelta(days=KEPT)).delete()
     try:
         with transaction.atomic(using):
@@ -53,32 +53,32 @@ def ask(target: Target, kind: str, by: str, *, prune: bool = False, using: str =
 
 
 def stop(job: int, why: str, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Ends a job, also one that is being worked on; False when it has ended before."""
+    """Stop a job, even while it runs. Return False if it was finished already."""
     return _end(Job.objects.using(using).filter(pk=job, finished_at=None), note=why)
 
 
 def latest(using: str = DEFAULT_DB_ALIAS) -> dict[str, Job]:
-    """By model the newest job."""
+    """Return the newest job of each model."""
     jobs = Job.objects.using(using)
     newest = jobs.values("model").annotate(newest=Max("pk")).values("newest")
     return {job.model: job for job in jobs.filter(pk__in=newest)}
 
 
 def work(stop: StopEvent | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Does one job that is due, if there is one; whether there was."""
+    """Run one due job. Return whether there was one."""
     job = _claim(using)
     if job is None:
         return False
     hold = _Hold(job, stop or StopEvent(), using)
     try:
         _do(job, hold, using)
-    except Ended:
-        hold.mine.update(claim="", due_at=DatabaseNow())  # if it is to go on, another process does it
+    except Interrupted:
+        hold.mine.update(claim="", due_at=DatabaseNow())  # another process can continue the job at once
     except (Unavailable, OperationalError) as error:
         due = DatabaseNow() + timedelta(seconds=DELAY)
         hold.mine.update(claim="", due_at=due, note=mysql.reason(error)[:255])
     except LookupError:
-        _end(hold.mine, note="this target no longer exists")
+        _end(hold.mine, note="This target no longer exists.")
     except Exception as error:
         logger.exception("%s failed", job)
         _end(hold.mine, note=f"{type(error).__name__}: {error}"[:255])
@@ -86,7 +86,7 @@ def work(stop: StopEvent | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 class _Hold:
-    """Keeps a job's lease, and tells how far it is; a `progress` of verify's."""
+    """Renews a job's lease and saves its progress. Verify calls it as its `progress`."""
 
     def __init__(self, job: Job, stop: StopEvent, using: str) -> None:
         self.mine = Job.objects.using(using).filter(pk=job.pk, claim=job.claim, finished_at=None)
@@ -100,11 +100,11 @@ class _Hold:
             self.tell()
 
     def tell(self, **figures: int | str) -> None:
-        """Raises Ended when the job is not ours any more, or this process is to stop."""
+        """Save the progress. Raises Interrupted if this process lost the lease or is shutting down."""
         self.tell_at = time.monotonic() + TELL
         due = DatabaseNow() + timedelta(seconds=LEASE)
         if not self.mine.update(done=self.done, due_at=due, **figures) or self.stop.is_set():
-            raise Ended
+            raise Interrupted
 
 
 def _claim(using: str) -> Job | None:

@@ -1,1 +1,1 @@
-"""Kafka: rows are published to topics, and topics are consumed. docs/how-to/kafka.md says what that promises."""
+"""Kafka: publish rows to topics and consume topics. docs/kafka.md lists the guarantees."""

@@ -1,4 +1,4 @@
-"""What publisher and consumer have in common: the settings of librdkafka, topics, and its errors in one line."""
+"""The parts that publisher and consumer share: librdkafka's settings, its errors in one line, and topics."""
 
 from __future__ import annotations
 
@@ -20,71 +20,71 @@ from sync.kafka.position import Log, Place
 from sync.mapping.registry import Target
 from sync.mongodb.errors import Unavailable
 
-SECRET = ("password", "secret", "key", "pem", "config", "token")  # of the names of settings whose values are not shown
-# Errors that say that there was no answer in time, and not why.
+SECRET = ("password", "secret", "key", "pem", "config", "token")  # parts of the names of settings with secret values
+# Errors that report a missing response without its cause.
 NO_ANSWER = {
     KafkaError._TIMED_OUT, KafkaError._TRANSPORT, KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT_QUEUE,
     KafkaError._MSG_TIMED_OUT, KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT, KafkaError._WAIT_COORD,
 }  # fmt: skip
-NOBODY = "Connect to "  # begins what is said of an address where nobody listens
+NOT_LISTENING = "Connect to "  # the start of librdkafka's message about an address on which no process listens
 UNVERIFIED = "certificate verify failed"
-LOOK = 3.0  # seconds for one look at a broker
+LOOK = 3.0  # seconds for one test connection to a broker
 NO_TIME = KafkaError(KafkaError._TIMED_OUT)
 DAYS = 24 * 3600 * 1000  # in milliseconds
-# A topic is the newest state of each key: whoever reads it from the beginning has all there is. What a delete leaves
-# is kept long enough for a consumer that was away to hear of it.
+# A compacted topic has the newest state of each key, so a consumer that reads it from the beginning gets every row.
+# Tombstones are kept long enough for a consumer that was stopped for a while.
 COMPACTED = {"cleanup.policy": "compact", "delete.retention.ms": str(7 * DAYS)}
 
-# It says the same at every try; we say it once. A handler put on this logger shows all of it.
+# librdkafka repeats its messages at every attempt; the loop logs each once. To see all, add a handler to this logger.
 LIBRDKAFKA = logging.getLogger("librdkafka")
 LIBRDKAFKA.addHandler(logging.NullHandler())
 LIBRDKAFKA.propagate = False
 
 
 class TopicMissing(Unavailable):
-    """A topic that was there is not there any more."""
+    """A topic that existed is missing."""
 
     is_loss = True
 
 
 class Trouble(logging.Handler):
-    """What librdkafka tells of a client in passing: why it waits is here, and not in the error that says it waited.
+    """Collects a client's errors and log lines from librdkafka: they name the cause that a timeout error does not.
 
-    It tells by callbacks and by log lines, which come only while the client is polled: see `unavailable`.
+    librdkafka sends them only while the client is polled; `unavailable` therefore polls it.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.cause = ""  # a login, certificate or name that does not do
-        self.passing = ""  # a connection that failed, which may have many causes
-        self.is_away = False
+        self.cause = ""  # a rejected login or certificate, or an unknown host
+        self.symptom = ""  # a failed connection, which may have many causes
+        self.is_unreachable = False
         self.logger = logging.Logger(LIBRDKAFKA.name)
         self.logger.parent = LIBRDKAFKA
         self.logger.addHandler(self)
 
     def __call__(self, error: KafkaError) -> None:
         if error.code() in NO_ANSWER:
-            self.is_away = True
+            self.is_unreachable = True
         if error.code() == KafkaError._TRANSPORT:
-            self._pass(error.str(), is_newer=True)
+            self._note(error.str(), is_newer=True)
         elif error.code() not in NO_ANSWER:
-            self.cause = _in_few_words(error.str())
+            self.cause = _shortened(error.str())
 
     def emit(self, record: logging.LogRecord) -> None:
         facility, _, text = record.getMessage().partition(" ")
         if facility == "FAIL":
-            self._pass(text.rpartition("]: ")[2], is_newer=False)
+            self._note(text.rpartition("]: ")[2], is_newer=False)
 
-    def _pass(self, text: str, *, is_newer: bool) -> None:
-        """Keeps the first line, or the newest error; but that a connection ended never instead of why it did."""
-        text = _in_few_words(text)
-        if not self.passing or (_says_why(text) and (is_newer or not _says_why(self.passing))):
-            self.passing = text
+    def _note(self, text: str, *, is_newer: bool) -> None:
+        """Keep the first log line or the newest error. A line that names a cause is never replaced by one without."""
+        text = _shortened(text)
+        if not self.symptom or (_says_why(text) and (is_newer or not _says_why(self.symptom))):
+            self.symptom = text
 
     def unavailable(self, error: KafkaException | KafkaError, client: Any = None) -> Unavailable:
-        """The error to raise when Kafka does not serve; in the same words while the reason is the same.
+        """Return the error to raise when Kafka is unavailable. Its text stays the same while the cause does.
 
-        client: the one that waited. What it has to tell of that is fetched first.
+        client: the client that failed. It is polled first for the cause.
         """
         first = error if isinstance(error, KafkaError) else error.args[0]
         if first.code() not in NO_ANSWER:
@@ -92,21 +92,21 @@ class Trouble(logging.Handler):
         else:
             if client is not None:
                 client.poll(0)
-            why = self.cause or self.passing
+            why = self.cause or self.symptom
             if not self.cause or UNVERIFIED in why:
-                why = look_at(conf.KAFKA) or why
-            if not why or NOBODY in why:
+                why = diagnose(conf.KAFKA) or why
+            if not why or NOT_LISTENING in why:
                 why = f"no response from {conf.KAFKA['bootstrap.servers']}" + (f": {why}" if why else "")
-        self.cause = self.passing = ""
-        return Unavailable(f"Kafka is unreachable: {without_secrets(why)}")
+        self.cause = self.symptom = ""
+        return Unavailable(f"Kafka is unavailable: {without_secrets(why)}")
 
 
 def _says_why(text: str) -> bool:
     return not re.match(r"\S+: Disconnected", text)
 
 
-def _in_few_words(text: str) -> str:
-    """Without the moment, and without the connection's number: the same cause has the same words."""
+def _shortened(text: str) -> str:
+    """Remove the elapsed time and the connection's number, so that the same cause has the same text."""
     return re.sub(r"^(\S+)/(?:bootstrap|\d+): ", r"\1: ", text.split(" (after ")[0])
 
 
@@ -114,10 +114,10 @@ def _protocol(settings: Mapping[str, Any]) -> str:
     return str(settings.get("security.protocol", "PLAINTEXT")).upper()
 
 
-def look_at(settings: Mapping[str, Any]) -> str:
-    """What a connection of our own to the first of the brokers meets, where librdkafka does not say it; "" if nothing.
+def diagnose(settings: Mapping[str, Any]) -> str:
+    """Open a test connection to the first broker and return a cause that librdkafka does not report, or "".
 
-    librdkafka says of every certificate that it "could not be verified", and of a broker that speaks TLS nothing.
+    librdkafka reports every bad certificate as "could not be verified", and nothing about a broker that expects TLS.
     """
     address = str(settings["bootstrap.servers"]).split(",")[0].strip().rpartition("://")[2]
     host, _, port = address.rpartition(":")
@@ -135,11 +135,11 @@ def look_at(settings: Mapping[str, Any]) -> str:
             context.wrap_socket(connection, server_hostname=host.strip("[]")),
         ):
             if not is_tls:
-                return f'{address} requires TLS: set "security.protocol" to SSL or SASL_SSL'
+                return f'{address} requires TLS. Set "security.protocol" to SSL or SASL_SSL'
             speaks_it = True
     except ssl.SSLCertVerificationError as error:
-        return f"{address}: the broker's certificate is not trusted: {error.verify_message}"
-    except (ssl.SSLError, ConnectionResetError):  # a broker without TLS has closed the connection
+        return f"{address}: the broker's certificate was rejected: {error.verify_message}"
+    except (ssl.SSLError, ConnectionResetError):  # a broker without TLS closes the connection
         speaks_it = not is_tls
     except (OSError, ValueError):
         return ""
@@ -152,7 +152,7 @@ def look_at(settings: Mapping[str, Any]) -> str:
 
 
 def without_secrets(text: str) -> str:
-    """`text` without the values of settings that are nobody's business."""
+    """Return `text` without the values of secret settings."""
     for name, value in conf.KAFKA.items():
         if any(part in name for part in SECRET) and str(value):
             text = text.replace(str(value), "***")
@@ -160,11 +160,14 @@ def without_secrets(text: str) -> str:
 
 
 def settings(trouble: Trouble, **ours: Any) -> dict[str, Any]:
-    """SYNC_KAFKA, and what this client cannot work without. What librdkafka says goes to the logger of its name."""
+    """Return SYNC_KAFKA with our defaults and this client's required settings. Raises ImproperlyConfigured.
+
+    librdkafka's messages go to `trouble`, and to the logger "librdkafka".
+    """
     if not conf.KAFKA.get("bootstrap.servers"):
-        raise ImproperlyConfigured('SYNC_KAFKA does not say where Kafka is: {"bootstrap.servers": "host:9092"}')
+        raise ImproperlyConfigured('SYNC_KAFKA has no bootstrap.servers. Set it: {"bootstrap.servers": "host:9092"}')
     defaults = {"client.id": "sync", "logger": trouble.logger, "reconnect.backoff.max.ms": 2000}
-    defaults["topic.metadata.refresh.interval.ms"] = 30_000  # a topic that is made later is read this soon
+    defaults["topic.metadata.refresh.interval.ms"] = 30_000  # until a topic that is created later is read
     for name, value in conf.KAFKA.items():
         if name.endswith(".location") and value != "probe" and not os.access(str(value), os.R_OK):
             raise ImproperlyConfigured(f"SYNC_KAFKA: {name} is {value}, which is not a readable file.")
@@ -172,14 +175,14 @@ def settings(trouble: Trouble, **ours: Any) -> dict[str, Any]:
 
 
 def refused(error: KafkaException) -> ImproperlyConfigured:
-    """The error to raise when librdkafka does not take the settings. It does not say the values of those it names."""
+    """Return the error to raise when librdkafka rejects the settings. Adds the paths of the files that it names."""
     why = error.args[0].str()
     named = [f"{name} is {value}" for name, value in conf.KAFKA.items() if name in why and name.endswith(".location")]
     return ImproperlyConfigured(f"SYNC_KAFKA: {without_secrets('; '.join([why, *named]))}")
 
 
 def topic(target: Target) -> str:
-    """The topic that a target of the queue names, or SYNC_KAFKA_PREFIX and the table."""
+    """Return the topic that a target names, or else SYNC_KAFKA_PREFIX and the table's name."""
     return target.name.partition(":")[2] or f"{conf.KAFKA_PREFIX}.{target.model._meta.db_table}"
 
 
@@ -203,7 +206,7 @@ class Topics:
             raise refused(error) from error
 
     def partitions(self, names: Collection[str]) -> dict[str, int]:
-        """How many partitions each of these has; without those that do not exist. Raises Unavailable."""
+        """Return the number of partitions of each topic that exists. Raises Unavailable."""
         try:
             found = self.admin.list_topics(timeout=conf.TIMEOUT).topics
         except KafkaException as error:
@@ -211,7 +214,7 @@ class Topics:
         return {name: len(found[name].partitions) for name in names if name in found and not found[name].error}
 
     def make(self, names: Collection[str], partitions: int, config: dict[str, str] = COMPACTED) -> list[str]:
-        """Makes those that do not exist, with as many copies as the cluster makes by default, and says which.
+        """Create the missing topics with the cluster's default replication factor, and return their names.
 
         Raises Unavailable.
         """
@@ -230,7 +233,7 @@ class Topics:
         return made
 
     def identities(self, names: Collection[str]) -> dict[str, tuple[str, str]]:
-        """By topic the cluster's id and its own, which another of the same name does not share. Raises Unavailable."""
+        """Return (cluster id, topic id) of each topic. A recreated topic has another id. Raises Unavailable."""
         try:
             cluster = str(self.admin.describe_cluster(request_timeout=conf.TIMEOUT).result(conf.TIMEOUT).cluster_id)
             asked = self.admin.describe_topics(TopicCollection(list(names)), request_timeout=conf.TIMEOUT)
@@ -241,7 +244,7 @@ class Topics:
             raise self.trouble.unavailable(error, self.admin) from error
 
     def logs(self, places: Collection[Place]) -> dict[Place, Log]:
-        """These partitions as they are now. Raises Unavailable."""
+        """Return the current state of these partitions. Raises Unavailable."""
         identities = self.identities({topic for topic, _ in places})
         first, end = (self._offsets(places, spec) for spec in (OffsetSpec.earliest(), OffsetSpec.latest()))
         kept = {topic: self._deletes_kept(topic) for topic in identities}
@@ -254,7 +257,7 @@ class Topics:
         except TimeoutError as error:
             raise self.trouble.unavailable(NO_TIME, self.admin) from error
         except KafkaException as error:
-            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # it takes DescribeConfigs
+            if error.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED:  # needs DescribeConfigs
                 return None
             raise self.trouble.unavailable(error, self.admin) from error
         is_compacted = "compact" in config["cleanup.policy"]

@@ -1,4 +1,4 @@
-"""A member of a consumer group: reads topics, and gives what it reads to a sink, batch by batch, until stopped."""
+"""A member of a consumer group: reads topics and passes the messages to a sink in batches until stopped."""
 
 from __future__ import annotations
 
@@ -27,44 +27,44 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 
 
-WATCH = 5.0  # seconds between two looks whether topics and cluster are still those that were read
-NOTE = 60.0  # seconds between two notes that all was read
-MARK = "sync"  # the metadata of offsets that we commit: what has none was committed by somebody else
+WATCH = 5.0  # seconds between two checks that topics and cluster are still the same
+NOTE = 60.0  # seconds between two records that partitions were read to their end
+MARK = "sync"  # the metadata of offsets that this consumer commits; another program's offsets lack it
 LOST = {KafkaError._AUTO_OFFSET_RESET, KafkaError._LOG_TRUNCATION, KafkaError.OFFSET_OUT_OF_RANGE}
 
 Reject = Callable[[Message, str], None]
 
 
 class Sink(Protocol):
-    """Where messages go, and where it is kept up to which they are there."""
+    """The target of messages. It also stores the position up to which messages were applied."""
 
     def kept(self, logs: Mapping[Place, Log]) -> dict[Place, Position]:
-        """The positions in these partitions, as far as there are any."""
+        """Return the saved positions of these partitions; partitions without one are omitted."""
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
-        """Keeps these positions, and answers what was lost; what there is to tell of that, a line each.
+        """Save these positions and recover from the losses. Return warnings, one line each.
 
-        Raises Gap, and keeps nothing, where it has no answer.
+        Raises Gap and saves nothing if the sink cannot recover.
         """
 
     def apply(self, messages: Sequence[Message], spans: Mapping[Place, Span], reject: Reject) -> None:
-        """Takes a batch, and rejects what it cannot take. Raises Moved when a span does not begin at what is kept."""
+        """Apply a batch; reject messages that cannot be applied. Raises Moved if a saved position is not its span's."""
 
     def read_all(self, places: Collection[Place]) -> None:
-        """Keeps that all there is in these partitions has been read by now."""
+        """Save that these partitions have been read to their end now."""
 
     def work(self) -> bool:
-        """Does a piece of what has to be done besides; whether there may be more."""
+        """Do a part of the additional work. Return whether more may be left."""
 
     def knows(self, topic: str) -> bool:
-        """Whether a topic of this name was read before."""
+        """Return whether a topic of this name was read before."""
 
     def left(self) -> list[str]:
-        """What is not as it should be after all was read, a line each."""
+        """Return the problems that remain after everything was read, one line each."""
 
 
 class ConsumerHeartbeat(WorkerHeartbeat):
-    """A consumer's: it also tells how many messages it is behind."""
+    """The heartbeat of a consumer, which also reports the number of messages not yet applied."""
 
     lag = 0
 
@@ -75,9 +75,9 @@ class ConsumerHeartbeat(WorkerHeartbeat):
 
 
 class Member:
-    """One member of the group; any number of them share the partitions, each of which one of them has.
+    """One member of the group. Any number of members share the partitions; each partition has one member.
 
-    from_beginning: reads every partition again that it gets, once. once: ends when it has read all there is.
+    from_beginning: read each assigned partition from its beginning, once. once: stop when everything is read.
     """
 
     def __init__(
@@ -107,7 +107,7 @@ class Member:
         self.loop = Loop(
             self.stop, logger, outages=() if once else OUTAGES, recover=lambda error: forget_connection(using)
         )  # fmt: skip
-        self.in_sync_at: float | None = None  # by time.time(): all that was published until then is applied
+        self.in_sync_at: float | None = None  # time.time() until which every published message is applied
         self.dead = DeadLetters()
         self.heartbeat = ConsumerHeartbeat(using, queue, CONSUMER)
         self.applied = self.rejected = 0
@@ -117,10 +117,10 @@ class Member:
         self.missing: set[str] = set()  # topics that do not exist
         self.identities: dict[str, tuple[str, str]] = {}
         self.next_watch = self.next_note = 0.0
-        self.doubt = ""  # what Kafka has said of a position
+        self.doubt = ""  # Kafka's error about a position
         self.positions: dict[Place, int] = {}
-        self.ended: set[Place] = set()  # partitions that are read to their end,
-        self.ends: dict[Place, int] = {}  # and where that was, until it is kept
+        self.ended: set[Place] = set()  # partitions that are read to their end
+        self.ends: dict[Place, int] = {}  # the offsets of those ends, until they are saved
         ours = {
             "group_id": group, "enable_auto_commit": False, "auto_offset_reset": "error", "enable_partition_eof": True,
             "isolation_level": "read_committed", "group_protocol": "classic", "partition_assignment_strategy": "range",
@@ -132,7 +132,7 @@ class Member:
             raise refused(error) from error
 
     def run(self) -> None:
-        """Reads until `stop` is set. Raises Gap, and with `once` Unavailable and Paused too."""
+        """Read until `stop` is set. Raises Gap and, with `once`, also Unavailable and Paused."""
         if self.once and self.is_paused():
             raise Paused(self.route)
         with self.heartbeat.beating(self._note, lambda: {self.route: self.behind}):
@@ -152,11 +152,11 @@ class Member:
         return self.loop.trouble or f"{counted(self.heartbeat.lag, 'message', 'messages')} behind"
 
     def _round(self) -> bool:
-        """One step; ends the loop with `once` when all is read. Whether the step shows that Kafka serves."""
+        """Do one step; with `once`, stop the loop when everything is read. Return whether Kafka was available."""
         try:
             works = self._step()
         except Moved:
-            self.placed = works = False  # another member has gone on; so do we, from there
+            self.placed = works = False  # another member has continued; continue from its position
         except OUTAGES:
             self.placed = False
             raise
@@ -167,7 +167,7 @@ class Member:
         return works
 
     def _is_paused(self) -> bool:
-        """Whether an operator has paused the group; this member stays in it then, and reads nothing."""
+        """Return whether an operator has paused the group. A paused member stays in the group and reads nothing."""
         if not self.is_paused():
             return False
         if self.once:
@@ -192,11 +192,11 @@ class Member:
 
     @property
     def behind(self) -> float | None:
-        """Seconds that this member is behind its partitions; None until it has read."""
+        """Seconds that this member is behind its partitions; None until it has read messages."""
         return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        # Nothing is read before it is known where to go on, which takes servers that may be away.
+        # Read nothing until `_place` has found the positions; it needs servers that may be unreachable.
         self.assigned = [(one.topic, one.partition) for one in partitions]
         self.joined, self.placed = True, False
         self.missing -= {topic for topic, _ in self.assigned}
@@ -207,9 +207,9 @@ class Member:
         consumer.unassign()
 
     def _place(self) -> None:
-        """Finds out where to go on in each partition, and whether what comes there is what is to come."""
+        """Find the position at which each partition continues, and detect lost messages."""
         self.consumer.assign([])
-        # Without partitions there are no messages to read, but there may be news of the group.
+        # Without partitions there are no messages, but polling may still return a notice about the group.
         if (notice := self.consumer.poll(0)) is not None:
             self._is_notice(notice)
         self.positions, self.ended, self.ends = {}, set(), {}
@@ -232,7 +232,7 @@ class Member:
         self.next_watch = time.monotonic() + WATCH
 
     def _compare_with_group(self, kept: Mapping[Place, Position]) -> None:
-        """Tells who has set the group's offsets in Kafka that they do not count."""
+        """Warn an operator who has set the group's offsets in Kafka that they have no effect."""
         try:
             found = self.consumer.committed([TopicPartition(*place) for place in kept], timeout=conf.TIMEOUT)
         except KafkaException as error:
@@ -241,13 +241,13 @@ class Member:
             position = kept[one.topic, one.partition].offset
             if one.offset >= 0 and one.metadata != MARK and one.offset != position:
                 logger.warning(
-                    "The group's offset of %s/%d was set to %d in Kafka. This has no effect: the consumer goes on at "
-                    "its own position, %d. To read all messages again, start it with --from-beginning.",
+                    "The group's offset of %s/%d was set to %d in Kafka. This has no effect: the consumer continues "
+                    "at its own position, %d. To read all messages again, start it with --from-beginning.",
                     one.topic, one.partition, one.offset, position,
                 )  # fmt: skip
 
     def _watch(self) -> None:
-        """Looks whether a topic was created again, or another cluster has taken the address. Raises Unavailable."""
+        """Check whether a topic was created again, or the address leads to another cluster. Raises Unavailable."""
         if self.assigned and time.monotonic() > self.next_watch:
             self.next_watch = time.monotonic() + WATCH
             if self.cluster.identities(self.identities) != self.identities:
@@ -264,19 +264,19 @@ class Member:
         asked_at = time.time()
         try:
             first = self.consumer.poll(self.interval)
-            # What has come by now, and no waiting for more than a moment: a batch is not worth being late for.
-            # (A message without a value is false.)
+            # Take the messages that have already arrived, with almost no wait: a larger batch is not worth a delay.
+            # (A message without a value is falsy.)
             more = [] if first is None else self.consumer.consume(self.batch - 1, timeout=0.01)
             messages = [] if first is None else [first, *more]
         except KafkaException as error:
             raise self.kafka.unavailable(error) from error
-        if not self.placed:  # partitions came or went meanwhile, and what was read may not be ours any more
+        if not self.placed:  # reassigned meanwhile: the messages may be of another member's partitions
             return False
         good = [message for message in messages if not self._is_notice(message)]
         spans = self._spans(good)
         if spans:
             self._apply(good, spans)
-        elif self.kafka.is_away or self.loop.trouble:
+        elif self.kafka.is_unreachable or self.loop.trouble:
             self._ask()
         self.sink.work()
         self.heartbeat.lag = self._lag()
@@ -287,7 +287,7 @@ class Member:
         return bool(spans) or not self.missing
 
     def _is_notice(self, message: Message) -> bool:
-        """Whether it is not a message but says something of its partition. Raises Unavailable."""
+        """Handle a notice about a partition. Return whether this was a notice and not a message. Raises Unavailable."""
         error, place = message.error(), place_of(message)
         if error is None:
             self.ended.discard(place)
@@ -296,17 +296,17 @@ class Member:
             self.ended.add(place)
             self.ends[place] = offset_of(message)
         elif error.code() in LOST:
-            self.doubt, self.placed = f"Kafka is unreachable: {place[0]}/{place[1]}: {error.str()}", False
+            self.doubt, self.placed = f"Kafka is unavailable: {place[0]}/{place[1]}: {error.str()}", False
         elif error.code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             if place[0] not in self.missing:
-                logger.warning("There is no topic %s yet. It will be read when it exists.", place[0])
+                logger.warning("The topic %s does not exist. The consumer reads it as soon as it does.", place[0])
             self.missing.add(place[0])
         else:
             raise self.kafka.unavailable(error)
         return True
 
     def left(self) -> list[str]:
-        """What is not as it should be after all was read, a line each. Raises Unavailable."""
+        """Return the problems that remain after everything was read, one line each. Raises Unavailable."""
         absent = set(self.topics) - self.cluster.partitions(self.topics).keys()
         missing = [
             f"The topic {topic} was read before and is missing: it was deleted or renamed."
@@ -316,8 +316,10 @@ class Member:
         return missing + self.sink.left()
 
     def _spans(self, messages: list[Message]) -> dict[Place, Span]:
-        """What was read of each partition. At its end that includes what transactions have left behind the messages: it
-        is nothing that could be lost."""
+        """Return the span that was read of each partition.
+
+        At a partition's end the span includes the transaction markers after its last message, which carry no data.
+        """
         spans: dict[Place, Span] = {}
         for message in messages:
             place = place_of(message)
@@ -329,7 +331,7 @@ class Member:
         return spans
 
     def _apply(self, messages: list[Message], spans: dict[Place, Span]) -> None:
-        """Gives one batch to the sink, what cannot be taken to the dead letters, and then moves on."""
+        """Apply one batch, move rejected messages to dead letters, and advance the positions."""
         rejected: list[Message] = []
 
         def reject(message: Message, why: str) -> None:
@@ -345,12 +347,12 @@ class Member:
         self.heartbeat.count(len(messages), [])
 
     def _ask(self) -> None:
-        """Nothing comes: because there is nothing, or because Kafka is away? Raises Unavailable."""
+        """Check, when no messages arrive, whether Kafka responds. Raises Unavailable."""
         try:
             self.consumer.list_topics(self.topics[0], timeout=self.interval)
         except KafkaException as error:
             raise self.kafka.unavailable(error) from error
-        self.kafka.is_away = False
+        self.kafka.is_unreachable = False
 
     def _lag(self) -> int:
         lag = 0

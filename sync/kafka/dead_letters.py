@@ -1,4 +1,4 @@
-"""Dead letters: messages that cannot be applied, kept with the reason, so that the rest flows."""
+"""Dead letters: messages that cannot be applied are stored with the reason, so that all other messages continue."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KEPT = {"retention.ms": str(30 * DAYS)}
 
 
 class DeadLetters:
-    """Sends messages to the topic of their topic's name and SUFFIX, as they were, the reason in the headers."""
+    """Sends unchanged messages to the topic named after theirs plus SUFFIX, with the reason in a header."""
 
     def __init__(self) -> None:
         self.trouble = Trouble()
@@ -27,10 +27,10 @@ class DeadLetters:
         self.errors: list[KafkaError] = []
 
     def add(self, message: Message, why: str) -> None:
-        """Sends one. It is there when `flush` has returned. Raises Unavailable."""
+        """Send a message. It is stored once `flush` returns. Raises Unavailable."""
         source = str(message.topic())
         place = f"{source}/{message.partition()}, offset {message.offset()}"
-        logger.warning("%s, becomes a dead letter: %s", place, why)
+        logger.warning("%s: moved to dead letters: %s", place, why)
         if self.producer is None:
             try:
                 self.producer = Producer(settings(self.trouble, enable_idempotence=True))
@@ -48,17 +48,21 @@ class DeadLetters:
         ]
         try:
             self.producer.produce(
-                source + SUFFIX, key=message.key(), value=message.value(), headers=headers, on_delivery=self._told
+                source + SUFFIX,
+                key=message.key(),
+                value=message.value(),
+                headers=headers,
+                on_delivery=self._on_delivery,
             )
         except (BufferError, KafkaException) as error:
-            raise Unavailable(f"{source + SUFFIX} rejects a message: {error}") from error
+            raise Unavailable(f"{source + SUFFIX} does not accept a message: {error}") from error
 
-    def _told(self, error: KafkaError | None, message: Message) -> None:
+    def _on_delivery(self, error: KafkaError | None, message: Message) -> None:
         if error:
             self.errors.append(error)
 
     def flush(self) -> None:
-        """Waits until all that was added is kept. Raises Unavailable."""
+        """Wait until all added messages are stored. Raises Unavailable."""
         if self.producer is None:
             return
         left, errors = self.producer.flush(conf.TIMEOUT), self.errors

@@ -1,13 +1,13 @@
-"""Debezium's change events: what is taken from them is the key, and nothing else.
+"""Debezium's change events: the consumer reads only the keys.
 
-Each key is recorded as a change, as if the row had been saved here, and the relay delivers the row as it is in MySQL.
-So a document never depends on how a connector writes times, decimals, bytes or JSON, nor on the order of events.
+It records each key as a change, as if Django had saved the row, and the relay delivers the current row from MySQL. So a
+document never depends on how a connector encodes times, decimals, bytes or JSON, nor on the order of events.
 
-Every key that an event names is recorded: one too many is harmless, one too few is a document that stays old.
+Every key that an event names is recorded: a superfluous key is harmless, a missed key leaves an outdated document.
 
-Positions are kept in the transactions that record the keys. Where events were lost, or say that a table was emptied,
-all rows of the model are delivered again, and documents without a row are looked for: what a gap in the binary log has
-`sync follow-binlog` do.
+Positions are saved in the transaction that records the keys. If events were lost, or an event says that a table was
+emptied, all rows of the model are delivered again and orphans are removed, as `sync follow-binlog` does after a gap in
+the binary log.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ from sync.workers.loop import LONGEST_PAUSE
 logger = logging.getLogger(__name__)
 
 TRUNCATE = "t"
-SWEEP = 1.0  # seconds between two looks for sweeps
-SHOWN = 60  # characters of a message in the reason why it is a dead letter
+SWEEP = 1.0  # seconds between two queries for planned sweeps
+SHOWN = 60  # characters of a message in a dead letter's reason
 
 
 class About(enum.Enum):
-    """What an event is about that is not about a row."""
+    """The subject of an event that is not about a single row."""
 
     EVERY_ROW = enum.auto()
     NO_ROW = enum.auto()
 
 
 class Changes:
-    """Records a change for each key that events name. routes: by topic its model. group: whose positions are kept."""
+    """Records a change for each key that events name. routes: the model of each topic. group: the consumer group."""
 
     def __init__(self, routes: Mapping[str, type[MirroredModel]], group: str, using: str = DEFAULT_DB_ALIAS) -> None:
         self.routes = routes
@@ -65,7 +65,7 @@ class Changes:
         self.next_sweep = 0.0
 
     def kept(self, logs: Mapping[Place, Log]) -> dict[Place, Position]:
-        """The positions that the default database has. Raises OperationalError and InterfaceError, as all here do."""
+        """Return the saved positions. Raises OperationalError and InterfaceError, as all methods here do."""
         self.topic_ids = {topic: log.topic_id for (topic, _), log in logs.items()}
         rows = self._positions().filter(topic__in=self.topic_ids)
         found = {
@@ -74,7 +74,7 @@ class Changes:
         return {place: position for place, position in found.items() if place in logs}
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
-        """Keeps these positions. Of the models whose events were lost, all rows are delivered again."""
+        """Save these positions, and plan a full delivery of each model that lost events. Return warnings."""
         models = {self.routes[topic] for topic, _ in lost}
         with transaction.atomic(self.using):
             for (topic, partition), position in positions.items():
@@ -82,7 +82,7 @@ class Changes:
                     position._asdict(), group=self.group, topic=topic, partition=partition
                 )
             for model in models:
-                look_at_every_row(model, self.using)
+                deliver_every_row(model, self.using)
         lines = [
             f"{what}. {_answer(self.routes[topic])}"
             for topic, what in dict.fromkeys((topic, loss.what) for (topic, _), loss in lost.items())
@@ -93,7 +93,7 @@ class Changes:
     def apply(
         self, messages: Sequence[Message], spans: Mapping[Place, Span], reject: Callable[[Message, str], None]
     ) -> None:
-        """Records the keys of a batch. reject: takes a message that names none, with the reason. Raises Moved."""
+        """Record the keys of a batch. reject: called with each message without a key, and the reason. Raises Moved."""
         keys: dict[type[MirroredModel], dict[str, None]] = {}
         emptied: set[type[MirroredModel]] = set()
         for message in messages:
@@ -114,39 +114,39 @@ class Changes:
                 )
                 if not mine.update(offset=after):
                     raise Moved
-            for model in sorted(keys, key=label):  # always in one order, so that members do not wait for each other
+            for model in sorted(keys, key=label):  # a fixed order, so that members do not deadlock
                 self._record(model, list(keys[model]))
             for model in emptied:
-                look_at_every_row(model, self.using)
+                deliver_every_row(model, self.using)
         for model in emptied:
             logger.warning(
                 "An event reports that the table of %s was truncated or altered. %s", label(model), _answer(model)
             )
 
     def read_all(self, places: Collection[Place]) -> None:
-        """Keeps that all there is in these partitions has been read by now."""
+        """Save that these partitions have been read to their end now."""
         for topic, partition in places:
             self._positions().filter(topic=topic, partition=partition).update(read_at=datetime.now(UTC))
 
     def work(self) -> bool:
-        """Looks for documents whose rows are gone, a piece at a time."""
+        """Search one more part of a collection for orphans. Return whether more is left."""
         if time.monotonic() < self.next_sweep:
             return False
         try:
             is_done = not sweep.work(self.using)
         except Unavailable as error:
-            logger.warning("%s. Orphans are searched for later.", error)
+            logger.warning("%s. The search for orphans is retried later.", error)
             self.next_sweep = time.monotonic() + LONGEST_PAUSE
             return False
         self.next_sweep = time.monotonic() + SWEEP if is_done else 0.0
         return not is_done
 
     def knows(self, topic: str) -> bool:
-        """Whether a topic of this name was read before."""
+        """Return whether a topic of this name was read before."""
         return self._positions().filter(topic=topic).exists()
 
     def left(self) -> list[str]:
-        """What was lost, and how it is answered."""
+        """Return the losses and how they are recovered, one line each."""
         return self.answered
 
     def _positions(self) -> Any:
@@ -154,14 +154,14 @@ class Changes:
 
     def _record(self, model: type[MirroredModel], keys: Collection[str]) -> None:
         for part in chunks(list(keys)):
-            # MySQL may show an event to its followers a moment before it shows the row to everybody. The lock is
-            # granted when the writer's transaction has ended, and what is recorded after that is delivered as new.
+            # MySQL may write an event to its binary log before the row is visible to other transactions. The lock is
+            # granted only after the writer's transaction, so a change recorded under it delivers the new row.
             list(all_rows(model, self.using).filter(pk__in=part).select_for_update().values_list("pk"))
             record(model, part, self.using, inline=False)
 
 
-def look_at_every_row(model: type[MirroredModel], using: str) -> None:
-    """Plans what makes documents equal to rows that have changed, come or gone without an event."""
+def deliver_every_row(model: type[MirroredModel], using: str) -> None:
+    """Plan a backfill and a search for orphans, for rows that have changed without an event."""
     for target in targets(model):
         backfill.plan(target, using)
         if target.kind.readable:
@@ -170,16 +170,16 @@ def look_at_every_row(model: type[MirroredModel], using: str) -> None:
 
 def _answer(model: type[MirroredModel]) -> str:
     return (
-        f"A backfill of {label(model)} is planned, with a search for orphans. Relays do both. "
-        "To see their progress, run: manage.py sync status"
+        f"A backfill of {label(model)} and a search for documents without a row are planned, and start by themselves. "
+        "To see the progress, run: manage.py sync status"
     )
 
 
 def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) -> Iterable[str] | About:
-    """The keys that an event names, as changes have them. Raises Poison when it names none.
+    """Return the keys that an event names, in the form that changes use. Raises Poison if it names none.
 
-    Events may come with their schema or without, and flattened to the row. Keys may be JSON, a Struct's text, or the
-    bare key. One that does not say the row's key, or is in a format that is not read, is no obstacle when the row does.
+    Events may have a schema or not, and may be flattened to the row. Message keys may be JSON, a Struct's text, or the
+    plain key. A message key without the row's key, or in an unsupported format, is ignored if the value has the key.
     """
     column = pk_of(model).column
     of_key, of_value = _payload(key), _payload(value)
@@ -203,13 +203,15 @@ def keys_of(model: type[MirroredModel], key: bytes | None, value: bytes | None) 
 
 
 def _said(row: Any, column: str) -> list[Any]:
-    """What a row says of a column. MySQL does not tell capitals in names of columns apart, and Debezium keeps them."""
+    """Return a row's values of a column. MySQL's column names are case-insensitive, and Debezium keeps the case."""
     return [row[name] for name in row if name.lower() == column.lower()] if isinstance(row, dict) else []
 
 
 def _of_base64(model: type[MirroredModel], value: Any) -> list[str]:
-    """The key that this is where it is no text but bytes, as Debezium has exact numbers (DECIMAL, BIGINT UNSIGNED) and
-    BINARY. "1234" may be both: then both rows are looked at, which does no harm."""
+    """Return the key that a value means if it is base64: Debezium's form of DECIMAL, BIGINT UNSIGNED and BINARY.
+
+    "1234" may be text or base64; then both rows are delivered, which is harmless.
+    """
     field: Any = model._meta.pk
     while field.remote_field:
         field = field.target_field
@@ -226,7 +228,7 @@ def _of_base64(model: type[MirroredModel], value: Any) -> list[str]:
 
 
 def _about(value: Mapping[str, Any]) -> About | None:
-    """What an event is about that is about no single row; None for those of rows."""
+    """Return the subject of an event that is not about a single row; None for an event about a row."""
     if value.get("op") == TRUNCATE or "ddl" in value:
         return About.EVERY_ROW
     is_transaction = value.keys() >= {"status", "id", "event_count"} and value["status"] in ("BEGIN", "END")
@@ -234,7 +236,7 @@ def _about(value: Mapping[str, Any]) -> About | None:
 
 
 def _payload(data: bytes | None) -> Any:
-    """What JSON says, without its schema; None for what is none."""
+    """Return parsed JSON without its schema; None if the data is not JSON."""
     try:
         found = None if data is None else json.loads(data)
     except (ValueError, RecursionError):
@@ -243,7 +245,7 @@ def _payload(data: bytes | None) -> Any:
 
 
 def _bare(key: bytes | None, of_key: Any, column: str) -> list[Any]:
-    """The key that is no JSON object: text as it is, also of digits, which JSON would take for a number."""
+    """Return a key that is not a JSON object, as text. Digits stay text, although JSON would parse a number."""
     if isinstance(of_key, str) or (isinstance(of_key, int) and (key or b"").lstrip().startswith(b"{")):
         return [of_key]  # quoted, or with a schema
     try:
@@ -251,29 +253,29 @@ def _bare(key: bytes | None, of_key: Any, column: str) -> list[Any]:
     except UnicodeDecodeError:
         return []
     if struct := re.fullmatch(r"Struct\{(.*)\}", text, re.DOTALL):
-        # A text of another column may look like ours: then both are looked at.
+        # The text of another column may look like this key; then both rows are delivered.
         return re.findall(rf"(?i)(?:^|,){re.escape(column)}=(.*?)(?=,\w+=|$)", struct[1], re.DOTALL)
     return [text] if text and text != "null" and not isinstance(of_key, dict | list) else []
 
 
 def _to_key(model: type[MirroredModel], value: Any) -> str:
-    """Raises Poison for what is no key of this model."""
+    """Convert a value to a key of this model. Raises Poison if it is not one."""
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Poison(f"the key is not a key of {label(model)}: {_shown(json.dumps(value).encode())}")
+        raise Poison(f"the key is not valid for {label(model)}: {_shown(json.dumps(value).encode())}")
     key_to_id(model, str(value).encode())
     assert model._meta.pk is not None
-    return str(model._meta.pk.to_python(str(value)))  # of a number a UUID of digits is made otherwise
+    return str(model._meta.pk.to_python(str(value)))  # as text: a number gives another UUID
 
 
 def _not_named(column: str, key: bytes | None, value: bytes | None) -> str:
     return (
-        f"the event does not name {column!r}: its key is {_shown(key)}, its value {_shown(value)}. "
-        'Expected is JSON with "before" or "after", or the flattened row, or a key in JSON, as text or a Struct'
+        f"the event has no {column!r}: its key is {_shown(key)}, its value {_shown(value)}. "
+        'Expected JSON with "before" or "after", the flattened row, or a key as JSON, text or a Struct'
     )
 
 
 def _shown(data: bytes | None) -> str:
-    """What a message has, for a person."""
+    """Describe a message's key or value for a reader."""
     if data is None:
         return "absent"
     if not data:
@@ -283,5 +285,5 @@ def _shown(data: bytes | None) -> str:
     except UnicodeDecodeError:
         text = "\0"
     if not text.isprintable() and not text.isspace() and "\0" in text:
-        return f"binary (begins with {data[:5].hex(' ')}; Avro and Protobuf are not read)"
+        return f"binary (begins with {data[:5].hex(' ')}; Avro and Protobuf are not supported)"
     return repr(text if len(text) <= SHOWN else f"{text[:SHOWN]}…")

@@ -1,9 +1,9 @@
-"""What a message is: the key's text, and the row's document as canonical Extended JSON; no value when the row is gone.
+"""The message format: the key as text and the row's document as canonical Extended JSON; no value for a deleted row.
 
     key    4ba267dc238d3ba3ca000001
     value  {"_id": {"$oid": "4ba267dc238d3ba3ca000001"}, "diggs": {"$numberInt": "404"}, "title": "..."}
 
-`_sync`, where a document has it, holds what BSON has no place for: the microseconds of dates.
+A document's optional `_sync` holds what BSON cannot store: the microseconds of dates.
 """
 
 from __future__ import annotations
@@ -24,29 +24,29 @@ from sync.outbox.mongo_writer import to_pk
 
 
 class Poison(ValueError):
-    """A message that is none of ours. Says why."""
+    """A message that cannot be read. Its text is the reason."""
 
 
 def encode(row: MirroredModel) -> bytes:
-    """The value for one row. Raises MappingError, or what an application's own mapping raises."""
+    """Return the value for one row. Raises MappingError, or any error of an application's own mapping."""
     return json_util.dumps(document_of(row), json_options=DOCUMENTS).encode()
 
 
 def partition_of(key: str, partitions: int) -> int:
-    """Where a key's messages are, all of them and for ever: their order is that of one partition."""
+    """Return the partition of a key. It must never change: Kafka orders messages only within a partition."""
     return zlib.crc32(key.encode()) % partitions
 
 
 def key_to_id(model: type[models.Model], key: bytes | None) -> Any:
-    """The `_id` of a message's key. Raises Poison."""
+    """Return the `_id` for a message's key. Raises Poison."""
     try:
         return known_codec(pk_of(model)).to_bson(to_pk(model, (key or b"").decode()))
     except Exception as error:  # a field's to_python may raise anything
-        raise Poison(f"the key is not a key of {model._meta.label_lower}: {error}") from error
+        raise Poison(f"the key is not valid for {model._meta.label_lower}: {error}") from error
 
 
 def decode(value: bytes, _id: Any) -> dict[str, Any]:
-    """The document of a message whose key is that of `_id`. Raises Poison."""
+    """Return the document of a message whose key means `_id`. Raises Poison."""
     try:
         document = json_util.loads(value.decode(), json_options=DOCUMENTS)
     except (ValueError, TypeError, bson.errors.BSONError, ArithmeticError, RecursionError) as error:
@@ -59,8 +59,8 @@ def decode(value: bytes, _id: Any) -> dict[str, Any]:
 
 
 def to_bson(document: dict[str, Any]) -> RawBSONDocument:
-    """The document, encoded by itself, so that what one cannot hold stops no other. Raises Poison."""
+    """Encode one document on its own, so that an error in it stops no other document. Raises Poison."""
     try:
         return RawBSONDocument(bson.encode(document, codec_options=CODEC_OPTIONS))
     except (bson.errors.BSONError, OverflowError, ValueError, TypeError) as error:
-        raise Poison(f"the value is not a BSON document: {error}") from error
+        raise Poison(f"the value cannot be stored as BSON: {error}") from error

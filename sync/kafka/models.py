@@ -1,4 +1,4 @@
-"""How far consumers have read."""
+"""The positions up to which consumers have read."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from django.db import models
 
 
 class KafkaPosition(models.Model):
-    """How far `sync consume --format debezium` has come in one partition, and of which topic of which cluster.
+    """The position of `sync consume --format debezium` in one partition, with the ids of its topic and cluster.
 
-    Written in the transactions that record what was read.
+    Saved in the transaction that records the changes read from the partition.
     """
 
     group = models.CharField(max_length=255, help_text="The consumer group.")

@@ -1,9 +1,9 @@
-"""Where a consumer goes on reading, and whether that is still there.
+"""The position at which a consumer continues, and whether the messages after it still exist.
 
-A number alone does not say which message it means: a topic is deleted and created again, messages are removed, an
-address is given to another cluster. So the identity of topic and cluster is kept with the number, beside the data, in
-the same transaction. The group's own offsets in Kafka are kept for Kafka's tools only: they expire, and anybody who
-administers Kafka sets them.
+An offset alone does not identify a message: a topic can be deleted and created again, messages can be removed, and an
+address can move to another cluster. So each offset is saved with the ids of its topic and cluster, in the same
+transaction as the data. The group's offsets in Kafka serve Kafka's tools only: they expire, and any Kafka administrator
+can set them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ def place_of(message: Message) -> Place:
 
 
 def offset_of(message: Message) -> int:
-    """Where it stands there."""
+    """The offset of a message in its partition."""
     return message.offset() or 0
 
 
 class Moved(Exception):
-    """Another member has applied what we were about to."""
+    """Another member of the group has already applied these messages."""
 
 
 class Gap(Exception):
-    """Messages were lost that the sink cannot make up for. Says so in one line, and what to do."""
+    """Messages were lost and the sink cannot recover them. The text says which, and what to do."""
 
 
 class Position(NamedTuple):
-    """The next message to read. cluster, topic_id: whose it is; empty where an earlier version did not keep it.
+    """The next message to read. cluster, topic_id: their ids; empty if an earlier version did not save them.
 
-    read_at: when all there was had last been read, or reading began.
+    read_at: when the partition was last read to its end, or when reading started.
     """
 
     cluster: str
@@ -49,9 +49,9 @@ class Position(NamedTuple):
 
 
 class Log(NamedTuple):
-    """A partition as Kafka has it now: the first offset that it has, and the one after its last.
+    """The current state of a partition: its first offset, and the offset after its last message.
 
-    deletes_kept: for how long a compacted topic keeps what a delete leaves; None: it is not compacted, or not known.
+    deletes_kept: how long a compacted topic keeps tombstones; None: not compacted, or unknown.
     """
 
     cluster: str
@@ -65,9 +65,9 @@ class Log(NamedTuple):
 
 
 class Loss(NamedTuple):
-    """What cannot be read any more, as a sentence without its end.
+    """Messages that can no longer be read. what: a sentence without its full stop.
 
-    is_new_topic: the topic was created again. is_rewound: somebody has asked to read from the beginning.
+    is_new_topic: the topic was created again. is_rewound: an operator requested reading from the beginning.
     """
 
     what: str
@@ -76,9 +76,9 @@ class Loss(NamedTuple):
 
 
 def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
-    """What was lost between `position` and what the partition has now. None: nothing.
+    """Return what was lost between `position` and the partition's current messages, or None.
 
-    A partition without a position was never read: what it once had and has no more is lost too.
+    A partition without a position was never read, so messages that were already removed from it are lost too.
     """
     topic, partition = place
     if position is None:
@@ -88,11 +88,11 @@ def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
         return Loss(f"{topic}/{partition} has no saved position, and {removed} removed before this consumer read them")
     if position.cluster not in ("", log.cluster):
         return Loss(
-            f"{topic} was read from the Kafka cluster {position.cluster}, and now the cluster {log.cluster} answers: "
-            "offsets of one mean nothing in the other, and messages may be missed"
+            f"{topic} was read from the Kafka cluster {position.cluster}, but the address now leads to the cluster "
+            f"{log.cluster}: offsets of one cluster are not valid in another, and messages may be missed"
         )
     if position.topic_id not in ("", log.topic_id):
-        return Loss(f"{topic} was deleted and created again: unread messages of the old topic are lost", True)
+        return Loss(f"{topic} was deleted and created again: unread messages of the former topic are lost", True)
     if position.offset < log.first:
         missing = f"offsets {position.offset} to {log.first - 1}"
         return Loss(f"{topic}/{partition}, {missing}: messages were removed before they were read")
@@ -103,7 +103,7 @@ def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
     kept, read_at = log.deletes_kept, position.read_at
     if kept is not None and read_at and position.offset < log.end and datetime.now(UTC) - read_at > kept:
         return Loss(
-            f"{topic} keeps deletes for {kept} (delete.retention.ms), and was last read to its end at "
+            f"{topic} keeps deletes for {kept} (delete.retention.ms) and was last read to its end at "
             f"{read_at:%Y-%m-%d %H:%M} UTC: deletes may have been removed before they were read"
         )
     return None
@@ -112,9 +112,9 @@ def lost_at(place: Place, position: Position | None, log: Log) -> Loss | None:
 def starts(
     logs: Mapping[Place, Log], kept: Mapping[Place, Position], rewound: Collection[Place]
 ) -> tuple[dict[Place, Position], dict[Place, Loss]]:
-    """The positions that are to be kept instead of, or because there are none, and by partition what was lost.
+    """Return the positions to save (new, or replacing an invalid one), and what was lost by partition.
 
-    rewound: those to be read from their beginning because somebody has asked for it.
+    rewound: the partitions that an operator requested to read from the beginning.
     """
     new: dict[Place, Position] = {}
     lost: dict[Place, Loss] = {}
@@ -127,6 +127,6 @@ def starts(
         elif (position.cluster, position.topic_id) != (
             log.cluster,
             log.topic_id,
-        ):  # an earlier version kept the offset alone
+        ):  # an earlier version saved only the offset
             new[place] = log.start(position.offset)
     return new, lost

@@ -1,19 +1,20 @@
-"""Publishing: rows are sent to Kafka instead of written to MongoDB. Retries and parking are a relay's.
+"""Publishing: send rows to Kafka instead of writing documents to MongoDB. Retries and dead letters are the relay's.
 
-A message carries the row's state and no version, so that messages of one key must be in the order of the states:
+A message carries the row's state without a version, so the messages of a key must be in the order of its states:
 
-1. One publisher is active, by Kafka's own means: its transactional id. Whoever starts later fences whoever was there,
-   and waits until the other's open transaction has ended, one way or the other.
-2. Rows are read after that, and after the transaction before has ended. So whatever state a key's last message has,
-   the next one was read later.
-3. One that is fenced can neither send nor commit, however long it was frozen: Kafka refuses its epoch. What it has sent
-   and not committed, no consumer is shown.
-4. Changes are removed when the transaction is committed: then every replica in sync has the messages.
+1. Kafka's transactional id lets only one publisher be active. A publisher that starts fences the previous one, and
+   waits until the previous one's open transaction has been committed or aborted.
+2. The publisher reads rows after that, and after its own previous transaction. So a key's next message always has a
+   state that was read later than that of its last message.
+3. A fenced publisher can neither send nor commit, however long it was frozen: Kafka rejects its epoch. Consumers never
+   see messages that it sent without a commit.
+4. Changes are removed after the commit, when every in-sync replica has the messages.
 
-Since one is active, changes are not claimed. One that was frozen before it removed some removes what it has sent.
+Because only one publisher is active, it does not claim changes. A publisher that freezes between the commit and the
+removal of its changes removes, when it wakes up, only changes that it has sent.
 
-Where the row is gone a message without a value is sent. Nothing older can follow it, so a delete need not settle.
-Everything may be published twice.
+For a deleted row, the publisher sends a message without a value. No older message can follow it, so a delete need not
+settle. Any message may be published twice.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from sync.outbox.mongo_writer import Fenced, Outcome, State, bisecting, explain,
 
 logger = logging.getLogger(__name__)
 
-# What a broker says of one message and not of its own state.
+# Errors that a broker returns because of one message, not because of its own state.
 OF_THE_MESSAGE = {KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_MSG, KafkaError.INVALID_RECORD}
 NO_TOPIC = {KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION}
 FENCED = {KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH}
@@ -48,30 +49,30 @@ class _Place(NamedTuple):
 
 
 class Publisher:
-    """A Writer that sends rows to topics. One thread uses it; the producer is made at its first use."""
+    """A Writer that sends rows to topics. Only one thread may use it; the first use creates the producer."""
 
     exclusive = True
 
     def __init__(self) -> None:
         self.trouble = Trouble()
         self.producer: Producer | None = None
-        # A call that has not ended in time has to be repeated until it has, before any other.
+        # A call that timed out. It must be repeated until it completes, before any other call.
         self.unfinished: Callable[[float], Any] | None = None
 
     def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
-        raise NotImplementedError("only one publisher may run")
+        raise NotImplementedError("A publisher is exclusive: its commit confirms its changes.")
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
-        """Sends these rows as they are now, in one transaction.
+        """Send the current state of these rows in one transaction.
 
-        Raises Unavailable when Kafka does not serve, Fenced when another publisher has taken over, OperationalError or
-        InterfaceError when the database does not serve, ImproperlyConfigured for settings and topics that do not fit.
+        Raises Unavailable if Kafka is unavailable, Fenced if another publisher has taken over, OperationalError or
+        InterfaceError if the database is unavailable, ImproperlyConfigured if settings and topics do not match.
         """
         self.connect()
         return bisecting(lambda part: self._send(target, part, using), keys)
 
     def connect(self) -> None:
-        """Takes the place of whoever published before. Raises as `deliver` does."""
+        """Replace the previous publisher. Raises the same errors as `deliver`."""
         if self.unfinished and not _have_topics():
             self._give_up()  # it waits for a topic that was deleted
         if self.producer is None:
@@ -92,13 +93,13 @@ class Publisher:
         outcome = Outcome()
         errors: list[KafkaError] = []
 
-        def told(error: KafkaError | None, message: Message) -> None:
+        def on_delivery(error: KafkaError | None, message: Message) -> None:
             if error:
                 errors.append(error)
 
         try:
             self.connect()
-        except ImproperlyConfigured as error:  # no row's fault; the next round says it
+        except ImproperlyConfigured as error:  # not caused by a row; the next round reports it
             raise Unavailable(str(error)) from error
         assert self.producer is not None
         producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
@@ -108,8 +109,8 @@ class Publisher:
             for key in keys:
                 if key in outcome.states:  # its row cannot be read
                     continue
-                self._produce(producer, place, target, key, rows, outcome, told)
-            # A commit would wait for what is not sent any more once a message has failed.
+                self._produce(producer, place, target, key, rows, outcome, on_delivery)
+            # Do not commit after a message has failed: the commit would wait for messages that are never sent.
             give_up = time.monotonic() + conf.TIMEOUT
             while producer.flush(0.1) and not errors and time.monotonic() < give_up:
                 pass
@@ -119,13 +120,13 @@ class Publisher:
         except (Unavailable, Fenced):
             raise
         except KafkaException as error:
-            if error.args[0].code() in OF_THE_MESSAGE:  # one of these rows: bisecting finds it
-                self._give_up()  # after such an error librdkafka may wait for a message in vain, and not abort
+            if error.args[0].code() in OF_THE_MESSAGE:  # caused by one of these rows: bisecting finds it
+                self._give_up()  # after such an error, librdkafka may wait forever instead of aborting
                 raise ValueError(f"Kafka: {error.args[0].str()}") from error
             if error.args[0].code() in NO_TOPIC:
-                self._give_up()  # the next one makes it
+                self._give_up()  # the next producer creates the topic
                 raise self.trouble.unavailable(error) from error
-            self._finish(producer.abort_transaction)  # says so when the reason is that we are fenced
+            self._finish(producer.abort_transaction)  # raises Fenced if this publisher is fenced
             raise self.trouble.unavailable(error, self.producer) from error
         except BaseException:
             self._finish(producer.abort_transaction)
@@ -134,20 +135,20 @@ class Publisher:
 
     def _produce(
         self, producer: Producer, place: _Place, target: Target, key: str, rows: Mapping[str, Any],
-        outcome: Outcome, told: Callable[..., None],
+        outcome: Outcome, on_delivery: Callable[..., None],
     ) -> None:  # fmt: skip
         try:
-            # A key may be written in several ways, and has one place.
+            # A key may have several spellings; all must go to the same partition.
             canonical = str(to_pk(target.model, key))
             row = rows.get(key)
             value = encode(row) if row is not None else None
-        except Exception as error:  # an application's own mapping may raise anything; the other rows go on
+        except Exception as error:  # an application's own mapping may raise anything; the other rows continue
             outcome.reject(key, explain(error))
             return
         partition = partition_of(canonical, place.partitions)
         while True:
             try:
-                producer.produce(place.topic, key=canonical, value=value, partition=partition, on_delivery=told)
+                producer.produce(place.topic, key=canonical, value=value, partition=partition, on_delivery=on_delivery)
                 break
             except BufferError:  # librdkafka's queue is full
                 producer.poll(0.1)
@@ -159,7 +160,7 @@ class Publisher:
         outcome.states[key] = State.DELIVERED
 
     def _finish(self, call: Callable[[float], Any]) -> None:
-        """Begins, ends or aborts a transaction. What does not respond in time is repeated the next time."""
+        """Begin, commit or abort a transaction. A call that times out is repeated by the next `connect`."""
         self.unfinished, producer = call, self.producer
         try:
             call(conf.TIMEOUT)
@@ -167,8 +168,8 @@ class Publisher:
             failure = error.args[0]
             if failure.code() in FENCED:
                 raise Fenced(
-                    "Another publisher has taken over, or this one stood still for too long: Kafka takes nothing from "
-                    "it any more. Nothing is lost. Restart this one to let it take over again."
+                    "Another publisher has taken over, or this one was frozen for too long, so Kafka rejects its "
+                    "messages. Nothing is lost. Start this one again only if it should replace the other."
                 ) from error
             if failure.txn_requires_abort() and producer is not None and call != producer.abort_transaction:
                 self._finish(producer.abort_transaction)
@@ -178,7 +179,7 @@ class Publisher:
         self.unfinished = None
 
     def _give_up(self) -> None:
-        """Drops the producer. The next one begins by having what this one has left aborted, and by fencing it."""
+        """Drop the producer. The next one first fences it and aborts its open transaction."""
         if self.producer is not None:
             self.producer.purge(blocking=False)
         self.producer = self.unfinished = None
@@ -194,13 +195,13 @@ def _make_topics() -> None:
     names = list(by_name)
     for name in topics.make(names, conf.KAFKA_PARTITIONS):
         logger.warning(
-            "The topic %s was missing and has been created. It lacks rows that do not change: to "
-            "publish them, run: manage.py sync backfill %s", name, by_name[name].model._meta.model_name,
+            "Created the topic %s, which did not exist or was deleted. It has only rows that change from now on. To "
+            "publish all rows, run: manage.py sync backfill %s", name, by_name[name].model._meta.model_name,
         )  # fmt: skip
     for name, partitions in topics.partitions(names).items():
         if partitions < conf.KAFKA_PARTITIONS:
             there = counted(partitions, "partition", "partitions")
             raise ImproperlyConfigured(
-                f"The topic {name} has {there}, SYNC_KAFKA_PARTITIONS says {conf.KAFKA_PARTITIONS}. "
-                "A key must not move to another partition: set the topic's number of partitions, or name another topic."
+                f"The topic {name} has {there}, but SYNC_KAFKA_PARTITIONS is {conf.KAFKA_PARTITIONS}. A key must not "
+                "move to another partition: set the number that the topic was created with, or use another topic."
             )

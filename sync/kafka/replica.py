@@ -1,15 +1,14 @@
-"""Writing what was published into a collection of MongoDB, in the order of the topic, whoever else tries to.
+"""Write published messages to a MongoDB collection in the order of the topic, even with concurrent consumers.
 
-A batch and the position after it are written in one transaction, and only if the position is still the one that the
-batch begins at. So each part of a partition is applied once and in its place: a member of the group that was frozen,
-and wakes up with what it had read, finds that the position has moved on, and writes nothing. Kafka's own group keeps
-offsets too, for its tools; what counts is kept here, beside the documents. If the database is restored from a dump,
-positions and documents are restored together.
+A batch and the position after it are written in one transaction, and only if the position is still the one at which the
+batch begins. So each part of a partition is applied once and in order: a group member that was frozen and wakes up with
+messages it has read finds that the position has moved, and writes nothing. Kafka also stores the group's offsets, for
+its tools; the positions that count are stored here, next to the documents. Restoring the database from a dump restores
+positions and documents together.
 
-Each document says which message it is of: `_sync.p` is the topic (by the id that a topic of the same name made anew
-does not share) and partition, `_sync.o` the offset. Within a partition the larger offset wins, so that reading all of
-it again changes nothing that is there, and brings back what was lost. A message of another topic or partition always
-wins: the key's old topic is gone.
+Each document names its message: `_sync.p` is the topic's id (a topic that is created again gets another id) and the
+partition, `_sync.o` the offset. Within a partition the larger offset wins, so reading it again changes no existing
+document and restores lost ones. A message of another topic or partition always wins: the key's old topic is gone.
 """
 
 from __future__ import annotations
@@ -30,31 +29,32 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from sync.core import conf
+from sync.core.humanize import counted
 from sync.kafka.messages import Poison, decode, key_to_id, to_bson
 from sync.kafka.position import Gap, Log, Loss, Moved, Place, Position, Span, offset_of, place_of
 from sync.mongodb.client import client, database
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason
 from sync.outbox.mirrored import MirroredModel
 
-POSITIONS = "sync_positions"  # the collection that they are kept in, in the replicas' database
+POSITIONS = "sync_positions"  # the collection of the positions, in the replicas' database
 
 
 class Replica:
-    """The collections that topics are written to.
+    """The collections to which topics are written.
 
-    routes: by topic its model and the collection's name. alias: the alias of their server, empty for MONGODB_URI's.
+    routes: the model and collection name of each topic. alias: the alias of the server, empty for MONGODB_URI's.
     """
 
     def __init__(self, routes: Mapping[str, tuple[type[MirroredModel], str]], alias: str = "") -> None:
         self.routes = routes
         self.alias = alias
-        self.ids: dict[str, str] = {}  # by topic its id
-        self.renewed: set[str] = set()  # topics that were created again, and are read from their start
+        self.ids: dict[str, str] = {}  # the id of each topic
+        self.renewed: set[str] = set()  # topics that were created again and are read from their start
 
     def kept(self, logs: Mapping[Place, Log]) -> dict[Place, Position]:
-        """The positions that are kept beside the documents. Raises Unavailable.
+        """Return the positions stored next to the documents. Raises Unavailable.
 
-        Those of a former topic of the name, or of another cluster's, are kept until they are replaced.
+        Positions of a former topic of the same name, or of another cluster, are returned until they are replaced.
         """
         self.ids = {topic: log.topic_id for (topic, _), log in logs.items()}
         found: dict[Place, Position] = {}
@@ -62,7 +62,7 @@ class Replica:
             majority = self._positions().with_options(read_concern=ReadConcern("majority"))
             documents = [(topic, one) for topic in self.ids for one in majority.find(self._of(topic))]
         for topic, one in documents:
-            # An id may have slashes of its own.
+            # The topic's id may contain slashes.
             own = str(one["_id"]).removeprefix(f"{self.routes[topic][1]}/")
             kept_id, _, partition = own.rpartition("/")
             place = (topic, int(partition))
@@ -71,9 +71,9 @@ class Replica:
         return found
 
     def start(self, positions: Mapping[Place, Position], lost: Mapping[Place, Loss]) -> list[str]:
-        """Keeps these positions instead of those of the same partitions. Raises Unavailable, and Gap.
+        """Replace the positions of these partitions. Return warnings, one line each. Raises Unavailable and Gap.
 
-        To be read from the beginning is the answer to a loss, which is not told again then.
+        A loss is not reported again for a partition that is read from the beginning: that recovers it.
         """
         lost = {place: loss for place, loss in lost.items() if not loss.is_rewound}
         for (topic, _), loss in lost.items():
@@ -94,32 +94,32 @@ class Replica:
         self._transact(in_transaction)
         self.renewed |= {topic for topic, _ in lost}
         return [
-            f"{what}. It is read from its start. {self._answer(topic)}"
+            f"{what}. The consumer reads it from its start. {self._answer(topic)}"
             for topic, what in dict.fromkeys((topic, loss.what) for (topic, _), loss in lost.items())
         ]
 
     def _answer(self, topic: str) -> str:
-        """How a replica comes to have all there is in the table, and nothing else."""
+        """Return instructions that make the replica contain exactly the rows of the table."""
         model, collection = self.routes[topic]
         name = f"{self.alias}:{collection}" if self.alias else collection
         return (
-            f"To make sure that no document of a deleted row remains, drop the collection {collection}. Then run: "
+            f"To remove documents of deleted rows, drop the collection {collection}. Then run: "
             f"manage.py sync consume {model._meta.model_name} --to {name} --from-beginning, and: "
             f"manage.py sync backfill {model._meta.model_name}"
         )
 
     def read_all(self, places: Collection[Place]) -> None:
-        """Keeps that all there is in these partitions has been read by now. Raises Unavailable."""
+        """Save that these partitions have been read to their end now. Raises Unavailable."""
         with self._reachable():
             wanted = {"_id": {"$in": [self._position(*place) for place in places]}}
             self._positions().update_many(wanted, {"$set": {"read_at": datetime.now(UTC)}})
 
     def work(self) -> bool:
-        """There is nothing besides."""
+        """Return False: a replica has no additional work."""
         return False
 
     def left(self) -> list[str]:
-        """Documents that a topic which was created again does not have. Raises Unavailable."""
+        """Report documents that are missing in a topic that was created again. Raises Unavailable."""
         lines = []
         for topic in self.renewed:
             wanted = {"_sync.p": {"$exists": True, "$not": re.compile(f"^{re.escape(self.ids[topic])}/")}}
@@ -127,12 +127,12 @@ class Replica:
             with self._reachable():
                 count = database(self.alias)[collection].count_documents(wanted)
             if count:
-                documents = "1 document" if count == 1 else f"{count:,} documents"
+                documents = counted(count, "document", "documents")
                 lines.append(f"{collection} has {documents} that {topic} does not have. {self._answer(topic)}")
         return lines
 
     def knows(self, topic: str) -> bool:
-        """Whether a topic of this name was read before. Raises Unavailable."""
+        """Return whether a topic of this name was read before. Raises Unavailable."""
         with self._reachable():
             return self._positions().find_one(self._of(topic)) is not None
 
@@ -140,7 +140,7 @@ class Replica:
         return database(self.alias)[POSITIONS]
 
     def _of(self, topic: str) -> dict[str, Any]:
-        """Finds the positions of all topics that have, or had, this name."""
+        """Return a filter for the positions of all current and former topics of this name."""
         return {"topic": topic, "_id": {"$regex": f"^{re.escape(self.routes[topic][1])}/"}}
 
     def _position(self, topic: str, partition: int) -> str:
@@ -152,11 +152,11 @@ class Replica:
     def apply(
         self, messages: Sequence[Message], spans: Mapping[Place, Span], reject: Callable[[Message, str], None]
     ) -> None:
-        """Writes a batch. reject: takes a message that cannot be written, with the reason.
+        """Write a batch. reject: called with each message that cannot be written, and the reason.
 
-        Raises Unavailable, and Moved when any of the positions is not the one that its span begins at.
+        Raises Unavailable, and Moved if a saved position is not the start of its span.
         """
-        last: dict[tuple[str, Any], Message] = {}  # one write for each key: its last message
+        last: dict[tuple[str, Any], Message] = {}  # only the last message of each key is written
         operations: dict[tuple[str, Any], Any] = {}
         for message in messages:
             try:
@@ -169,9 +169,9 @@ class Replica:
             try:
                 self._write(operations, spans)
                 return
-            except _Refused as refused:
-                reject(last[refused.key], f"MongoDB: {refused}")
-                del operations[refused.key]
+            except _Rejected as rejected:
+                reject(last[rejected.key], f"MongoDB: {rejected}")
+                del operations[rejected.key]
 
     def _operation(self, message: Message) -> tuple[tuple[str, Any], Any]:
         topic, number = place_of(message)
@@ -210,7 +210,7 @@ class Replica:
                         raise
                     if problems[0]["code"] in SERVERS_FAULT:
                         raise
-                    raise _Refused(keys[problems[0]["index"]], problems[0]["errmsg"]) from error
+                    raise _Rejected(keys[problems[0]["index"]], problems[0]["errmsg"]) from error
 
         self._transact(in_transaction)
 
@@ -220,17 +220,17 @@ class Replica:
 
     @contextmanager
     def _reachable(self) -> Iterator[None]:
-        """MongoDB's errors as Unavailable."""
+        """Raise MongoDB's errors as Unavailable."""
         try:
             with pymongo.timeout(conf.TIMEOUT):
                 yield
         except PyMongoError as error:
-            # Among others when a member was killed in mid-transaction, which MongoDB gives up after a minute.
+            # One cause: a member was killed during a transaction, which MongoDB aborts only after a minute.
             raise Unavailable(reason(error)) from error
 
 
-class _Refused(Exception):
-    """MongoDB does not take the write for one key."""
+class _Rejected(Exception):
+    """MongoDB rejected the write of one key."""
 
     def __init__(self, key: tuple[str, Any], why: str) -> None:
         super().__init__(why)

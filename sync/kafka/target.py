@@ -14,7 +14,7 @@ from sync.mapping.registry import Target
 
 
 class KafkaTarget(TargetKind):
-    """A topic, which one publisher writes."""
+    """A topic, written by one publisher."""
 
     worker = "publisher"
     command = route = "publish"
@@ -27,7 +27,6 @@ class KafkaTarget(TargetKind):
         if conf.KAFKA.get("bootstrap.servers"):
             return []
         labels = " and ".join(target.label for target in targets)
-        hint = (
-            'SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and other librdkafka settings that you need.'
-        )
-        return [Error(f"{labels} is published, but SYNC_KAFKA has no bootstrap.servers.", hint, id="sync.E018")]
+        hint = 'Set SYNC_KAFKA={"bootstrap.servers": "host:9092"}, and any other settings librdkafka needs to connect.'
+        problem = f"SYNC_KAFKA has no bootstrap.servers, which publishing needs: {labels}."
+        return [Error(problem, hint, id="sync.E018")]

@@ -1,4 +1,4 @@
-"""What the mirror knows of its own state: status, history, metrics and health.
+"""The mirror's state: status, history, metrics and health.
 
-Imported by pages and commands.
+Pages and commands import this package.
 """

@@ -1,4 +1,4 @@
-"""Whether the servers answer, in bounded time however they fail: for load balancers, which ask often and unasked."""
+"""Health probes for load balancers: whether the servers respond, determined in bounded time however they fail."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from sync.mongodb.errors import reason
 logger = logging.getLogger(__name__)
 
 PATIENCE = 1.2  # seconds that a caller waits at most, for all servers together
-PING = 1.0  # seconds for MongoDB's answer
-AGE = 2.0  # seconds for which an answer is believed: however many ask, a server is asked this often
+PING = 1.0  # seconds for MongoDB's response
+AGE = 2.0  # seconds for which a result is cached, so that many requests cause one query per server
 
 OK, AWAY, NOT_MIGRATED = "ok", "away", "not migrated"
 
 
 class Probe:
-    """Asks one server, in a thread, because a frozen one may hold its caller for ever; one question at a time."""
+    """Queries one server, in a thread because a frozen server may block its caller forever; one query at a time."""
 
     def __init__(self, name: str, ask: Callable[[], str]) -> None:
         self.name = name
@@ -35,13 +35,13 @@ class Probe:
         self.forget()
 
     def forget(self) -> None:
-        """Asks again next time."""
+        """Drop the cached result."""
         self.word = ""
         self.answered_at = float("-inf")
         self.thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Asks, unless the last answer is young or the last question still open."""
+        """Start a query, unless the last result is recent or the last query is still running."""
         with self.lock:
             is_asking = self.thread is not None and self.thread.is_alive()
             if not is_asking and time.monotonic() - self.answered_at > AGE:
@@ -49,7 +49,7 @@ class Probe:
                 self.thread.start()
 
     def wait(self, seconds: float) -> str:
-        """The answer in a word; "away" when there is none in time."""
+        """Return the result, or "away" if the query does not finish in time."""
         thread = self.thread
         if thread is not None:
             thread.join(max(seconds, 0.0))
@@ -69,7 +69,7 @@ class Probe:
 
 
 class MigrationsSeen:
-    """Whether this process has seen all its migrations applied. They stay so; to look takes 50 ms."""
+    """Checks that all migrations are applied. Remembers a success, because the check takes 50 ms."""
 
     def __init__(self) -> None:
         self.are_applied = False
@@ -85,7 +85,7 @@ class MigrationsSeen:
             self.are_applied = not executor.migration_plan(executor.loader.graph.leaf_nodes())
             return OK if self.are_applied else NOT_MIGRATED
         finally:
-            connections.close_all()  # this thread's
+            connections.close_all()  # the connections of this thread
 
 
 def _ping() -> str:
@@ -99,7 +99,7 @@ MONGODB = Probe("MongoDB", _ping)
 
 
 def answers() -> dict[str, str]:
-    """A word for each server: "ok", "away", and of MySQL also "not migrated". Takes PATIENCE seconds at most."""
+    """Return "ok" or "away" for each server; MySQL also "not migrated". Takes at most PATIENCE seconds."""
     deadline = time.monotonic() + PATIENCE
     probes = {"mysql": MYSQL, "mongodb": MONGODB}
     for probe in probes.values():

@@ -1,4 +1,4 @@
-"""Samples of the mirror's figures over time: relays take one for each slot, charts show the last minutes of them."""
+"""Samples of the mirror's status over time: relays take one sample per slot, charts show the last 15 minutes."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sync.monitoring import queries
 from sync.monitoring.models import Sample
 from sync.workers.lag import quantile, total
 
-EVERY = 15  # seconds of one slot
+EVERY = 15  # seconds per slot
 SHOWN = 60  # slots that a chart shows
 KEPT = 24 * 3600 // EVERY  # slots
 
 
 def take(using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Takes the present slot's sample, unless another process has; whether it did."""
+    """Take the current slot's sample. Return False if another process has already taken it."""
     slot = int(database_now(using).timestamp()) // EVERY
     samples = Sample.objects.using(using)
     try:
@@ -37,7 +37,7 @@ def take(using: str = DEFAULT_DB_ALIAS) -> bool:
 
 
 def recent(using: str = DEFAULT_DB_ALIAS) -> list[Sample]:
-    """Those of the last SHOWN slots, the oldest first; a slot in which no relay was alive is an empty sample."""
+    """Return the samples of the last SHOWN slots, oldest first; empty samples for slots in which no relay was alive."""
     last = int(database_now(using).timestamp()) // EVERY
     slots = range(last - SHOWN + 1, last + 1)
     taken = {sample.slot: sample for sample in Sample.objects.using(using).filter(slot__gte=slots[0])}

@@ -1,4 +1,4 @@
-"""Status as Prometheus metrics, read from the database at each scrape: right with any number of processes."""
+"""Status as Prometheus metrics, read from the database at each scrape: correct with any number of processes."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from sync.workers.heartbeat import CONSUMER, Kind
 from sync.workers.lag import BOUNDS, total
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-# Of each model: metric, attribute of ModelStatus, meaning. What is unknown is absent, and not zero.
+# Metrics of each model: name, attribute of ModelStatus, help text. Unknown values are absent, not zero.
 OF_MODELS = (
     ("sync_rows", "rows", "Rows in MySQL."),
     ("sync_documents", "documents", "Documents in MongoDB; absent while unknown."),
     ("sync_pending", "pending", "Changes not yet delivered."),
-    ("sync_in_flight", "in_flight", "Changes being delivered, or delivered inline and not confirmed yet."),
-    ("sync_settling", "settling", "Deletions that are delivered and will be delivered once more."),
-    ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill has not delivered yet."),
+    ("sync_in_flight", "in_flight", "Changes being delivered, or delivered and not yet confirmed."),
+    ("sync_settling", "settling", "Deletes that were delivered and will be delivered once more."),
+    ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill still has to deliver."),
     (
         "sync_mismatches",
         "mismatches",
-        "Keys that verify found different and has not found in sync since; absent while unknown.",
+        "Keys that verify found different and that are not yet in sync; absent while unknown.",
     ),
     ("sync_paused", "paused", "1 while delivery is paused."),
 )
 
 
 def exposition() -> bytes:
-    """All metrics in Prometheus' text format."""
+    """Return all metrics in Prometheus' text format."""
     registry = CollectorRegistry()
     registry.register(MirrorCollector())
     return generate_latest(registry)
 
 
 class MirrorCollector(Collector):
-    """Asks for the status whenever it is collected."""
+    """Reads the status at each scrape."""
 
     def collect(self) -> Iterator[Metric]:
         now = status()
         yield GaugeMetricFamily("sync_mongodb_up", "1 while MongoDB responds.", now.mongodb_up)
-        oldest = now.oldest_pending_age or 0.0  # nothing is pending: that is known, and zero
+        oldest = now.oldest_pending_age or 0.0  # None means that nothing is pending, which is zero and not unknown
         yield GaugeMetricFamily("sync_oldest_pending_seconds", "Age of the oldest change not yet delivered.", oldest)
         yield from _of_models(now)
         yield from _failures(now)
@@ -72,7 +72,9 @@ def _failures(now: Status) -> Iterator[Metric]:
     failed = GaugeMetricFamily(
         "sync_failed", "Dead letters: failed changes that are not retried, by reason.", labels=["model", "class"]
     )
-    retrying = GaugeMetricFamily("sync_retrying", "Changes that failed and will be retried.", labels=["model", "class"])
+    retrying = GaugeMetricFamily(
+        "sync_retrying", "Changes that failed and are being retried.", labels=["model", "class"]
+    )
     for model in now.models:
         for failure in model.failures:
             failed.add_metric([model.model, failure.reason], failure.failed)
@@ -82,7 +84,7 @@ def _failures(now: Status) -> Iterator[Metric]:
 
 
 def _of_workers(now: Status) -> Iterator[Metric]:
-    """A series for each worker: a sum would fall when one ends, and counters must not."""
+    """One series per worker: a sum would decrease when a worker stops, and counters must not decrease."""
     alive = [worker for worker in now.workers if worker.alive]
     workers = GaugeMetricFamily("sync_workers", "Workers that are alive, by kind.", labels=["kind"])
     for kind in Kind:
@@ -90,8 +92,8 @@ def _of_workers(now: Status) -> Iterator[Metric]:
     yield workers
     labels = ["kind", "worker"]
     delivered = CounterMetricFamily("sync_delivered", "Keys delivered since the worker started.", labels=labels)
-    lag = HistogramMetricFamily("sync_lag_seconds", "Seconds from commit to delivery.", labels=labels)
-    behind = GaugeMetricFamily("sync_consumer_lag", "Messages not applied yet.", labels=["group", "worker"])
+    lag = HistogramMetricFamily("sync_lag_seconds", "From commit to delivery.", labels=labels)
+    behind = GaugeMetricFamily("sync_consumer_lag", "Messages not yet applied.", labels=["group", "worker"])
     bounds = [*map(str, BOUNDS), "+Inf"]
     for worker in alive:
         delivered.add_metric([worker.kind, worker.id], worker.delivered)
@@ -109,7 +111,7 @@ def _of_routes(now: Status) -> Iterator[Metric]:
     labels = ["route"]
     up = GaugeMetricFamily("sync_route_up", "1 while a worker runs the route.", labels=labels)
     paused = GaugeMetricFamily("sync_route_paused", "1 while the route is paused.", labels=labels)
-    meaning = "Seconds by which the route's target is behind its source; absent while unknown."
+    meaning = "Seconds that the route's target is behind its source; absent while unknown."
     lag = GaugeMetricFamily("sync_route_lag_seconds", meaning, labels=labels)
     for route in now.routes:
         up.add_metric([route.name], route.alive)

@@ -1,4 +1,4 @@
-"""The mirror's figures over time."""
+"""Samples of the mirror's status over time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Sample(models.Model):
-    """The mirror's figures at one moment, for charts. Taken by relays, one for each slot of time."""
+    """The mirror's status at one moment, for charts. Relays take one sample per slot."""
 
     slot = models.BigIntegerField(primary_key=True, help_text="Seconds since 1970 by samples.EVERY.")
     pending = models.BigIntegerField(null=True)

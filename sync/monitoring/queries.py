@@ -1,4 +1,4 @@
-"""The figures that status is made of, each asked for by one query, whatever the number of models and workers."""
+"""The queries behind status. Each is one query, whatever the number of models and workers."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ NO_CHANGES: dict[str, Any] = {
     "oldest_in_flight_age": None,
     "oldest_backfill_age": None,
 }
-# A rate is of the time before a heartbeat; this many seconds after it, it is of the past.
+# A worker's rate covers the time before its heartbeat, and is ignored this many seconds after it.
 RATE_AGE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: 3 * INLINE_BEAT}
 
 
 @dataclasses.dataclass
 class WorkerStatus:
-    """A process that delivers."""
+    """The status of a worker process."""
 
     id: str
     kind: str  # one of heartbeat.Kind
@@ -39,18 +39,18 @@ class WorkerStatus:
     pid: int
     queue: str  # the alias of the server that it delivers to; empty is MONGODB_URI's
     alive: bool
-    stuck: bool  # it lives, and has not finished a batch for long
-    delivers: bool  # it takes what is pending in its queue, and is neither dead nor stuck
+    stuck: bool  # alive, but has not finished a batch for a long time
+    delivers: bool  # delivers the pending changes of its queue, and is neither dead nor stuck
     heartbeat_age: float  # seconds
     started_at: datetime.datetime
     delivered: int  # keys, since it started
-    rate: float | None  # keys a second, before its last heartbeat; None when that is long ago
-    note: str  # what it is waiting for
+    rate: float | None  # keys per second before its last heartbeat; None if that is too old
+    note: str  # what the worker is waiting for
     lags: dict[str, Any]  # as LagHistogram.as_data
 
     @property
     def title(self) -> str:
-        """The kind for a page, to be translated."""
+        """The kind as shown on a page, lazily translated."""
         return Kind(self.kind).label if self.kind in set(Kind) else self.kind
 
 
@@ -66,7 +66,7 @@ class Verified:
 
 @dataclasses.dataclass
 class Unfinished:
-    """The newest run of verify over a model, not finished. error: why it ended; empty: it is running, or was killed."""
+    """The newest run of verify over a model, if unfinished. error: why it stopped; empty: running or killed."""
 
     started_at: datetime.datetime
     mode: str
@@ -75,7 +75,7 @@ class Unfinished:
 
 
 def changes(using: str) -> dict[str, dict[str, Any]]:
-    """By model: what of ModelStatus is counted in changes."""
+    """Return, by model, the values of ModelStatus that are counted in the outbox."""
     keys = Q(until="", failed=False)
     held, pending = (keys & Q(settling=False) & which for which in (in_flight(), ~in_flight()))
     ranges = ~Q(until="")
@@ -113,18 +113,18 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
 
 
 def states(using: str) -> dict[str, ModelState]:
-    """By model: whether it is paused, and when it was last delivered."""
+    """Return, by model, whether it is paused and when it was last delivered."""
     return {state.model: state for state in ModelState.objects.using(using)}
 
 
 def workers(using: str) -> list[WorkerStatus]:
-    """Those that tell of themselves, relays first; a dead one until it is swept."""
+    """Return all workers with a heartbeat, relays first. A dead worker is listed until its row is removed."""
     rows = Worker.objects.using(using).annotate(now=DatabaseNow()).order_by("-kind", "started_at")
     return [_worker(row, _age(row.now, row.heartbeat_at)) for row in rows]
 
 
 def _worker(row: Worker, age: float) -> WorkerStatus:
-    kind = Kind(row.kind) if row.kind in set(Kind) else None  # another release's
+    kind = Kind(row.kind) if row.kind in set(Kind) else None  # a kind of another release
     alive = age <= SILENCE.get(row.kind, SILENCE[RELAY])
     delivers = alive and kind is not None and kind.delivers_to(row.queue)
     stuck = delivers and (row.lags.get("batch") or 0) > STUCK
@@ -147,13 +147,13 @@ def _worker(row: Worker, age: float) -> WorkerStatus:
 
 
 def rate(workers: Sequence[WorkerStatus]) -> float | None:
-    """Keys a second, of all that live: the silent ones deliver nothing. None when nobody lives."""
+    """Return the keys per second of all workers that are alive, or None if none is."""
     alive = [worker for worker in workers if worker.alive]
     return sum(worker.rate or 0.0 for worker in alive) if alive else None
 
 
 def verified(using: str) -> dict[str, Verified]:
-    """By model its last finished run, of either mode."""
+    """Return each model's last finished run of verify, of either mode."""
     finished = Verification.objects.using(using).filter(finished_at__isnull=False)
     last = finished.values("model").annotate(last=Max("id")).values("last")
     return {
@@ -164,7 +164,7 @@ def verified(using: str) -> dict[str, Verified]:
 
 
 def unfinished(using: str) -> dict[str, Unfinished]:
-    """By model its newest run, if that is not finished: nobody is to take the one before it for the last word."""
+    """Return each model's newest run of verify if it is unfinished: the finished run before it is then outdated."""
     runs = Verification.objects.using(using)
     newest = runs.values("model").annotate(last=Max("id")).values("last")
     return {
@@ -174,7 +174,7 @@ def unfinished(using: str) -> dict[str, Unfinished]:
 
 
 def mismatches(using: str) -> dict[str, int]:
-    """By model how many keys were found different."""
+    """Return the number of mismatches of each model."""
     groups = Mismatch.objects.using(using).values("model").annotate(keys=Count("id"))
     return {group["model"]: group["keys"] for group in groups}
 

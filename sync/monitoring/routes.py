@@ -1,4 +1,4 @@
-"""The routes as operators see them: whether somebody works on each, how far it is behind, and whether it is paused."""
+"""The status of routes: whether a process works on each, how far it is behind, and whether it is paused."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from sync.workers.routes import Route
 class RouteStatus:
     """One long-running route: pull, copy, follow-binlog, publish or consume."""
 
-    name: str  # of its checkpoint, such as pull:finance.sale
+    name: str  # the name of its checkpoint, such as pull:finance.sale
     kind: str  # one of workers.routes.Route
-    alive: bool  # a process works on it
-    holder: str  # the processes that do
+    alive: bool  # whether a process works on it
+    holder: str  # the processes that work on it
     lag: float | None  # seconds that the target is behind the source; None: unknown
-    in_sync_at: datetime.datetime | None  # when the target last had all that had changed until then
+    in_sync_at: datetime.datetime | None  # when the target was last up to date
     paused: bool
 
 
 def routes(workers: Sequence[WorkerStatus], using: str = DEFAULT_DB_ALIAS) -> list[RouteStatus]:
-    """Those that have ever been worked on, or were paused. One query."""
+    """Return the routes that a process has worked on or an operator has paused. Takes one query."""
     told: dict[str, list[tuple[str, float | None]]] = {}
     for worker in workers:
         for name, behind in worker.lags.get("routes", {}).items() if worker.alive else ():
@@ -61,10 +61,10 @@ def _route(row: Any, told: list[tuple[str, float | None]]) -> RouteStatus:
 
 
 def chosen_routes(names: Sequence[str], using: str = DEFAULT_DB_ALIAS) -> tuple[list[str], list[str]]:
-    """The names of routes among these, and the other names.
+    """Split names into (names of routes, other names).
 
-    A kind stands for all its routes, and `pull:sale` for `pull:finance.sale`. A name that begins like a route's and is
-    none is among the others.
+    A kind stands for all its routes, and `pull:sale` for `pull:finance.sale`. A name that only looks like a route's is
+    one of the other names.
     """
     known = known_routes(using)
     found: dict[str, None] = {}
@@ -78,19 +78,19 @@ def chosen_routes(names: Sequence[str], using: str = DEFAULT_DB_ALIAS) -> tuple[
 
 
 def known_routes(using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """The names of routes that there are: with a checkpoint, or declared."""
+    """Return the names of all routes that have a checkpoint or are declared."""
     return sorted({*Checkpoint.objects.using(using).values_list("name", flat=True), *_declared()})
 
 
 def set_route_paused(name: str, *, paused: bool, using: str = DEFAULT_DB_ALIAS) -> str:
-    """Pauses or resumes a route; a sentence about it. What is being written is finished."""
+    """Pause or resume a route and return a message about it. A batch in flight is finished."""
     if Checkpoint.objects.set_paused(name, using, paused=paused):
         return (_("%s is paused.") if paused else _("%s is resumed.")) % name
-    return (_("%s is already paused.") if paused else _("%s is not paused.")) % name
+    return (_("%s was already paused.") if paused else _("%s was not paused.")) % name
 
 
 def _declared() -> set[str]:
-    """The routes that the settings and models name, whether or not somebody has worked on them."""
+    """Return the routes that settings and models declare, whether or not a process has worked on them."""
     return {
         Route.FOLLOW_BINLOG,
         *(Route.PULL.of(label(model)) for model in pulled_models()),
@@ -99,6 +99,6 @@ def _declared() -> set[str]:
 
 
 def _short(name: str) -> str:
-    """`pull:finance.sale` as `pull:sale`."""
+    """Return `pull:finance.sale` as `pull:sale`; other names unchanged."""
     kind, _, what = name.partition(":")
     return f"{kind}:{what.rpartition('.')[2]}" if kind == Route.PULL else name

@@ -1,4 +1,4 @@
-"""What the mirror knows of its own state. None means unknown, which is not zero."""
+"""The status of the mirror. None means unknown, which is not zero."""
 
 from __future__ import annotations
 
@@ -23,27 +23,27 @@ from sync.monitoring.routes import RouteStatus, routes
 from sync.outbox.failures import Failures, failures
 from sync.workers.lag import WINDOW, quantile, total
 
-TIMEOUT = 2.0  # seconds for all of MongoDB's part
-YOUNG = 5.0  # seconds for which a pending change is on its way: longer than relays take to look and to finish
-STALLED = 10.0  # seconds after which a pending change without a relay to take it is stalled
+TIMEOUT = 2.0  # seconds for all queries to one MongoDB server
+YOUNG = 5.0  # seconds until a pending change counts as behind: longer than a relay takes to find and deliver it
+STALLED = 10.0  # seconds until a pending change that no relay delivers counts as stalled
 
-# Each word, and what it means to a person: the most urgent first.
+# Each state with its meaning for a user, the most urgent first.
 WORDS = {
-    "waiting": gettext_noop("MongoDB is unreachable. Changes wait in MySQL until it is back."),
+    "waiting": gettext_noop("MongoDB is unreachable or rejects writes. Changes wait in MySQL until it is available."),
     "stalled": gettext_noop(
         "Changes are pending and no relay delivers them. Start one: manage.py sync relay (for Kafka: sync publish)."
     ),
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry them: manage.py sync retry."),
     "differing": gettext_noop("Verify found mismatches. Repair them: manage.py sync verify --repair."),
-    "behind": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
-    "paused": gettext_noop("A target or route is paused and changes wait. Resume it: manage.py sync resume."),
-    "equal": gettext_noop("MongoDB has every committed change."),
+    "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
+    "paused": gettext_noop("Delivery or a route is paused. Changes wait. Resume it: manage.py sync resume."),
+    "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """How many rows and documents there were, by model and by target. To count takes as long as there are many."""
+    """The numbers of rows by model and of documents by target. The time to count grows with the numbers."""
 
     at: datetime.datetime
     rows: dict[str, int]
@@ -52,43 +52,43 @@ class Counts:
 
 @dataclasses.dataclass
 class ModelStatus:
-    """One model at one target. Times are seconds or UTC."""
+    """The status of one model at one target. Durations are in seconds, points in time in UTC."""
 
     model: str  # the target's label
     queue: str  # the alias of its server; empty is MONGODB_URI's
     name: str
-    rows: int | None  # None: the target is gone, and only changes are left of it
+    rows: int | None  # None: the target was removed, and only its changes remain
     documents: int | None
     pending: int  # changes not yet delivered
     in_flight: int  # claimed by a relay, or written inline and not confirmed yet
-    settling: int  # deletes that are delivered and will be once more
+    settling: int  # deletes that were delivered and will be delivered once more
     failed: int  # dead letters, with their reasons
     oldest_pending_age: float | None  # None: nothing is pending
     oldest_in_flight_age: float | None
-    backfill: int  # ranges of rows that a backfill has still to deliver
-    oldest_backfill_age: float | None  # since when a range was due and is not taken; None: all wait, or one is taken
+    backfill: int  # ranges of rows that a backfill still has to deliver
+    oldest_backfill_age: float | None  # seconds that an unclaimed range is due; None: none is, or one is claimed
     paused: bool
     failures: list[Failures]
-    mismatches: int | None  # keys found different and not yet equal; None: no finished run says that there is none
+    mismatches: int | None  # keys found different and not yet found in sync; None: unknown, as no run has finished
     verified: Verified | None  # None: never
-    unfinished: Unfinished | None  # a run after that
+    unfinished: Unfinished | None  # a run that started after `verified`
     last_delivery: datetime.datetime | None
 
     @property
     def age(self) -> float:
-        """Seconds for which the oldest change has waited for somebody to deliver it."""
-        # What is in flight counts by its age alone: a relay that is frozen holds it, and does nothing.
+        """Seconds for which the oldest change has waited to be delivered."""
+        # A change in flight counts even when delivery is paused: a frozen relay may hold it without delivering it.
         return max(0.0 if self.paused else self.oldest_pending_age or 0.0, self.oldest_in_flight_age or 0.0)
 
     @property
     def waits(self) -> float:
-        """The same, of changes and of the ranges of a backfill."""
+        """Seconds for which the oldest change or range of a backfill has waited to be delivered."""
         return max(self.age, 0.0 if self.paused else self.oldest_backfill_age or 0.0)
 
 
 @dataclasses.dataclass
 class Lag:
-    """From commit to delivery in seconds, over the last `window` seconds. None: nothing was delivered."""
+    """Seconds from commit to delivery, over the last `window` seconds. None: nothing was delivered."""
 
     p50: float | None
     p95: float | None
@@ -99,28 +99,28 @@ class Lag:
 
 @dataclasses.dataclass
 class Status:
-    """The mirror as a whole."""
+    """The status of the whole mirror."""
 
     mongodb_up: bool
     mongodb_error: str
-    breaker: str  # this process's
+    breaker: str  # the state of this process's circuit breaker
     lag: Lag
-    rate: float | None  # keys a second, of all workers; None: there is none
+    rate: float | None  # keys per second, of all workers; None: no worker is alive
     workers: list[WorkerStatus]
     routes: list[RouteStatus]
     models: list[ModelStatus]
-    counted_at: datetime.datetime  # when rows and documents were
+    counted_at: datetime.datetime  # when rows and documents were counted
 
     @property
     def word(self) -> str:
-        """The state in one word, a key of WORDS."""
-        # While publishing is paused as a route, what waits for it is neither late nor stalled.
+        """The state as a key of WORDS."""
+        # While the publish route is paused, its changes are neither behind nor stalled.
         paused = {route.name for route in self.routes if route.paused}
         models = [model for model in self.models if kind_of(model.queue).route not in paused]
         oldest = max((model.age for model in models), default=0.0)
-        # It may answer us, and refuse what a relay wants of it.
-        refused = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
-        if self.mongodb_error or (refused and self.pending):
+        # MongoDB may respond to this process and still reject the writes of a relay.
+        rejecting = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
+        if self.mongodb_error or (rejecting and self.pending):
             return "waiting"
         if any(model.waits > STALLED and not self.delivering(model.queue) for model in models):
             return "stalled"
@@ -138,44 +138,44 @@ class Status:
 
     @property
     def relays(self) -> int:
-        """How many relays deliver to MONGODB_URI's server."""
+        """The number of relays that deliver to MONGODB_URI's server."""
         return self.delivering("")
 
     def delivering(self, queue: str) -> int:
-        """How many workers take the changes of this queue: a relay, or a publisher for Kafka, that is not stuck."""
+        """Return the number of workers that deliver this queue: relays, or the publisher for Kafka, if not stuck."""
         return sum(worker.delivers for worker in self.workers if worker.queue == queue)
 
     def stuck(self, queue: str) -> int:
-        """How many would, and have not finished a batch for long."""
+        """Return the number of this queue's workers that have not finished a batch for a long time."""
         return sum(worker.stuck for worker in self.workers if worker.queue == queue)
 
     @property
     def queues(self) -> list[str]:
-        """The servers that there are models or changes for; "" first, which is MONGODB_URI's."""
+        """The queues that have models or changes, starting with "", the queue of MONGODB_URI's server."""
         return sorted({"", *(model.queue for model in self.models)})
 
     @property
     def pending(self) -> int:
-        """Changes not yet delivered, of all models."""
+        """The number of changes not yet delivered, of all models."""
         return sum(model.pending for model in self.models)
 
     @property
     def in_flight(self) -> int:
-        """Changes that somebody is delivering, or that are delivered and not confirmed yet, of all models."""
+        """The number of changes being delivered, or delivered and not yet confirmed, of all models."""
         return sum(model.in_flight for model in self.models)
 
     @property
     def on_their_way(self) -> int:
-        """Changes that MongoDB may not have for good yet."""
+        """The number of changes that MongoDB may not have permanently yet: pending or in flight."""
         return self.pending + self.in_flight
 
     @property
     def oldest_pending_age(self) -> float | None:
-        """Seconds; None: nothing is pending."""
+        """Seconds since the oldest pending change was recorded; None: nothing is pending."""
         return _oldest(self.models)
 
     def as_dict(self) -> dict[str, Any]:
-        """As data for JSON."""
+        """Return the status as data for JSON."""
         sums = {name: getattr(self, name) for name in ("pending", "in_flight", "oldest_pending_age", "relays")}
         data = {"state": self.word, "means": WORDS[self.word], **sums, **dataclasses.asdict(self)}
         for worker in data["workers"]:
@@ -184,9 +184,9 @@ class Status:
 
 
 def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Status:
-    """Both databases' counts, and what is pending. MongoDB's absence is reported, not raised.
+    """Return the status of the mirror. An unreachable MongoDB is reported, not raised.
 
-    counts: those of a moment ago, to be taken for the present ones.
+    counts: recent counts to use instead of counting rows and documents again.
     """
     documents, errors = _documents(count=counts is None)
     if counts is None:
@@ -209,7 +209,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
 
 
 def _models(using: str, counts: Counts) -> list[ModelStatus]:
-    """Each target, and what has changes and is a target no more."""
+    """Return the status of each target, and of each former target that still has changes."""
     changes, reasons, states = queries.changes(using), failures(using), queries.states(using)
     verified, mismatches = queries.verified(using), queries.mismatches(using)
     unfinished = queries.unfinished(using)
@@ -237,7 +237,7 @@ def _models(using: str, counts: Counts) -> list[ModelStatus]:
 
 
 def counts_of(status: Status) -> Counts:
-    """What was counted for it, to be given to the next one."""
+    """Return the counts of a status, for the next call of `status`."""
     rows = {_table(model): model.rows for model in status.models if model.rows is not None}
     documents = {model.model: model.documents for model in status.models if model.documents is not None}
     return Counts(status.counted_at, rows, documents)
@@ -263,9 +263,9 @@ def _name(target: Target) -> str:
 
 
 def _documents(count: bool) -> tuple[dict[str, int], dict[str, str]]:
-    """By target how many documents there are, if they are to be counted; by queue why a server does not serve.
+    """Return the number of documents by target, if `count` is set, and the error of each unreachable server by queue.
 
-    A count that takes too long is unknown, and no failure.
+    A count that takes too long is omitted; it is not an error.
     """
     documents: dict[str, int] = {}
     errors: dict[str, str] = {}
@@ -285,7 +285,10 @@ def _documents(count: bool) -> tuple[dict[str, int], dict[str, str]]:
 
 
 def _count(target: Target) -> int | None:
-    """By the index: without the hint MongoDB reads every document to count it. None: that took too long."""
+    """Return the number of documents, or None if counting takes too long.
+
+    The hint makes MongoDB count index entries instead of reading every document.
+    """
     try:
         return collection(target).count_documents({}, hint="_id_")
     except PyMongoError as failure:

@@ -169,9 +169,7 @@ class Replicator:
                 logger.warning("%s: the change stream is lost (%s). Comparing everything again.", stream.name, error)
                 position = self._begin(stream, ReplicationState())
             except Invalidated:
-                logger.warning(
-                    "%s was dropped or renamed. Comparing the one that has its name now.", stream.name
-                )
+                logger.warning("%s was dropped or renamed. Comparing the one that has its name now.", stream.name)
                 position = self._begin(stream, ReplicationState(dropped=True))
 
     def _begin(self, stream: ChangeStream, position: ReplicationState) -> ReplicationState:

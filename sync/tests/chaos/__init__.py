@@ -1,4 +1,4 @@
-"""The fault runner: writers, relays and servers are killed, frozen and cut off at random, and nothing may be wrong.
+"""The fault runner: kills, freezes and disconnects writers, relays and servers at random, and checks the mirror.
 
-`python -m sync.tests.chaos --schedules 200 --seed 1`; docs/explanation/faults.md says what a schedule does.
+`python -m sync.tests.chaos --schedules 200 --seed 1`; docs/faults.md describes a schedule.
 """

@@ -1,6 +1,6 @@
-"""Runs fault schedules on servers of its own, and tells of the first one that leaves something wrong.
+"""Run fault schedules on servers that this command starts, and stop at the first schedule that fails.
 
-Exit status: 0 all were clean; 1 one was not, which is printed with the command that replays it; 2 wrong use.
+Exit status: 0 if all passed, 1 if one failed (printed with the command that replays it), 2 for wrong arguments.
 """
 
 from __future__ import annotations
@@ -24,16 +24,18 @@ EVERY = 100  # schedules between two lines of progress
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sync.tests.chaos", description=__doc__)
-    parser.add_argument("--schedules", type=int, default=200, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="of the first; the others have the next numbers (default: at random)")
-    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after so long")
-    parser.add_argument("--jobs", type=int, default=2, help="so many side by side, each with servers of its own")
-    parser.add_argument("--database", default="mariadb", help="mariadb (started here), or mysql://... that runs")
+    parser.add_argument("--schedules", type=int, default=200, help="number of schedules (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of the first schedule; it increases by 1 (default: random)")
+    parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this time")
     parser.add_argument(
-        "--mutation", choices=MUTATIONS, default="", help="take this safeguard out; it has to be caught"
+        "--jobs", type=int, default=2, help="parallel jobs, each with its own servers (default: %(default)s)"
     )
-    parser.add_argument("--verbose", action="store_true", help="print every schedule and how long it took")
-    for ours in ("--job", "--tally"):  # for the jobs themselves
+    parser.add_argument("--database", default="mariadb", help="mariadb (started here) or a running mysql://...")
+    parser.add_argument(
+        "--mutation", choices=MUTATIONS, default="", help="remove this safeguard; a schedule must then fail"
+    )
+    parser.add_argument("--verbose", action="store_true", help="print each schedule and its duration")
+    for ours in ("--job", "--tally"):  # passed to the jobs
         parser.add_argument(ours, type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.seed is None:
@@ -44,7 +46,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-    for number in (signal.SIGINT, signal.SIGTERM):  # the servers are ended on the way out
+    for number in (signal.SIGINT, signal.SIGTERM):  # exit normally, so that the servers are stopped
         signal.signal(number, lambda *_: sys.exit(143))
     if options.jobs > 1 and options.job is None:
         return run_side_by_side(options)
@@ -52,7 +54,7 @@ def main() -> int:
 
 
 def run_side_by_side(options: argparse.Namespace) -> int:
-    """Every job takes each `jobs`th schedule, and says how many it has done. When one fails, the others stop."""
+    """Split the schedules among the jobs, each of which reports its count. If one fails, stop the others."""
     started = time.monotonic()
     jobs = []
     tally, write = os.pipe()
@@ -76,14 +78,12 @@ def run_side_by_side(options: argparse.Namespace) -> int:
     with os.fdopen(tally) as counts:
         done = sum(map(int, counts))
     minutes = (time.monotonic() - started) / 60
-    print(
-        f"{done:,} schedules from seed {options.seed} are clean: {minutes:.1f} minutes, {done / minutes:.0f} a minute"
-    )
+    print(f"{done:,} schedules from seed {options.seed} passed: {minutes:.1f} minutes, {done / minutes:.0f} per minute")
     return 0
 
 
 def run_job(options: argparse.Namespace, job: int) -> int:
-    """Runs schedules one after the other, until one is wrong."""
+    """Run schedules one after the other until one fails."""
     if options.job is not None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.environ["TEST_DATABASE"] = options.database
@@ -133,7 +133,7 @@ def replay(options: argparse.Namespace, seed: int) -> str:
     command = f"python -m sync.tests.chaos --schedules 1 --seed {seed}"
     command += f" --database {options.database}" * (options.database != "mariadb")
     command += f" --mutation {options.mutation}" * bool(options.mutation)
-    return f"Again (same writes and faults; when they meet differs a little): {command}"
+    return f"Replay (same writes and faults, slightly different timing): {command}"
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Whether all is well at rest: both databases read directly, and the change stream's history of each document."""
+"""Checks the result of a schedule: reads both databases directly, and each document's history from a change stream."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ COLLECTION, MARKERS = "accounts", "markers"
 
 
 class History:
-    """What happened to each document, in order: (operation, document or None)."""
+    """The history of each document, in order: (operation, document or None)."""
 
     def __init__(self, database: Database[dict[str, Any]]) -> None:
         self.database = database
         self.number = 0
-        # A compared replace is stored as what it changes; this tells the whole document after each.
+        # MongoDB logs a conditional replace as a difference; pre- and post-images give the whole document.
         database.create_collection(COLLECTION, changeStreamPreAndPostImages={"enabled": True})
         self.watch(None)
 
@@ -34,7 +34,7 @@ class History:
         )
 
     def take(self) -> dict[str, list[tuple[str, Any]]]:
-        """The events since the last call, by key."""
+        """Return the events since the last call, by key."""
         self.number += 1
         self.database[MARKERS].insert_one({"_id": self.number})
         events: dict[str, list[tuple[str, Any]]] = {}
@@ -54,7 +54,7 @@ class History:
 
 
 def wrong_documents(rows: dict[str, dict[str, Any]], documents: dict[str, Any]) -> dict[str, str]:
-    """What is wrong at rest, by key."""
+    """Return the problem of each key whose row and document differ."""
     wrong = {}
     for key in sorted(rows.keys() | documents.keys()):
         if key not in documents:
@@ -69,7 +69,7 @@ def wrong_documents(rows: dict[str, dict[str, Any]], documents: dict[str, Any]) 
 
 
 def wrong_history(key: str, events: list[tuple[str, Any]], journal: Account) -> list[str]:
-    """What is wrong in the life of one document."""
+    """Return the problems in the history of one document."""
     wrong = []
     version, newest = -1, dict[int, int]()
     for number, (operation, document) in enumerate(events):
@@ -111,7 +111,7 @@ def documents_of(database: Database[dict[str, Any]]) -> dict[str, Any]:
 
 
 def forget(database: Database[dict[str, Any]], keys: list[str]) -> None:
-    """Removes the documents of a schedule that is over; once more where a primary steps down meanwhile."""
+    """Delete the documents of a finished schedule. Tries again if a primary steps down meanwhile."""
     mine = {"_id": {"$in": [ObjectId(key) for key in keys]}}
     try:
         database[COLLECTION].delete_many(mine)

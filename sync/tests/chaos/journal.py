@@ -1,7 +1,7 @@
-"""The journal of one schedule: what each writer may have committed. A file that all of them append to.
+"""The journal of one schedule: a file to which all writers append the states that they may have committed.
 
-A line is written by one system call, so that kill -9 leaves whole lines. What a row may have been is written before
-its transaction commits; how the transaction ended is written after it, where it is known.
+Each line is written by one system call, so that kill -9 leaves whole lines. A row's possible state is written before
+its transaction commits; the outcome of the transaction is written after it, if it is known.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class Journal:
-    """The writing end."""
+    """Appends a writer's entries to the journal."""
 
     def __init__(self, path: str) -> None:
         self.file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
@@ -26,9 +26,9 @@ class Journal:
 
 @dataclass
 class Account:
-    """What was read from a journal.
+    """The content of a journal.
 
-    may: by key, the stamps its row may have had, each with the rest of the row where the writer has looked.
+    may: by key, the stamps its row may have had, each with the rest of the row if the writer has read it.
     never: by key, the stamps of transactions that are known to have been rolled back.
     """
 
@@ -41,7 +41,7 @@ class Account:
 
 
 def read(path: Path) -> Account:
-    """The journal at `path`."""
+    """Return the content of the journal at `path`."""
     account = Account()
     states: dict[str, dict[str, Any]] = {}
     ends: dict[str, bool] = {}

@@ -1,4 +1,4 @@
-"""What the mirror must not be: each mutation takes one safeguard out of the real code, and has to be caught.
+"""Mutations: each removes one safeguard from the real code, and the tests must catch it.
 
 A mutation is applied in the nursery, so that every writer and relay has it. Only here are the engine's private names
 known; a profile concentrates the schedules on what the mutation breaks.
@@ -14,7 +14,7 @@ from typing import Any
 
 from sync.tests.chaos.schedule import FAULTS, Profile
 
-# Many keys, each written for a few hundredths of a second: many races that nobody heals.
+# Many keys, each written for a few hundredths of a second: many races without a later write that repairs them.
 RACES = Profile(
     faults={"delay mongo requests": 1.0}, most_faults=8, three=0, seconds=(1.5, 2.0), keys=(40, 60), hot=(1,),
     inline=(0.0,), relays=(3,), jitter=(0.0,), row_jitter=(0.0,), extras=0,
@@ -42,7 +42,7 @@ BOUNDS = {
 
 
 def profile(mutation: str) -> Profile:
-    """What the schedules concentrate on under this mutation."""
+    """Return the profile of the schedules for this mutation."""
     return PROFILES.get(mutation, Profile(three=0))
 
 
@@ -50,7 +50,7 @@ put: Callable[[Any, str, Any], None] = setattr  # tests that mutate their own pr
 
 
 def _replace(name: str, make: Callable[[Any], Any]) -> None:
-    """Puts make(original) in the place of the mirror's function `name`, in every module that uses it."""
+    """Replace the mirror's function `name` by make(original) in every module that uses it."""
     modules = [module for path, module in list(sys.modules.items()) if path.startswith("sync.") and "tests" not in path]
     [original] = {getattr(module, name) for module in modules if hasattr(module, name)}
     for module in modules:
@@ -64,7 +64,7 @@ def _put(owner: Any, name: str, value: Any) -> None:
 
 
 def comparison_off() -> None:
-    """A document is replaced whatever its version is."""
+    """A document is replaced without comparing its version."""
     import pymongo
 
     _replace("_replace_unchanged", lambda _: lambda _id, seen, document: pymongo.ReplaceOne({"_id": _id}, document))
@@ -83,7 +83,7 @@ def settling_off() -> None:
 
 
 def lost_race_dropped() -> None:
-    """A key whose write was lost to somebody else is done with."""
+    """A key whose write lost against another writer is treated as delivered."""
 
     def make(deliver: Any) -> Any:
         def deliver_and_forget(*arguments: Any, **more: Any) -> Any:
@@ -137,7 +137,7 @@ def change_outside_transaction() -> None:
 
 
 def deadline_off() -> None:
-    """An insert may land at any time."""
+    """An insert may arrive at any time."""
     from sync.mongodb.client import ServerClock
 
     after = ServerClock.after
@@ -209,5 +209,5 @@ MUTATIONS: dict[str, Callable[[], None]] = {
 
 
 def apply(mutation: str) -> None:
-    """Changes the code in this process and its children."""
+    """Apply a mutation to the code of this process and its children."""
     MUTATIONS[mutation]()

@@ -1,8 +1,8 @@
 """The nursery: a process with Django set up and no connections, which forks the others within milliseconds.
 
-It is told what to do in lines of JSON: {"spawn": life}, {"tell": [pid, task]}, {"signal": [pid, number]}, {"look": 0}.
-Children are its own, so that a pid it signals is never somebody else's; they end with it, and it ends with whoever
-started it.
+It reads commands as lines of JSON: {"spawn": life}, {"tell": [pid, task]}, {"signal": [pid, number]}, {"look": 0}.
+The processes are its children, so a pid that it signals never belongs to another process. They exit with the nursery,
+and the nursery exits with the process that started it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PR_SET_PDEATHSIG = 1
 
 
 class Nursery:
-    """The other end: starts the nursery, and talks to it."""
+    """Starts the nursery and sends it commands."""
 
     def __init__(self, environment: dict[str, str], log: Path, mutation: str = "") -> None:
         with log.open("ab") as out:
@@ -45,21 +45,21 @@ class Nursery:
         return json.loads(answer)
 
     def spawn(self, life: dict[str, Any]) -> int:
-        """Forks a process, which connects and waits for its tasks; its pid."""
+        """Fork a process, which connects and waits for tasks. Return its pid."""
         self._look()
         pid = self._ask(spawn=life)
-        # On a machine that starts many processes, one that has ended may have had the same number.
+        # The pid of a process that has exited may be used again.
         self.statuses.pop(pid, None)
         del self.busy[pid]
         return pid
 
     def tell(self, pid: int, task: dict[str, Any]) -> None:
-        """Gives a process something to do."""
+        """Send a task to a process."""
         self.busy[pid] += 1
         self._ask(tell=[pid, task])
 
     def signal(self, pid: int, number: int) -> None:
-        """Sends a signal, unless the process has ended."""
+        """Send a signal, unless the process has exited."""
         self._ask(signal=[pid, number])
 
     def _look(self) -> None:
@@ -68,13 +68,13 @@ class Nursery:
         self.busy.subtract({int(pid): count for pid, count in seen["done"].items()})
 
     def ended(self, pid: int) -> int | None:
-        """The exit status of a process that has ended (negative: its signal), or None."""
+        """Return the exit status of a process that has exited (negative: its signal), or None."""
         if pid not in self.statuses:
             self._look()
         return self.statuses.get(pid)
 
     def idle(self, pid: int) -> bool:
-        """Whether a process has done all it was told to, or has ended."""
+        """Return whether a process has finished all its tasks or has exited."""
         return self.ended(pid) is not None or not self.busy[pid]
 
     def stop(self) -> None:
@@ -84,7 +84,7 @@ class Nursery:
 
 
 class Child:
-    """One forked process: a pipe for its tasks, and one on which it says, by a byte each, that they are done."""
+    """One forked process: a pipe for its tasks, and a pipe on which it writes one byte per finished task."""
 
     def __init__(self, life: dict[str, Any]) -> None:
         tasks, self.tasks = os.pipe()
@@ -122,7 +122,7 @@ class Child:
         except BlockingIOError:
             return 0
 
-    def bury(self) -> None:
+    def close(self) -> None:
         os.close(self.tasks)
         os.close(self.done)
 
@@ -134,7 +134,7 @@ def _look(children: dict[int, Child]) -> dict[str, dict[int, int]]:
         waited, status = os.waitpid(pid, os.WNOHANG)
         if waited:
             ended[pid] = os.waitstatus_to_exitcode(status)
-            children.pop(pid).bury()
+            children.pop(pid).close()
     return {"done": done, "ended": ended}
 
 
@@ -143,15 +143,15 @@ def main(mutation: str) -> None:
 
     django.setup()
     signal.signal(signal.SIGPIPE, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # until a relay can hear it
-    # What a child would import or compile itself in the first, hot milliseconds.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})  # until a relay handles it
+    # Import and compile here what each child would need in its first milliseconds.
     import django.db.backends.mysql.compiler
 
     from sync.tests.chaos import mutations, work  # noqa: F401
 
     if mutation:
         mutations.apply(mutation)
-    gc.freeze()  # what the children share with us stays shared
+    gc.freeze()  # keeps the memory shared with the children
     children: dict[int, Child] = {}
     for line in sys.stdin:
         answer: Any = None
@@ -164,7 +164,7 @@ def main(mutation: str) -> None:
                 if pid in children:
                     children[pid].tell(task)
             case {"signal": [pid, number]}:
-                # A pid is ours until it is waited for, which happens only below.
+                # A pid cannot be reused before waitpid, which is called only below.
                 if pid in children:
                     os.kill(pid, number)
             case {"look": _}:

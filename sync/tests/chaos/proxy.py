@@ -1,6 +1,6 @@
-"""A TCP proxy that loses, delays and cuts what passes through it. One for each process and server.
+"""A TCP proxy that drops, delays and cuts traffic. Each process has one proxy per server.
 
-All proxies live in one thread with an event loop of its own; their methods may be called from any other thread.
+All proxies run in one thread with its own event loop; any other thread may call their methods.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from typing import Any
 
 UP, DOWN = "up", "down"  # towards the server; back to the client
 WRITES = b"\x02update\0", b"\x02delete\0"  # how commands that write begin, in BSON
-LINGER = 0.3  # seconds that a server has for what was held back, before it learns that the client has gone
+LINGER = 0.3  # seconds between forwarding held writes to a server and closing a connection whose client has left
 TICK = 1e-6  # between two pieces that are due at the same time: keeps them in order
 
 
 class Proxies:
-    """The thread in which proxies live."""
+    """The thread that runs the proxies."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         threading.Thread(target=self.loop.run_forever, daemon=True, name="proxies").start()
 
     def start(self, target: int) -> Proxy:
-        """A proxy in front of 127.0.0.1:`target`, on a free port."""
+        """Start a proxy in front of 127.0.0.1:`target`, on a free port."""
         proxy = Proxy(self.loop, target)
         asyncio.run_coroutine_threadsafe(proxy.listen(), self.loop).result(10)
         return proxy
 
 
 class Proxy:
-    """Passes bytes on, until told otherwise."""
+    """Forwards bytes until a method introduces a fault."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, target: int) -> None:
         self.loop = loop
@@ -47,19 +47,19 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
 
     def lose(self, *directions: str) -> None:
-        """From now on nothing arrives in these directions; both sides believe that the other is just slow."""
+        """Drop everything in these directions; to each side the other only seems slow."""
         self.loop.call_soon_threadsafe(self.lost.update, dict.fromkeys(directions, True))
 
     def delay(self, direction: str, seconds: float) -> None:
-        """From now on everything in this direction arrives later, each piece by up to so many seconds."""
+        """Delay each piece in this direction by up to `seconds`."""
         self.loop.call_soon_threadsafe(self.delays.update, {direction: seconds})
 
     def hold(self) -> None:
-        """From now on MongoDB's writes wait here, also those of clients that give up meanwhile, until `release`."""
+        """Hold MongoDB's writes until `release`, even those of clients that give up meanwhile."""
         self.loop.call_soon_threadsafe(self._hold, True)
 
     def release(self) -> None:
-        """What was held back arrives."""
+        """Forward the writes that were held."""
         self.loop.call_soon_threadsafe(self._hold, False)
 
     def _hold(self, holding: bool) -> None:
@@ -69,11 +69,11 @@ class Proxy:
                 end.release()
 
     def cut(self) -> None:
-        """Resets every connection."""
+        """Reset every connection."""
         self.loop.call_soon_threadsafe(self._cut, False)
 
     def heal(self) -> None:
-        """Everything passes again. A connection that has lost bytes is reset: it would be out of step."""
+        """Forward everything again. Reset the connections that have lost bytes, because they are out of sync."""
         self.loop.call_soon_threadsafe(self._heal)
 
     def _heal(self) -> None:
@@ -88,7 +88,7 @@ class Proxy:
 
 
 class _End(asyncio.Protocol):
-    """One side of a connection: what it receives, its peer sends."""
+    """One side of a connection: its peer sends what this side receives."""
 
     def __init__(self, proxy: Proxy, direction: str, peer: _End | None = None) -> None:
         self.proxy = proxy

@@ -1,4 +1,4 @@
-"""One schedule: starts its processes, lets the faults befall them, comes to rest, and has everything checked."""
+"""One schedule: starts its processes, causes the faults, waits until all changes are delivered, and checks them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def run(runner: Runner, schedule: Schedule) -> journal.Account:
 
 
 class Run:
-    """One schedule on its way."""
+    """A running schedule."""
 
     def __init__(self, runner: Runner, site: Site, schedule: Schedule) -> None:
         self.runner, self.site, self.schedule = runner, site, schedule
@@ -58,7 +58,7 @@ class Run:
         self.site.tell(slot, task)
 
     def chaos(self) -> None:
-        """The time in which rows are written and everything goes wrong."""
+        """Run the writers, and cause the faults meanwhile."""
         self.site.rest_relays(but=len(self.relays))
         self.site.provide_spares([fault.slot for fault in self.schedule.faults if fault.kind.startswith("kill ")
                                   and fault.slot])  # fmt: skip
@@ -82,7 +82,7 @@ class Run:
         time.sleep(max(0.0, self.schedule.seconds - self.now()))
 
     def befall(self, fault: Fault) -> list[tuple[float, Any]]:
-        """Makes the fault happen; what ends it, and when."""
+        """Cause the fault. Return what ends it, and when."""
         what, _, of = fault.kind.partition(" ")
         end = self.now() + fault.seconds
         mongo: Any = self.site.mongo
@@ -135,7 +135,7 @@ class Run:
     # --- rest ---------------------------------------------------------------------------------------------------------
 
     def rest(self) -> None:
-        """Ends all faults, and waits until everything is delivered. Raises Wrong when it is not."""
+        """End all faults and wait until everything is delivered. Raises Wrong if that takes too long."""
         late = {slot for slot, last in self.frozen.items() if last}
         for slot in self.frozen.keys() - late:
             self.thaw(slot)
@@ -158,10 +158,10 @@ class Run:
             raise Wrong("\n".join([f"not delivered within {PATIENCE:.0f} s:", *map(str, pending), self.runner.tail()]))
         for slot in self.relays:
             if (status := self.runner.nursery.ended(self.site.alive[slot])) is not None:
-                raise Wrong(f"{slot} ended by itself with status {status}:\n{self.runner.tail()}")
+                raise Wrong(f"{slot} exited unexpectedly with status {status}:\n{self.runner.tail()}")
 
     def empty(self, seconds: float) -> bool:
-        """Whether all changes are delivered within this time."""
+        """Return whether all changes are delivered within this time."""
         end = time.monotonic() + seconds
         while self.runner.mysql.rows(f"SELECT 1 FROM {self.site.database}.sync_change LIMIT 1"):
             if time.monotonic() > end:
@@ -172,7 +172,7 @@ class Run:
     # --- check --------------------------------------------------------------------------------------------------------
 
     def check(self) -> journal.Account:
-        """Compares everything. Raises Wrong."""
+        """Compare rows, documents and histories. Raises Wrong."""
         account = journal.read(self.journal)
         table = self.runner.mysql.rows(f"SELECT * FROM {self.site.database}.finance_account")
         rows = {row["_id"]: row for row in table}
@@ -194,7 +194,7 @@ class Run:
         return account
 
     def end(self) -> None:
-        """Leaves nothing of this schedule for the next one."""
+        """Delete everything that this schedule has left."""
         self.journal.unlink(missing_ok=True)
         keys = ", ".join(f"'{key}'" for key in self.schedule.keys)
         self.runner.mysql.sql(f"DELETE FROM {self.site.database}.finance_account WHERE _id IN ({keys})")

@@ -1,4 +1,4 @@
-"""What lives as long as a run of schedules does: the servers, the nursery, the processes, the change streams."""
+"""The parts that all schedules of a run share: servers, nursery, processes and change streams."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ BATCHES = 2, 5, 20  # of the relays
 
 
 class Wrong(Exception):
-    """What is wrong after a schedule, as lines of text."""
+    """A schedule has failed. The text lists the problems, one line each."""
 
 
 class Site:
     """One set of servers with its database, its processes and its change stream; lives as long as the run.
 
-    alive: the process in each slot. spares: one for each slot, connected, to take its place. last_journal: that of the
-    schedule before: a delivery may still repeat what is delivered, after everything has come to rest.
+    alive: the process in each slot. spares: connected processes that can replace them. last_journal: the journal of the
+    previous schedule, because a late delivery may still repeat one of its states.
     """
 
     def __init__(self, kind: str, runner: Runner) -> None:
@@ -49,19 +49,19 @@ class Site:
         return self.runner.nursery.spawn(life | {"mongo": self.mongo.uri(slot, self.database)})
 
     def tell(self, slot: str, task: dict[str, Any]) -> None:
-        """Gives the process in `slot` something to do; starts one, if there is none."""
+        """Send a task to the process in `slot`, starting one if needed."""
         if slot not in self.alive:
             self.alive[slot] = self.spares.pop(slot, 0) or self.spawn(slot)
         self.runner.nursery.tell(self.alive[slot], task | {"slot": slot})
 
     def relay(self, number: int) -> None:
-        """Has this relay work, if it does not."""
+        """Start this relay unless it is working."""
         slot = f"relay {number}"
         if slot not in self.alive or self.runner.nursery.idle(self.alive[slot]):
             self.tell(slot, {"batch": BATCHES[number]})
 
     def rest_relays(self, but: int = 0) -> None:
-        """Has all relays stop after what they are at, but the first ones."""
+        """Stop all relays except the first `but` ones after their current batch."""
         slots = [slot for slot in self.alive if slot.startswith("relay") and int(slot.split()[1]) >= but]
         for slot in slots:
             if not self.runner.nursery.idle(self.alive[slot]):
@@ -70,14 +70,14 @@ class Site:
             self.wait(slot)
 
     def wait(self, slot: str) -> None:
-        """Until the process in `slot` has done what it was told. Raises Wrong."""
+        """Wait until the process in `slot` has finished its tasks. Raises Wrong."""
         pid = self.alive[slot]
-        self.runner.wait(lambda: self.runner.nursery.idle(pid), f"{slot} does not end")
+        self.runner.wait(lambda: self.runner.nursery.idle(pid), f"{slot} does not finish")
         if (status := self.runner.nursery.ended(pid)) is not None:
-            raise Wrong(f"{slot} ended by itself with status {status}:\n{self.runner.tail()}")
+            raise Wrong(f"{slot} exited unexpectedly with status {status}:\n{self.runner.tail()}")
 
     def kill(self, slot: str) -> None:
-        """Kills the process in `slot`; another one takes its place when it is told something."""
+        """Kill the process in `slot`. The next task for the slot starts another one."""
         pid = self.alive.pop(slot)
         self.runner.nursery.signal(pid, signal.SIGKILL)
         self.runner.wait(lambda: self.runner.nursery.ended(pid) is not None, f"{slot} survives SIGKILL")
@@ -94,7 +94,7 @@ class Site:
 
 
 class Runner:
-    """A run of schedules on servers that it starts and ends."""
+    """A run of schedules on servers that it starts and stops."""
 
     def __init__(self, mutation: str = "") -> None:
         SERVERS.start()
@@ -116,7 +116,7 @@ class Runner:
         SERVERS.stop()
 
     def go_to(self, kind: str) -> Site:
-        """The servers for a schedule. Those of another one have no relays at work meanwhile."""
+        """Return the servers for a schedule. Relays on other servers are stopped first."""
         if kind not in self.sites:
             self.sites[kind] = Site(kind, self)
         for site in self.sites.values():
@@ -126,7 +126,7 @@ class Runner:
 
     @staticmethod
     def wait(done: Callable[[], bool], otherwise: str) -> None:
-        """Until `done`. Raises Wrong."""
+        """Wait until `done`. Raises Wrong."""
         end = time.monotonic() + PATIENCE
         while not done():
             if time.monotonic() > end:
@@ -134,5 +134,5 @@ class Runner:
             time.sleep(0.005)
 
     def tail(self) -> str:
-        """What the processes have said last."""
+        """Return the last lines of the processes' log."""
         return "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-40:])

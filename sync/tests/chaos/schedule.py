@@ -1,4 +1,4 @@
-"""A schedule: what is written, and what goes wrong when, all of it drawn from one seed."""
+"""A schedule: the writes and the faults with their times. One seed determines all of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ SETTINGS = {
     "SYNC_BREAKER_RESET": 0.1, "SYNC_CONFIRM": 0.25,
 }  # fmt: skip
 
-PATIENCE = float(os.environ.get("CHAOS_PATIENCE", "30"))  # seconds in which a mirror without faults has to come to rest
+PATIENCE = float(
+    os.environ.get("CHAOS_PATIENCE", "30")
+)  # seconds within which all changes must be delivered after the faults
 STAMPS = 10**6  # of one writer: each of its states has one of its own
 ONE, THREE = "one member", "three members"
 
@@ -38,13 +40,13 @@ class Profile:
     keys: tuple[int, int] = (3, 12)
     three: float = 1 / 40  # how often a schedule is for a replica set of three members
     failovers: tuple[str, ...] = FAILOVERS
-    late: float = 0.3  # how often what is frozen or held back goes on only when the others have delivered everything
+    late: float = 0.3  # share of frozen or held processes that resume only after all else is delivered
     deletes: float = 0.25  # the share of operations that delete
     inline: tuple[float, ...] = (0.0, 0.3, 0.7, 1.0)
     relays: tuple[int, ...] = (1, 2, 2, 3)
     hot: tuple[int, ...] = (1, 2, 3, 4)  # how many keys are written at a time, each never again afterwards
-    jitter: tuple[float, ...] = (0.0, 0.0, 0.01, 0.04)  # seconds by which whatever passes to and from MongoDB is late
-    row_jitter: tuple[float, ...] = (0.0, 0.0, 0.0, 0.02)  # and what MySQL answers to relays
+    jitter: tuple[float, ...] = (0.0, 0.0, 0.01, 0.04)  # seconds of delay to and from MongoDB
+    row_jitter: tuple[float, ...] = (0.0, 0.0, 0.0, 0.02)  # seconds of delay of MySQL's responses to relays
     extras: float = 0.12  # how often backfill, and how often verify, runs meanwhile
 
 
@@ -65,7 +67,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All that a seed decides."""
+    """Everything that a seed determines."""
 
     seed: int
     servers: str
@@ -93,7 +95,7 @@ class Schedule:
 
 
 def draw(seed: int, profile: Profile) -> Schedule:
-    """The schedule of this seed."""
+    """Return the schedule of this seed."""
     chance = random.Random(seed)
     servers = THREE if chance.random() < profile.three else ONE
     writers, relays = chance.choice((2, 2, 3)), chance.choice(profile.relays)
@@ -105,7 +107,7 @@ def draw(seed: int, profile: Profile) -> Schedule:
     return Schedule(
         seed=seed,
         servers=servers,
-        # Fresh for each schedule, so that what went wrong is not healed by a later one.
+        # New keys for each schedule, so that a later one cannot repair an earlier failure.
         keys=tuple(f"{seed:016x}{number:08x}" for number in range(chance.randint(*profile.keys))),
         hot=chance.choice(profile.hot),
         seconds=seconds,

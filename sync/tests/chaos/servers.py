@@ -40,7 +40,7 @@ class MySQL:
         return f"{self.base}_chaos_{os.getpid()}_{servers.split()[0]}"
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
-        """Runs one statement and returns its rows. Connects again after the server was away."""
+        """Run one statement and return its rows. Reconnects if the server was down."""
         return [tuple(row.values()) for row in self.rows(statement, *values)]
 
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
@@ -140,7 +140,7 @@ class ThreeMembers:
         return pymongo.MongoClient(self.uri("", ""), tz_aware=True, w="majority")
 
     def primary(self) -> Mongo:
-        """The member that is primary; raises RuntimeError when there is none."""
+        """Return the primary. Raises RuntimeError if there is none."""
         for member in self.members:
             with suppress(PyMongoError), self._direct(member) as client:
                 if client.admin.command("hello")["isWritablePrimary"]:
@@ -148,7 +148,7 @@ class ThreeMembers:
         raise RuntimeError("the set has no primary")
 
     def fail(self, kind: str, seconds: float) -> None:
-        """Makes the primary fail in this way, and waits until another (or the same) one serves."""
+        """Make the primary fail in this way, and wait until a primary is available again."""
         primary = self.primary()
         others = [member for member in self.members if member is not primary]
         match kind:
@@ -161,8 +161,8 @@ class ThreeMembers:
                 primary.freeze()
                 time.sleep(1.5)  # until the others have another one
             case "cut off primary":
-                # It still takes writes for a while, which nobody else will ever have. (Freezing the others would not
-                # do: what it sends them waits in their sockets.)
+                # It still accepts writes for a while, which no other member will ever have. (Freezing the others would
+                # not work: the writes would wait in their sockets.)
                 self._stop_replication(others, "alwaysOn")
                 time.sleep(seconds)
                 primary.kill()

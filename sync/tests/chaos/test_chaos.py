@@ -1,7 +1,7 @@
-"""Fault schedules against the mirror as it is; and against the mirror without each safeguard, which has to be caught.
+"""Fault schedules against the mirror, and against mutations of it, each without one safeguard: these must fail.
 
-CHAOS_SCHEDULES sets how many of the first (0: none). The others take long, and run with CHAOS_MUTATIONS=1.
-docs/explanation/faults.md has the commands for thousands of schedules, and for another database.
+CHAOS_SCHEDULES sets the number of schedules (0: none). The mutations take long and run only with CHAOS_MUTATIONS=1.
+docs/faults.md has the commands for thousands of schedules, and for another database.
 """
 
 import os
@@ -16,12 +16,12 @@ from django.db import connection
 
 from sync.tests.chaos.mutations import BOUNDS
 
-SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "120"))
-SECONDS = 6  # for one schedule at most, on a machine that has much else to do
+SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "200"))
+SECONDS = 6  # for one schedule at most, on a busy machine
 
 
 def chaos(schedules: int, *options: str) -> subprocess.CompletedProcess[str]:
-    """A run in a process of its own, with servers of its own where the tests started theirs."""
+    """Run the runner in its own process, with its own servers if the tests started theirs."""
     if connection.vendor != "mysql":
         pytest.skip("several processes write at the same time, which SQLite does not have")
     database = os.environ.get("TEST_DATABASE", "mariadb")

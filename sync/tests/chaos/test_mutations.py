@@ -1,6 +1,6 @@
-"""Mutations of the real code that chance may take long to catch, each shown to do harm in one fixed order of events.
+"""Mutations that random schedules may take long to catch: each does harm in one fixed order of events.
 
-Each story is told twice: the mirror as it is comes to rest equal to its rows, and with the mutation it does not.
+Each test runs twice: without the mutation the mirror ends in sync with its rows, with the mutation it does not.
 """
 
 import time
@@ -30,10 +30,10 @@ def mutated(name: str) -> Any:
 
 @pytest.fixture
 def account(mongo: Database[dict[str, Any]], settings: Any) -> Account:
-    """One that is delivered, by relays only."""
+    """Return an account that a relay has delivered."""
     settings.SYNC_INLINE = False
     settings.SYNC_LEASE, settings.SYNC_SETTLE = SETTLE - 0.2, SETTLE
-    settings.SYNC_TIMEOUT = 5.0  # a busy machine is no server that is out of reach
+    settings.SYNC_TIMEOUT = 5.0  # a busy machine must not count as an unreachable server
     account = Account.objects.create(account_id=1, limit=1)
     Relay().drain()
     return account
@@ -41,7 +41,7 @@ def account(mongo: Database[dict[str, Any]], settings: Any) -> Account:
 
 @pytest.fixture
 def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Applies a mutation to this process until the test ends."""
+    """Return a function that applies a mutation to this process until the test ends."""
 
     def now(mutation: str) -> None:
         monkeypatch.setattr(mutations, "put", monkeypatch.setattr)
@@ -52,8 +52,8 @@ def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 @pytest.mark.parametrize("mutation", mutations.MUTATIONS)
-def test_what_a_mutation_changes_is_there(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name that has moved would make a mutation harmless, and nobody would notice."""
+def test_each_mutation_changes_existing_code(mutation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without this test, moving a name would silently make a mutation harmless."""
     changed: list[str] = []
     monkeypatch.setattr(mutations, "put", lambda owner, name, value: changed.append(name))
     mutations.apply(mutation)
@@ -61,7 +61,7 @@ def test_what_a_mutation_changes_is_there(mutation: str, monkeypatch: pytest.Mon
 
 
 def settle() -> None:
-    """Lets all deletes settle: nothing is left that would fix anything later."""
+    """Let all deletes settle, so that no change is left that could repair a document later."""
     time.sleep(SETTLE + 0.1)
     Relay().drain()
     assert not Change.objects.exists()
@@ -125,7 +125,9 @@ def test_a_delete_that_does_not_settle_is_undone_by_a_slow_insert(
     """A relay is about to insert when the row is deleted, and another relay finds neither row nor document."""
     about_to_insert(mutation, lambda: Relay().drain())
     Relay().drain()
-    assert mongo.accounts.count_documents({}) == 1, "put back, for now"
+    assert mongo.accounts.count_documents({}) == 1, (
+        "the slow insert has restored the document, until the delete settles"
+    )
     settle()
     assert mongo.accounts.count_documents({}) == (1 if mutation else 0)
 

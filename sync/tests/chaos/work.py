@@ -1,4 +1,4 @@
-"""What the nursery's children do: relay, backfill, verify; the writers have a file of their own."""
+"""The tasks of the nursery's children: relay, backfill and verify. See writers.py for writes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ INTERVAL = 0.015  # seconds between a relay's looks for what is due
 
 
 class Worker:
-    """One process. `life` is what does not change: its slot and the databases; see runner.py."""
+    """One process. `life` is its constant part: the slot and the databases; see runner.py."""
 
     def __init__(self, life: dict[str, Any]) -> None:
         logging.disable(logging.WARNING)
@@ -38,7 +38,7 @@ class Worker:
         options["NAME"], options["PORT"] = life["database"], life["mysql_port"]
         options["OPTIONS"]["init_command"] += ", innodb_lock_wait_timeout = 1"
         settings.MONGODB_URI = life["mongo"]
-        # A driver waits half a second before it looks for a server again, as long as a whole schedule.
+        # By default, the driver waits 0.5 s before it checks a server again: as long as a whole schedule.
         common.MIN_HEARTBEAT_INTERVAL = 0.05  # type: ignore[misc]
         relay.LONGEST_PAUSE = 0.05
         verify.PAUSE = 0.1
@@ -47,7 +47,7 @@ class Worker:
 
     @staticmethod
     def connect() -> None:
-        """Beforehand: a process that is told to write shall write at once."""
+        """Connect in advance, so that the process can write as soon as it gets a task."""
         with suppress(DatabaseError), connection.cursor() as cursor:
             cursor.execute("SELECT 1")
         with suppress(PyMongoError), pymongo.timeout(5):
@@ -69,7 +69,7 @@ class Worker:
 
     @staticmethod
     def relay(batch: int) -> None:
-        """Delivers until SIGUSR1, which waits until it is heard if it comes before."""
+        """Deliver until SIGUSR1, which stays pending if it arrives before the relay handles it."""
         ours = relay.Relay(batch=batch, interval=INTERVAL)
         signal.signal(signal.SIGUSR1, lambda *_: ours.stop.set())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
@@ -78,14 +78,14 @@ class Worker:
 
     @staticmethod
     def make_tables() -> None:
-        """The account's and the mirror's own: the rest of the portal, and its migrations, would take seconds."""
+        """Create the tables of accounts and of the mirror only: running all migrations would take seconds."""
         with connection.schema_editor() as editor:
             for model in (Account, *apps.get_app_config("sync").get_models()):
                 editor.create_model(model)
 
     @staticmethod
     def until(seconds: float, *acts: Callable[[], Any]) -> None:
-        """Does this again and again, whatever the servers say."""
+        """Repeat this until the time is over, ignoring errors of the servers."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for act in acts:

@@ -1,6 +1,6 @@
-"""A writer: changes few rows by every way there is, as fast as it can, and keeps a journal of what it did.
+"""A writer: changes a few rows in every possible way, as fast as it can, and keeps a journal of its writes.
 
-Every state it writes carries a stamp in `limit` that no other write has: writer * 10^6 + a number that grows.
+Every state that it writes has a unique stamp in `limit`: writer * 10^6 + an increasing number.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ READ_BACK = "SELECT _id, `limit`, account_id, products FROM finance_account WHER
 
 
 class RolledBack(Exception):
-    """On purpose."""
+    """Rolls a transaction back on purpose."""
 
 
 class Writer:
@@ -56,13 +56,13 @@ class Writer:
                 time.sleep(self.chance.uniform(0, 0.01))
 
     def hot_keys(self) -> list[str]:
-        """The keys that are written now: a window that moves over all of them, the same for every writer."""
+        """Return the keys to write now: a window that moves over all keys, the same for every writer."""
         gone = 1 - (self.end - time.monotonic()) / self.total
         first = int(gone * (len(self.keys) - self.hot + 1)) if len(self.keys) > self.hot else 0
         return self.keys[max(0, first) :][: self.hot] or self.keys[-1:]
 
     def single(self) -> None:
-        """One operation in a transaction of its own."""
+        """Do one operation in its own transaction."""
         act, stamps = self.operation()
         name = self.next_name()
         self.journal.write("may", name, {key: [stamp, None, None] for key, stamp in stamps.items()})
@@ -75,7 +75,7 @@ class Writer:
             self.journal.write("end", name, True)
 
     def several(self) -> None:
-        """A transaction of some operations, with savepoints; some are rolled back, in part or as a whole."""
+        """Do several operations in one transaction with savepoints; roll some back, partly or completely."""
         name = self.next_name()
         self.touched = set()
         committing = False
@@ -114,7 +114,7 @@ class Writer:
                 raise
 
     def states(self) -> dict[str, Any]:
-        """What this transaction leaves of the rows that it has touched, as it sees them itself."""
+        """Return the rows that this transaction has changed, as the transaction sees them."""
         if not self.touched:
             return {}
         with connection.cursor() as cursor:
@@ -130,7 +130,7 @@ class Writer:
         return self.number * STAMPS + self.last
 
     def operation(self) -> tuple[Callable[[], Any], dict[str, int]]:
-        """A write that is still to happen, and the stamp that it may give to each key."""
+        """Return a write that has not run yet, and the stamp that it may give to each key."""
         chance = self.chance
         keys = self.hot_keys()
         key = chance.choice(keys)
@@ -177,7 +177,7 @@ class Writer:
 
     @staticmethod
     def edit(key: str, stamp: int) -> None:
-        """Read, change, save: as a form does, with an expression."""
+        """Read, change and save a row with an expression, as a form does."""
         account = Account.objects.filter(pk=key).first()
         if account is not None:
             account.limit = stamp

@@ -1,4 +1,4 @@
-"""A misconfiguration that would lose changes is refused before anything runs."""
+"""System checks reject a misconfiguration that would lose changes before any process starts."""
 
 from typing import Any
 
@@ -50,7 +50,7 @@ def test_a_bad_setting_is_named(name: str, value: Any, check: str, settings: Any
     assert name in " ".join(message.msg for message in messages)
 
 
-def test_another_isolation_level_is_refused(monkeypatch: Any, settings: Any) -> None:
+def test_another_isolation_level_is_rejected(monkeypatch: Any, settings: Any) -> None:
     database = settings.DATABASES["default"]
     monkeypatch.setitem(database, "ENGINE", "django.db.backends.mysql")
     monkeypatch.setitem(database, "OPTIONS", {"isolation_level": "repeatable read"})
@@ -64,7 +64,7 @@ def messages_of(model: type[models.Model], monkeypatch: Any) -> list[str | None]
 
 
 @isolate_apps("sync.tests.zoo")
-def test_a_model_must_say_where_it_is_mirrored(monkeypatch: Any) -> None:
+def test_a_model_must_declare_where_it_is_mirrored(monkeypatch: Any) -> None:
     class Nowhere(MirroredModel):
         class Meta(MirroredModel.Meta):
             app_label = "zoo"
@@ -73,7 +73,7 @@ def test_a_model_must_say_where_it_is_mirrored(monkeypatch: Any) -> None:
 
 
 @isolate_apps("sync.tests.zoo")
-def test_a_manager_that_records_nothing_is_refused(monkeypatch: Any) -> None:
+def test_a_manager_that_records_no_changes_is_rejected(monkeypatch: Any) -> None:
     class Careless(MirroredModel):
         mirror = Mirror("careless")
         objects = models.Manager()
@@ -85,7 +85,7 @@ def test_a_manager_that_records_nothing_is_refused(monkeypatch: Any) -> None:
 
 
 @isolate_apps("sync.tests.zoo")
-def test_fields_that_bson_cannot_hold_are_refused(monkeypatch: Any) -> None:
+def test_fields_without_a_bson_type_are_rejected(monkeypatch: Any) -> None:
     class Strange(models.Field):
         pass
 

@@ -1,1 +1,1 @@
-"""Schedules on a Galera cluster of three nodes, each with writers and a relay of its own."""
+"""Schedules on a Galera cluster of three nodes, each with its own writers and relay."""

@@ -1,10 +1,10 @@
-"""Runs schedules on a Galera cluster of its own: rows are saved through Django on three nodes, with inline delivery, a
-relay works on each, and nodes lag. At rest all three are compared with MongoDB by bare SQL and a bare client.
+"""Run schedules on a Galera cluster that this command starts. Django saves rows on three nodes with inline delivery, a
+relay runs on each node, and nodes lag. After each schedule, plain SQL and a plain MongoDB client compare all databases.
 
 Every fourth schedule is forced: a delivery is held back until its node lags behind a newer row that another node has
-delivered. Needs Debian's galera-4 and mariadb-server-core.
+delivered. Requires Debian's galera-4 and mariadb-server-core.
 
-Exit status: 0 all schedules were clean; 1 some were not; 2 wrong use, or Galera is not installed.
+Exit status: 0 if all schedules passed, 1 if any failed, 2 for wrong arguments or if Galera is not installed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,15 @@ from tests.galera import library
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sync.tests.clusters", description=__doc__)
-    parser.add_argument("--schedules", type=int, default=20, help="how many (default: %(default)s)")
-    parser.add_argument("--seed", type=int, help="of the first; the others have the next numbers (default: at random)")
+    parser.add_argument("--schedules", type=int, default=20, help="number of schedules (default: %(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of the first schedule; it increases by 1 (default: random)")
     parser.add_argument(
-        "--minutes", type=float, default=float("inf"), help="stop after so long, and say where to go on"
+        "--minutes", type=float, default=float("inf"), help="stop after this time and print the next seed"
     )
-    parser.add_argument("--without-cure", action="store_true", help="let deliveries read rows that may be old")
-    parser.add_argument("--verbose", action="store_true", help="print every schedule and how long it took")
+    parser.add_argument(
+        "--without-cure", action="store_true", help="let deliveries read outdated rows (no causal reads)"
+    )
+    parser.add_argument("--verbose", action="store_true", help="print each schedule and its duration")
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.randrange(10**6)
@@ -39,7 +41,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> int:
     options = parse()
-    for number in (signal.SIGINT, signal.SIGTERM):  # the servers are ended on the way out
+    for number in (signal.SIGINT, signal.SIGTERM):  # exit normally, so that the servers are stopped
         signal.signal(number, lambda *_: sys.exit(143))
     os.environ["TEST_DATABASE"] = "mariadb"
     from sync.tests.clusters.runner import Runner
@@ -69,7 +71,7 @@ def main() -> int:
         runner.stop()
     minutes = (time.monotonic() - started) / 60
     print(f"{done:,} schedules from seed {options.seed}, {keys:,} keys: {wrong:,} wrong, {minutes:.1f} minutes. "
-          f"To go on: --seed {options.seed + done}")  # fmt: skip
+          f"To continue: --seed {options.seed + done}")  # fmt: skip
     return 1 if wrong else 0
 
 

@@ -1,4 +1,4 @@
-"""Runs schedules on three nodes and a mongod, and compares all four when everything is at rest."""
+"""Runs schedules on three nodes and a mongod, and compares all four when all changes are delivered."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from tests.servers import SERVERS
 
 DATABASE = "analytics_clusters"
 CHANGES, ROWS = f"{DATABASE}.sync_change", f"{DATABASE}.finance_account"
-OVERTAKEN = 0.3  # seconds for which a node goes on lagging when the delivery held there may go on
+OVERTAKEN = 0.3  # seconds for which a node still lags after its held delivery is released
 NODES = range(3)
 
 
 class Runner:
-    """The servers, and a process in each slot: a writer and a relay for each node, and those of forced schedules."""
+    """The servers and one process per slot: a writer and a relay for each node, and those of forced schedules."""
 
     def __init__(self, causal: bool) -> None:
-        """causal: whether deliveries let their node catch up first."""
+        """causal: whether deliveries wait until their node has caught up."""
         SERVERS.start()
         self.causal = causal
         self.log = SERVERS.folder / "processes.log"
@@ -54,7 +54,7 @@ class Runner:
     # --- processes ----------------------------------------------------------------------------------------------------
 
     def tell(self, kind: str, node: int, **task: Any) -> str:
-        """Gives the process of this kind on a node, which is started at need, something to do; its slot."""
+        """Send a task to the process of this kind on a node, starting it if needed. Return its slot."""
         slot = f"{kind} {node}"
         if slot not in self.alive:
             life = {
@@ -66,10 +66,10 @@ class Runner:
         return slot
 
     def wait(self, slot: str) -> None:
-        """Until the process in `slot` has done what it was told. Raises RuntimeError."""
-        self._until(lambda: self.nursery.idle(self.alive[slot]), f"{slot} does not end")
+        """Wait until the process in `slot` has finished its tasks. Raises RuntimeError."""
+        self._until(lambda: self.nursery.idle(self.alive[slot]), f"{slot} does not finish")
         if (status := self.nursery.ended(self.alive[slot])) is not None:
-            raise RuntimeError(f"{slot} ended by itself with status {status}:\n{self.tail()}")
+            raise RuntimeError(f"{slot} exited unexpectedly with status {status}:\n{self.tail()}")
 
     def do(self, kind: str, node: int, **task: Any) -> None:
         self.wait(self.tell(kind, node, **task))
@@ -82,13 +82,13 @@ class Runner:
             time.sleep(0.005)
 
     def tail(self) -> str:
-        """What the processes have said last."""
+        """Return the last lines of the processes' log."""
         return "".join(self.log.read_text(errors="replace").splitlines(keepends=True)[-40:])
 
     # --- schedules ----------------------------------------------------------------------------------------------------
 
     def run(self, schedule: Schedule) -> dict[str, list[str]]:
-        """Runs one schedule; what is wrong at rest, by key."""
+        """Run one schedule. Return the problems of each key."""
         path = SERVERS.folder / f"journal-{schedule.seed}"
         relays = [] if schedule.forced else self._start_relays()
         if schedule.forced:
@@ -108,7 +108,7 @@ class Runner:
         return [self.tell("relay", node, batch=(2, 5, 20)[node]) for node in NODES]
 
     def _force(self, schedule: Schedule) -> None:
-        """A delivery is held; its node stops applying; another one changes the row, delivers it, and forgets it."""
+        """Hold a delivery and stop its node from applying; another node changes, delivers and confirms the row."""
         slow, fast = schedule.nodes[:2]
         [key] = schedule.keys
         held, go = (SERVERS.folder / f"{word}-{schedule.seed}" for word in ("held", "go"))
@@ -116,14 +116,14 @@ class Runner:
         self.do("actor", slow, key=key, stamp=1, deliver=inline)
         self.galera.settle()
         slot = self.tell("held", slow, key=key, stamp=1, inline=inline, held=str(held), go=str(go))
-        self._until(held.exists, f"{slot} does not begin")
+        self._until(held.exists, f"{slot} does not start")
         self.galera.settle()
         with self.galera.nodes[slow].lagging():
             self.do("actor", fast, key=key, stamp=2, deliver=True)
             go.touch()
             time.sleep(OVERTAKEN)
         self.wait(slot)
-        if inline:  # its change is born with a long lease
+        if inline:  # an inline delivery's change starts with a long lease
             self._rows(fast, f"UPDATE {CHANGES} SET due_at = '2000-01-01'")
 
     def _load(self, schedule: Schedule, path: str) -> None:

@@ -1,11 +1,11 @@
-"""A schedule: who writes where, and which node lags when, all of it drawn from one seed."""
+"""A schedule: which writers use which node, and which node lags when. One seed determines all of it."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
 
-FORCED = ("relay", "inline")  # who is held back on a node that lags
+FORCED = ("relay", "inline")  # the kind of delivery that is held back on a lagging node
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Lag:
 
 @dataclass(frozen=True)
 class Schedule:
-    """All that a seed decides.
+    """Everything that a seed determines.
 
     forced: a delivery is held back until its node lags behind another one, which writes the same key; else empty.
     """
@@ -43,7 +43,7 @@ class Schedule:
 
 
 def draw(seed: int) -> Schedule:
-    """The schedule of this seed. Every fourth is forced."""
+    """Return the schedule of this seed. Every fourth is forced."""
     chance = random.Random(seed)
     forced = FORCED[seed // 4 % 2] if seed % 4 == 0 else ""
     seconds = chance.uniform(0.5, 1.0)
@@ -54,7 +54,7 @@ def draw(seed: int) -> Schedule:
         seed=seed,
         forced=forced,
         nodes=tuple(chance.sample(range(3), 3)),
-        # Fresh for each schedule, so that what went wrong is not healed by a later one.
+        # New keys for each schedule, so that a later one cannot repair an earlier failure.
         keys=tuple(f"{seed:016x}{number:08x}" for number in range(1 if forced else chance.randint(5, 20))),
         hot=chance.choice((1, 2, 3)),
         seconds=seconds,

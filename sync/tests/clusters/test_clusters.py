@@ -1,6 +1,6 @@
-"""Schedules on three Galera nodes: with causal reads nothing is stale, and without them something is.
+"""Schedules on three Galera nodes: causal reads prevent stale documents, and without them documents become stale.
 
-docs/explanation/faults.md has the command for hundreds of them.
+docs/faults.md has the command for hundreds of schedules.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not library(), reason="Galera is not installed: 
 
 
 def clusters(*options: str) -> subprocess.CompletedProcess[str]:
-    """A run in a process of its own, with servers of its own."""
+    """Run the runner in its own process, with its own servers."""
     return subprocess.run(
         [sys.executable, "-m", "sync.tests.clusters", "--verbose", *options],
         cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=240,
@@ -27,7 +27,7 @@ def clusters(*options: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_no_document_stays_stale_on_a_cluster() -> None:
-    seed = os.environ.get("SEED", str(4 * random.randrange(10**5)))  # begins with a forced one
+    seed = os.environ.get("SEED", str(4 * random.randrange(10**5)))  # the first schedule is forced
     result = clusters("--schedules", "6", "--seed", seed)
     assert result.returncode == 0, result.stdout + result.stderr
 

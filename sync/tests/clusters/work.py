@@ -1,4 +1,4 @@
-"""What a process of a schedule does on its node: what those of the fault schedules do, and one that is held back."""
+"""The tasks of a schedule's process on its node: those of the fault schedules, and a delivery that is held back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.chaos import work
 
-LEASE = 20.0  # seconds: nobody else takes what is held
+LEASE = 20.0  # seconds: no other relay claims the held change
 
 
 class Worker(work.Worker):
@@ -43,14 +43,14 @@ class Worker(work.Worker):
         Account.objects.update_or_create(pk=key, defaults=values)
 
     def act(self, key: str, stamp: int, deliver: bool, **_: Any) -> None:
-        """Saves a row; its change is delivered from here, or left."""
+        """Save a row, and deliver its change inline or leave it to a relay."""
         settings.SYNC_INLINE = False
         self.save(key, stamp)
         if deliver:
             Relay(batch=5).drain()
 
     def hold(self, key: str, stamp: int, inline: bool, held: str, go: str, **_: Any) -> None:
-        """Delivers the row's changes, and stands still on the way: after they are claimed, before anything is read.
+        """Deliver the row's changes, with a pause between claiming them and reading the row.
 
         inline: saves the row first, and is its inline delivery.
         """

@@ -1,4 +1,4 @@
-"""Jobs: done by a relay's process, once at a time, told on the way, stopped, and taken over from the dead."""
+"""Jobs run in a relay process, one at a time for each target; they report progress, stop, and survive a crash."""
 
 import logging
 import threading
@@ -44,17 +44,17 @@ def do(kind: str, **options: Any) -> Job:
     return job
 
 
-def test_verify_compares_and_tells(mongo: Database) -> None:
+def test_verify_compares_and_reports(mongo: Database) -> None:
     job = do("verify")
     assert job.finished_at
-    assert job.steps, "about 20: after a crash MongoDB's estimate is off"
+    assert job.steps, "about 20: MongoDB's estimate is inaccurate after a crash"
     assert (job.found, job.note, job.unfinished) == (0, "", None)
     mongo.accounts.delete_one({})
     mongo.accounts.insert_one({"_id": ObjectId()})
     job = do("verify")
     assert job.found == 2
     assert Verification.objects.latest("pk").found == 2
-    assert not runner.work(), "there is nothing more to do"
+    assert not runner.work(), "no job is left"
 
 
 def test_repair_fixes_and_deletes_only_when_asked(mongo: Database) -> None:
@@ -78,7 +78,7 @@ def test_backfill_is_planned_and_relays_deliver_it(mongo: Database) -> None:
     assert differences(Account, mongo) == []
 
 
-def test_there_is_one_at_a_time_for_each_target(mongo: Database) -> None:
+def test_each_target_has_one_job_at_a_time(mongo: Database) -> None:
     assert runner.ask(ACCOUNTS, "verify", "theo")
     assert runner.ask(ACCOUNTS, "repair", "tina") is None
     assert runner.ask(Target(Keeper), "verify", "theo")
@@ -86,7 +86,7 @@ def test_there_is_one_at_a_time_for_each_target(mongo: Database) -> None:
     assert runner.ask(ACCOUNTS, "repair", "tina")
 
 
-def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mongo) -> None:
+def test_a_job_waits_while_mongodb_is_unreachable_and_then_continues(mongo: Database, mongod: Mongo) -> None:
     runner.ask(ACCOUNTS, "verify", "theo")
     mongod.kill()
     assert runner.work()
@@ -95,7 +95,7 @@ def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mon
     assert "MongoDB does not respond" in job.note
     mongod.start()
     forget_clients()
-    assert not runner.work(), "it waits a little"
+    assert not runner.work(), "the job waits for DELAY seconds"
     Job.objects.update(due_at=LONG_AGO)
     assert runner.work()
     job.refresh_from_db()
@@ -103,14 +103,14 @@ def test_it_waits_while_mongodb_is_away_and_goes_on(mongo: Database, mongod: Mon
     assert job.note == ""
 
 
-def test_it_can_be_stopped_while_it_is_done(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_running_job_can_be_stopped(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     job = runner.ask(ACCOUNTS, "verify", "theo")
     assert job
 
     def verify(target: Any, using: str, progress: Any, **options: Any) -> None:
         assert runner.stop(job.pk, "stopped by tina")
         progress.tell()
-        raise AssertionError("it goes on")
+        raise AssertionError("the job continues after it was stopped")
 
     monkeypatch.setattr(runner, "verify", verify)
     assert runner.work()
@@ -120,7 +120,9 @@ def test_it_can_be_stopped_while_it_is_done(mongo: Database, monkeypatch: pytest
     assert not runner.stop(job.pk, "again")
 
 
-def test_another_process_goes_on_when_one_ends(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_process_continues_the_job_of_a_process_that_stops(
+    mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     runner.ask(ACCOUNTS, "verify", "theo")
     resumed = []
     true = runner.verify
@@ -131,15 +133,15 @@ def test_another_process_goes_on_when_one_ends(mongo: Database, monkeypatch: pyt
 
     monkeypatch.setattr(runner, "verify", verify)
     stop = threading.Event()
-    stop.set()  # the process is told to end as it begins
+    stop.set()  # the process is asked to stop right away
     assert runner.work(stop)
     assert Job.objects.get().finished_at is None
-    assert runner.work(), "at once: its lease was given back"
+    assert runner.work(), "at once: the first process released its lease"
     assert Job.objects.get().finished_at
     assert resumed == [True]
 
 
-def test_a_lease_that_has_ended_is_taken_over_and_its_holder_is_out(mongo: Database) -> None:
+def test_an_expired_lease_is_taken_over_and_its_holder_interrupted(mongo: Database) -> None:
     job = runner.ask(ACCOUNTS, "verify", "theo")
     assert job
     frozen = runner._claim("default")
@@ -147,11 +149,11 @@ def test_a_lease_that_has_ended_is_taken_over_and_its_holder_is_out(mongo: Datab
     assert not runner.work(), "it is in flight"
     Job.objects.update(due_at=LONG_AGO)
     assert runner.work()
-    with pytest.raises(runner.Ended):
+    with pytest.raises(runner.Interrupted):
         runner._Hold(frozen, threading.Event(), "default").tell()
 
 
-def test_what_goes_wrong_ends_it_with_the_reason(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_error_finishes_the_job_with_the_reason(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*args: Any, **options: Any) -> None:
         raise RuntimeError("no such luck")
 
@@ -159,10 +161,10 @@ def test_what_goes_wrong_ends_it_with_the_reason(mongo: Database, monkeypatch: p
     assert do("verify").note == "RuntimeError: no such luck"
     Job.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
     assert runner.work()
-    assert Job.objects.latest("pk").note == "this target no longer exists"
+    assert Job.objects.latest("pk").note == "This target no longer exists."
 
 
-def test_chores_go_on_after_a_failure_and_end_with_the_block(caplog: pytest.LogCaptureFixture) -> None:
+def test_periodic_tasks_continue_after_a_failure_and_stop_with_the_block(caplog: pytest.LogCaptureFixture) -> None:
     done = threading.Event()
     calls: list[int] = []
 
@@ -178,4 +180,4 @@ def test_chores_go_on_after_a_failure_and_end_with_the_block(caplog: pytest.LogC
     assert stop.is_set()
     [failure] = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert failure.getMessage().startswith("luck: no such luck. ")
-    assert failure.exc_info, "what is no outage is logged with its traceback"
+    assert failure.exc_info, "an error that is not an outage is logged with its traceback"

@@ -1,4 +1,4 @@
-"""Consuming: what a replica holds, read directly, after messages in any number, order and shape."""
+"""Consuming: the documents of a replica, read directly, after messages of any number, order and content."""
 
 import json
 from typing import Any
@@ -24,7 +24,7 @@ def consume(*more: str, to: str = "stories_1") -> None:
     call_command("sync", "consume", "story", "--to", to, "--once", *more)
 
 
-def test_a_replica_is_equal_to_the_table(kafka: Kafka, mongo: Database) -> None:
+def test_a_replica_matches_the_table(kafka: Kafka, mongo: Database) -> None:
     stories = [story() for _ in range(30)]
     publish()
     consume()
@@ -50,7 +50,7 @@ def test_a_replica_has_the_document_that_is_delivered_directly(kafka: Kafka, mon
     assert copy["_id"] == ObjectId(one.pk)
 
 
-def test_each_message_once_more_from_the_beginning_changes_nothing(kafka: Kafka, mongo: Database) -> None:
+def test_reading_all_messages_again_changes_nothing(kafka: Kafka, mongo: Database) -> None:
     stories = [story() for _ in range(12)]
     publish()
     for one in stories[:6]:
@@ -64,7 +64,7 @@ def test_each_message_once_more_from_the_beginning_changes_nothing(kafka: Kafka,
     assert replica(mongo, "stories_1") == rows()
 
 
-def test_from_the_beginning_brings_back_what_was_lost(kafka: Kafka, mongo: Database) -> None:
+def test_reading_from_the_beginning_restores_lost_documents(kafka: Kafka, mongo: Database) -> None:
     for _ in range(5):
         story()
     publish()
@@ -76,7 +76,7 @@ def test_from_the_beginning_brings_back_what_was_lost(kafka: Kafka, mongo: Datab
     assert replica(mongo, "stories_1") == rows()
 
 
-def test_a_replica_restored_with_its_positions_goes_on_from_there(kafka: Kafka, mongo: Database) -> None:
+def test_a_replica_restored_with_its_positions_continues_from_them(kafka: Kafka, mongo: Database) -> None:
     one = story()
     publish()
     consume()
@@ -92,7 +92,7 @@ def test_a_replica_restored_with_its_positions_goes_on_from_there(kafka: Kafka, 
     assert replica(mongo, "stories_1") == rows()
 
 
-def test_a_topic_made_anew_is_newer_than_the_one_before(kafka: Kafka, mongo: Database) -> None:
+def test_a_topic_created_again_is_newer_than_the_former_one(kafka: Kafka, mongo: Database) -> None:
     one = story(diggs=1)
     publish()
     for count in range(2, 6):
@@ -106,7 +106,7 @@ def test_a_topic_made_anew_is_newer_than_the_one_before(kafka: Kafka, mongo: Dat
     assert replica(mongo, "stories_1") == {one.pk: (one.title, 77)}
 
 
-def test_a_foreign_document_is_overwritten(kafka: Kafka, mongo: Database) -> None:
+def test_a_document_of_another_writer_is_overwritten(kafka: Kafka, mongo: Database) -> None:
     one = story()
     mongo.stories_1.insert_one({"_id": ObjectId(one.pk), "title": "somebody's"})
     publish()
@@ -114,7 +114,7 @@ def test_a_foreign_document_is_overwritten(kafka: Kafka, mongo: Database) -> Non
     assert replica(mongo, "stories_1") == rows()
 
 
-def test_strings_that_look_like_expressions_stay_what_they_are(kafka: Kafka, mongo: Database) -> None:
+def test_strings_that_look_like_expressions_stay_unchanged(kafka: Kafka, mongo: Database) -> None:
     story(title="$$ROOT", description="$title")
     publish()
     consume()
@@ -134,13 +134,13 @@ GOOD = "aaaaaaaaaaaaaaaaaaaaaaaa"
         (GOOD, b'{"_id": {"$oid": "bbbbbbbbbbbbbbbbbbbbbbbb"}}', "not a document with the key's _id"),
         (GOOD, b'{"_id": {"$oid": "aaaaaaaaaaaaaaaaaaaaaaaa"}, "_sync": 1}', "_sync is not an object"),
         (GOOD, b'{"_id": {"$oid": "aaaaaaaaaaaaaaaaaaaaaaaa"}, "n": {"$numberLong": "9e9"}}', "not Extended JSON"),
-        (GOOD, b'{"_id": {"$oid": "aaaaaaaaaaaaaaaaaaaaaaaa"}, "n": 123456789012345678901}', "no BSON document"),
-        ("no key", b"{}", "the key is none of news.story"),
-        (b"", b"{}", "the key is none of news.story"),
-        (b"\xff", b"{}", "the key is none of news.story"),
+        (GOOD, b'{"_id": {"$oid": "aaaaaaaaaaaaaaaaaaaaaaaa"}, "n": 123456789012345678901}', "stored as BSON"),
+        ("no key", b"{}", "the key is not valid for news.story"),
+        (b"", b"{}", "the key is not valid for news.story"),
+        (b"\xff", b"{}", "the key is not valid for news.story"),
     ],
 )
-def test_a_poison_message_is_put_aside_alone(
+def test_a_poison_message_alone_becomes_a_dead_letter(
     kafka: Kafka, mongo: Database, key: Any, value: bytes, why: str, capsys: pytest.CaptureFixture
 ) -> None:
     first = story()
@@ -158,10 +158,10 @@ def test_a_poison_message_is_put_aside_alone(
     headers = dict(dead.headers())
     assert why in headers["reason"].decode()
     assert (headers["topic"], headers["partition"]) == (TOPIC.encode(), b"0")
-    consume()  # it is behind us
+    consume()  # continues after the dead letter
 
 
-def test_what_mongodb_refuses_is_put_aside_alone(kafka: Kafka, mongo: Database) -> None:
+def test_a_message_that_mongodb_rejects_alone_becomes_a_dead_letter(kafka: Kafka, mongo: Database) -> None:
     mongo.stories_1.create_index("title", unique=True)
     try:
         for title in ("a", "b", "a", "c"):
@@ -189,13 +189,13 @@ def test_what_mongodb_refuses_is_put_aside_alone(kafka: Kafka, mongo: Database) 
         (["story", "--to", "x", "--prefix", "y"], "--prefix needs --format debezium"),
     ],
 )
-def test_wrong_use_is_told(arguments: list[str], why: str) -> None:
+def test_wrong_arguments_are_reported(arguments: list[str], why: str) -> None:
     with pytest.raises(CommandError, match=why) as failure:
         call_command("sync", "consume", *arguments, "--once")
     assert failure.value.returncode == 2
 
 
-def test_messages_that_were_removed_before_they_were_read_are_missed(kafka: Kafka, mongo: Database) -> None:
+def test_messages_removed_before_they_were_read_are_missing(kafka: Kafka, mongo: Database) -> None:
     for _ in range(20):
         story()
     publish()
@@ -207,9 +207,9 @@ def test_messages_that_were_removed_before_they_were_read_are_missed(kafka: Kafk
     consume("--from-beginning")
 
 
-def test_without_kafka_it_says_so(settings: Any) -> None:
+def test_an_unavailable_kafka_is_reported(settings: Any) -> None:
     settings.SYNC_TIMEOUT = 1
-    with pytest.raises(CommandError, match="Kafka does not serve") as failure:
+    with pytest.raises(CommandError, match="Kafka is unavailable") as failure:
         consume()
     assert failure.value.returncode == 2
 
@@ -220,7 +220,7 @@ def event(op: str, before: Any, after: Any, *, schema: bool) -> bytes:
 
 
 @pytest.mark.parametrize("schema", [True, False], ids=["with schema", "without"])
-def test_debezium_events_have_their_rows_delivered(kafka: Kafka, mongo: Database, settings: Any, schema: bool) -> None:
+def test_rows_of_debezium_events_are_delivered(kafka: Kafka, mongo: Database, settings: Any, schema: bool) -> None:
     stays, changes, goes = (story() for _ in range(3))
     Relay().drain()
     with connection.cursor() as cursor:  # as another program
@@ -237,7 +237,7 @@ def test_debezium_events_have_their_rows_delivered(kafka: Kafka, mongo: Database
     kafka.make(topic)
     kafka.send(
         topic,
-        # Neither what they say of the row nor their order counts.
+        # Neither the values nor the order of events matter.
         (key(changes.pk), event("u", None, {"_id": changes.pk, "diggs": "AQ=="}, schema=schema)),
         (key(stays.pk), event("r", None, {"_id": stays.pk, "diggs": 5}, schema=schema)),
         (key(goes.pk), event("d", {"_id": goes.pk}, None, schema=schema)),
@@ -249,16 +249,16 @@ def test_debezium_events_have_their_rows_delivered(kafka: Kafka, mongo: Database
         call_command("sync", "consume", "story", "--format", "debezium", "--prefix", "dbserver1", "--once")
     reasons = [dict(message.headers())["reason"].decode() for message in kafka.read(f"{topic}.dead")]
     assert len(reasons) == 1
-    assert "the key is none of news.story" in reasons[0]
+    assert "the key is not valid for news.story" in reasons[0]
     assert set(Change.objects.values_list("key", flat=True)) == {stays.pk, changes.pk, goes.pk}
     Relay().drain()
     assert replica(mongo, "stories") == rows() == {stays.pk: (stays.title, 0), changes.pk: (changes.title, 99)}
     Change.objects.all().delete()
     call_command("sync", "consume", "story", "--format", "debezium", "--prefix", "dbserver1", "--once")
-    assert not Change.objects.exists(), "the group goes on where it was"
+    assert not Change.objects.exists(), "the group continues at its position"
 
 
-def test_a_truncated_table_is_looked_at_as_a_whole(kafka: Kafka, mongo: Database) -> None:
+def test_a_truncated_table_is_delivered_as_a_whole(kafka: Kafka, mongo: Database) -> None:
     for _ in range(3):
         story()
     Relay().drain()
@@ -273,7 +273,7 @@ def test_a_truncated_table_is_looked_at_as_a_whole(kafka: Kafka, mongo: Database
     assert mongo.stories.count_documents({}) == 0
 
 
-def test_a_consumer_leaves_no_row_of_its_own_when_it_has_ended(kafka: Kafka, mongo: Database) -> None:
+def test_a_consumer_removes_its_worker_row_when_it_stops(kafka: Kafka, mongo: Database) -> None:
     story()
     publish()
     consume()

@@ -1,6 +1,6 @@
-"""Consumers whose position means nothing any more: whatever was lost is told and answered, and nothing is skipped.
+"""Consumers with an invalid position report lost messages, recover from the loss, and skip no message.
 
-Read directly: which keys are recorded as changed, and what the replica's collection holds.
+The tests read the recorded changes and the replica's collection directly.
 """
 
 import json
@@ -37,35 +37,35 @@ def key(number: int) -> str:
 
 
 def send(kafka: Kafka, *numbers: int, partition: int = 0) -> None:
-    """Events of these rows, which no table has: what counts is that their keys are recorded."""
+    """Send events of rows that no table has; the tests check only that their keys are recorded."""
     events = [(json.dumps({"_id": key(number)}), json.dumps({"op": "c", "after": {}})) for number in numbers]
     kafka.send(events_topic(), *events, partition=partition)
 
 
 @pytest.fixture
 def events(kafka: Kafka, mongo: Database) -> None:
-    """A topic without events, and a row that there is something to plan for; its change counts as delivered."""
+    """Provide an empty topic, and a row for backfills to plan, whose change counts as delivered."""
     story()
     Change.objects.all().delete()
     kafka.make(events_topic())
 
 
 def take_recorded() -> set[int]:
-    """The rows that were recorded as changed, which are forgotten then."""
+    """Return the rows recorded as changed, and delete their changes."""
     found = {int(one, 16) for one in Change.objects.filter(until="", model="news.story").values_list("key", flat=True)}
     Change.objects.all().delete()
     return found
 
 
-def is_looked_at_again() -> bool:
-    """Whether all rows are planned to be delivered, and documents without a row to be looked for; forgets that."""
+def take_full_delivery() -> bool:
+    """Return whether a backfill and a search for orphans are planned, and delete both."""
     planned = (Change.objects.exclude(until="").exists(), Sweep.objects.filter(model="news.story").exists())
     Sweep.objects.all().delete()
     return planned == (True, True)
 
 
 def consume(*arguments: str) -> int:
-    """Reads all there is; the exit status."""
+    """Consume everything. Return the exit status."""
     try:
         call_command("sync", *arguments, "--once")
     except SystemExit as ended:
@@ -77,7 +77,7 @@ def consume(*arguments: str) -> int:
 
 
 def have_read(kafka: Kafka, *numbers: int) -> None:
-    """Events of these rows, and a consumer that has read them."""
+    """Send events of these rows and consume them."""
     send(kafka, *numbers)
     assert consume(*DEBEZIUM) == 0
     assert take_recorded() == set(numbers)
@@ -85,13 +85,13 @@ def have_read(kafka: Kafka, *numbers: int) -> None:
 
 @contextmanager
 def consumer(kafka: Kafka, *arguments: str) -> Iterator[Process]:
-    """One in a process of its own, that is at work when the block begins; ended with it, by kill -9."""
+    """Start a consumer in its own process, wait until it works, and kill it when the block ends."""
     with kafka_command(kafka, *arguments) as started:
         started.until(lambda: Worker.objects.filter(kind="consumer", pid=started.pid).exists(), "it is at work")
         yield started
 
 
-def test_messages_that_were_removed_while_the_groups_offsets_expired_are_told(
+def test_messages_removed_while_the_groups_offsets_expired_are_reported(
     kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
     have_read(kafka, 1, 2)
@@ -103,9 +103,9 @@ def test_messages_that_were_removed_while_the_groups_offsets_expired_are_told(
     told = capsys.readouterr().out
     assert "offsets 2 to 3: messages were removed before they were read" in told
     assert "sync status" in told
-    assert is_looked_at_again()
+    assert take_full_delivery()
     assert take_recorded() == {5}
-    assert consume(*DEBEZIUM) == 0, "it is told once"
+    assert consume(*DEBEZIUM) == 0, "reported once"
 
 
 def test_offsets_that_expired_cost_nothing_while_all_messages_are_there(kafka: Kafka, mongo: Database) -> None:
@@ -122,11 +122,11 @@ def test_a_topic_whose_beginning_was_removed_before_the_first_start(
     kafka.remove_before(events_topic(), 2)
     assert consume(*DEBEZIUM) == 1
     assert "its first 2 messages were removed" in capsys.readouterr().out
-    assert is_looked_at_again()
+    assert take_full_delivery()
     assert take_recorded() == {3}
 
 
-def test_events_that_were_removed_are_told_when_all_is_read_again_too(
+def test_removed_events_are_also_reported_when_reading_from_the_beginning(
     kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
     send(kafka, 1, 2)
@@ -141,11 +141,11 @@ def test_events_that_were_removed_are_told_when_all_is_read_again_too(
     capsys.readouterr()
     assert consume(*DEBEZIUM, "--from-beginning") == 1
     assert "offsets 5 to 5: messages were removed before they were read" in capsys.readouterr().out
-    assert is_looked_at_again()
+    assert take_full_delivery()
     assert take_recorded() == {7}
 
 
-def test_what_was_read_may_be_removed(kafka: Kafka, mongo: Database) -> None:
+def test_messages_that_were_read_may_be_removed(kafka: Kafka, mongo: Database) -> None:
     kafka.make(events_topic())
     have_read(kafka, 1, 2)
     kafka.remove_before(events_topic(), 2)
@@ -161,7 +161,7 @@ def test_what_was_read_may_be_removed(kafka: Kafka, mongo: Database) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 5], ids=["back", "forward"])
-def test_a_group_that_an_operator_has_reset_reads_on_from_its_own_position(
+def test_a_group_that_an_operator_has_reset_continues_at_its_own_position(
     kafka: Kafka, mongo: Database, offset: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     kafka.make(events_topic())
@@ -183,7 +183,7 @@ def test_a_partition_that_is_added_is_read_from_its_beginning(kafka: Kafka, mong
     assert take_recorded() == {2, 3, 4}
 
 
-def test_a_topic_that_was_created_again_while_nobody_read_is_read_from_its_start(
+def test_a_topic_created_again_while_no_consumer_runs_is_read_from_its_start(
     kafka: Kafka, events: None, capsys: pytest.CaptureFixture
 ) -> None:
     have_read(kafka, 1, 2)
@@ -193,7 +193,7 @@ def test_a_topic_that_was_created_again_while_nobody_read_is_read_from_its_start
     capsys.readouterr()
     assert consume(*DEBEZIUM) == 1
     assert "was deleted and created again" in capsys.readouterr().out
-    assert is_looked_at_again()
+    assert take_full_delivery()
     assert take_recorded() == {11, 12, 13}
     assert consume(*DEBEZIUM) == 0
 
@@ -208,7 +208,7 @@ def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_st
         send(kafka, 11, 12, 13, 14)
         live.until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic from its start")
         live.until(lambda: Change.objects.filter(key=key(14)).exists(), "and to its end")
-        assert is_looked_at_again()
+        assert take_full_delivery()
         assert live.terminate() == 0
         told = live.said
     assert told.count("was deleted and created again") == 1, told
@@ -221,21 +221,21 @@ def test_a_consumer_that_is_killed_and_whose_offsets_expire_misses_nothing(kafka
     with consumer(kafka, *DEBEZIUM, "--batch", "5"):
         wait_for(lambda: Change.objects.filter(key=key(20)).exists(), "it reads")
     recorded = take_recorded()
-    wait_for(lambda: not kafka.members(GROUP), "Kafka misses it")
+    wait_for(lambda: not kafka.members(GROUP), "Kafka notices that it is dead")
     kafka.forget(GROUP)
     assert consume(*DEBEZIUM) == 0
     again = take_recorded()
     assert recorded | again == every
-    assert not recorded & again, "what was recorded and how far it was read are one transaction"
+    assert not recorded & again, "changes and position are saved in one transaction"
 
 
-def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(kafka: Kafka, events: None) -> None:
+def test_a_consumer_reports_a_deleted_topic_and_reads_its_successor(kafka: Kafka, events: None) -> None:
     send(kafka, 1)
     with consumer(kafka, *DEBEZIUM) as live:
         live.until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
         take_recorded()
         kafka.drop(events_topic())
-        live.until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it says so")
+        live.until(lambda: Worker.objects.filter(pid=live.pid, note__contains="is missing").exists(), "it reports that")
         kafka.make(events_topic())
         send(kafka, 11)
         live.until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")
@@ -246,7 +246,7 @@ def test_a_consumer_whose_topic_is_deleted_says_so_and_reads_the_one_that_comes(
     assert "Nothing is lost" not in told
 
 
-def test_messages_that_are_removed_while_a_consumer_is_frozen_are_told_by_it(kafka: Kafka, events: None) -> None:
+def test_a_frozen_consumer_reports_messages_that_were_removed_meanwhile(kafka: Kafka, events: None) -> None:
     send(kafka, 1)
     with consumer(kafka, *DEBEZIUM) as live:
         live.until(lambda: Change.objects.filter(key=key(1)).exists(), "it reads")
@@ -254,7 +254,7 @@ def test_messages_that_are_removed_while_a_consumer_is_frozen_are_told_by_it(kaf
         send(kafka, *range(2, 40))
         kafka.remove_before(events_topic(), 30)
         live.thaw()
-        live.until(lambda: Change.objects.filter(key=key(39)).exists(), "it goes on")
+        live.until(lambda: Change.objects.filter(key=key(39)).exists(), "it continues")
         live.terminate()
         told = live.said
     recorded = take_recorded()
@@ -282,7 +282,7 @@ def test_a_consumer_that_is_killed_and_whose_topic_is_created_again_misses_nothi
     assert "sync backfill story" in told
 
 
-def test_a_replica_whose_topic_is_created_again_while_it_is_read_is_equal(kafka: Kafka, mongo: Database) -> None:
+def test_a_replica_whose_topic_is_created_again_meanwhile_is_in_sync(kafka: Kafka, mongo: Database) -> None:
     for _ in range(3):
         story()
     publish()
@@ -315,7 +315,7 @@ def test_documents_that_a_new_topic_does_not_have_are_counted(
     assert "stories_1 has 1 document that story-events does not have" in capsys.readouterr().out
 
 
-def test_a_replica_does_not_go_on_behind_a_gap(kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture) -> None:
+def test_a_replica_does_not_continue_after_a_gap(kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture) -> None:
     kafka.make(TOPIC, 5)
     story()
     publish()
@@ -326,7 +326,7 @@ def test_a_replica_does_not_go_on_behind_a_gap(kafka: Kafka, mongo: Database, ca
     for partition in range(kafka.partitions(TOPIC)):
         kafka.remove_before(TOPIC, kafka.end(TOPIC, partition), partition)
     for _ in range(2):
-        assert consume(*REPLICA) == 1, "until somebody has answered it"
+        assert consume(*REPLICA) == 1, "until an operator handles the gap"
         assert len(replica(mongo, "stories_1")) == 1
     assert "messages were removed before they were read" in capsys.readouterr().out
     assert consume(*REPLICA, "--from-beginning") == 0
@@ -336,7 +336,7 @@ def test_a_replica_does_not_go_on_behind_a_gap(kafka: Kafka, mongo: Database, ca
     assert replica(mongo, "stories_1") == rows()
 
 
-def test_a_consumer_that_was_off_for_longer_than_deletes_are_kept_says_so(
+def test_a_consumer_stopped_for_longer_than_deletes_are_kept_reports_it(
     kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
 ) -> None:
     one = story()
@@ -353,7 +353,7 @@ def test_a_consumer_that_was_off_for_longer_than_deletes_are_kept_says_so(
     assert replica(mongo, "stories_1") == rows() == {}
 
 
-def test_events_of_a_compacted_topic_are_made_up_for_in_the_same_case(kafka: Kafka, events: None) -> None:
+def test_events_lost_from_a_compacted_topic_are_recovered(kafka: Kafka, events: None) -> None:
     kafka.configure(events_topic(), "cleanup.policy", "compact")
     send(kafka, 1)
     assert consume(*DEBEZIUM) == 0
@@ -363,11 +363,11 @@ def test_events_of_a_compacted_topic_are_made_up_for_in_the_same_case(kafka: Kaf
     kafka.configure(events_topic(), "delete.retention.ms", "1")
     take_recorded()
     assert consume(*DEBEZIUM) == 1
-    assert is_looked_at_again()
+    assert take_full_delivery()
     assert take_recorded() == {1, 2, 3}
 
 
-def test_a_topic_that_was_read_and_is_missing_is_told(
+def test_a_missing_topic_that_was_read_before_is_reported(
     kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
 ) -> None:
     kafka.make(events_topic())
@@ -401,11 +401,11 @@ def test_another_cluster_at_the_same_address_is_recognised_live_and_at_the_start
             other.make(events_topic())
             other.make(TOPIC)
             send(other, 11, 12, 13)
-            live.until(lambda: Change.objects.filter(key=key(13)).exists(), "it reads what the other has")
+            live.until(lambda: Change.objects.filter(key=key(13)).exists(), "it reads the other cluster's messages")
             live.terminate()
             told = live.said
         assert "was read from the Kafka cluster" in told
-        assert is_looked_at_again()
+        assert take_full_delivery()
         assert take_recorded() == {11, 12, 13}
         assert consume(*REPLICA) == 1
         assert "was read from the Kafka cluster" in capsys.readouterr().out

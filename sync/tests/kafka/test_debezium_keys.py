@@ -1,4 +1,4 @@
-"""Which rows Debezium's events are about, in whatever form a connector sends their keys."""
+"""Debezium's events: the consumer finds the row's key in every form that a connector sends."""
 
 import json
 from typing import Any
@@ -30,7 +30,7 @@ def after(pk: str, **more: Any) -> bytes:
     return data({"op": "c", "before": None, "after": {"_id": pk, **more}})
 
 
-# By what is special in it: how a message about the row with this key looks.
+# For each form of key, the message about the row with this key.
 NAMED = {
     "text, and the row": lambda pk: (pk, after(pk)),
     "text, and a tombstone": lambda pk: (pk, None),
@@ -64,17 +64,17 @@ NAMED = {
 }
 
 NAMELESS = {
-    "Avro": ((AVRO, AVRO), "its key is binary (begins with 00 00 00 00 07; Avro and Protobuf are not read)"),
+    "Avro": ((AVRO, AVRO), "its key is binary (begins with 00 00 00 00 07; Avro and Protobuf are not supported)"),
     "nothing": ((None, None), "its key is absent, its value absent"),
-    "no JSON": ((None, b"<row/>"), 'its value \'<row/>\'. Expected is JSON with "before" or "after"'),
+    "no JSON": ((None, b"<row/>"), 'its value \'<row/>\'. Expected JSON with "before" or "after"'),
     "a list": ((None, b"[1, 2]"), "its value '[1, 2]'"),
-    "a row of something else": ((None, data({"op": "c", "after": {"id": 1}})), "does not say '_id'"),
-    "a number": ((b"42", None), "the key is none of news.story"),
-    "a truth": ((data({"_id": True}), None), "the key is none of news.story: 'true'"),
-    "a fraction": ((data({"_id": 1.5}), None), "the key is none of news.story: '1.5'"),
+    "a row of something else": ((None, data({"op": "c", "after": {"id": 1}})), "the event has no '_id'"),
+    "a number": ((b"42", None), "the key is not valid for news.story"),
+    "a boolean": ((data({"_id": True}), None), "the key is not valid for news.story: 'true'"),
+    "a fraction": ((data({"_id": 1.5}), None), "the key is not valid for news.story: '1.5'"),
     "another column's Struct": ((b"Struct{customer=5}", None), "its key is 'Struct{customer=5}'"),
-    "an unknown kind": ((None, data({"op": "m", "message": {}})), "does not say '_id'"),
-    "JSON too deep to read": ((None, DEEP), "does not say '_id'"),
+    "an unknown kind": ((None, data({"op": "m", "message": {}})), "the event has no '_id'"),
+    "JSON too deep to read": ((None, DEEP), "the event has no '_id'"),
 }
 
 NO_ROW = {
@@ -91,7 +91,7 @@ EVERY_ROW = {
 
 
 def consume(kafka: Kafka, *messages: tuple[Any, Any]) -> tuple[int, list[str]]:
-    """Sends and reads them; the exit status, and the reasons of the dead letters."""
+    """Send and consume messages. Return the exit status and the reasons of the dead letters."""
     topic = f"dbserver1.{connection.settings_dict['NAME']}.news_story"
     kafka.make(topic)
     kafka.send(topic, *messages)
@@ -109,14 +109,14 @@ def recorded() -> list[str]:
     return sorted(Change.objects.filter(model="news.story", until="").values_list("key", flat=True))
 
 
-def test_a_row_is_found_by_whatever_names_it_and_one_bad_message_stops_no_other(kafka: Kafka, mongo: Database) -> None:
+def test_a_key_is_found_in_each_form_and_a_bad_message_stops_no_other(kafka: Kafka, mongo: Database) -> None:
     keys = {case: f"{number:024x}" for number, case in enumerate(NAMED, 1)}
     good = [NAMED[case](key) for case, key in keys.items()]
     bad = [message for message, _ in NAMELESS.values()]
     status, reasons = consume(kafka, *good[:9], *bad, *NO_ROW.values(), *good[9:])
     assert recorded() == sorted(keys.values())
     assert status == 1
-    assert len(reasons) == len(NAMELESS), "what is about no row is no dead letter"
+    assert len(reasons) == len(NAMELESS), "an event without a row is not a dead letter"
     for (case, (_, expected)), reason in zip(NAMELESS.items(), reasons, strict=True):
         assert expected in reason, case
 
@@ -143,7 +143,7 @@ def test_text_that_json_takes_for_a_number_stays_text(kafka: Kafka, mongo: Datab
     assert recorded() == [key]
 
 
-def test_an_event_that_moves_a_row_to_another_key_is_about_both(kafka: Kafka, mongo: Database) -> None:
+def test_an_event_that_changes_a_key_records_both_keys(kafka: Kafka, mongo: Database) -> None:
     old, new = "a" * 24, "b" * 24
     moved = data({"op": "u", "before": {"_id": old}, "after": {"_id": new}})
     assert consume(kafka, (data({"_id": new}), moved)) == (0, [])
@@ -151,7 +151,7 @@ def test_an_event_that_moves_a_row_to_another_key_is_about_both(kafka: Kafka, mo
 
 
 @pytest.mark.parametrize("case", EVERY_ROW)
-def test_an_event_about_the_whole_table_has_every_row_looked_at(kafka: Kafka, mongo: Database, case: str) -> None:
+def test_an_event_about_the_whole_table_plans_a_delivery_of_every_row(kafka: Kafka, mongo: Database, case: str) -> None:
     story()
     Change.objects.all().delete()
     assert consume(kafka, EVERY_ROW[case]) == (0, [])

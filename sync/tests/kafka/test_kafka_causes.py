@@ -1,4 +1,4 @@
-"""Why Kafka is unreachable: publisher and consumer say it in one line, whichever of librdkafka's voices has told it."""
+"""Publisher and consumer report in one line why Kafka is unavailable, whichever way librdkafka reports the cause."""
 
 import datetime
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ DAY = datetime.timedelta(days=1)
 
 
 class Guarded(Kafka):
-    """A broker with listeners that want a login, TLS or both; their names are those of the table below."""
+    """A broker with listeners that require a login, TLS or both, named as in the table below."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -91,19 +91,19 @@ WRONG = {
     "no login where one is needed over TLS": ("BOTH", tls(), 'set "security.protocol" to SASL_SSL'),
     "a login where there is none": ("PLAINTEXT", login(), "SASL PLAIN mechanism handshake failed"),
     "TLS to a plain port": ("PLAINTEXT", tls(), "connecting to a PLAINTEXT broker listener"),
-    "a plain connection to a TLS port": ("TLS", {}, 'requires TLS: set "security.protocol"'),
-    "a CA that has not signed it": ("TLS", tls("other-ca.pem"), "the broker's certificate is not trusted: "),
+    "a plain connection to a TLS port": ("TLS", {}, 'requires TLS. Set "security.protocol"'),
+    "a CA that has not signed it": ("TLS", tls("other-ca.pem"), "the broker's certificate was rejected: "),
     "an expired certificate": ("EXPIRED", tls(), "certificate has expired"),
     "a certificate of another host": ("MISNAMED", tls(), "certificate is not valid for"),
-    "a CA file that is missing": ("TLS", tls("none.pem"), "none.pem, which is no file that can be read"),
+    "a CA file that is missing": ("TLS", tls("none.pem"), "none.pem, which is not a readable file"),
     "a CA file that is junk": ("TLS", tls("junk.pem"), "junk.pem"),
     "a host without an address": ("no-such-host.invalid:9092", {}, "Failed to resolve 'no-such-host.invalid:9092'"),
-    "a port where nobody listens": ("127.0.0.1:9", {}, "Connection refused"),
+    "a port without a listener": ("127.0.0.1:9", {}, "Connection refused"),
 }  # fmt: skip
 
 
 def point(settings: Any, broker: Guarded, listener: str, more: dict[str, str]) -> None:
-    """Has SYNC_KAFKA name the listener, or another address."""
+    """Set SYNC_KAFKA to the listener or another address."""
     files = {name: str(broker.folder / more[name]) for name in more if name.endswith(".location")}
     address = listener if ":" in listener else broker.address(listener)
     settings.SYNC_KAFKA = {"bootstrap.servers": address, **more, **files}
@@ -111,13 +111,13 @@ def point(settings: Any, broker: Guarded, listener: str, more: dict[str, str]) -
 
 @pytest.mark.parametrize("client", ["publisher", "producer", "consumer"])
 @pytest.mark.parametrize("case", WRONG)
-def test_the_true_cause_is_told_in_one_line(
+def test_the_true_cause_is_reported_in_one_line(
     guarded: Guarded, settings: Any, monkeypatch: pytest.MonkeyPatch, case: str, client: str
 ) -> None:
     listener, more, cause = WRONG[case]
     point(settings, guarded, listener, more)
     settings.SYNC_TIMEOUT = 1
-    if client == "producer":  # the topics' client is the first to fail, and would tell it in its place
+    if client == "producer":  # otherwise the topics' client would fail first and report the cause
         monkeypatch.setattr(publisher, "_make_topics", lambda: None)
     story()
     verb = ["consume", "story", "--to", "stories_1"] if client == "consumer" else ["publish"]
@@ -126,11 +126,11 @@ def test_the_true_cause_is_told_in_one_line(
     told = str(failure.value)
     assert failure.value.returncode == 2
     assert cause in told
-    assert case == "a port where nobody listens" or "no answer" not in told
+    assert case == "a port without a listener" or "no response" not in told
     assert "\n" not in told
     assert "s3cret" not in told
     change = Change.objects.get(queue="kafka")
-    assert (change.attempts, change.error, change.failed) == (0, "", False), "it is no fault of the row"
+    assert (change.attempts, change.error, change.failed) == (0, "", False), "the row is not at fault"
 
 
 @pytest.mark.parametrize(
@@ -138,13 +138,13 @@ def test_the_true_cause_is_told_in_one_line(
     [("LOGIN", login()), ("TLS", tls()), ("BOTH", {**login("SASL_SSL"), "ssl.ca.location": "ca.pem"})],
     ids=["login", "TLS", "both"],
 )
-def test_right_settings_do(guarded: Guarded, settings: Any, listener: str, more: dict[str, str]) -> None:
+def test_correct_settings_work(guarded: Guarded, settings: Any, listener: str, more: dict[str, str]) -> None:
     point(settings, guarded, listener, more)
     settings.SYNC_TIMEOUT = 20
     publisher.Publisher().connect()
 
 
-def test_a_cause_is_told_in_the_same_words_at_every_try(guarded: Guarded, settings: Any) -> None:
+def test_a_cause_has_the_same_words_at_each_attempt(guarded: Guarded, settings: Any) -> None:
     point(settings, guarded, "LOGIN", login(password="s3cret-and-wrong"))
     settings.SYNC_TIMEOUT = 1
     writer, told = publisher.Publisher(), set()

@@ -1,4 +1,4 @@
-"""Publishing and consuming are paused and resumed while they run, and after kill -9 while they are paused."""
+"""Publishers and consumers are paused and resumed while they run, and after kill -9 during a pause."""
 
 import json
 import time
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 PUBLISH = "publish"
 GROUP = f"{conf.KAFKA_PREFIX}.stories_1"
 CONSUME = f"consume:{GROUP}"
-NOTICED = PAUSE_AGE + 1.5  # seconds after which a worker knows that it is paused
+NOTICED = PAUSE_AGE + 1.5  # seconds until a worker notices a pause
 
 
 def published(kafka: Kafka) -> Counter[str]:
@@ -73,7 +73,7 @@ def test_a_pause_takes_effect_while_there_is_more_to_publish(kafka: Kafka, monke
         batches.append(counts)
         if len(batches) == 2:
             command("pause", PUBLISH)
-            self.is_paused.ask_at = float("-inf")  # as a second later
+            self.is_paused.ask_at = float("-inf")  # as if 1 s had passed
         return counts
 
     monkeypatch.setattr(Relay, "_deliver", pause_after_the_second)
@@ -97,7 +97,7 @@ def test_a_paused_consumer_writes_nothing_and_stays_in_its_group(kafka: Kafka, m
             story()
         publish()
         stays_as_it_is(lambda: replica(mongo, "stories_1"), 9)
-        assert kafka.members(GROUP) == 1, "it is no dead member to Kafka"
+        assert kafka.members(GROUP) == 1, "Kafka does not treat it as dead"
         is_paused_and_falls_behind(CONSUME, worker.pid)
     with manage("sync", *consume, SYNC_KAFKA=soon) as worker:
         is_paused_and_falls_behind(CONSUME, worker.pid)
@@ -112,7 +112,7 @@ def test_a_paused_consumer_writes_nothing_and_stays_in_its_group(kafka: Kafka, m
         until(lambda: status_of(CONSUME)["lag"] < 5)
 
 
-def test_a_single_run_of_a_paused_route_is_refused(kafka: Kafka, mongo: Database) -> None:
+def test_a_single_run_of_a_paused_route_is_rejected(kafka: Kafka, mongo: Database) -> None:
     story()
     pause(PUBLISH)
     once_is_refused(PUBLISH, lambda: call_command("sync", "publish", "--once"))

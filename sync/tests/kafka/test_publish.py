@@ -1,4 +1,4 @@
-"""Publishing: what a topic says of each row, on a real broker, read with a consumer of the test's own."""
+"""Publishing: the messages of each row on a real broker, read with the test's own consumer."""
 
 import datetime
 from typing import Any
@@ -36,7 +36,7 @@ def test_a_row_is_published_with_its_key_and_its_document(kafka: Kafka) -> None:
     assert not published().exists()
 
 
-def test_a_delete_is_a_message_without_a_value_and_needs_not_settle(kafka: Kafka) -> None:
+def test_a_delete_is_a_message_without_a_value_and_does_not_settle(kafka: Kafka) -> None:
     one = story()
     publish()
     one_key = one.pk
@@ -50,7 +50,7 @@ def test_a_delete_is_a_message_without_a_value_and_needs_not_settle(kafka: Kafka
     assert not published().exists()
 
 
-def test_a_key_in_another_spelling_is_no_delete(kafka: Kafka) -> None:
+def test_a_key_in_another_spelling_is_not_a_delete(kafka: Kafka) -> None:
     one = story(key="abcdef" * 4)
     publish()
     with transaction.atomic():
@@ -61,7 +61,7 @@ def test_a_key_in_another_spelling_is_no_delete(kafka: Kafka) -> None:
     assert all(message.value() for message in messages)
 
 
-def test_what_a_publisher_that_is_gone_had_claimed_is_published_once(kafka: Kafka) -> None:
+def test_changes_claimed_by_a_dead_publisher_are_published_once(kafka: Kafka) -> None:
     story()
     published().update(claim="gone")
     assert publish()[State.DELIVERED] == 1
@@ -69,7 +69,7 @@ def test_what_a_publisher_that_is_gone_had_claimed_is_published_once(kafka: Kafk
     assert not published().exists()
 
 
-def test_what_was_never_committed_is_not_published(kafka: Kafka) -> None:
+def test_uncommitted_changes_are_not_published(kafka: Kafka) -> None:
     with transaction.atomic():
         story()
         transaction.set_rollback(True)
@@ -77,7 +77,7 @@ def test_what_was_never_committed_is_not_published(kafka: Kafka) -> None:
     assert kafka.read(TOPIC) == []
 
 
-def test_the_topic_is_made_with_its_partitions_and_keeps_the_newest_of_each_key(kafka: Kafka, settings: Any) -> None:
+def test_the_topic_is_created_with_its_partitions_and_compacted(kafka: Kafka, settings: Any) -> None:
     settings.SYNC_KAFKA_PARTITIONS = 3
     for _ in range(30):
         story()
@@ -87,12 +87,12 @@ def test_the_topic_is_made_with_its_partitions_and_keeps_the_newest_of_each_key(
     assert kafka.config(TOPIC)["cleanup.policy"] == "compact"
 
 
-def test_a_topic_with_fewer_partitions_is_refused(kafka: Kafka, settings: Any) -> None:
+def test_a_topic_with_fewer_partitions_is_rejected(kafka: Kafka, settings: Any) -> None:
     settings.SYNC_KAFKA_PARTITIONS = 2
     story()
     publish()
     settings.SYNC_KAFKA_PARTITIONS = 4
-    with pytest.raises(CommandError, match="has 2 partitions, SYNC_KAFKA_PARTITIONS says 4") as failure:
+    with pytest.raises(CommandError, match="has 2 partitions, but SYNC_KAFKA_PARTITIONS is 4") as failure:
         call_command("sync", "publish", "--once")
     assert failure.value.returncode == 2
 
@@ -119,50 +119,50 @@ def test_a_backfill_publishes_every_row(kafka: Kafka) -> None:
     assert not published().exists()
 
 
-def test_a_row_that_cannot_be_published_is_parked_and_the_others_are_not(kafka: Kafka, settings: Any) -> None:
+def test_a_row_that_cannot_be_published_alone_becomes_a_dead_letter(kafka: Kafka, settings: Any) -> None:
     settings.SYNC_MAX_ATTEMPTS = 1
     too_large = story(description="x" * 1_100_000)
     small = story()
     counts = publish()
     assert (counts[State.DELIVERED], counts[State.REJECTED]) == (1, 1)
     assert newest(kafka.read(TOPIC)).keys() == {small.pk}
-    [parked] = published()
-    assert (parked.key, parked.failed) == (too_large.pk, True)
-    assert "size too large" in parked.error
+    [dead] = published()
+    assert (dead.key, dead.failed) == (too_large.pk, True)
+    assert "size too large" in dead.error
 
 
-def test_a_row_that_only_the_broker_refuses_is_found_among_the_others(kafka: Kafka, settings: Any) -> None:
+def test_a_row_that_only_the_broker_rejects_is_found_among_the_others(kafka: Kafka, settings: Any) -> None:
     settings.SYNC_MAX_ATTEMPTS = 1
     settings.SYNC_KAFKA |= {"message.max.bytes": 5_000_000}
     too_large = story(description="".join(chr(33 + number * 7 % 90) for number in range(1_200_000)))
     keys = {story().pk for _ in range(7)}
     publish()
     assert newest(kafka.read(TOPIC)).keys() == keys
-    [parked] = published()
-    assert (parked.key, parked.failed) == (too_large.pk, True)
+    [dead] = published()
+    assert (dead.key, dead.failed) == (too_large.pk, True)
 
 
-def test_the_command_says_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
+def test_the_command_reports_what_it_did(kafka: Kafka, capsys: pytest.CaptureFixture) -> None:
     story()
     call_command("sync", "publish", "--once")
     assert capsys.readouterr().out == "1 change published, 0 rejected.\n"
 
 
-def test_without_kafka_it_says_so_and_keeps_the_changes(settings: Any) -> None:
+def test_an_unavailable_kafka_is_reported_and_changes_are_kept(settings: Any) -> None:
     settings.SYNC_KAFKA = {
         "bootstrap.servers": "127.0.0.1:9",
         "sasl.password": "hush",
         "security.protocol": "PLAINTEXT",
     }
     story()
-    with pytest.raises(CommandError, match=r"Kafka is unreachable: no answer from 127\.0\.0\.1:9") as failure:
+    with pytest.raises(CommandError, match=r"Kafka is unavailable: no response from 127\.0\.0\.1:9") as failure:
         call_command("sync", "publish", "--once")
     assert failure.value.returncode == 2
     assert published().count() == 1
     assert published().get().attempts == 0
 
 
-def test_settings_that_librdkafka_refuses_are_told_without_secrets(settings: Any) -> None:
+def test_settings_that_librdkafka_rejects_are_reported_without_secrets(settings: Any) -> None:
     settings.SYNC_KAFKA = {"bootstrap.servers": "127.0.0.1:9", "security.protocol": "hush", "sasl.password": "hush"}
     with pytest.raises(CommandError, match=r"SYNC_KAFKA: .*security\.protocol") as failure:
         call_command("sync", "publish", "--once")

@@ -1,4 +1,4 @@
-"""Publishers that are frozen or taken over, and a broker that dies: each key's order holds, and nothing is lost."""
+"""Frozen and replaced publishers, and a broker that is killed: each key stays in order, and nothing is lost."""
 
 import json
 import random
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def states(kafka: Kafka, key: str) -> list[int]:
-    """The diggs that the topic has seen of one story, in order."""
+    """Return the diggs of one story's messages, in order."""
     found = [document(message) for message in kafka.read(TOPIC) if message.key().decode() == key]
     return [state["diggs"] for state in found]
 
@@ -46,7 +46,7 @@ def test_a_frozen_publisher_that_wakes_up_sends_nothing(kafka: Kafka, count: int
     assert not Change.objects.filter(queue="kafka").exists()
 
 
-def test_the_one_that_starts_later_takes_over(kafka: Kafka) -> None:
+def test_the_publisher_that_starts_later_takes_over(kafka: Kafka) -> None:
     publisher = partial(kafka_command, kafka, "publish", "--interval", "0.2")
     with publisher() as first:
         wait_for(lambda: Worker.objects.filter(kind="publisher", queue="kafka").exists(), "the first is at work")
@@ -70,7 +70,7 @@ def has_more(kafka: Kafka, before: int) -> bool:
 
 
 def write_at_random(keys: list[str], seed: int, stop: threading.Event) -> None:
-    """Each story's diggs only grow, from whichever insert; some are deleted and come back."""
+    """Write stories whose diggs only grow; some are deleted and inserted again."""
     chance, count = random.Random(seed), 0
     try:
         while not stop.is_set():
@@ -109,5 +109,5 @@ def test_a_broker_that_is_killed_and_comes_back(kafka: Kafka, settings: Any) -> 
         seen = [
             state["diggs"] for message in messages if message.key().decode() == key and (state := document(message))
         ]
-        assert seen == sorted(seen), "in the order in which the row went through them"
-    assert publisher.said.count("Nothing is lost") <= 6, "it is said once, not at every try"
+        assert seen == sorted(seen), "in the order of the row's states"
+    assert publisher.said.count("Nothing is lost") <= 6, "logged once, not at every attempt"

@@ -1,4 +1,4 @@
-"""A topic that is deleted while a publisher runs: it is made again, and its operator learns that it is empty."""
+"""A topic that is deleted while a publisher runs is created again, and a warning says that rows are missing in it."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.kafka import Kafka
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def test_a_publisher_makes_a_deleted_topic_again_and_says_that_it_lacks_rows(kafka: Kafka) -> None:
+def test_a_publisher_creates_a_deleted_topic_again_and_warns_of_missing_rows(kafka: Kafka) -> None:
     soon = {"SYNC_TIMEOUT": "3", "SYNC_LEASE": "4", "SYNC_SETTLE": "8"}
     with kafka_command(kafka, "publish", "--interval", "0.2", **soon) as publisher:
         wait_for(lambda: Worker.objects.filter(kind="publisher", queue="kafka").exists(), "it is at work")
@@ -19,7 +19,7 @@ def test_a_publisher_makes_a_deleted_topic_again_and_says_that_it_lacks_rows(kaf
         wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes")
         kafka.drop(TOPIC)
         new = story()
-        wait_for(lambda: kafka.partitions(TOPIC), "the topic is there again", 90)
+        wait_for(lambda: kafka.partitions(TOPIC), "the topic exists again", 90)
         wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes again", 90)
         publisher.terminate()
     assert newest(kafka.read(TOPIC)).keys() == {new.pk}

@@ -1,4 +1,4 @@
-"""How many documents each target has, as status says it: counting alone, without MongoDB (mongomock)."""
+"""The number of documents of each target in status, counted without a MongoDB server (mongomock)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_each_target_has_its_own_count(documents: Any) -> None:
     assert errors == {}
 
 
-def test_nothing_is_counted_unasked(documents: Any) -> None:
+def test_documents_are_counted_only_on_request(documents: Any) -> None:
     assert status._documents(count=False) == ({}, {})
 
 
@@ -54,9 +54,7 @@ def test_a_count_that_takes_too_long_is_unknown_and_the_others_are_known(
     assert errors == {}
 
 
-def test_a_server_that_does_not_answer_is_named_with_the_reason(
-    documents: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unreachable_server_is_reported_with_the_reason(documents: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     def unreachable(queue: str) -> Any:
         raise ConnectionFailure("connection refused")
 

@@ -1,4 +1,4 @@
-"""/metrics: for those who may see it, the same truth as status, in Prometheus' own format."""
+"""/metrics: the values of status in Prometheus' format, for authorized readers only."""
 
 from collections.abc import Iterator
 from datetime import timedelta
@@ -29,7 +29,7 @@ pytestmark = [
 
 
 def samples(text: str | None = None) -> dict[tuple[str, ...], float]:
-    """Values by name and the values of the labels, in their order by name."""
+    """Return each value by metric name and label values, which are ordered by label name."""
 
     def parse() -> Iterator[tuple[tuple[str, ...], float]]:
         for family in text_string_to_metric_families(text or exposition().decode()):
@@ -39,12 +39,12 @@ def samples(text: str | None = None) -> dict[tuple[str, ...], float]:
     return dict(parse())
 
 
-def test_nobody_sees_them_without_a_token_or_the_permission(client: Client, mongo: Database, settings: Any) -> None:
+def test_metrics_need_a_token_or_the_permission(client: Client, mongo: Database, settings: Any) -> None:
     def answer(header: str) -> int:
         return client.get("/metrics", headers={"authorization": header}).status_code
 
     assert client.get("/metrics").status_code == 404
-    assert answer("Bearer ") == answer("Bearer") == 404, "an empty token is none"
+    assert answer("Bearer ") == answer("Bearer") == 404, "an empty token counts as no token"
     settings.SYNC_METRICS_TOKEN = "s3cret-é"
     for header in ("Bearer ", "Bearer s3cret", "Basic s3cret-é", "s3cret-é", "Bearer  s3cret-é"):
         assert answer(header) == 404
@@ -66,7 +66,7 @@ def test_a_token_or_the_permission_opens_them(client: Client, mongo: Database, s
     assert client.get("/metrics").status_code == 200
 
 
-def test_they_say_what_status_says(mongo: Database) -> None:
+def test_metrics_match_status(mongo: Database) -> None:
     leave_pending(30)
     account, moment = "finance.account", Change.objects.get().due_at
     Change.objects.create(model=account, key="a", due_at=moment, failed=True, error="MongoDB: no")
@@ -98,17 +98,17 @@ def test_lags_are_a_cumulative_histogram_of_each_worker(mongo: Database) -> None
         assert now["sync_delivered_total", "relay", heartbeat.id] == 4
 
 
-def test_a_consumer_tells_how_far_it_is_behind() -> None:
+def test_a_consumer_reports_its_lag_in_messages() -> None:
     heartbeat = ConsumerHeartbeat("default", "kafka:stories_1", CONSUMER)
     heartbeat.lag = 1234
     heartbeat.note = "1,234 messages behind"
     heartbeat.write()
     lags = {tuple(labels): value for (name, *labels), value in samples().items() if name == "sync_consumer_lag"}
     assert lags == {("kafka:stories_1", heartbeat.id): 1234}
-    assert status().relays == 0, "it is no relay: it does not take changes"
+    assert status().relays == 0, "a consumer is not a relay: it delivers no changes"
 
 
-def test_each_route_tells_whether_it_is_up_paused_and_how_late(mongo: Database) -> None:
+def test_each_route_reports_whether_it_is_up_and_paused_and_its_lag(mongo: Database) -> None:
     assert not [name for name in samples() if name[0].startswith("sync_route")]
     late, later = (WorkerHeartbeat("default", kind=CONSUMER) for _ in range(2))
     for heartbeat, behind in ((late, 3.0), (later, 90.0)):
@@ -118,15 +118,15 @@ def test_each_route_tells_whether_it_is_up_paused_and_how_late(mongo: Database) 
     now = samples()
     assert [now["sync_route_up", name] for name in ("consume:a", "consume:b", "publish")] == [1, 1, 0]
     assert [now["sync_route_paused", name] for name in ("consume:a", "consume:b", "publish")] == [0, 0, 1]
-    assert now["sync_route_lag_seconds", "consume:a"] == 90, "as late as the one that is furthest behind"
+    assert now["sync_route_lag_seconds", "consume:a"] == 90, "the lag of the worker that is furthest behind"
     assert ("sync_route_lag_seconds", "consume:b") not in now
     assert 600 <= now["sync_route_lag_seconds", "publish"] < 660
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE[CONSUMER] + 1))
     assert samples()["sync_route_up", "consume:a"] == 0
-    assert 90 <= samples()["sync_route_lag_seconds", "consume:a"] < 150, "it goes on to grow without a worker"
+    assert 90 <= samples()["sync_route_lag_seconds", "consume:a"] < 150, "the lag continues to grow without a worker"
 
 
-def test_what_was_counted_by_other_bounds_is_left_out(mongo: Database) -> None:
+def test_histograms_with_other_bounds_are_ignored(mongo: Database) -> None:
     make(1).save()
     Worker.objects.update(lags={"recent": [1, 2], "ever": [1, 2], "seconds": 3.0})
     assert status().lag.delivered == 0
@@ -135,7 +135,7 @@ def test_what_was_counted_by_other_bounds_is_left_out(mongo: Database) -> None:
     assert samples()["sync_workers", "inline"] == 1
 
 
-def test_what_mongodb_does_not_say_is_absent(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+def test_unknown_values_are_absent(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     make(1).save()
     mongod.kill()

@@ -1,4 +1,4 @@
-"""/readyz: can requests be served? In bounded time, however a server fails, and without telling secrets."""
+"""/readyz reports whether requests can be served, in bounded time however a server fails, and reveals no secrets."""
 
 import threading
 import time
@@ -28,7 +28,7 @@ def ask(client: Client) -> tuple[int, dict[str, str], float]:
     return response.status_code, response.json(), time.monotonic() - start
 
 
-def test_it_is_ready_when_both_answer(client: Client, mongo: Database) -> None:
+def test_it_is_ready_when_both_servers_respond(client: Client, mongo: Database) -> None:
     with CaptureQueriesContext(connection) as queries:
         code, words, _ = ask(client)
     assert (code, words) == (200, {"mysql": "ok", "mongodb": "ok"})
@@ -36,7 +36,7 @@ def test_it_is_ready_when_both_answer(client: Client, mongo: Database) -> None:
     assert client.get("/readyz")["Cache-Control"].startswith("max-age=0, no-cache")
 
 
-def test_a_mongodb_that_is_away_is_told_and_not_fatal(client: Client, mongo: Database, mongod: Mongo) -> None:
+def test_an_unreachable_mongodb_is_reported_and_not_fatal(client: Client, mongo: Database, mongod: Mongo) -> None:
     ask(client)
     health.MONGODB.forget()
     mongod.freeze()
@@ -58,7 +58,7 @@ def test_a_frozen_mysql_is_fatal_in_bounded_time(client: Client, mongo: Database
             code, words, took = ask(client)
             assert (code, words) == (503, {"mysql": "away", "mongodb": "ok"})
             assert took < health.PATIENCE + 0.5
-        assert threading.active_count() <= before + 1, "however many ask, one waits"
+        assert threading.active_count() <= before + 1, "any number of requests share one waiting thread"
     finally:
         mariadb.thaw()
     deadline = time.monotonic() + 20
@@ -67,14 +67,14 @@ def test_a_frozen_mysql_is_fatal_in_bounded_time(client: Client, mongo: Database
         time.sleep(0.2)
 
 
-def test_migrations_that_are_missing_are_fatal(client: Client, mongo: Database, monkeypatch: Any) -> None:
+def test_missing_migrations_are_fatal(client: Client, mongo: Database, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.monitoring.health.MigrationExecutor.migration_plan", lambda self, targets: ["one"])
     monkeypatch.setattr(health.MYSQL, "ask", health.MigrationsSeen())
     code, words, _ = ask(client)
     assert (code, words["mysql"]) == (503, "not migrated")
 
 
-def test_servers_are_asked_once_in_two_seconds_however_many_ask(client: Client, monkeypatch: Any) -> None:
+def test_many_requests_query_each_server_once_in_two_seconds(client: Client, monkeypatch: Any) -> None:
     asked = []
     monkeypatch.setattr(health.MYSQL, "ask", lambda: asked.append(1) or "ok")
     monkeypatch.setattr(health.MONGODB, "ask", lambda: "ok")
@@ -83,7 +83,7 @@ def test_servers_are_asked_once_in_two_seconds_however_many_ask(client: Client, 
     assert len(asked) == 1
 
 
-def test_it_names_no_host_and_no_secret(client: Client, monkeypatch: Any) -> None:
+def test_it_reveals_no_host_and_no_secret(client: Client, monkeypatch: Any) -> None:
     def fail() -> str:
         raise OSError("mysql://root:secret@db.internal refuses")
 

@@ -1,4 +1,4 @@
-"""Status tells the truth: counts of both sides, what is pending, and that what is unknown is not zero."""
+"""Status is correct: counts of both databases, pending changes, and unknown values that are not shown as zero."""
 
 import time
 from datetime import timedelta
@@ -33,7 +33,7 @@ def accounts() -> ModelStatus:
     return next(model for model in status().models if model.model == "finance.account")
 
 
-def test_it_counts_both_sides(mongo: Database, settings: Any) -> None:
+def test_it_counts_both_databases(mongo: Database, settings: Any) -> None:
     for number in range(3):
         make(number).save()
     now = accounts()
@@ -56,7 +56,7 @@ def test_it_counts_both_sides(mongo: Database, settings: Any) -> None:
     [(0, True, "equal"), (0, False, "equal"), (7, True, "behind"), (7, False, "behind"), (30, True, "behind"),
      (30, False, "stalled")],
 )  # fmt: skip
-def test_pending_changes_are_on_their_way_then_behind_and_without_a_relay_stalled(
+def test_pending_changes_are_in_sync_then_behind_and_without_a_relay_stalled(
     mongo: Database, age: float, relay: bool, word: str
 ) -> None:
     leave_pending(age)
@@ -65,7 +65,7 @@ def test_pending_changes_are_on_their_way_then_behind_and_without_a_relay_stalle
     assert (status().word, status().pending) == (word, 1)
 
 
-def test_a_dead_relay_takes_nothing(mongo: Database) -> None:
+def test_a_dead_relay_does_not_count(mongo: Database) -> None:
     leave_pending(30)
     WorkerHeartbeat("default").write()
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
@@ -79,14 +79,14 @@ def test_a_paused_model_is_neither_behind_nor_stalled(mongo: Database) -> None:
     assert accounts().paused
 
 
-def test_the_ranges_of_a_backfill_are_no_pending_changes(mongo: Database) -> None:
+def test_the_ranges_of_a_backfill_are_not_pending_changes(mongo: Database) -> None:
     leave_pending(30, until="f" * 24)
     now = accounts()
     assert (now.pending, now.backfill, now.oldest_pending_age) == (0, 1, None)
     assert status().word == "behind"
 
 
-def test_changes_that_nobody_publishes_are_pending_for_the_topic() -> None:
+def test_unpublished_changes_are_pending_for_the_topic() -> None:
     story()
     [topic] = [model for model in status().models if model.model == "news.story@kafka:story-events"]
     assert (topic.pending, topic.rows, topic.documents) == (1, 1, None)
@@ -103,7 +103,7 @@ def test_a_settling_delete_is_not_pending(mongo: Database) -> None:
     assert status().word == "equal"
 
 
-def test_failed_changes_are_counted_apart(mongo: Database) -> None:
+def test_failed_changes_are_counted_separately(mongo: Database) -> None:
     leave_pending(30, failed=True, error="because")
     WorkerHeartbeat("default").write()
     now = accounts()
@@ -111,7 +111,7 @@ def test_failed_changes_are_counted_apart(mongo: Database) -> None:
     assert status().word == "failing"
 
 
-def test_lags_of_all_workers_are_summed_up(mongo: Database) -> None:
+def test_lags_of_all_workers_are_merged(mongo: Database) -> None:
     assert (status().lag.p50, status().lag.p99, status().rate) == (None, None, None), "unknown is not zero"
     for seconds in (0.004, 0.004, 0.004, 90.0):
         heartbeat = WorkerHeartbeat("default")
@@ -121,10 +121,10 @@ def test_lags_of_all_workers_are_summed_up(mongo: Database) -> None:
     assert (now.p50, now.p95, now.p99, now.delivered) == (0.005, 100.0, 100.0, 40)
     assert status().rate > 0
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE["relay"] + 1))
-    assert (status().lag.p50, status().rate) == (None, None), "the dead know nothing"
+    assert (status().lag.p50, status().rate) == (None, None), "dead workers do not count"
 
 
-def test_what_waited_long_for_the_relay_has_its_whole_lag(mongo: Database, settings: Any) -> None:
+def test_a_change_that_waited_for_the_relay_has_its_whole_lag(mongo: Database, settings: Any) -> None:
     leave_pending(40)
     relay = Relay()
     relay.drain()
@@ -133,7 +133,7 @@ def test_what_waited_long_for_the_relay_has_its_whole_lag(mongo: Database, setti
     assert 40 <= relay.heartbeat.lags.seconds < 50
 
 
-def test_the_second_delivery_of_a_delete_is_no_lag(mongo: Database, settings: Any) -> None:
+def test_the_second_delivery_of_a_delete_adds_no_lag(mongo: Database, settings: Any) -> None:
     settings.SYNC_SETTLE = 0
     settings.SYNC_INLINE = False
     make(1).save()
@@ -144,9 +144,7 @@ def test_the_second_delivery_of_a_delete_is_no_lag(mongo: Database, settings: An
     assert (relay.heartbeat.delivered, sum(relay.heartbeat.lags.ever)) == (1, 2), "one key, two changes"
 
 
-def test_what_was_delivered_inline_is_counted_there_and_not_again_when_it_is_confirmed(
-    mongo: Database, settings: Any
-) -> None:
+def test_an_inline_delivery_is_not_counted_again_when_it_is_confirmed(mongo: Database, settings: Any) -> None:
     settings.SYNC_CONFIRM = 0.01
     account = make(1)
     account.save()
@@ -161,7 +159,7 @@ def test_what_was_delivered_inline_is_counted_there_and_not_again_when_it_is_con
     assert (relay.heartbeat.delivered, sum(relay.heartbeat.lags.ever)) == (0, 0)
 
 
-def test_what_a_frozen_relay_holds_is_behind_and_without_a_relay_stalled(mongo: Database) -> None:
+def test_changes_of_a_frozen_relay_are_behind_and_without_a_relay_stalled(mongo: Database) -> None:
     leave_pending(30, claim="a" * 24)
     Change.objects.update(due_at=DatabaseNow() + timedelta(seconds=20))
     now = accounts()
@@ -172,7 +170,7 @@ def test_what_a_frozen_relay_holds_is_behind_and_without_a_relay_stalled(mongo: 
     assert status().word == "behind"
 
 
-def test_it_knows_the_last_verification_and_what_still_differs(mongo: Database) -> None:
+def test_it_has_the_last_verification_and_the_remaining_mismatches(mongo: Database) -> None:
     assert accounts().verified is None
     moment = timezone.now()
     for found, finished_at in ((5, moment), (2, moment), (9, None)):
@@ -186,7 +184,7 @@ def test_it_knows_the_last_verification_and_what_still_differs(mongo: Database) 
     assert status().word == "differing"
 
 
-def test_what_mongodb_does_not_say_is_unknown(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
+def test_documents_are_unknown_while_mongodb_is_unreachable(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     make(1).save()
     mongod.kill()
@@ -213,7 +211,7 @@ def test_a_count_that_takes_too_long_is_unknown_and_mongodb_is_up(mongo: Databas
     assert {model.documents for model in now.models} == {None}
 
 
-def test_it_asks_the_database_as_often_for_many_changes_and_workers_as_for_none(mongo: Database) -> None:
+def test_the_number_of_queries_does_not_depend_on_changes_and_workers(mongo: Database) -> None:
     status()
     with CaptureQueriesContext(connection) as few:
         status()
@@ -226,5 +224,5 @@ def test_it_asks_the_database_as_often_for_many_changes_and_workers_as_for_none(
     assert len(many) == len(few) == 8 + len({model.model.partition("@")[0] for model in status().models})
 
 
-def test_every_word_has_a_meaning_that_says_what_to_do() -> None:
+def test_every_state_has_a_meaning() -> None:
     assert list(WORDS) == ["waiting", "stalled", "failing", "differing", "behind", "paused", "equal"]

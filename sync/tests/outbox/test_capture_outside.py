@@ -197,7 +197,8 @@ def test_a_foreign_key_that_changes_rows_by_itself_is_refused_by_a_system_check(
     by_hand(action)
     [error] = check_database(None, databases=["default"])
     assert error.id == "sync.E019"
-    assert error.msg == f"The foreign key from by_hand to zoo_keeper has {action}, which changes rows without Django."
+    problem = f"The foreign key from by_hand to zoo_keeper has {action}, so MySQL changes rows without capture."
+    assert error.msg == problem
 
 
 def test_one_that_only_refuses_is_none(by_hand: Any) -> None:

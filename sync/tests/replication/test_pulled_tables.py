@@ -1,4 +1,4 @@
-"""What acts by itself in a pulled table is named by a system check."""
+"""A system check names the foreign keys, triggers, events and columns that change pulled rows in the database."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -84,7 +84,7 @@ def test_an_event_that_names_a_pulled_table_is_named(act: Any) -> None:
         "DROP EVENT nightly",
     )
     act("CREATE EVENT other ON SCHEDULE EVERY 1 DAY DISABLE DO DELETE FROM zoo_keeper WHERE 0", "DROP EVENT other")
-    assert named() == ["The event nightly acts by itself, and may change rows that come from MongoDB."]
+    assert named() == ["The event nightly runs in the database and may change rows that come from MongoDB."]
 
 
 def test_a_column_that_the_server_updates_is_named(act: Any) -> None:
