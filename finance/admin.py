@@ -26,7 +26,7 @@ from sync.models import DocumentField
 from sync.web.admin import ReadsExactly
 
 OBJECT_ID = re.compile("[0-9a-f]{24}")
-MOST = 1000  # # rows that a list has pages for; search finds the others
+MOST = 1000  # rows that a list has pages for; search finds the others
 UNTIL = format_lazy(_("The list ends after {most} rows. Search to find others."), most=f"{MOST:,}")
 
 
@@ -47,12 +47,12 @@ class RecordAdmin(ReadsExactly, Audited):
     list_per_page = 50
     show_full_result_count = False
     paginator = FirstPages
-    search_fields = ("pk",)  # # required for a search; get_search_results() decides what is searched
+    search_fields = ("pk",)  # required for a search; get_search_results() decides what is searched
 
     def __init__(self, model: type[Record], admin_site: admin.AdminSite) -> None:
         super().__init__(model, admin_site)
         self.kind = next(kind for kind in RECORD_TYPES if kind.model is model)
-        order = self.kind.order()  # # in one direction, as in the index
+        order = self.kind.order()  # in one direction, as in the index
         self.ordering = [("-" if order.descending else "") + name for name in order.fields]  # type: ignore[misc]
         self.first = model._meta.get_field(self.kind.columns[0])
         by_first = format_lazy(_("Search by {name} or _id."), name=getattr(self.first, "verbose_name", ""))

@@ -16,7 +16,7 @@ from finance.models import Account, Customer, Transaction
 from sync.mapping.registry import Target
 from sync.mongodb import client
 
-LONGEST = 300.0  # # seconds for all of them together
+LONGEST = 300.0  # seconds for all of them together
 TOP = 10
 
 FIRST_MOMENT = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
@@ -40,10 +40,10 @@ def _all_are(kind: str, value: str) -> dict[str, Any]:
     return {"$eq": [[], {"$filter": {"input": _array_or_empty(value), "cond": {"$ne": [{"$type": "$$this"}, kind]}}}]}
 
 
-# # A single NaN would make every sum NaN; null is ignored by $sum.
+# A single NaN would make every sum NaN; null is ignored by $sum.
 VALUE: dict[str, Any] = {
     "$let": {
-        # # $toDecimal would convert a date or a bool, too.
+        # $toDecimal would convert a date or a bool, too.
         "vars": {"n": {"$cond": [
             {"$in": [{"$type": "$transactions.total"}, ["string", "int", "long", "double", "decimal"]]},
             {"$convert": {"input": "$transactions.total", "to": "decimal", "onError": None, "onNull": None}},
@@ -56,7 +56,7 @@ VALUE: dict[str, Any] = {
         },
     }
 }  # fmt: skip
-# # Only dates lie between two dates: BSON sorts values of other types before or after them.
+# Only dates lie between two dates: BSON sorts values of other types before or after them.
 MONTH: dict[str, Any] = {
     "$cond": [
         {"$and": [
@@ -74,7 +74,7 @@ SUMS: dict[str, Any] = {
 }
 SUMS_AGAIN: dict[str, Any] = {name: {"$sum": f"${name}"} for name in SUMS}
 
-# # The trades of a bucket, one by one. A bucket that is not a list of trades is counted with UNREAD.
+# The trades of a bucket, one by one. A bucket that is not a list of trades is counted with UNREAD.
 TRADES: list[dict[str, Any]] = [
     {"$unwind": "$transactions"},
     {"$match": {"$expr": {"$eq": [{"$type": "$transactions"}, "object"]}}},
@@ -97,7 +97,7 @@ PRODUCTS_OF_ACCOUNT: list[dict[str, Any]] = [
     {"$lookup": {
         "from": Account.mirror.collection, "localField": "account_id", "foreignField": "account_id", "as": "found",
     }},
-    # # Two accounts can have the same number.
+    # Two accounts can have the same number.
     {"$set": {"names": {"$reduce": {
         "input": "$found", "initialValue": [], "in": {"$setUnion": ["$$value", _array_or_empty("$$this.products")]},
     }}}},
@@ -127,7 +127,7 @@ BY_NAMES: list[dict[str, Any]] = [
         "names": {"$sortArray": {"input": "$names", "sortBy": 1}}, "transactions": _array_or_empty("$transactions"),
     }},
     *TRADES,
-    # # Groups by sets of names first: there are few sets, and each trade is read once.
+    # Groups by sets of names first: there are few sets, and each trade is read once.
     {"$group": {"_id": {"month": MONTH, "names": "$names"}, **SUMS}},
     {"$unwind": {"path": "$_id.names", "preserveNullAndEmptyArrays": True}},
     {"$group": {"_id": {"month": "$_id.month", "name": _text_or_none("$_id.names")}, **SUMS_AGAIN}},
@@ -144,13 +144,13 @@ HELD: list[dict[str, Any]] = [
     },
 ]
 TIERED: list[dict[str, Any]] = [
-    # # A customer may have the same tier several times, and counts once.
+    # A customer may have the same tier several times, and counts once.
     {"$project": {"name": {"$setUnion": [TIER_NAMES, []]}}},
     {"$unwind": "$name"},
     {"$group": {"_id": "$name", "customers": {"$sum": 1}}},
 ]
 
-# # Documents with a value that is missing from these totals because it has the wrong type.
+# Documents with a value that is missing from these totals because it has the wrong type.
 _number = _is_whole("$account_id")
 READABLE: dict[type[Account | Customer | Transaction], dict[str, Any]] = {
     Account: {"$and": [_number, _is_whole("$limit"), {"$isArray": "$products"}, _all_are("string", "$products")]},
@@ -160,7 +160,7 @@ READABLE: dict[type[Account | Customer | Transaction], dict[str, Any]] = {
     ]},
     Transaction: {"$and": [_number, {"$isArray": "$transactions"}, _all_are("object", "$transactions")]},
 }  # fmt: skip
-NAMED = 5  # # of the documents that cannot be read
+NAMED = 5  # of the documents that cannot be read
 
 
 def totals() -> dict[str, Any]:

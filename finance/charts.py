@@ -8,7 +8,7 @@ from typing import Any
 
 from django.utils.translation import gettext as _
 
-MOST_BARS = 12  # # of names; the table has all of them
+MOST_BARS = 12  # of names; the table has all of them
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from sync.mapping.limits import LARGEST, depth
 from sync.mapping.strict_json import decode_document
 from sync.models import MirroredModel
 
-NOT_UTF8 = re.compile("[\udc80-\udcff]")  # # how the reader marks such bytes
-DEEPEST = 100  # # levels; MongoDB's limit
+NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how the reader marks such bytes
+DEEPEST = 100  # levels; MongoDB's limit
 
 
 class Rejected(ValueError):

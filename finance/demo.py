@@ -32,11 +32,11 @@ SYMBOLS = (
     "adbe", "amd", "amzn", "aapl", "bb", "crm", "csco", "ebay", "fb", "goog",
     "ibm", "intc", "msft", "nflx", "nvda", "sap", "team", "tsla", "txn", "znga",
 )  # fmt: skip
-# # Seven digits, so that no made-up customer has an account number of the public data set, which has six.
+# Seven digits, so that no made-up customer has an account number of the public data set, which has six.
 ACCOUNT_NUMBERS = range(1_000_000, 10_000_000)
 TRADES_IN_BUCKET = 100
 FIRST_DAY = datetime.date(2010, 1, 4)
-MONEY = 80  # # digits in computations: enough for the exact product of an amount and a price
+MONEY = 80  # digits in computations: enough for the exact product of an amount and a price
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Demo:
         for place in range(self.customers):
             draw = self._random("accounts", place)
             own: list[int] = []
-            # # The first customer has several, so that the demo customer's dashboard has something to show.
+            # The first customer has several, so that the demo customer's dashboard has something to show.
             for _ in range(4 if place == 0 else draw.randint(1, 6)):
                 while (number := draw.choice(ACCOUNT_NUMBERS)) in taken:
                     pass
@@ -103,7 +103,7 @@ class Demo:
             draw = self._random("trades", number)
             trades = sorted((self._trade(draw) for _ in range(count)), key=lambda trade: trade["date"])
             if trades and not marked:
-                trades[-1] = self._trade(draw, self.until)  # # lets a later run find the last day of this one
+                trades[-1] = self._trade(draw, self.until)  # lets a later run find the last day of this one
                 marked = True
             for start in range(0, count, TRADES_IN_BUCKET):
                 bucket = trades[start : start + TRADES_IN_BUCKET]
@@ -127,11 +127,11 @@ class Demo:
     def _trade(self, draw: random.Random, day: datetime.date | None = None) -> dict[str, Any]:
         symbol = draw.choice(SYMBOLS)
         days = (self.until - FIRST_DAY).days
-        # # More of them lately, as in a growing business.
+        # More of them lately, as in a growing business.
         back = 0 if day else int(days * draw.random() ** 2)
         date = datetime.datetime.combine(self.until, datetime.time(), datetime.UTC) - datetime.timedelta(days=back)
         amount = draw.randint(1, 10_000)
-        # # As in the real data: the exact value of a binary fraction, which has some 50 digits.
+        # As in the real data: the exact value of a binary fraction, which has some 50 digits.
         price = Decimal(self._walk(symbol)[days - back] * draw.uniform(0.99, 1.01))
         with localcontext(prec=MONEY):
             total = price * amount

@@ -51,7 +51,7 @@ class RecordForm(EditForm, ReadableForm):
         """
         value = self.stored[name]
         fits = isinstance(value, list) and all(type(item) is kind and _is_utf8(item) for item in value)
-        if not fits:  # # stored by another program
+        if not fits:  # stored by another program
             self.fields[name] = self._meta.model._meta.get_field(name).formfield()
         return fits
 

@@ -23,7 +23,7 @@ NAMES = MODELS | {model.mirror.collection: model for model in MODELS.values()}
 DATA_FILE = re.compile(r"(?<!\.metadata)\.(json|jsonl|ndjson|bson)(\.gz)?$", re.IGNORECASE)
 METADATA = re.compile(r"\.metadata\.json(\.gz)?$", re.IGNORECASE)
 MODEL_NAME = re.compile(rf"(?<![a-z])({'|'.join(NAMES)})(?![a-z])", re.IGNORECASE)
-BATCH_CHARACTERS = 4 << 20  # # leaves room for escapes below MySQL's longest statement: 16 MiB
+BATCH_CHARACTERS = 4 << 20  # leaves room for escapes below MySQL's longest statement: 16 MiB
 
 
 def model_of(path: Path) -> type[MirroredModel] | None:
@@ -111,7 +111,7 @@ class Rejects:
         """Raises OSError if the file cannot be written."""
         if self.file is None:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            # # It holds personal data, so only its owner may read it.
+            # It holds personal data, so only its owner may read it.
             opener = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             self.file = os.fdopen(opener, "w", encoding="utf-8")
         self.count += 1

@@ -72,7 +72,7 @@ class Record(MirroredModel):
     def get_absolute_url(self) -> str:
         try:
             return reverse(f"finance:{self._meta.model_name}_detail", args=[self.pk])
-        except NoReverseMatch:  # # SQL has given it a key that is not an ObjectId
+        except NoReverseMatch:  # SQL has given it a key that is not an ObjectId
             return reverse(f"finance:{self._meta.model_name}_list")
 
 
@@ -112,7 +112,7 @@ class Account(Record):
     class Meta(Record.Meta):
         verbose_name = _("account")
         verbose_name_plural = _("accounts")
-        # # For the portal's pages, which cover all record types; the admin has Django's own for each model.
+        # For the portal's pages, which cover all record types; the admin has Django's own for each model.
         permissions = [
             ("view_own", "Can see the records linked to them"),
             ("view_all", "Can see the records of all customers"),
@@ -166,7 +166,7 @@ class Customer(Record):
     def account_numbers(self) -> list[int]:
         """The account numbers that can be searched for, without other values that SQL may have stored among them."""
         listed = self.accounts if isinstance(self.accounts, list) else []
-        # # Plain int: `in range` searches linearly for a number of another type, such as Int64.
+        # Plain int: `in range` searches linearly for a number of another type, such as Int64.
         numbers = [int(number) for number in listed if isinstance(number, int) and not isinstance(number, bool)]
         return [number for number in numbers if number in INT32]
 
@@ -189,7 +189,7 @@ class Transaction(Record):
     class Meta(Record.Meta):
         verbose_name = _("transactions")
         verbose_name_plural = _("transactions")
-        # # An account's newest buckets; its first column also serves all buckets of an account.
+        # An account's newest buckets; its first column also serves all buckets of an account.
         indexes = [models.Index(fields=["account_id", "bucket_end_date"], name="finance_transaction_newest")]
 
     def __str__(self) -> str:

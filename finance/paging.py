@@ -20,7 +20,7 @@ from sync.mapping.unreadable import Unreadable
 
 PAGE = 25
 LARGEST_PAGE = 100
-CHUNK = 1000  # # rows that an export reads at a time
+CHUNK = 1000  # rows that an export reads at a time
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Order:
     def beyond(self, values: list[Any], *, backwards: bool = False) -> Q:
         """The rows after the row with these values, or before it if `backwards`."""
         comparison = "lt" if self.descending != backwards else "gt"
-        # # The first condition follows from the second one; the index serves it.
+        # The first condition follows from the second one; the index serves it.
         condition, equal = Q(), Q()
         for name, value in zip(self.fields, values, strict=True):
             condition |= equal & _compared(name, comparison, value)
@@ -100,7 +100,7 @@ def _keys(records: QuerySet, order: Order, count: int, *, backwards: bool = Fals
 
 def _rows(records: QuerySet, keys: list[tuple[Any, ...]]) -> list[Any]:
     found = {row.pk: row for row in records.filter(pk__in=[_as_stored(key[-1]) for key in keys])}
-    return [found[key[-1]] for key in keys if key[-1] in found]  # # one may have been deleted meanwhile
+    return [found[key[-1]] for key in keys if key[-1] in found]  # one may have been deleted meanwhile
 
 
 def _comparable(model: type[Model], order: Order, values: tuple[Any, ...]) -> list[Any]:

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 YEAR = 12
-MOST_MONTHS = 60  # # in a chart; a longer range is shown by year
+MOST_MONTHS = 60  # in a chart; a longer range is shown by year
 
 
 @dataclass(frozen=True, order=True)

@@ -30,18 +30,18 @@ from bson.errors import BSONError
 from finance.recognising import LONGEST_BSON, Format, recognise
 from sync.mapping.extended_json import CANONICAL
 
-CHUNK = 1 << 18  # # characters
-# # MongoDB's largest document is 16 MiB; as canonical Extended JSON it is up to about four times as long.
+CHUNK = 1 << 18  # characters
+# MongoDB's largest document is 16 MiB; as canonical Extended JSON it is up to about four times as long.
 LONGEST = 64 << 20
 
 DAMAGED = "the file is damaged from here on"
 CUT_OFF = f"{DAMAGED}: it ends within the array, without its ]. More documents may be missing: export it again"
-# # For decoded BSON: dates that Python cannot hold stay numbers.
+# For decoded BSON: dates that Python cannot hold stay numbers.
 TYPES: CodecOptions = CodecOptions(tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO)
 
 BRACES = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|[{}"]')
 BLANK = re.compile(r"\s*")
-BETWEEN = re.compile(r"[\s,\]]*")  # # the documents of an array
+BETWEEN = re.compile(r"[\s,\]]*")  # the documents of an array
 NEXT_DOCUMENT = re.compile(r'[,\n]\s*(?=\{\s*"_id"\s*:)')
 
 
@@ -63,7 +63,7 @@ class Reader:
         self.buffer = ""
         self.start = 0
         self.ended = False
-        self.closed = False  # # whether a `]` was found since the last document
+        self.closed = False  # whether a `]` was found since the last document
         self.damage = ""
 
     @property
@@ -159,7 +159,7 @@ class Reader:
         while True:
             for match in BRACES.finditer(self.buffer, self.start + offset):
                 if match[0] == '"' and self.buffer.find("\n", match.end()) < 0 and not self.ended:
-                    offset = match.start() - self.start  # # a string that is not complete yet
+                    offset = match.start() - self.start  # a string that is not complete yet
                     break
                 depth += (match[0] == "{") - (match[0] == "}")
                 if depth == 0:
@@ -221,7 +221,7 @@ def _of_bson(number: int, raw: bytes) -> Piece:
     try:
         document = bson.decode(raw, TYPES)
         text = json_util.dumps(document, json_options=CANONICAL)
-        if bson.encode(document, codec_options=TYPES) != raw:  # # such as a key that occurs twice
+        if bson.encode(document, codec_options=TYPES) != raw:  # such as a key that occurs twice
             return Piece(number, text, "this BSON cannot be kept as it is")
     except (BSONError, ValueError, TypeError, OverflowError, RecursionError) as error:
         return Piece(number, raw.hex(), f"broken BSON: {error}")

@@ -11,13 +11,13 @@ import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
-HEAD = 1 << 16  # # bytes read
-LONGEST_BSON = (16 << 20) + (16 << 10)  # # bytes of one document, with MongoDB's own allowance
+HEAD = 1 << 16  # bytes read
+LONGEST_BSON = (16 << 20) + (16 << 10)  # bytes of one document, with MongoDB's own allowance
 GZIP = b"\x1f\x8b"
 
 HOW = "Export it with: mongoexport --jsonFormat=canonical --collection=NAME --out=NAME.json"
 UNPACK = "Unpack it, then import the files in it."
-# # By first bytes: the format, and what to do.
+# By first bytes: the format, and what to do.
 FORMATS: list[tuple[bytes, str, str]] = [
     (b"PK\x03\x04", "a ZIP archive", UNPACK),
     (b"PK\x05\x06", "an empty ZIP archive", HOW),
@@ -41,10 +41,10 @@ BOMS = [
     (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"), (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"), (codecs.BOM_UTF8, "utf-8-sig"),
 ]  # fmt: skip
-# # Each pattern reads a line once: a file may start with thousands of blank lines.
+# Each pattern reads a line once: a file may start with thousands of blank lines.
 DOCUMENT = re.compile(r"^[^\S\n]*+[\[{]", re.MULTILINE)
 OF_JSON = re.compile(r"^[^\S\n]*+(?:\[\s*+)?\{\s*+\"", re.MULTILINE)
-# # A key without quotes or in single quotes, or ObjectId(...) as the old shell prints it.
+# A key without quotes or in single quotes, or ObjectId(...) as the old shell prints it.
 OF_SHELL = re.compile(
     r"^[^\S\n]*+(?:\[\s*+)?\{\s*+(?:[\w$]++\s*+:|'|\"_id\"\s*+:\s*+(?:new\s++)?[A-Za-z]++\()", re.MULTILINE
 )
@@ -162,7 +162,7 @@ def _place(match: re.Match | None, otherwise: int) -> int:
 
 def _is_utf8(head: bytes) -> bool:
     try:
-        codecs.getincrementaldecoder("utf-8")().decode(head)  # # the last bytes may be half a character
+        codecs.getincrementaldecoder("utf-8")().decode(head)  # the last bytes may be half a character
     except UnicodeDecodeError:
         return False
     return True

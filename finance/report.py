@@ -9,7 +9,7 @@ from typing import Any
 
 from finance.periods import YEAR, Month, Range
 
-LONGEST = 100 * YEAR  # # months in a report without a range
+LONGEST = 100 * YEAR  # months in a report without a range
 SIDES = ("buy", "sell")
 
 

@@ -29,14 +29,14 @@ logger = logging.getLogger(__name__)
 
 TOTALS = "totals"
 PARTS = {"customers", "accounts", "buckets", "symbols", "products", "tiers", "held", "tiered"}
-FRESH = 60.0  # # seconds for which totals stay fresh, at least
-SHARE = 20  # # and this many times as long as they took
+FRESH = 60.0  # seconds for which totals stay fresh, at least
+SHARE = 20  # and this many times as long as they took
 LEASE = aggregations.LONGEST + 30
-PAUSE = 10.0  # # seconds after a failure
-FIRST_WAIT = 2.0  # # seconds that a visitor waits if there are no totals yet
-AT_ONCE = 2  # # claims of ranges in the whole portal, so that one user's ranges do not keep MongoDB busy
+PAUSE = 10.0  # seconds after a failure
+FIRST_WAIT = 2.0  # seconds that a visitor waits if there are no totals yet
+AT_ONCE = 2  # claims of ranges in the whole portal, so that one user's ranges do not keep MongoDB busy
 KEPT = timedelta(days=7)
-PING = 0.5  # # seconds within which MongoDB must respond
+PING = 0.5  # seconds within which MongoDB must respond
 
 
 def of_totals(*, compute: bool) -> CachedReport:
@@ -94,7 +94,7 @@ def _current(key: str, compute: bool) -> CachedReport:
     if token:
         done = threading.Event()
         thread = threading.Thread(target=_in_background, args=(key, token, done), name=f"figures {key}", daemon=True)
-        # # After the commit of the claim, which the thread could not see before.
+        # After the commit of the claim, which the thread could not see before.
         transaction.on_commit(thread.start)
         if row.as_of is None and not connections["default"].in_atomic_block:
             done.wait(FIRST_WAIT)
@@ -104,7 +104,7 @@ def _current(key: str, compute: bool) -> CachedReport:
 
 def _row(key: str) -> CachedReport:
     row = CachedReport.objects.filter(key=key).first()
-    if row is not None and (row.unreadable or not _is_known(row)):  # # SQL has changed it: computed again
+    if row is not None and (row.unreadable or not _is_known(row)):  # SQL has changed it: computed again
         row.delete()
         row = None
     if row is None:
@@ -113,7 +113,7 @@ def _row(key: str) -> CachedReport:
             with transaction.atomic():
                 CachedReport.objects.create(key=key, due_at=DatabaseNow(), asked_at=DatabaseNow())
         except IntegrityError:
-            pass  # # another process was first
+            pass  # another process was first
         row = CachedReport.objects.get(key=key)
     return row
 
@@ -133,7 +133,7 @@ def _claim(key: str, *, force: bool = False) -> str:
     """Returns a token if this process may compute the totals, otherwise an empty string."""
     token = new_object_id()
     rows = CachedReport.objects.filter(key=key)
-    # # Forcing includes fresh and paused totals, but never those that another process is computing.
+    # Forcing includes fresh and paused totals, but never those that another process is computing.
     rows = rows.filter(due_at__lte=DatabaseNow()) | (rows.filter(claim="") if force else rows.none())
     until = DatabaseNow() + timedelta(seconds=LEASE)
     return token if rows.update(claim=token, due_at=until, asked_at=DatabaseNow()) else ""
@@ -143,7 +143,7 @@ def _in_background(key: str, token: str, done: threading.Event) -> None:
     try:
         _compute(key, token)
     except PyMongoError:
-        pass  # # is stored with the totals
+        pass  # is stored with the totals
     except Exception:
         logger.exception("The totals %s could not be computed", key)
     finally:

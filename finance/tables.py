@@ -21,7 +21,7 @@ from finance.paging import Order
 from finance.unreadable import cell
 from sync.mapping.unreadable import Unreadable
 
-RELATED = 20  # # related records on a record's page
+RELATED = 20  # related records on a record's page
 LOOK = {"class": "table table-hover align-middle mb-0"}
 NUMBER = {"th": {"class": "text-end pe-4"}, "td": {"class": "text-end pe-4 number"}}
 IF_WIDE = {"th": {"class": "d-none d-md-table-cell"}, "td": {"class": "d-none d-md-table-cell"}}

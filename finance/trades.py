@@ -13,7 +13,7 @@ from bson import Decimal128
 from finance.limits import is_amount
 from finance.models import Transaction
 
-MOST_BUCKETS = 100  # # of one customer's that a page adds up: some 10,000 trades
+MOST_BUCKETS = 100  # of one customer's that a page adds up: some 10,000 trades
 
 
 @dataclass(frozen=True)

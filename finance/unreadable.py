@@ -16,7 +16,7 @@ from sync.mapping.forms import DocumentFormField
 from sync.mapping.unreadable import Unreadable
 from sync.models import DocumentField
 
-SHOWN = 100  # # characters of a stored text in a cell
+SHOWN = 100  # characters of a stored text in a cell
 
 
 def problems(record: Record) -> dict[str, str]:

@@ -27,7 +27,7 @@ def upsert(rows: Sequence[MirroredModel]) -> list[Outcome]:
     try:
         return _upsert(rows)
     except (DatabaseError, ValueError, OverflowError) as error:
-        # # A statement that is too long for MySQL ends the connection, just as a server does that shuts down.
+        # A statement that is too long for MySQL ends the connection, just as a server does that shuts down.
         connection = connections[router.db_for_write(type(rows[0]))]
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()

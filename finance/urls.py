@@ -21,7 +21,7 @@ class ObjectIdConverter:
 
 register_converter(ObjectIdConverter, "objectid")
 
-# # For each record type: a page's URL below that of the list, and its view.
+# For each record type: a page's URL below that of the list, and its view.
 PAGES: dict[str, tuple[str, Callable[..., HttpResponseBase]]] = {
     "list": ("", records.record_list),
     "export": ("export.csv", records.record_export),

@@ -1,4 +1,4 @@
-"""What an application uses to mirror its models, and the tables of `sync` itself for Django."""
+"""What an application uses to mirror its models, and sync's own tables for Django."""
 
 from sync.binlog.models import Sweep
 from sync.jobs.models import Job

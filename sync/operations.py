@@ -18,16 +18,17 @@ from sync.mapping.reading import exact, literal
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1000  # rows read at once
+CHUNK = 1000  # rows read at a time
 
 
 class MoveFromExtra(Operation):
-    """Moves what documents have under a field's name from `extra` into the field's column.
+    """Moves the values that documents have under a field's name from `extra` into the field's column.
 
-    For a migration that adds a field which documents had before: put it after the AddField. A value that the column
-    cannot hold exactly stays in `extra`, and its document stays as it is; where the column has another value, by its
-    default for example, the row becomes a dead letter that says so.
-    model, field, extra: names. Backwards, all values of the column are put back, but for rows whose value has stayed.
+    For a migration that adds a field which documents already have: put it after the AddField. A value that the column
+    cannot hold exactly stays in `extra`, and its document stays unchanged. If the column has another value, for example
+    its default, the row becomes a dead letter that says so.
+    model, field, extra: names. Backwards, all values of the column move back to `extra`, except for rows whose value
+    stayed there.
     """
 
     reduces_to_sql = False
@@ -39,7 +40,7 @@ class MoveFromExtra(Operation):
         self.extra = extra
 
     def state_forwards(self, app_label: str, state: Any) -> None:
-        """The models stay as they are."""
+        """The models do not change."""
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         model, field = self._model(app_label, schema_editor, to_state)
@@ -57,7 +58,9 @@ class MoveFromExtra(Operation):
                     value = field.clean(known_codec(field).from_bson(others[field.attname]), row)
                     self._write(model, using, row, {field.attname: value, self.extra: rest})
                     self._require_kept(model, using, row, field, others[field.attname])
-            except Exception as error:  # a field's own methods and the server may raise anything; the other rows go on
+            except (
+                Exception
+            ) as error:  # a field's own methods and the server may raise anything; the other rows continue
                 left += 1
                 self._stays(row, error)
         if left:
@@ -89,7 +92,7 @@ class MoveFromExtra(Operation):
                 with transaction.atomic(using):
                     put_back = {**others, field.attname: self._stored(field, value)}
                     self._write(model, using, row, {self.extra: put_back})
-            except Exception as error:  # the other rows go on
+            except Exception as error:  # the other rows continue
                 self._stays(row, error)
 
     def describe(self) -> str:
@@ -103,7 +106,7 @@ class MoveFromExtra(Operation):
 
     @staticmethod
     def _rows(model: Any, using: str) -> Any:
-        """All rows in order of the key, a chunk at a time."""
+        """Yields all rows in order of the key, a chunk at a time."""
         rows: Any = exact(models.QuerySet(model, using=using)).order_by("pk")
         last: Any = None
         while chunk := list((rows if last is None else rows.filter(pk__gt=literal(model._meta.pk, last)))[:CHUNK]):
@@ -116,11 +119,11 @@ class MoveFromExtra(Operation):
         models.QuerySet(model, using=using).filter(pk=literal(model._meta.pk, row.pk)).update(**values)
 
     def _require_kept(self, model: Any, using: str, row: Any, field: Any, wanted: Any) -> None:
-        """The document is the same as before, whatever the column makes of the value (JSON sorts keys, say)."""
+        """Checks that the document stays the same, whatever the column makes of the value (JSON may sort keys)."""
         rows: Any = exact(models.QuerySet(model, using=using)).filter(pk=literal(model._meta.pk, row.pk))
         found = self._stored(field, rows.values_list(field.attname, flat=True).get())
         if isinstance(found, Decimal128) and isinstance(wanted, Decimal128):
-            is_same = found.to_decimal() == wanted.to_decimal()  # a column has as many digits for each
+            is_same = found.to_decimal() == wanted.to_decimal()  # a column has the same number of digits for each value
         else:
             is_same = _encode(found) == _encode(wanted)
         if not is_same:
@@ -128,7 +131,7 @@ class MoveFromExtra(Operation):
 
     @staticmethod
     def _stored(field: Any, value: Any) -> Any:
-        """The document's value for the column's, made of types that `extra` takes."""
+        """The document's value for the column's value, made of types that `extra` accepts."""
         return bson.decode(_encode(known_codec(field).to_bson(value)), codec_options=LENIENT)[""]
 
     def _stays(self, row: Any, error: Exception) -> None:

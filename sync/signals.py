@@ -4,10 +4,10 @@ from django.dispatch import Signal
 from django.utils.translation import gettext_lazy as _
 
 # Sent after an operator has acted on a page, in the transaction of the act. The arguments are:
-#   request   whose `user` did it
-#   act       one of ACTS
-#   model     what it was done to: "sync.change", "sync.target", "sync.job", "sync.checkpoint", or a model's label
-#   key, text which of them, and what it is called
+#   request         its `user` is the operator
+#   act             one of ACTS
+#   model           what was acted on: "sync.change", "sync.target", "sync.job", "sync.checkpoint", or a model's label
+#   key, text       its key, and its name
 #   before, after   dicts of what changed
 operator_acted = Signal()
 

@@ -1,7 +1,7 @@
-"""What an application's own tests use: to deliver what is pending, and to compare rows with their documents.
+"""Helpers for an application's tests: deliver pending changes, and compare rows with their documents.
 
 Both work in Django's TestCase, whose transactions are never committed, and in TransactionTestCase. They need a MongoDB
-server for tests, which `MONGODB_URI` and `SYNC_TARGETS` name.
+server for tests, named by `MONGODB_URI` and `SYNC_TARGETS`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from sync.outbox.relay import Relay
 from sync.verification.inspection import Side, inspect
 from sync.verification.verify import verify
 
-SHOWN = 20  # differences of a model that a failure names
+SHOWN = 20  # mismatches of a model that a failure lists
 
 
 def deliver_all(using: str = DEFAULT_DB_ALIAS) -> None:
     """Delivers every pending change to MongoDB, in this process.
 
     Changes that wait for a retry, for a confirmation or for a commit that a TestCase never makes are due at once.
-    Paused models stay paused, and failed changes wait for `sync retry`. Raises AssertionError with the reason when a
-    row cannot be delivered, and Unavailable when MongoDB is unreachable.
+    Paused models stay paused, and failed changes wait for `sync retry`. Raises AssertionError with the reason if a row
+    cannot be delivered, and Unavailable if MongoDB is unreachable.
     """
     Change.objects.using(using).filter(queue__in=queues(), failed=False, settling=False).release()
     refused = sum(Relay(queue, using=using).drain()[State.REJECTED] for queue in queues())
@@ -35,9 +35,9 @@ def deliver_all(using: str = DEFAULT_DB_ALIAS) -> None:
 
 
 def assert_equal(what: MirroredModel | type[MirroredModel], using: str = DEFAULT_DB_ALIAS) -> None:
-    """Raises AssertionError unless documents equal rows, field by field and type by type: of one row, or of a model.
+    """Raises AssertionError unless documents match rows, field by field and type by type: for one row, or for a model.
 
-    Compares what is stored, not what the instance has in memory. A document without a row is a difference, too.
+    Compares what is stored, not what the instance has in memory. A document without a row is a mismatch, too.
     """
     found = _of_model(what, using) if isinstance(what, type) else _of_row(type(what), str(what.pk), using)
     if found:

@@ -38,7 +38,7 @@ class AccountFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def with_product(self, accounts: QuerySet, name: str, value: str) -> QuerySet:
-        # # SQLite has no JSON_CONTAINS; a quoted name is the same text on every database.
+        # SQLite has no JSON_CONTAINS; a quoted name is the same text on every database.
         return accounts.alias(names=Cast("products", TextField())).filter(names__contains=json.dumps(value))
 
 

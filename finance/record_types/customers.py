@@ -99,7 +99,7 @@ class CustomerForm(RecordForm):
         stored = self.stored["birthdate"]
         if not OLDEST <= day <= datetime.datetime.now(datetime.UTC).date():
             raise forms.ValidationError(_("Enter a date between 1900 and today."))
-        is_moment = isinstance(stored, datetime.datetime)  # # of which the form shows the day
+        is_moment = isinstance(stored, datetime.datetime)  # of which the form shows the day
         return datetime.datetime.combine(day, stored.timetz()) if is_moment else midnight(day)
 
 

@@ -71,7 +71,7 @@ class TransactionForm(RecordForm):
 
     def clean_transactions(self) -> list[Any]:
         trades = self.cleaned_data["transactions"]
-        if isinstance(trades, list) and not _dates(trades):  # # the model rejects anything but a list
+        if isinstance(trades, list) and not _dates(trades):  # the model rejects anything but a list
             raise forms.ValidationError(_("Enter at least one trade with a date."))
         return trades
 

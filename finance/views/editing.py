@@ -44,10 +44,10 @@ def create(request: HttpRequest, kind: RecordType) -> HttpResponse:
 
 @editors_only
 def edit(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
-    # # Locked from reading to writing: the version that is compared is the one that is replaced.
+    # Locked from reading to writing: the version that is compared is the one that is replaced.
     with transaction.atomic():
         record = visible_or_404(request, kind.model, pk, lock=request.method == "POST")
-        title = _("Edit: %(record)s") % {"record": record}  # # as stored: the form writes what was typed to the record
+        title = _("Edit: %(record)s") % {"record": record}  # as stored: the form writes what was typed to the record
         before, unreadable = log.snapshot(record), facts(record)
         form = kind.form(_sent(request), instance=record)
         valid = form.is_valid()
@@ -77,7 +77,7 @@ def delete(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
         title = _("Delete %(kind)s?") % {"kind": kind.model._meta.verbose_name}
         context = {"form": form, "title": title, "back": record.get_absolute_url(), "facts": _facts(kind, record)}
         return render(request, "finance/record_delete.html", context, status=CONFLICT if form.conflict else 200)
-    record.pk = pk  # # which delete() clears
+    record.pk = pk  # which delete() clears
     _tell(request, record, _("Deleted"))
     return redirect(kind.pages["list"])
 

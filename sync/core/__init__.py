@@ -1,4 +1,3 @@
-"""What every other package uses: settings, time, retries, batches and errors.
-
-Imports nothing of sync.
+"""What every other package uses: settings, time, retries, batches and errors. It imports nothing from other packages of
+sync.
 """

@@ -1,4 +1,4 @@
-"""Working through many items a part at a time."""
+"""Helpers that process many items in parts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 R = TypeVar("R")
 
-CHUNK = 1000  # keys in one statement: below SQLite's limit on parameters, and a packet of 100 kB at most
+CHUNK = 1000  # keys in one statement: below SQLite's limit on parameters, and at most a packet of 100 kB
 
 
 def chunks(items: Sequence[Any], size: int = CHUNK) -> Iterator[Sequence[Any]]:
-    """`items` in pieces of at most `size`."""
+    """Yields `items` in pieces of at most `size`."""
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
@@ -23,10 +23,10 @@ def bisect(
     refuse: Callable[[T, Exception], None],
     is_refusal: Callable[[Exception], bool],
 ) -> Iterator[R]:
-    """What `act` returns for all items at once or, where one of them makes it fail, for halves of them, and so on.
+    """Calls `act` with all items, or, if one of them makes it fail, with halves of them, and so on. Yields the results.
 
-    refuse: is told of each item that fails by itself, and why. is_refusal: whether an exception can be an item's fault;
-    any other is raised.
+    refuse: is called with each item that fails alone, and the exception. is_refusal: whether an exception can be an
+    item's fault; any other exception is raised.
     """
     try:
         result = act(items)

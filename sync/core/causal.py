@@ -1,11 +1,11 @@
-"""Causal reads: on a cluster, a row is read only after its node has applied what the cluster has committed before.
+"""Causal reads: on a cluster, a row is read only after its node has applied what the cluster committed before.
 
-In a Galera cluster or a replication group every node takes writes, and a node shows those of the others a moment late.
-A delivery that saw the newest document and then read an old row on such a node would write the old row over it, and
-nothing would be left to tell. So before rows are read, the node is asked to catch up: one round trip, after which
-READ COMMITTED shows at least everything that had been committed anywhere when it was asked.
+In a Galera cluster or a replication group every node accepts writes, and a node applies the others' writes with a
+delay. A delivery that saw the newest document and then read an old row on such a node would write the old row over it,
+and no change would be left to correct it. So before rows are read, the node is asked to catch up: one round trip, after
+which READ COMMITTED shows at least everything that was committed anywhere when the node was asked.
 
-Related rows that an application's own `to_document` follows are read on the same connection, see `pinned`.
+Related rows that an application's `to_document` follows are read on the same connection, see `pinned`.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from django.db import OperationalError, connections, router, transaction
 
 from sync.core import conf
 
-BELIEVED = 60.0  # seconds before a process asks again whether a server belongs to a cluster
-NOT_IN_TIME = {1205, 3797}  # what a node of Galera (a lock's time-out), or of a group, says that has not caught up
-SPLIT_PROBES = 10  # reads at a worker's start that a proxy may send elsewhere
+BELIEVED = 60.0  # seconds before a process checks again whether a server belongs to a cluster
+NOT_IN_TIME = {1205, 3797}  # errors of a node that has not caught up: Galera's (a lock wait timeout) and a group's
+SPLIT_PROBES = 10  # reads at a worker's start that a proxy may route elsewhere
 
-# Read from a table: what names none, a replication group does not hold back.
+# Reads a table: a replication group delays no statement without one.
 READ = "SELECT 1 FROM sync_change LIMIT 1"
 WAIT_GALERA = (f"SET STATEMENT wsrep_sync_wait = 1 FOR {READ}",)
 WAIT_PERCONA = (  # Percona's cluster and MySQL's Galera have no SET STATEMENT
@@ -33,7 +33,7 @@ WAIT_PERCONA = (  # Percona's cluster and MySQL's Galera have no SET STATEMENT
     READ,
     "SET SESSION wsrep_sync_wait = @sync_before",
 )
-WAIT_GROUP = (  # the group waits for as long as an idle session may live
+WAIT_GROUP = (  # the group waits for as long as an idle session may last
     "SET @sync_before = @@SESSION.group_replication_consistency, @sync_timeout = @@SESSION.wait_timeout,"
     " SESSION group_replication_consistency = 'BEFORE', SESSION wait_timeout = {timeout}",
     READ,
@@ -42,7 +42,7 @@ WAIT_GROUP = (  # the group waits for as long as an idle session may live
 
 
 class _Known(NamedTuple):
-    statements: tuple[str, ...]  # that make this server catch up; none where it belongs to no cluster
+    statements: tuple[str, ...]  # the statements that make this server catch up; none if it belongs to no cluster
     asked_at: float
 
 
@@ -50,10 +50,11 @@ _known: dict[tuple[Any, ...], _Known] = {}
 
 
 def wait(using: str) -> None:
-    """Returns when this connection's server shows all that its cluster had committed before; at once without one.
+    """Returns when this connection's server shows everything that its cluster committed before; at once without a
+    cluster.
 
-    Does nothing inside of a transaction, where a node waits no more: call it before.
-    Raises OperationalError when the node does not catch up in time.
+    Does nothing inside a transaction, where a node no longer waits: call it before. Raises OperationalError if the node
+    does not catch up in time.
     """
     connection: Any = connections[using]
     if connection.vendor != "mysql" or connection.in_atomic_block:
@@ -91,7 +92,7 @@ def _statements(connection: Any) -> tuple[str, ...]:
 
 @contextmanager
 def _cursor(connection: Any) -> Iterator[Any]:
-    """The driver's own cursor: these statements are the connection's affair, and no query of the application."""
+    """The driver's own cursor: the application's query log should not show these statements."""
     connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.cursor() as cursor:
         yield cursor
@@ -118,7 +119,7 @@ _alias: ContextVar[str | None] = ContextVar("sync_alias", default=None)
 
 
 class _Pin:
-    """The first of the routers: reads inside of `pinned` go to its database, if the model's table is there."""
+    """The first database router: inside `pinned`, reads go to its database if the model's table is there."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str | None:
         alias = _alias.get()
@@ -129,9 +130,9 @@ _PIN = _Pin()
 
 
 def pinned(using: str) -> AbstractContextManager[None]:
-    """Reads in this block ask no router for a replica: relations of a row are read where the row was.
+    """Inside this block reads ask no router for a replica: relations of a row are read where the row was read.
 
-    Only a query that names another database by `using()` still reads there.
+    Only a query that names another database with `using()` still reads there.
     """
     return _pinned(using) if router.routers else _FREE
 
@@ -154,7 +155,7 @@ def _pinned(using: str) -> Iterator[None]:
 
 
 def require_one_server(using: str) -> None:
-    """Raises ImproperlyConfigured where a proxy sends reads to another server than writes: those may be late."""
+    """Raises ImproperlyConfigured if a proxy sends reads to another server than writes: they may be late."""
     connection: Any = connections[using]
     if connection.vendor != "mysql" or connection.in_atomic_block:
         return

@@ -1,4 +1,4 @@
-"""The database's clock: leases are kept by machines whose own clocks differ."""
+"""The database's clock: leases are shared by machines whose own clocks differ."""
 
 import datetime
 from typing import Any
@@ -10,7 +10,7 @@ from django.utils.dateparse import parse_datetime
 
 
 class DatabaseNow(Func):
-    """Now, in UTC, by the clock of the database that evaluates it."""
+    """The current time in UTC by the clock of the database that evaluates it."""
 
     function = "UTC_TIMESTAMP"
     template = "%(function)s(6)"
@@ -19,19 +19,19 @@ class DatabaseNow(Func):
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         # SQLite compares text. Django stores six digits, so `.123` would be less than the `.123000` of the same moment,
-        # and what is due now would not be.
+        # and a change that is due now would not be found.
         template = "(STRFTIME('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'NOW') || '000')"
         return self.as_sql(compiler, connection, template=template, **context)
 
 
 def database_now(using: str) -> datetime.datetime:
-    """Asks the database for its time, in UTC."""
+    """Returns the database's time in UTC."""
     query: Any = Query
-    expression, _ = query(None).get_compiler(using).compile(DatabaseNow())  # of no model
+    expression, _ = query(None).get_compiler(using).compile(DatabaseNow())  # not of a model
     with connections[using].cursor() as cursor:
         cursor.execute(f"SELECT {expression}", [])
         (now,) = cursor.fetchone()
-    # MySQL answers with a datetime, SQLite with text.
+    # MySQL returns a datetime, SQLite text.
     moment = parse_datetime(str(now))
     assert moment is not None, now
     return moment.replace(tzinfo=datetime.UTC)

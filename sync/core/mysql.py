@@ -1,4 +1,4 @@
-"""MySQL and MariaDB out of reach: what their errors mean, in one line, and TLS that is not given up in silence."""
+"""Errors of MySQL and MariaDB explained in one line, and TLS that is never dropped silently."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, InterfaceError, Operatio
 from django.db import Error as DatabaseError
 
 TLS_FAILED = 2026
-TLS_FILES = {"ca": "ssl_ca", "cert": "ssl_cert", "key": "ssl_key"}  # in OPTIONS["ssl"], and in DATABASE_URL
-ENCRYPTED = {"REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}  # the values of ssl_mode that allow no other connection
+TLS_FILES = {"ca": "ssl_ca", "cert": "ssl_cert", "key": "ssl_key"}  # in OPTIONS["ssl"] and in DATABASE_URL
+ENCRYPTED = {"REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY"}  # the values of ssl_mode that allow no unencrypted connection
 
-# Error numbers of both servers and of the client libraries, when no statement and no row is to blame: the cause, and
+# Error numbers of both servers and of the client libraries for which no statement or row is to blame: the cause, and
 # what to check. {0} is the server's own text.
 CAUSES: dict[tuple[int, ...], str] = {
     (1045, 1698): "MySQL rejects the login ({0}): check user and password, and whether the account requires TLS or a "
@@ -43,12 +43,12 @@ SQLITE = re.compile("locked|readonly database|disk is full|disk I/O error|unable
 
 
 def number(error: BaseException) -> int | None:
-    """The error's number; None where it has none, as on SQLite."""
+    """The error's number; None if it has none, as on SQLite."""
     return error.args[0] if error.args and isinstance(error.args[0], int) else None
 
 
 def is_outage(error: BaseException) -> bool:
-    """Whether the server, or its settings, is to blame, so that the same statement may do later."""
+    """Whether the server or its settings are to blame, so that the same statement may succeed later."""
     if not isinstance(error, DatabaseError):
         return False
     code = number(error)
@@ -58,21 +58,21 @@ def is_outage(error: BaseException) -> bool:
 
 
 def is_duplicate(error: BaseException) -> bool:
-    """Whether a row was refused because a unique index has its value already."""
+    """Whether a row was rejected because a unique index has its value already."""
     return isinstance(error, IntegrityError) and (number(error) == DUPLICATE or "UNIQUE constraint" in str(error))
 
 
 def has_a_reason(error: BaseException) -> bool:
-    """Whether the server, the settings or a missing `migrate` is to blame, so that no traceback helps who reads it.
+    """Whether the server, the settings or a missing `migrate` is to blame, so that a traceback would not help.
 
-    Drivers differ in the class that they give the same number: a table that is not there is a ProgrammingError on
-    MySQL, and an OperationalError on SQLite.
+    Drivers give one problem different classes: a missing table is a ProgrammingError on MySQL and an OperationalError
+    on SQLite.
     """
     return isinstance(error, (OperationalError, InterfaceError)) or is_outage(error) or number(error) in OTHER_TABLES
 
 
 def reason(error: BaseException, using: str = DEFAULT_DB_ALIAS) -> str:
-    """Why the database failed, in one line: the cause, and what to check. Of another error, what it says itself."""
+    """Why the database failed, in one line: the cause and what to check. For any other error, its own text."""
     if not isinstance(error, DatabaseError):
         return str(error)
     text = str(error.args[-1] if error.args else "").strip().splitlines()
@@ -90,7 +90,7 @@ def reason(error: BaseException, using: str = DEFAULT_DB_ALIAS) -> str:
 
 
 def file_problem(options: dict[str, Any]) -> str:
-    """Which of the certificate files in a database's OPTIONS cannot be used, and why; empty when all can."""
+    """Which of the certificate files in a database's OPTIONS cannot be used, and why; empty if all can."""
     files = options.get("ssl") or {}
     named = ((key, name, files[key]) for key, name in TLS_FILES.items() if files.get(key))
     return next(filter(None, (_problem_of(key, name, path, files) for key, name, path in named)), "")
@@ -116,14 +116,14 @@ def _problem_of(key: str, name: str, path: str, files: dict[str, Any]) -> str:
 
 
 def tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
-    """For PyMySQL what a database's OPTIONS say to Django's driver; None leaves it to both sides whether to encrypt."""
+    """For PyMySQL, what a database's OPTIONS tell Django's driver; None lets both sides decide whether to encrypt."""
     mode, files = options.get("ssl_mode", "PREFERRED"), options.get("ssl") or {}
     if mode not in ENCRYPTED:
         return None
     if problem := file_problem(options):
         raise OperationalError(TLS_FAILED, problem)
     context = ssl.create_default_context(cafile=files.get("ca"), capath=files.get("capath"))
-    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates that MySQL makes for itself do not pass it
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT  # the certificates that MySQL creates for itself do not pass it
     context.check_hostname = mode == "VERIFY_IDENTITY"
     context.verify_mode = ssl.CERT_NONE if mode == "REQUIRED" else ssl.CERT_REQUIRED
     if "cert" in files:
@@ -134,9 +134,9 @@ def tls_context(options: dict[str, Any]) -> ssl.SSLContext | None:
 
 
 def require_tls(connection: Any, **kwargs: Any) -> None:
-    """Refuses a new connection that is not encrypted although `ssl_mode` demands it.
+    """Refuses a new connection that is not encrypted although `ssl_mode` requires it.
 
-    MariaDB's client library goes on in plain text where a server has no TLS, unless it has to verify a certificate.
+    MariaDB's client library continues in plain text if a server has no TLS, unless it has to verify a certificate.
     """
     if connection.vendor == "mysql" and connection.settings_dict["OPTIONS"].get("ssl_mode") in ENCRYPTED:
         with connection.cursor() as cursor:

@@ -1,4 +1,4 @@
-"""Going on after what the database has ended: a deadlock's victim, a lost connection."""
+"""Recovery from what the database ended: the victim of a deadlock, a lost connection."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ R = TypeVar("R")
 
 DEADLOCK = 1213
 TRIES = 5
-LONGEST_STATEMENT = 300  # seconds without an answer, before a connection counts as dead
+LONGEST_STATEMENT = 300  # seconds without a response before a connection counts as dead
 
 
 def retry_on_deadlock(function: Callable[P, R]) -> Callable[P, R]:
-    """A decorator for what is one transaction, or one statement outside of any: a deadlock's victim does it again.
+    """A decorator for one transaction, or one statement outside any: repeats it if it was the victim of a deadlock.
 
-    The database ends one of two transactions that wait for each other. That one has done nothing.
+    The database aborts one of two transactions that wait for each other, and that one has had no effect.
     """
 
     @functools.wraps(function)
@@ -37,10 +37,10 @@ def retry_on_deadlock(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def bound_statements(using: str) -> None:
-    """Lets a statement of this process fail where MySQL does not respond it in time; call it before connecting.
+    """Makes a statement of this process fail if MySQL does not respond to it in time. Call it before connecting.
 
-    A connection whose other end has gone without a word, with a machine's power or a firewall's memory, would else be
-    waited on until the kernel gives it up: two hours by default.
+    Otherwise a connection whose other end vanished without closing it, in a power cut or a firewall's restart, would
+    wait until the kernel gives up: two hours by default.
     """
     if connections[using].vendor == "mysql":
         options = connections.settings[using]["OPTIONS"]
@@ -49,10 +49,10 @@ def bound_statements(using: str) -> None:
 
 
 def forget_connection(using: str) -> None:
-    """Lets this thread make a new connection, whatever state an error has left the old one in.
+    """Lets this thread open a new connection, whatever state an error has left the old one in.
 
-    One that is lost when a transaction ends, and used again, stays in a transaction that is none: Django closes it no
-    more, and opens no other in its place.
+    Django does not close a connection that is lost at the end of a transaction and used again, and opens no other in
+    its place.
     """
     with suppress(Exception):
         connections[using].connection.close()

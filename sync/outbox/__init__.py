@@ -1,4 +1,4 @@
-"""The outbox: changes are recorded with the rows they belong to, and delivered to every target.
+"""The outbox: changes are recorded with their rows and delivered to every target.
 
-Imported by the packages that find out what is to be delivered.
+Imported by the packages that find out what has to be delivered.
 """

@@ -1,6 +1,6 @@
-"""What operators do to changes and targets. Commands and pages do it here, and tell the same of it.
+"""What operators do to changes and targets. Commands and pages call these functions and report the same results.
 
-A change in flight, which a worker is delivering or has yet to confirm, is never taken out of its hands: it is skipped,
+A change in flight, which a worker is delivering or has yet to confirm, is never taken from that worker: it is skipped
 and counted.
 """
 
@@ -27,7 +27,7 @@ DONE = {
 def deliver_again(
     targets: Sequence[Target], keys: Sequence[str], *, inline: bool, using: str = DEFAULT_DB_ALIAS
 ) -> Acted:
-    """Records these rows of one model as changed; what had failed for them is replaced. inline: delivers on commit."""
+    """Records these rows of one model as changed and replaces their failed changes. inline: delivers on commit."""
     labels = [target.label for target in targets]
     changes: ChangeQuerySet = Change.objects.using(using).filter(model__in=labels, key__in=keys, until="")
     with transaction.atomic(using):
@@ -38,7 +38,7 @@ def deliver_again(
 
 
 def set_paused(labels: Sequence[str], *, paused: bool, using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Pauses or resumes the targets with these labels; a sentence for each. What is in flight is finished."""
+    """Pauses or resumes the targets with these labels; returns a sentence for each. Deliveries in flight finish."""
     told = []
     for name in labels:
         state, _created = ModelState.objects.using(using).get_or_create(model=name)
@@ -54,7 +54,7 @@ def _paused(*, changed: bool, paused: bool) -> str:
 
 
 def told(act: str, outcome: Acted) -> list[str]:
-    """What was done, and what was skipped and why: a sentence each, the first about what was done."""
+    """What was done, then what was skipped and why: a sentence each."""
     sentences = [DONE[act](outcome.done) % f"{outcome.done:,}"]
     if outcome.in_flight:
         sentences.append(_("%s skipped: in flight.") % f"{outcome.in_flight:,}")

@@ -1,8 +1,8 @@
-"""Backfill: every row is looked at again, beside live traffic.
+"""Backfill: delivers every row again, beside live traffic.
 
-A backfill is a number of changes like any other, only that each stands for a range of keys. They are claimed and
-delivered as single keys are, so that it goes on after a crash, several processes share it, and nothing newer is
-overwritten and nothing deleted comes back. What a range loses to others, or cannot write, becomes a change of its own.
+A backfill consists of ordinary changes, each for a range of keys. Workers claim and deliver ranges like single keys, so
+a backfill continues after a crash, several processes share it, and it neither overwrites newer documents nor restores
+deleted ones. A key of a range that meets a conflict or cannot be written becomes a change of its own.
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import State, Writer
 
 RANGE = 1000  # rows of one change
-SLOW = 1.0  # seconds for one range, after which the servers are given as long to breathe
+SLOW = 1.0  # seconds for one range, after which the servers get as long a break
 
 
 def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = None) -> int:
-    """Records the ranges that cover every row for `target`; how many rows. Ranges already planned are replaced.
+    """Records the ranges that cover every row for `target` and returns the number of rows. Replaces ranges already
+    planned.
 
-    rate: rows a second at most, whoever delivers them; None leaves it to the deliverers.
+    rate: rows per second at most, over all workers; None sets no limit.
     """
     rows = 0
-    causal.wait(using)  # the ranges are of all rows that any node had before
+    causal.wait(using)  # the ranges cover all rows that any node had before
     with transaction.atomic(using):
         Change.objects.using(using).filter(model=target.label).exclude(until="").delete()
         planned = []
@@ -50,7 +51,7 @@ def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = Non
 
 
 def _ranges(model: type[MirroredModel], using: str) -> Iterator[tuple[str, str, int]]:
-    """(the key before, the last key, the number of rows) of each range; "" is before the first row."""
+    """Yields (the key before, the last key, the number of rows) of each range; "" is before the first row."""
     keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True)
     last: Any = None
     while True:
@@ -75,9 +76,9 @@ def left(using: str = DEFAULT_DB_ALIAS, models: Collection[str] = ()) -> int:
 def work(
     using: str = DEFAULT_DB_ALIAS, models: Collection[str] = (), queue: str = "", writer: Writer | None = None
 ) -> tuple[str, dict[State, int]] | None:
-    """Delivers one range that is due: its label, and how many keys came to which state. None: there is none.
+    """Delivers one range that is due. Returns its label and how many keys came to which state, or None if none is due.
 
-    models: only of these (labels). writer: by default the queue's kind says. Raises Unavailable.
+    models: only of these (labels). writer: by default that of the queue's kind. Raises Unavailable.
     """
     writer = writer or kind_of(queue).writer()
     token = new_object_id()
@@ -94,7 +95,7 @@ def work(
             for state, count in _deliver(target, keys, using, token, writer).items():
                 totals[state] += count
     except LookupError:
-        pass  # the target is gone, and what was planned for it
+        pass  # the target no longer exists, and neither does its plan
     except BaseException:
         mine.update(claim="", due_at=DatabaseNow())
         raise

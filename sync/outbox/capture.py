@@ -1,8 +1,7 @@
 """Capture: every write of a mirrored row records a change in the same transaction.
 
-`MirroredModel._save_table` covers saves, `MirroredQuerySet` what a queryset writes at once, and a `post_delete`
-receiver every delete (its presence also keeps Django from deleting without looking at the rows). Writes that no
-ORM sees are not captured here.
+`MirroredModel._save_table` covers saves, `MirroredQuerySet` bulk writes, and a `post_delete` receiver every delete (its
+presence also keeps Django from deleting rows without reading them). Writes that bypass the ORM are not captured here.
 """
 
 from __future__ import annotations
@@ -41,11 +40,12 @@ def record(
 ) -> None:
     """Records, in the caller's transaction, that these rows have to be delivered.
 
-    Inline delivery follows the commit, unless the keys are many or `inline` is false: then the relay delivers them.
-    For a model with `Mirror(capture=False)` only what is not inline is recorded: the follower, backfill, repair.
-    to: only to these targets of the model, instead of all.
-    Raises TransactionManagementError outside of a transaction, where row and change could be torn apart, and
-    ValueError for rows of another database than the relays look at.
+    Inline delivery follows the commit, unless there are many keys or `inline` is false: then the relay delivers them.
+    For a model with `Mirror(capture=False)`, only changes that are not inline are recorded: those of the follower,
+    backfill and repair.
+    to: only for these targets of the model, instead of all.
+    Raises TransactionManagementError outside a transaction, where row and change could be separated, and ValueError for
+    rows of another database than the relays read.
     """
     if not keys or (inline and not options_of(model).capture):
         return
@@ -63,7 +63,7 @@ def record(
     insert, values = _insert_sql(using)
     concrete: Any = model._meta.concrete_model
     for target in to or targets(concrete):
-        # What inline delivery will take is born claimed: a relay takes it up later, to confirm it.
+        # What inline delivery will handle is born claimed; a relay claims it later to confirm it.
         taken = batch if inline and not target.name else None
         claim, lease = (taken.token, int(conf.CONFIRM * 1e6)) if taken else ("", 0)
         label, queue = target.label, target.queue
@@ -77,9 +77,9 @@ def record(
 
 
 def _require_same_database(using: str) -> None:
-    """Raises ValueError unless `using` is only another way to the database of the default alias.
+    """Raises ValueError unless `using` is another alias of the default database.
 
-    The changes of another one would wait for ever, and its rows would take the place of the others' documents.
+    Changes of another database would wait forever, and its rows would replace the documents of others.
     """
     mine, other = connections[DEFAULT_DB_ALIAS].settings_dict, connections[using].settings_dict
     if any(mine[name] != other[name] for name in ("ENGINE", "HOST", "PORT", "NAME")):
@@ -88,9 +88,11 @@ def _require_same_database(using: str) -> None:
 
 @functools.cache
 def _insert_sql(using: str) -> tuple[str, str]:
-    """`INSERT ... VALUES ` and one row's placeholders, phrased by the ORM once a process: it is in every save.
+    """`INSERT ... VALUES ` and one row's placeholders, compiled by the ORM once per process, because every save uses
+    them.
 
-    The parameters are id, model, queue, key, due_at (as microseconds from now) and claim; the rest are defaults.
+    The parameters are id, model, queue, key, due_at (in microseconds from now) and claim; the other columns have
+    defaults.
     """
     change = Change(recorded_at=DatabaseNow(), due_at=DatabaseNow() + timedelta(microseconds=1))
     query = InsertQuery(Change)
@@ -102,10 +104,10 @@ def _insert_sql(using: str) -> tuple[str, str]:
 
 
 class InlineBatch:
-    """The changes of one transaction, delivered together once it has committed.
+    """The changes of one transaction, delivered together after its commit.
 
-    A savepoint that is rolled back takes its changes and its hooks along, so the batch is hooked once for each
-    savepoint it has changes from, and the first hook that runs delivers them all.
+    A savepoint that is rolled back discards its changes and its hooks. So the batch has a hook for each savepoint with
+    changes, and the first hook that runs delivers them all.
     """
 
     def __init__(self, using: str) -> None:
@@ -132,11 +134,11 @@ class InlineBatch:
 
 
 class MirroredQuerySet(models.QuerySet):
-    """A queryset whose bulk writes record their changes. Deletes are seen by the receiver below."""
+    """A queryset whose bulk writes record their changes. Deletes are captured by the receiver below."""
 
     @alters_data
     def update(self, **kwargs: Any) -> int:
-        """As Django's, one chunk of locked keys after the other: what is updated is exactly what is recorded."""
+        """Like Django's, but in chunks of locked keys: exactly the updated rows are recorded."""
         pk = pk_of(self.model)
         if {"pk", pk.name, pk.attname} & set(kwargs):
             raise ValueError("The primary key of a mirrored row is its document's _id and cannot be changed.")
@@ -144,11 +146,11 @@ class MirroredQuerySet(models.QuerySet):
             raise TypeError("Cannot update a query once a slice has been taken.")
         self._for_write = True
         with transaction.atomic(self.db, savepoint=False):
-            # READ COMMITTED lets rows join the selection between two statements, so the keys are fixed first.
+            # With READ COMMITTED, rows can join the selection between two statements, so the keys are fixed first.
             tables = _tables(self.model)
             found = list(self.order_by().select_for_update().values_list(*tables.values()))
             keys = [row[0] for row in found]
-            # An annotation may be what a value refers to, so the query itself is narrowed, not replaced.
+            # A value can refer to an annotation, so the query itself is narrowed and not replaced.
             updated = sum(super(MirroredQuerySet, self.filter(pk__in=part)).update(**kwargs) for part in chunks(keys))
             for place, table in enumerate(tables):
                 record(table, [row[place] for row in found], self.db)
@@ -156,7 +158,7 @@ class MirroredQuerySet(models.QuerySet):
 
     @alters_data
     def bulk_create(self, objs: Iterable[Any], *args: Any, **kwargs: Any) -> list[Any]:
-        """As Django's. Each object needs its key beforehand, or a database that returns it."""
+        """Like Django's. Each object needs its key beforehand, or a database that returns it."""
         self._for_write = True
         with transaction.atomic(self.db, savepoint=False):
             created = super().bulk_create(objs, *args, **kwargs)
@@ -164,7 +166,7 @@ class MirroredQuerySet(models.QuerySet):
         return created
 
     def _keys_written(self, objs: list[Any], **options: Any) -> list[Any]:
-        """The keys of rows that bulk_create may have written; raises ValueError where they cannot be known."""
+        """The keys of rows that bulk_create may have written. Raises ValueError if they cannot be known."""
         keys = [obj.pk for obj in objs]
         if None in keys:
             raise ValueError(
@@ -180,7 +182,7 @@ class MirroredQuerySet(models.QuerySet):
 
 
 def _tables(model: type[models.Model]) -> dict[type[models.Model], str]:
-    """The mirrored tables that a row of `model` is kept in, its own first, and which field of it holds their key."""
+    """The mirrored tables that store a row of `model`, its own first, and which field of it holds their key."""
     concrete: Any = model._meta.concrete_model
     parents = [parent for parent in concrete._meta.all_parents if hasattr(parent, "mirror")]
     return {concrete: "pk"} | {parent: concrete._meta.get_ancestor_link(parent).attname for parent in parents}
@@ -196,7 +198,7 @@ def _has_other_unique(model: type[models.Model]) -> bool:
 
 
 class MirroredManager(models.Manager.from_queryset(MirroredQuerySet)):  # type: ignore[misc]  # a base made at run time
-    """The manager of mirrored models; make others with `MirroredManager.from_queryset(...)`."""
+    """The manager of mirrored models. Create others with `MirroredManager.from_queryset(...)`."""
 
 
 def _record_delete(sender: type[models.Model], instance: models.Model, using: str, **_: Any) -> None:

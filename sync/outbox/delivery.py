@@ -1,29 +1,28 @@
-"""Delivery: makes documents equal to committed rows. Every route ends here: inline, relay, backfill, repair.
+"""Delivery: writes documents from committed rows. Every route ends here: inline, relay, backfill, repair.
 
 The protocol, for a number of keys of one model (optimistic concurrency on the document):
 
-1. Claim the changes for a bounded time, the lease. Inline delivery's changes are born claimed.
+1. Claim the changes for a bounded time, the lease. Changes for inline delivery are born claimed.
 2. Read the documents' versions, `_sync.v`, from MongoDB's primary.
 3. After that, read the rows: committed state, READ COMMITTED, from MySQL.
-4. Write each document only if its version is still the one seen: replace where it is unchanged, insert where there
-   was none, delete where it is unchanged and the row is gone. The new version is larger than the old one.
-5. A key whose write met another writer's (a conflict) keeps its changes for another round. For the others the claimed
-   changes are removed, if they are still ours.
+4. Write each document only if its version is still the one read: replace it, insert it if there was none, or delete it
+if the row is gone. The new version is larger than the old one.
+5. A key whose write met another writer's (a conflict) keeps its changes for another round. For the other keys the
+claimed changes are removed, if this process still holds them.
 
-What has to be written where there was no document has no version to compare with, and could put back what has been
-deleted meanwhile. Two things together prevent that, whoever is frozen or whatever is delayed on its way for however
-long. An insert carries its own deadline, one lease after step 2, and MongoDB refuses it afterwards by its own clock.
-And a delete settles: its change stays and is delivered once more after SYNC_SETTLE, which is longer than the lease,
-when every insert begun before the delete has landed or can land no more.
+An insert has no version to compare with, so it could restore a document that was deleted meanwhile. Two rules together
+prevent that, however long a process is frozen or a message is delayed. An insert carries its own deadline, one lease
+after step 2, and MongoDB refuses it afterwards by its own clock. And a deletion settles: its change stays and is
+delivered once more after SYNC_SETTLE, which is longer than the lease, when every insert that began before the deletion
+has arrived or can no longer arrive.
 
-Inline delivery does not wait for the majority, nor for a journal: it writes, and leaves its changes as they are. A
-relay takes them up SYNC_CONFIRM later. Where the document that the majority has was written by the very transaction
-that recorded the change (`_sync.by` is the token the change was born with), the change has done its work and is
-removed; otherwise the key is delivered again, as after a failover that has undone the write. Where a relay finds
-neither row nor document, it waits for the majority, too, and looks whether that has none: the document may be gone by
-inline delivery's unconfirmed delete, and come back with a failover.
+Inline delivery waits neither for the majority nor for a journal: it writes, and leaves its changes in the outbox. A
+relay claims them SYNC_CONFIRM later. If the document that the majority has was written by the transaction that recorded
+the change (`_sync.by` is the token the change was born with), the change is removed. Otherwise the key is delivered
+again, for example after a failover that has undone the write. If a relay finds neither row nor document, it also waits
+for the majority and checks that it has none: inline delivery's unconfirmed deletion could be undone by a failover.
 
-Everything may be delivered twice; nothing depends on who holds a lease, or on the order of changes.
+Everything may be delivered twice. Nothing depends on the holder of a lease, or on the order of changes.
 """
 
 from __future__ import annotations
@@ -53,13 +52,13 @@ from sync.workers.heartbeat import INLINE_HEARTBEAT
 logger = logging.getLogger(__name__)
 
 Remove = Callable[[list[Claimed], str, str], None]
-INLINE_ROUNDS = 3  # how often inline delivery tries keys that others are writing too
+INLINE_ROUNDS = 3  # how often inline delivery retries keys that other writers are writing
 
 
 def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolled_back: bool) -> None:
     """Delivers a transaction's changes right after its commit, in bounded time. Never raises: the relay takes over.
 
-    some_rolled_back: some of the changes may have gone with a savepoint.
+    some_rolled_back: some of the changes may have been rolled back with a savepoint.
     """
     start, done, labels = time.monotonic(), 0, {change.model for change in changes}
     try:
@@ -84,16 +83,16 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
         release_quietly(changes, token, using)
         INLINE_HEARTBEAT.delivered_inline(done, time.monotonic() - start, using, str(error), labels)
     except Exception:
-        # The save has committed and must not seem to have failed. Changes keep their lease, then the relay takes them.
+        # The save has committed and must not seem to have failed. Changes keep their lease, then the relay claims them.
         are = counted(len(changes), "change is", "changes are")
         logger.exception("Inline delivery failed; %s left to the relay", are)
 
 
 @dataclass
 class Delivered:
-    """How many keys came to which state, and the changes of those in conflict, still claimed.
+    """How many keys came to which state, and the changes of those in conflict, which are still claimed.
 
-    done: the changes delivered here and for the first time: not those confirmed, nor a delete that settles.
+    done: changes delivered here for the first time: without confirmed ones and settling deletions.
     """
 
     counts: dict[State, int] = field(default_factory=lambda: dict.fromkeys(State, 0))
@@ -102,12 +101,12 @@ class Delivered:
 
     @property
     def keys(self) -> int:
-        """How many keys are equal now."""
+        """How many keys are in sync now."""
         return self.counts[State.DELIVERED] + self.counts[State.DELETED]
 
 
 def remove_changes(changes: list[Claimed], token: str, using: str) -> None:
-    """Removes those that are still ours."""
+    """Removes those that this process still holds."""
     Change.objects.using(using).remove(changes, token)
 
 
@@ -135,9 +134,9 @@ def _deliver_unconfirmed(changes: Iterable[Claimed], token: str, using: str) -> 
 def deliver_changes(
     changes: Iterable[Claimed], token: str, using: str, writer: Writer = mongo_writer, remove: Remove = remove_changes
 ) -> Delivered:
-    """Steps 2 to 5 for claimed changes of any models. remove: what removes them at last.
+    """Steps 2 to 5 for claimed changes of any models. remove: the function that removes them at the end.
 
-    Raises Unavailable, and what else the writer's server raises.
+    Raises Unavailable, and whatever the writer's server raises.
     """
     delivered = Delivered()
     for label, by_key in _by_model(changes).items():
@@ -163,13 +162,13 @@ def deliver_changes(
 
 
 def _is_first(change: Claimed) -> bool:
-    """Neither a delete that settles, nor what was born in the hands of inline delivery, which has counted it."""
+    """False for a settling deletion and for a change born claimed by inline delivery, which has counted it."""
     born_claimed = change.claim and change.due_at < change.recorded_at + timedelta(seconds=conf.LEASE)
     return not (change.settling or born_claimed)
 
 
 def _confirm(target: Target, by_key: dict[str, list[Claimed]], token: str, using: str, writer: Writer) -> set[str]:
-    """Removes the changes of keys that were delivered by those who held them before, and are confirmed; the keys."""
+    """Removes the changes of keys that their former holders delivered and that are confirmed now; returns the keys."""
     before = {key: {change.claim for change in changes} for key, changes in by_key.items()}
     tokens = {key: claims.pop() for key, claims in before.items() if len(claims) == 1 and "" not in claims}
     keys = writer.confirmed(target, tokens) if tokens else set()
@@ -203,9 +202,9 @@ def _finish(
 
 
 def _retry_dead_letters(target: Target, keys: list[str], using: str) -> None:
-    """A dead letter of a key that could be delivered is tried again: it is out of date, or has been fixed.
+    """Retries the dead letter of a key that could be delivered: it is out of date, or has been fixed.
 
-    It is not just removed: it may be newer than what was delivered here.
+    It is not simply removed, because it may be newer than what was delivered here.
     """
     dead_letters = Change.objects.using(using).filter(queue=target.queue, failed=True)
     if keys and dead_letters.exists():
@@ -214,13 +213,13 @@ def _retry_dead_letters(target: Target, keys: list[str], using: str) -> None:
 
 
 def _release(changes: Collection[Claimed], token: str, using: str) -> None:
-    """Gives claimed changes back: whoever comes next may take them at once."""
+    """Returns claimed changes to the queue: another worker may claim them at once."""
     if changes:
         Change.objects.using(using).held(changes, token).release()
 
 
 def release_quietly(changes: Collection[Claimed], token: str, using: str) -> None:
-    """Gives claimed changes back when MongoDB does not serve; when the database does not either, they wait."""
+    """Returns claimed changes when MongoDB is unreachable; if the database is, too, their lease expires."""
     try:
         _release(changes, token, using)
     except DatabaseError:
@@ -229,6 +228,6 @@ def release_quietly(changes: Collection[Claimed], token: str, using: str) -> Non
 
 
 def _put_off(changes: list[Claimed], why: str, token: str, using: str) -> None:
-    """One more failed try of one row: later again, or a dead letter after the last."""
+    """Records another failed attempt for one row: retried later, or a dead letter after the last attempt."""
     attempts = max(change.attempts for change in changes) + 1
     Change.objects.using(using).held(changes, token).put_off(why, attempts)

@@ -1,4 +1,4 @@
-"""What is wrong with the rows that cannot be delivered: their reasons, in a few classes."""
+"""Classes of reasons why rows cannot be delivered."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.utils.translation import gettext_noop
 
 from sync.outbox.models import Change, ChangeQuerySet
 
-# The first that fits counts. mongo_writer.py and delivery.py word the reasons; a test holds both together.
+# The first match counts. mongo_writer.py and delivery.py word the reasons; a test compares both.
 CLASSES = (
     (gettext_noop("target is gone"), Q(error__startswith="there is no target")),
     (gettext_noop("too large"), Q(error__startswith="the document has ", error__contains=" bytes; MongoDB holds ")),
@@ -24,8 +24,8 @@ class Failures:
     """Changes of one model with one class of reason."""
 
     reason: str
-    failed: int  # dead letters: no further try until somebody asks for one
-    retrying: int  # failed so far, and tried again by themselves
+    failed: int  # dead letters: no retry until an operator requests it
+    retrying: int  # failed so far, and retried automatically
 
 
 def troubled(using: str) -> ChangeQuerySet:

@@ -1,16 +1,16 @@
-"""Files as targets: "file:accounts.jsonl" gets a line of JSON for each delivery, for archives and for debugging.
+"""Files as targets: "file:accounts.jsonl" gets a line of JSON for each delivery, for archives and debugging.
 
     {"op": "upsert", "model": "finance.account", "key": "...", "document": {...}, "at": "2026-11-26T12:00:00.000000Z"}
 
-`op` is `delete`, and there is no document, where the row is gone. The document is canonical Extended JSON.
+If the row is gone, `op` is `delete` and there is no document. The document is canonical Extended JSON.
 
-1. A worker locks the file (flock), reads the rows, appends a line for each and forces them to the disk. So the lines of
-   a key are in the order of the row's states, whatever workers do, and a delete need not settle.
-2. Only then are the changes removed. A row may have several lines for one state, and never none.
-3. A line without an end was being written when its worker was killed. The next one removes it: its change is still
-   there.
+1. A worker locks the file (flock), reads the rows, appends a line for each and syncs them to the disk. So the lines of
+a key have the order of the row's states, whatever other workers do, and a deletion need not settle.
+2. Only then are the changes removed. A state of a row may have several lines, but always has at least one.
+3. An incomplete last line was being written when its worker was killed. The next worker removes it; its change is still
+there.
 
-The lock works among processes of one machine. Rename a file to rotate it; the next delivery begins a new one.
+The lock works between processes of one machine. Rename the file to rotate it; the next delivery creates a new one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import Outcome, State, explain, read_rows, to_pk
 
-BLOCK = 65536  # bytes read at once, in search of the last line's beginning
-LOOK = 0.01  # seconds between two tries to get the lock
+BLOCK = 65536  # bytes read at a time, to find the start of the last line
+LOOK = 0.01  # seconds between two attempts to lock
 
 
 class FileTarget(TargetKind):
@@ -47,7 +47,7 @@ class FileTarget(TargetKind):
     readable = False
 
     def queue(self, name: str) -> str:
-        """Each file has its own."""
+        """Each file has its own queue."""
         return name
 
     def writer(self) -> FileWriter:
@@ -79,7 +79,7 @@ class FileWriter:
         return set()
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
-        """Appends the rows as they are now. Raises Unavailable where the file cannot be written."""
+        """Appends the rows in their current state. Raises Unavailable if the file cannot be written."""
         outcome = Outcome()
         path = Path(conf.FILES) / _name(target)
         try:
@@ -97,17 +97,17 @@ def _name(target: Target) -> str:
 
 
 def _line(target: Target, key: str, rows: Mapping[str, Any], outcome: Outcome) -> bytes:
-    """Empty where the row has no document; the outcome says why."""
+    """Empty if the row has no document; the outcome has the reason."""
     try:
         row = rows.get(key)
-        canonical = str(to_pk(target.model, key))  # a key may be written in several ways
+        canonical = str(to_pk(target.model, key))  # a key can be written in several ways
         line: dict[str, Any] = {"op": "delete" if row is None else "upsert", "model": label(target.model)}
         line["key"] = canonical
         if row is not None:
             line["document"] = document_of(row)
         line["at"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         text = json_util.dumps(line, json_options=DOCUMENTS)
-    except Exception as error:  # an application's own mapping may raise anything; the other rows go on
+    except Exception as error:  # an application's own mapping may raise anything; the other rows continue
         outcome.reject(key, explain(error))
         return b""
     outcome.states[key] = State.DELIVERED
@@ -116,7 +116,7 @@ def _line(target: Target, key: str, rows: Mapping[str, Any], outcome: Outcome) -
 
 @contextmanager
 def _locked(path: Path) -> Iterator[int]:
-    """The file, open and ours alone; it is made where it does not exist. Raises OSError."""
+    """The file, open and locked; created if it does not exist. Raises OSError."""
     give_up = time.monotonic() + conf.TIMEOUT
     while (file := _open(path)) is None:
         if time.monotonic() > give_up:
@@ -129,9 +129,9 @@ def _locked(path: Path) -> Iterator[int]:
 
 
 def _open(path: Path) -> int | None:
-    """None: another process has locked it, or renamed it before it was locked."""
+    """None if another process has locked it, or renamed it before it was locked."""
     is_new = not path.exists()
-    # Rows are nobody else's to read, and a link could lead out of the directory.
+    # Only the owner may read the rows, and a link could lead out of the directory.
     file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
     try:
         if not stat.S_ISREG(os.fstat(file).st_mode):
@@ -151,7 +151,7 @@ def _open(path: Path) -> int | None:
 
 
 def _keep_name(directory: Path) -> None:
-    """A new file is found after a power failure when its directory is on the disk, too."""
+    """After a power failure a new file is found only if its directory is on the disk, too."""
     opened = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(opened)
@@ -160,7 +160,7 @@ def _keep_name(directory: Path) -> None:
 
 
 def _is_at(path: Path, file: int) -> bool:
-    """Whether the name still stands for this file: somebody may have renamed it before it was locked."""
+    """Whether the name still refers to this file, which may have been renamed before it was locked."""
     try:
         return os.path.samestat(os.stat(path), os.fstat(file))
     except FileNotFoundError:
@@ -168,7 +168,7 @@ def _is_at(path: Path, file: int) -> bool:
 
 
 def _append(file: int, data: bytes) -> None:
-    """All of it or nothing, on the disk. Raises OSError."""
+    """Writes all of it, or nothing, and syncs it to the disk. Raises OSError."""
     size = _end_of_lines(file)
     os.ftruncate(file, size)
     try:
@@ -181,7 +181,7 @@ def _append(file: int, data: bytes) -> None:
 
 
 def _end_of_lines(file: int) -> int:
-    """Where the last complete line ends."""
+    """The offset of the end of the last complete line."""
     end = os.fstat(file).st_size
     while end:
         begin = max(end - BLOCK, 0)

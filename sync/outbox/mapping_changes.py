@@ -1,4 +1,4 @@
-"""Schema changes: a model whose mapping is another than that of its documents is backfilled by itself."""
+"""Schema changes: a model whose mapping has changed since its documents were written is backfilled automatically."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from sync.workers.models import ModelState
 
 logger = logging.getLogger(__name__)
 
-CHUNK = 1000  # rows read at once
+CHUNK = 1000  # rows read at a time
 
 
 def fingerprint(target: Target) -> str:
@@ -32,13 +32,13 @@ def fingerprint(target: Target) -> str:
 
 
 def is_changed(target: Target, using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Whether its documents were written with another mapping than it has now, as far as they were written."""
+    """Whether its documents were written with another mapping than the current one, as far as they were written."""
     state = ModelState.objects.using(using).filter(model=target.label).exclude(mapping="").first()
     return state is not None and state.mapping != fingerprint(target)
 
 
 def clashes(model: type[MirroredModel], using: str = DEFAULT_DB_ALIAS) -> dict[str, int]:
-    """By name of a field how many rows hold a value of that name in `extra`, too. Reads the whole table."""
+    """By field name, how many rows hold a value of that name in `extra`, too. Reads the whole table."""
     extra = model.mirror.extra
     if not extra:
         return {}
@@ -57,9 +57,9 @@ def clashes(model: type[MirroredModel], using: str = DEFAULT_DB_ALIAS) -> dict[s
 
 
 def plan_for_changed_mappings(using: str = DEFAULT_DB_ALIAS, **_: Any) -> list[str]:
-    """Plans a backfill for each target whose mapping has changed since its last one, or that is new; their labels.
+    """Plans a backfill for each new target and each target whose mapping has changed; returns their labels.
 
-    A `post_migrate` receiver: whoever adds, renames or drops a field migrates.
+    A `post_migrate` receiver, because adding, renaming or dropping a field requires a migration.
     """
     planned = []
     for target in all_targets():

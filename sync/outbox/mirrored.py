@@ -1,4 +1,4 @@
-"""`MirroredModel`, the base class of models whose rows are mirrored, and `Mirror`, which says where to."""
+"""`MirroredModel`, the base class of mirrored models, and `Mirror`, which names their targets."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sync.outbox import capture
 class Mirror:
     """Where and how a model is mirrored.
 
-    collection: its name in the database that MONGODB_URI names.
-    targets: where rows are delivered to; empty for that collection, "other" for another in the same database,
-        "alias:other" for one in a database of SYNC_TARGETS, "kafka:" or "kafka:topic" to be published. Each is
-        delivered on its own; the mirror's own collection inline, the others by relays.
-    exclude: names of fields that stay in SQL only.
-    extra: name of a DocumentField that holds what a document has beyond the model's own fields.
-    version: raise it when an own `to_document` makes other documents than before: all are then written anew.
-    capture: False where the application records nothing, and `sync follow-binlog` everything.
+    collection: its name in the database of MONGODB_URI.
+    targets: where rows are delivered: empty for that collection, "other" for another one in the same database,
+    "alias:other" for one in a database of SYNC_TARGETS, "kafka:" or "kafka:topic" to publish, "file:name" for a file.
+    The mirror's own collection is delivered inline, the others by relays.
+    exclude: names of fields that stay in SQL.
+    extra: name of a DocumentField for what documents have beyond the model's fields.
+    version: raise it when your `to_document` makes different documents than before; all are then delivered again.
+    capture: False if only `sync follow-binlog` records changes, and the application records none.
     """
 
     collection: str
@@ -31,19 +31,21 @@ class Mirror:
     exclude: tuple[str, ...] = ()
     extra: str | None = None
     version: int = 1
-    capture: bool = field(default=True, repr=False)  # no part of the mapping, whose fingerprint is the others' repr
+    capture: bool = field(
+        default=True, repr=False
+    )  # not part of the mapping, whose fingerprint is the repr of the other options
 
 
 class MirroredModel(models.Model):
-    """A model whose every committed row has an equal document in MongoDB.
+    """A model whose every committed row is mirrored to a document in MongoDB.
 
-    Declare `mirror = Mirror("collection")` and inherit `Meta`. Saving and deleting record, in the row's own
-    transaction, that the key has to be delivered; delivery follows the commit.
+    Declare `mirror = Mirror("collection")` and inherit `Meta`. Saving and deleting record a change in the row's
+    transaction; delivery follows the commit.
     """
 
     mirror: ClassVar[Mirror]
     objects: ClassVar[Any] = capture.MirroredManager()
-    # What sync.mapping.reading found: by field name why a column cannot be read, and fields that hold JSON's null.
+    # Set by sync.mapping.reading: by field name, why a column cannot be read; and fields that hold JSON's null.
     unreadable: Mapping[str, str] = reading.NOTHING
     json_nulls: Collection[str] = ()
 
@@ -55,7 +57,7 @@ class MirroredModel(models.Model):
         self, raw: bool = False, cls: Any = None, force_insert: Any = False, force_update: bool = False,
         using: Any = None, update_fields: Any = None,
     ) -> bool:  # fmt: skip
-        # save(), create() and loaddata (which passes by save()) all come through here, once for each table.
+        # save(), create() and loaddata (which bypasses save()) all call this once for each table.
         unread = reading.unreadable(self) if self.unreadable else {}
         if still := [name for name in unread if update_fields is None or name in update_fields]:
             raise ValueError(f"{', '.join(still)} could not be read. Set a value before you save this row.")
@@ -67,12 +69,12 @@ class MirroredModel(models.Model):
         return saved
 
     def to_document(self) -> dict[str, Any]:
-        """This row's document. Override it together with `from_document` for another shape."""
+        """This row's document. Override it together with `from_document` for documents of another shape."""
         return documents.to_document(self)
 
     to_document.is_default = True  # type: ignore[attr-defined]  # read by documents.has_own_mapping
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """The unsaved row for a document; raises MappingError with the reason when there is none."""
+        """The unsaved row for a document. Raises MappingError with the reason if there is none."""
         return documents.from_document(cls, document)

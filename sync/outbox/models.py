@@ -1,4 +1,4 @@
-"""The outbox: which keys are to be delivered, and what is known of each target."""
+"""The outbox: which keys have to be delivered, and the state of each target."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sync.workers.models import ModelState
 
 
 class Claimed(NamedTuple):
-    """What a delivery knows of a change in its hands: the columns of models.Change, as they were before it took it."""
+    """What a delivery needs to know of a claimed change: its columns as they were before the claim."""
 
     pk: str
     model: str
@@ -31,12 +31,12 @@ class Claimed(NamedTuple):
 
 
 def in_flight() -> models.Q:
-    """Changes that somebody holds: a relay delivers them, or they were written inline and are to be confirmed."""
+    """Changes held by a worker: a relay is delivering them, or they were written inline and have to be confirmed."""
     return ~models.Q(claim="") & models.Q(due_at__gt=DatabaseNow())
 
 
 class Acted(NamedTuple):
-    """How many changes an operator's act reached, how many it skipped as in flight, and how many for another reason."""
+    """How many changes an operator's action reached, and how many it skipped as in flight or for another reason."""
 
     done: int
     in_flight: int = 0
@@ -48,16 +48,16 @@ class Acted(NamedTuple):
 
 
 class ChangeQuerySet(models.QuerySet):
-    """The verbs of the queue. Each is one statement, or one transaction, and safe beside all the others."""
+    """The verbs of the queue. Each is one statement or one transaction, and safe beside all the others."""
 
     def undelivered(self) -> ChangeQuerySet:
-        """Those whose documents MongoDB does not have yet, as far as this is known: settling deletes it has."""
+        """Changes whose documents MongoDB does not have yet, as far as is known: without settling deletions."""
         return self.filter(settling=False).exclude(in_flight(), failed=False)
 
     def due(self, queue: str = "", *, ranges: bool = False, models: Collection[str] = ()) -> ChangeQuerySet:
-        """Those of a queue that may be claimed now, oldest first: keys, or a backfill's ranges.
+        """Changes of a queue that may be claimed now, oldest first: keys, or a backfill's ranges.
 
-        models: only of these (labels); all but the paused ones when empty.
+        models: only of these (labels); if empty, all but paused ones.
         """
         due = self.filter(queue=queue, failed=False, due_at__lte=DatabaseNow()).order_by("due_at")
         due = due.exclude(until="") if ranges else due.filter(until="")
@@ -65,13 +65,17 @@ class ChangeQuerySet(models.QuerySet):
 
     @retry_on_deadlock
     def claim(self, limit: int, token: str) -> list[Claimed]:
-        """Claims up to `limit` of these for one lease; each has in `claim` who held it before.
+        """Claims up to `limit` of these for one lease. The `claim` of each returned change is that of its former
+        holder.
 
-        token: who claims. "" reads them and claims nothing, for one that is alone in its queue (Writer.exclusive).
+        token: of the new holder. "" reads them without claiming, for a worker that is exclusive in its queue
+        (Writer.exclusive).
         """
         if not token:
             changes = [Claimed(*row) for row in self.values_list(*Claimed._fields[:-1])[:limit]]  # all but due_at
-            if left := [change.pk for change in changes if change.claim]:  # by one that did claim, and is gone
+            if left := [
+                change.pk for change in changes if change.claim
+            ]:  # held by a worker that claimed and was killed
                 Change.objects.using(self.db).filter(pk__in=left).update(claim="")
             return [change._replace(claim="") for change in changes] if left else changes
         with transaction.atomic(self.db):
@@ -89,18 +93,18 @@ class ChangeQuerySet(models.QuerySet):
 
     @retry_on_deadlock
     def release(self) -> None:
-        """Gives claimed changes back. Any worker can claim them at once."""
+        """Returns claimed changes to the queue. Any worker can claim them at once."""
         self.update(claim="", due_at=DatabaseNow())
 
     @retry_on_deadlock
     def settle(self) -> None:
-        """Keeps a delivered delete, to deliver it once more when every insert begun before it has landed."""
+        """Keeps a delivered deletion, to deliver it once more when every earlier insert has arrived."""
         due = DatabaseNow() + timedelta(seconds=conf.SETTLE)
         self.update(settling=True, claim="", due_at=due, attempts=0, error="")
 
     @retry_on_deadlock
     def put_off(self, why: str, attempts: int) -> None:
-        """After the failed try number `attempts`: tries again later, or never by itself after the last."""
+        """After failed attempt number `attempts`: retries later, or never automatically after the last one."""
         self.update(
             claim="",
             attempts=models.F("attempts") + 1,
@@ -111,8 +115,9 @@ class ChangeQuerySet(models.QuerySet):
 
     @retry_on_deadlock
     def remove(self, changes: Collection[Claimed], token: str) -> None:
-        """Removes of these changes, which are delivered, those that `token` still holds."""
-        # Plain SQL: this is in every request that saves, and the ORM takes longer to phrase it than MySQL to do it.
+        """Removes those of these delivered changes that `token` still holds."""
+        # Plain SQL: every request that saves runs this, and compiling it in the ORM takes longer than MySQL needs to
+        # run it.
         with connections[self.db].cursor() as cursor:
             for part in chunks(list(changes)):
                 places = ", ".join(["%s"] * len(part))
@@ -121,31 +126,31 @@ class ChangeQuerySet(models.QuerySet):
 
     @retry_on_deadlock
     def retry(self) -> Acted:
-        """Makes those that failed, or wait for their next try, due now."""
+        """Makes changes due now that failed or wait for a retry."""
         chosen = self.order_by()
         skipped = chosen.filter(in_flight()).count()
-        # A delete that settles was delivered, and waits for its second time as long as it has to.
+        # A settling deletion was delivered, and always waits its full time.
         free = chosen.exclude(in_flight()).exclude(settling=True, error="", failed=False)
         return Acted(free.update(failed=False, attempts=0, claim="", due_at=DatabaseNow()), skipped)
 
     @retry_on_deadlock
     def discard(self) -> Acted:
-        """Forgets those that failed. Their documents stay as they are, and verify goes on naming them."""
+        """Removes failed changes. Their documents stay unchanged, and verify continues to report them."""
         chosen = self.order_by()
         skipped = chosen.filter(in_flight()).count()
-        # One statement: what somebody retries meanwhile has not failed any more, and stays.
+        # One statement: a change that is retried meanwhile is no longer failed, and stays.
         return Acted(chosen.filter(failed=True)._raw_delete(chosen.db), skipped)
 
 
 class Change(models.Model):
-    """A key that has to be looked at again: no payload, whoever delivers it reads the row as it is then.
+    """A key that has to be delivered. It has no payload: the worker reads the row's current state.
 
-    A change without a write is harmless; a write without a change is the bug. It is removed when delivered: what
-    is here is what MongoDB may not have yet.
+    A change without a write is harmless; a write without a change is the bug. A change is removed when it is delivered,
+    so the table has what MongoDB may not have yet.
     """
 
-    # Made by the client, so that the ids of a bulk are known on MySQL too. Never a cursor: ids become visible
-    # out of order. A program that inserts a change by SQL names `model` and `key` only.
+    # Made by the client, so that the ids of a bulk are known on MySQL, too. Never a cursor: ids become visible
+    # out of order. A program that inserts a change with SQL names only `model` and `key`.
     id = models.CharField(primary_key=True, max_length=24, default=new_object_id, db_default=NewObjectId())
     model = models.CharField(max_length=200, help_text="Its label, and target: finance.account@eu:accounts.")
     queue = models.CharField(
@@ -163,7 +168,7 @@ class Change(models.Model):
         db_default=DatabaseNow(), help_text="Nobody else claims it before: a lease, a retry's delay, a settling time."
     )
     claim = models.CharField(max_length=24, blank=True, default="", db_default="", help_text="Who holds the lease.")
-    # What most changes have is the table's default: recording them is a part of every save.
+    # The usual values are the table's defaults: recording a change is part of every save.
     settling = models.BooleanField(db_default=False, help_text="A delete, to be delivered once more.")
     attempts = models.PositiveSmallIntegerField(db_default=0)
     error = models.TextField(blank=True, db_default="", help_text="Why the last try failed.")

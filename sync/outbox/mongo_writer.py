@@ -1,4 +1,6 @@
-"""Steps 2 to 4 of delivery, for keys of one model: see the versions, read the rows, write what is unchanged since."""
+"""Steps 2 to 4 of delivery for keys of one model: read the versions, read the rows, write where the version is
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -35,26 +37,26 @@ MAX_BSON_SIZE = 16 * 1024 * 1024
 ONE = WriteConcern(1)
 exclusive = False  # see Writer
 NEVER = Int64(-1)  # a version that no document has
-LAST_VERSION = 2**62  # beyond any clock: a version that somebody else has put there
+LAST_VERSION = 2**62  # beyond any clock: a version that another program wrote
 DUPLICATE_KEY, CONVERSION_FAILURE, TOO_DEEP, INVALID_BSON, TOO_LARGE = 11000, 241, 15, 22, 10334
 
 
 class Refused(Exception):
-    """MongoDB takes none of these writes, because of what is in one of them."""
+    """MongoDB rejects all of these writes because of one of them."""
 
 
 class State(enum.Enum):
-    """What became of one key."""
+    """The outcome of one key."""
 
-    DELIVERED = "delivered"  # the document equals the row
+    DELIVERED = "delivered"  # the document matches the row
     DELETED = "deleted"  # neither row nor document
-    CONFLICT = "conflict"  # somebody else wrote the document meanwhile, or we were too late: try again
+    CONFLICT = "conflict"  # another writer wrote the document meanwhile, or the deadline passed: retry
     REJECTED = "rejected"  # this row cannot be written; the reason says why
 
 
 @dataclass
 class Outcome:
-    """Keys (as text) by what became of them, and the reasons of those refused."""
+    """Keys (as text) by outcome, and the reasons of rejected keys."""
 
     states: dict[str, State] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
@@ -65,23 +67,24 @@ class Outcome:
 
 
 class Fenced(Exception):
-    """Another process has taken this one's place: it must deliver no more. Says so in one line."""
+    """Another process has taken over, and this one must not deliver any more. The message is one line."""
 
 
 class Writer(Protocol):
-    """Where keys are delivered to: MongoDB (this module), or Kafka (sync.kafka.publisher).
+    """Delivers keys to MongoDB (this module), Kafka (sync.kafka.publisher) or files.
 
-    exclusive: whatever happens, one process at a time delivers, so that changes need not be claimed: it is a third of
-    the work. What another one is still at may be removed by both, because it was read, and sent, after it was recorded.
+    exclusive: only one process at a time delivers, whatever happens, so changes need not be claimed, which saves a
+    third of the work. Another process that is still delivering may remove the same changes: it read and sent them after
+    they were recorded.
     """
 
     exclusive: bool
 
     def deliver(self, target: Target, keys: Collection[str], using: str, token: str) -> Outcome:
-        """As `deliver` below. Raises Unavailable, OperationalError, InterfaceError, Fenced."""
+        """See `deliver` below. Raises Unavailable, OperationalError, InterfaceError, Fenced."""
 
     def confirmed(self, target: Target, tokens: Mapping[str, str]) -> set[str]:
-        """As `confirmed` below. Not asked of one that is alone."""
+        """See `confirmed` below. Not called on an exclusive writer."""
 
 
 def confirmed(target: Target, tokens: Mapping[str, str]) -> set[str]:
@@ -107,11 +110,11 @@ def _is_ours(document: dict[str, Any]) -> bool:
 def deliver(target: Target, keys: Collection[str], using: str, token: str, *, majority: bool = True) -> Outcome:
     """Steps 2 to 4 for `keys`, any number that fits into memory.
 
-    token: who writes, put down in `_sync.by`. majority: wait until no failover can undo the writes.
-    Callers bound it by pymongo.timeout, by which MongoDB ends the writes, too: none lands later than that.
-    Raises Unavailable when MongoDB does not serve, OperationalError or InterfaceError when the database does not,
-    and ProgrammingError when its tables are not the models' (in the middle of a deployment, say).
-    Whatever else goes wrong is some row's own fault: the keys are halved until it is found, and that row is refused.
+    token: of the writer, stored in `_sync.by`. majority: wait until no failover can undo the writes.
+    Callers limit the time with pymongo.timeout, by which MongoDB also ends the writes: none arrives later.
+    Raises Unavailable if MongoDB is unreachable, OperationalError or InterfaceError if the database is, and
+    ProgrammingError if its tables are not the models' (during a deployment, for example).
+    Any other failure is the fault of some row: the keys are bisected until it is found, and that row is rejected.
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
         sharding.require_keys(target.queue)
@@ -119,7 +122,7 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
 
 
 def bisecting(act: Callable[[Sequence[str]], Outcome], keys: Collection[str]) -> Outcome:
-    """`act` on all keys; when that fails and no server is to blame, on halves, until the row at fault is refused."""
+    """`act` on all keys. If it fails and no server is to blame, bisects to find the row at fault and rejects it."""
     outcome = Outcome()
     for part in bisect(list(keys), act, lambda key, error: outcome.reject(key, explain(error)), _is_refusal):
         outcome.states |= part.states
@@ -150,7 +153,7 @@ def _deliver(target: Target, keys: Collection[str], using: str, token: str, majo
 
 
 class _Seen:
-    """What step 2 has seen of one document: its version, and the condition that it is still the same one."""
+    """What step 2 has read of one document: its version, and the condition that it is unchanged."""
 
     def __init__(self, document: dict[str, Any]) -> None:
         sync = document.get("_sync")
@@ -160,29 +163,29 @@ class _Seen:
         self.unchanged: dict[str, Any]
         if self.is_ours:
             self.unchanged = {"_sync.v": version}
-        else:  # somebody else has written it; it is ours with the next write
+        else:  # another program has written it; the next write makes it the mirror's
             self.unchanged = {"_sync": {"$eq": sync} if "_sync" in document else {"$exists": False}}
 
 
 def to_pk(model: type[Model], key: str) -> Any:
-    """The primary key of a change's text. What the field raises for a text that is none, is raised."""
+    """The primary key for a change's text. Raises what the field raises for a text that is not a key."""
     return pk_of(model).to_python(key)
 
 
 def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[str, Any]:
-    """The `_id` of each key; a key that is none is refused."""
+    """The `_id` of each key; rejects a text that is not a key."""
     to_bson = known_codec(pk_of(model)).to_bson
     ids = {}
     for key in keys:
         try:
             ids[key] = to_bson(to_pk(model, key))
-        except Exception as error:  # a field's to_python may raise anything; the other keys go on
+        except Exception as error:  # a field's to_python may raise anything; the other keys continue
             outcome.reject(key, f"_id: {error}")
     return ids
 
 
 def _read_versions(target: Target, ids: list[Any]) -> dict[Any, _Seen]:
-    """What is seen of the documents that exist, by `_id`."""
+    """What was read of the existing documents, by `_id`."""
     if not ids:
         return {}
     found = collection(target).find({"_id": {"$in": ids}}, {"_sync": 1}, batch_size=len(ids) + 1)
@@ -192,7 +195,7 @@ def _read_versions(target: Target, ids: list[Any]) -> dict[Any, _Seen]:
 def read_rows(
     model: type[MirroredModel], keys: Sequence[str], using: str, outcome: Outcome
 ) -> dict[str, MirroredModel]:
-    """Step 3: the committed rows that exist, by key as text; a key whose row cannot be read at all is refused."""
+    """Step 3: the committed rows that exist, by key as text. Rejects a key whose row cannot be read at all."""
     rows: dict[str, MirroredModel] = {}
     for part in chunks(keys):
         for found in bisect(
@@ -206,7 +209,7 @@ def read_rows(
 
 
 class Writes:
-    """The conditional writes of one delivery, and what became of each."""
+    """The conditional writes of one delivery, and their outcomes."""
 
     def __init__(self, outcome: Outcome, deadline: Any, token: str) -> None:
         self.outcome = outcome
@@ -214,9 +217,9 @@ class Writes:
         self.deadline = deadline
         self.operations: list[Any] = []
         self.keys: list[str] = []
-        self.replaced: dict[Any, tuple[str, Int64]] = {}  # _id: key and the version we write
+        self.replaced: dict[Any, tuple[str, Int64]] = {}  # _id: key and the version to write
         self.deleted: dict[Any, str] = {}
-        self.gone: dict[Any, str] = {}  # neither row nor document was seen
+        self.gone: dict[Any, str] = {}  # neither row nor document was found
 
     def plan(self, key: str, _id: Any, row: MirroredModel | None, seen: _Seen | None) -> None:
         """Adds the write for one key: the row as it was read after the document was `seen`."""
@@ -232,7 +235,7 @@ class Writes:
             version = _next_version(seen.version if seen else 0)
             try:
                 document = _encode(row, version, self.token)
-            except Exception as error:  # an application's own mapping may raise anything; the other rows go on
+            except Exception as error:  # an application's own mapping may raise anything; the other rows continue
                 self.outcome.reject(key, explain(error))
                 return
             self.outcome.states[key] = State.DELIVERED
@@ -245,15 +248,15 @@ class Writes:
         self.keys.append(key)
 
     def send(self, target: Target, majority: bool) -> None:
-        """Writes all in one unordered bulk. Raises PyMongoError when the writes are not confirmed as a whole."""
+        """Sends all writes in one unordered bulk. Raises PyMongoError if the writes are not confirmed as a whole."""
         if self.operations:
             self._write(target, majority)
         if self.gone and majority:
             self._confirm_gone(target)
 
     def _confirm_gone(self, target: Target) -> None:
-        """Makes sure that what was not there is not there for the majority either: a failover could bring it back."""
-        # A write that changes nothing still waits until the majority has all that was written before it: on each
+        """Makes sure that the majority has no document either where none was found: a failover could restore it."""
+        # A write that changes nothing still waits until the majority has everything that was written before it: on each
         # shard that any of the keys belongs to, so all of them are named.
         collection(target).delete_many({"_id": {"$in": list(self.gone)}, "_sync.v": NEVER})
         documents = collection(target).with_options(read_concern=ReadConcern("majority"))
@@ -292,7 +295,7 @@ class Writes:
             self.outcome.reject(key, _why(problem["code"], problem["errmsg"]))
 
     def _find_the_lost(self, target: Target) -> None:
-        # A bulk's result counts and does not say which, so the versions are read again.
+        # A bulk's result has counts but no keys, so the versions are read again.
         now = _read_versions(target, [*self.replaced, *self.deleted])
         for _id, (key, version) in self.replaced.items():
             if self.outcome.states[key] is State.DELIVERED and (_id not in now or now[_id].version != version):
@@ -303,13 +306,13 @@ class Writes:
 
 
 def _next_version(seen: int) -> Int64:
-    """Larger than `seen`, and (while clocks go forward) than any version the key has had: microseconds, by ours."""
+    """Larger than `seen` and, while clocks move forward, than any version the key had: our microseconds."""
     now = time.time_ns() // 1000
     return Int64(max(now, seen + 1) if seen < LAST_VERSION else now)
 
 
 def _encode(row: MirroredModel, version: Int64, token: str) -> RawBSONDocument:
-    """The document as BSON, each row by itself, so that what one cannot hold stops no other."""
+    """The document as BSON, each row by itself, so that a row that BSON cannot hold affects no other."""
     document = document_of(row)
     document["_sync"] = {"v": version, "by": token, **document.get("_sync", {})}
     raw = encode(document)
@@ -319,17 +322,17 @@ def _encode(row: MirroredModel, version: Int64, token: str) -> RawBSONDocument:
 
 
 def _replace_unchanged(_id: Any, seen: _Seen, document: RawBSONDocument) -> Any:
-    """Replaces the document with `_id` unless its version is another one than that `seen`."""
+    """Replaces the document with `_id` if its version is still the one `seen`."""
     if not seen.is_ours:
         return pymongo.ReplaceOne({"_id": _id, **seen.unchanged}, document)
-    # The same by a filter on _id alone, which MongoDB looks up without planning a query: a third faster.
+    # The same as a filter on _id alone, which MongoDB resolves without planning a query: a third faster.
     unchanged = {"$eq": ["$_sync.v", seen.version]}
     return pymongo.UpdateOne({"_id": _id}, [{"$replaceWith": {"$cond": [unchanged, {"$literal": document}, "$$ROOT"]}}])
 
 
 def _insert_before(deadline: Any, _id: Any, document: RawBSONDocument) -> pymongo.UpdateOne:
-    """Inserts `document`, unless there is one by now (duplicate key) or `deadline` has passed (conversion failure)."""
-    # The conversion always fails, and is only evaluated when it is too late. `$type` keeps it from being a
+    """Inserts `document`, unless one exists by now (duplicate key) or `deadline` has passed (conversion failure)."""
+    # The conversion always fails, but is only evaluated when it is too late. `$type` keeps it from being a
     # constant, which MongoDB would evaluate beforehand.
     too_late = {"$toInt": {"$concat": ["too late: ", {"$type": "$_id"}]}}
     in_time = {"$lt": ["$$NOW", deadline]}
@@ -342,7 +345,7 @@ def _why(code: int, message: str) -> str:
 
 
 def explain(error: Exception) -> str:
-    """Why one row is refused, in one line."""
+    """Why one row is rejected, in one line."""
     if isinstance(error, (MappingError, Refused, bson.errors.BSONError, OverflowError)):
         return str(error)
     return f"{type(error).__name__}: {error}"

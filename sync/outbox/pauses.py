@@ -1,4 +1,4 @@
-"""Which targets are not to be delivered now, as every save asks."""
+"""Which targets are paused: every save needs to know."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import time
 
 from sync.workers.models import ModelState
 
-PAUSE_AGE = 1.0  # seconds for which inline delivery believes what it knows of pauses
+PAUSE_AGE = 1.0  # seconds for which inline delivery uses its last answer
 
 
 class PauseCache:
-    """The labels of the paused targets, asked for at most once in PAUSE_AGE seconds: every save wants to know."""
+    """The labels of the paused targets, queried at most once in PAUSE_AGE seconds."""
 
     def __init__(self) -> None:
         self.asked_at = float("-inf")

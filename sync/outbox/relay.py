@@ -1,4 +1,4 @@
-"""The relay: delivers what inline delivery has left. Any number of them work side by side."""
+"""The relay: delivers what inline delivery has left. Any number of relays can run."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-PARTS = 4  # batches that one who is alone reads at once
-INTERVAL = 0.25  # seconds between two looks when nothing is due
+PARTS = 4  # batches that an exclusive relay reads at a time
+INTERVAL = 0.25  # seconds between two polls when nothing is due
 
 
 def require_read_committed(using: str) -> None:
-    """Raises ImproperlyConfigured under an isolation level, or behind a proxy, that would show a relay old rows."""
+    """Raises ImproperlyConfigured for an isolation level, or a proxy, that would show a relay old rows."""
     connection: Any = connections[using]
     if connection.vendor == "mysql":
         with connection.cursor() as cursor:
@@ -54,8 +54,8 @@ def require_read_committed(using: str) -> None:
 class Relay:
     """Claims and delivers the changes of one queue until stopped.
 
-    stop: may be set from a signal handler or another thread. writer: what delivers; by default the queue's kind says.
-    kind: what the heartbeat calls it. is_paused: whether all of it waits. routes: see WorkerHeartbeat.beating.
+    stop: may be set from a signal handler or another thread. writer: by default that of the queue's kind.
+    kind: its name in the heartbeat. is_paused: whether the whole queue is paused. routes: see WorkerHeartbeat.beating.
     """
 
     def __init__(
@@ -85,7 +85,9 @@ class Relay:
         self.heartbeat = WorkerHeartbeat(using, queue, kind)
 
     def run(self) -> None:
-        """Delivers until `stop` is set; waits `interval` seconds when nothing is due, longer while a server is away."""
+        """Delivers until `stop` is set. Waits `interval` seconds when nothing is due, longer while a server is
+        unreachable.
+        """
         with self.heartbeat.beating(lambda: self.trouble, self.routes):
             self.loop.run(self._step, self.is_paused)
 
@@ -101,9 +103,9 @@ class Relay:
             self.heartbeat.at_work(False)
 
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
-        """Delivers until nothing is due; how many keys came to which state. Raises Unavailable, or Fenced.
+        """Delivers until nothing is due; returns how many keys came to which state. Raises Unavailable or Fenced.
 
-        It ends before that when it is stopped or paused. Changes of keys come first; one range of a backfill is taken
+        Returns earlier when it is stopped or paused. Changes of keys come first; one range of a backfill is delivered
         whenever no key is due.
         """
         totals = dict.fromkeys(State, 0)
@@ -130,7 +132,7 @@ class Relay:
         self.heartbeat.count(keys, ages(changes, self.using), labels)
 
     def _deliver_parts(self, changes: list[Claimed]) -> dict[State, int]:
-        """Of one that is alone: while a part is delivered, a thread removes the changes of the part before."""
+        """For an exclusive relay: while one part is delivered, a thread removes the changes of the previous part."""
         totals = dict.fromkeys(State, 0)
         removals: list[Future[None]] = []
         with ThreadPoolExecutor(1, "removing") as thread:
@@ -146,7 +148,7 @@ class Relay:
             finally:
                 thread.submit(connections.close_all)
         for removal in removals:
-            removal.result()  # raises what it has raised
+            removal.result()  # raises its exception
         return totals
 
     def _deliver(self, changes: list[Claimed], token: str, remove: Remove = remove_changes) -> dict[State, int]:
@@ -158,14 +160,14 @@ class Relay:
             raise
         if delivered.conflicts:
             release_quietly(delivered.conflicts, token, self.using)
-            time.sleep(0.01)  # somebody else is at the same keys: let them finish
+            time.sleep(0.01)  # another worker is at the same keys: let it finish
         keys = {(change.model, change.key) for change in delivered.done}
         self._count(len(keys), delivered.done, {label for label, _ in keys})
         return delivered.counts
 
 
 def run_all(relays: list[Relay]) -> None:
-    """Runs a relay for each queue side by side until they are stopped: one server holds up its own queue only."""
+    """Runs a relay for each queue in parallel until they are stopped: one server delays only its own queue."""
     adopt_orphans(relays[0].using)
     threads = [threading.Thread(target=_run_in_thread, args=[relay], name=relay.queue) for relay in relays[1:]]
     for thread in threads:
@@ -187,5 +189,5 @@ def _run_in_thread(relay: Relay) -> None:
 
 
 def adopt_orphans(using: str) -> None:
-    """Lets the first queue take the changes of queues that the settings no longer name: they become dead letters."""
+    """Moves the changes of queues that are no longer in the settings to the first queue: they become dead letters."""
     Change.objects.using(using).exclude(queue__in=[*queues(), *KINDS]).update(queue="")

@@ -23,7 +23,7 @@ from sync.mapping.registry import Target
 from sync.mongodb.client import collection
 from sync.mongodb.errors import reason
 
-PATIENCE = 10.0  # # seconds to wait for a document, which a relay may have to deliver
+PATIENCE = 10.0  # seconds to wait for a document, which a relay may have to deliver
 TRADE = {
     "amount": 10,
     "transaction_code": "buy",

@@ -22,7 +22,7 @@ from finance.upserting import CREATED, REJECTED, UNCHANGED, UPDATED
 from sync.core import mysql
 
 OUTCOMES = (CREATED, UPDATED, UNCHANGED, REJECTED)
-SHOWN = 10  # # rejects shown on the screen; the rejects file has all of them
+SHOWN = 10  # rejects shown on the screen; the rejects file has all of them
 
 EPILOG = """\
 PATH is a file from mongoexport (Extended JSON, canonical or relaxed, one document per line or one array, in UTF-8,
@@ -111,7 +111,7 @@ class Command(BaseCommand):
                     console.print(_printable(text), markup=False, highlight=False, soft_wrap=True)
 
             for model in set(found.files.values()):
-                model.objects.exists()  # # reports an unreachable database before anything is read
+                model.objects.exists()  # reports an unreachable database before anything is read
             tasks = {path: progress.add_task(path.name, total=path.stat().st_size) for path in found.files}
             counts = {}
             for path, model in found.files.items():

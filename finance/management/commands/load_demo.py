@@ -90,7 +90,7 @@ class Command(BaseCommand):
                 )
 
     def _link(self, demo: Demo) -> None:
-        manager: Any = get_user_model()._default_manager  # # of a class that this app does not import
+        manager: Any = get_user_model()._default_manager  # of a class that this app does not import
         try:
             users = {username: manager.create_demo_user(username, *rest) for username, *rest in USERS}
         except ValueError as error:
