@@ -42,7 +42,9 @@ class Portal:
 
 @pytest.fixture
 def portal(mariadb: MariaDB, transactional_db: None) -> Iterator[Portal]:
-    [create] = re.findall(r"CREATE DATABASE analytics .*?GRANT ALL ON analytics[^;]*;", blocks("README.md"), re.DOTALL)
+    [create] = re.findall(
+        r"CREATE DATABASE analytics .*?GRANT ALL ON analytics[^;]*;", blocks("docs/how-to/production.md"), re.DOTALL
+    )
     mariadb.sql(statement(create))
     portal = Portal(mariadb)
     yield portal

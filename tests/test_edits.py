@@ -125,7 +125,7 @@ def test_its_document_keeps_every_byte(
 
 def test_the_admin_says_that_nothing_was_changed(root: Client, opened: Callable[..., Page], anna: Customer) -> None:
     answer = opened(anna).save(_save="Save")
-    assert "No changes to save." in root.get(answer["Location"]).content.decode()
+    assert "Nothing was changed." in root.get(answer["Location"]).content.decode()
 
 
 def test_a_story_and_a_person_keep_every_byte(opened: Callable[..., Page]) -> None:

@@ -25,11 +25,11 @@ LONGEST = 10.0  # seconds for a page; what waits for MongoDB gives up after half
 # What a page says of it. The others read MySQL alone, and have nothing to say.
 SAYS = {
     "console": ("Waiting for MongoDB", "MongoDB does not respond"),
-    "record-differs": ("Unknown", "whether its document is equal, is not known"),
-    "record-equal": ("Unknown", "whether its document is equal, is not known"),
-    "totals": ("MongoDB does not respond now. You see the last known figures",),
+    "record-differs": ("Unknown", "Whether the document is in sync is unknown"),
+    "record-equal": ("Unknown", "Whether the document is in sync is unknown"),
+    "totals": ("MongoDB does not respond. These are the last known totals",),
 }
-NEVER = re.compile(r"Everything that is committed in MySQL is in MongoDB|>\s*Equal\s*<")
+NEVER = re.compile(r"MongoDB has every committed change|>\s*(Equal|In sync)\s*<")
 
 
 @pytest.fixture(autouse=True)
@@ -87,7 +87,7 @@ def test_what_is_saved_meanwhile_is_kept_and_told(keys: dict[str, str], mongod: 
     mongod.kill()
     response = client.post(address, sent | {"limit": "777"}, follow=True)
     assert response.status_code == 200
-    assert "in MySQL. MongoDB gets the change as soon as it can" in response.content.decode()
+    assert "in MySQL. The change will be delivered to MongoDB shortly" in response.content.decode()
     assert Account.objects.get(pk=keys["account"]).limit == 777
     assert Change.objects.undelivered().filter(key=keys["account"]).exists()
 

@@ -66,9 +66,9 @@ def test_pip_refuses_a_package_whose_hash_differs(tmp_path: Path) -> None:
 
 
 def test_production_installs_the_lock() -> None:
-    readme = (ROOT / "README.md").read_text()
-    assert "pip install --require-hashes -r requirements.lock" in readme
-    assert "pip install -r requirements.txt" not in readme
+    page = (ROOT / "docs" / "how-to" / "production.md").read_text()
+    assert "pip install --require-hashes -r requirements.lock" in page
+    assert "pip install -r requirements.txt" not in page
 
 
 def test_the_bill_of_materials_names_every_package_with_hash_and_licence() -> None:

@@ -73,7 +73,7 @@ def test_a_customer_looks_at_what_is_theirs_on_a_phone(enter: Callable[..., Page
     page.locator("header").get_by_role("link", name="Transactions", exact=True).click()
     expect(main.get_by_role("heading", level=1)).to_have_text("Transactions")
     page.get_by_role("contentinfo").get_by_role("link", name="Help").click()
-    expect(main).to_contain_text("What each role can do here")
+    expect(main).to_contain_text("What each role can do")
     page.set_viewport_size({"width": 1280, "height": 800})
     sign_out(page, "customer")
 

@@ -14,8 +14,9 @@ from analytics_site.environment import Environment, Misconfigured
 from sync.tests.support.processes import Process, finished, python
 from tests.servers import ROOT, free_port
 
-README = (ROOT / "README.md").read_text()
-VARIABLES = re.findall(r"^\| `([A-Z_]+)` \| .+ \| .+ \|$", README, re.MULTILINE)
+SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
+PRODUCTION = (ROOT / "docs" / "how-to" / "production.md").read_text()
+VARIABLES = re.findall(r"^\| `([A-Z_]+)` \| .+ \| .+ \|$", SETTINGS, re.MULTILINE)
 OF_THE_SCRIPT = {"PORT", "MONGOD_PORT"}  # read by script/server, whose own test has them
 SECRET = "hush-hush-42"
 
@@ -90,8 +91,8 @@ def test_every_wrong_value_is_told_in_one_line_that_names_the_variable(
         assert "not shown" in line or "***" in line or value.split("\n")[0][:40] in line, line
 
 
-def test_the_readmes_own_values_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    [block] = re.findall(r"```ini\n(.+?)```", README, re.DOTALL)
+def test_the_documented_production_values_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+    [block] = re.findall(r"```ini\n(.+?)```", PRODUCTION, re.DOTALL)
     assert read(monkeypatch, **dict(line.split("=", 1) for line in block.splitlines())) == []
 
 

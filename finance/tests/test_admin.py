@@ -66,7 +66,7 @@ def test_a_long_list_ends_and_nothing_is_done_to_all_of_it(staff, monkeypatch):
     page = address("changelist", Account)
     assert staff.get(page).context["cl"].result_count == 4
     act = {"action": "delete_selected", "select_across": "1", "_selected_action": [accounts[0].pk], "post": "yes"}
-    assert b"more than 4 rows" in staff.post(page, act, follow=True).content
+    assert b"More than 4 rows" in staff.post(page, act, follow=True).content
     assert Account.objects.count() == 6
     staff.post(f"{page}?q=3", act)
     assert {account.account_id for account in Account.objects.all()} == {0, 1, 2, 4, 5}

@@ -51,14 +51,14 @@ def test_it_has_accounts_tiers_trades_and_profile_with_few_questions(client, own
 def test_a_customer_without_a_record_is_told_what_to_do(client, owner):
     response = client.get(reverse(PAGE))
     assert response.status_code == 200
-    assert "Ask our staff to link your customer record" in response.content.decode()
+    assert "Ask staff to link your customer record" in response.content.decode()
 
 
 def test_a_customer_without_accounts_or_trades_sees_no_zero_and_what_comes_next(client, owner):
     customer("Anna", [], linked=owner)
     text = client.get(reverse(PAGE)).content.decode()
-    assert "There is no account yet" in text
-    assert "There are no trades yet" in text
+    assert "You have no account yet" in text
+    assert "No trades yet" in text
     assert "<canvas" not in text
 
 
@@ -130,7 +130,7 @@ def test_a_wrong_filter_shows_and_exports_nothing_and_says_why(client, owner, qu
     response = client.get(reverse(PAGE), query)
     assert response.status_code == 200
     assert response.context["found"] == 0
-    assert "fix the field that is marked" in response.content.decode()
+    assert "Fix the highlighted field" in response.content.decode()
     assert client.get(reverse("finance:customer_trades", args=[record.pk]), query).status_code == 400
 
 
@@ -157,7 +157,7 @@ def test_more_trades_than_a_page_adds_up_leave_the_holdings_unknown(client, owne
     customer("Anna", [1, 2], linked=owner)
     text = client.get(reverse(PAGE)).content.decode()
     assert "You have more trades than this page can add up. Charts and trades show the newest ones only." in text
-    assert "what you hold is not known here" in text
+    assert "your holdings are not shown" in text
 
 
 def test_a_trade_that_is_not_as_expected_is_shown_as_far_as_it_goes(client, owner):

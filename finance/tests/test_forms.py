@@ -212,7 +212,7 @@ def test_what_somebody_has_changed_meanwhile_is_not_deleted(technician, post):
     post("account_edit", account, limit=2)
     response = post("account_delete", account, version=version)
     assert response.status_code == 409
-    assert "Somebody else has changed this meanwhile" in response.content.decode()
+    assert "Another user changed this record" in response.content.decode()
     assert Account.objects.exists()
     assert post("account_delete", account, version=response.context["form"]["version"].value()).status_code == 302
 

@@ -13,7 +13,7 @@ from finance.tests.files import account, to_line, write
 
 
 def run(*arguments):
-    """The command's exit status and message; 0 when there is none."""
+    """The command's exit status and message; 0 when does not existne."""
     try:
         call_command("import_dataset", *map(str, arguments))
     except CommandError as error:
@@ -74,7 +74,7 @@ def test_it_knows_the_model_by_the_name_of_the_file(tmp_path, name, model):
     write(tmp_path / name, "")
     status, message = run(tmp_path / name)
     assert status == (0 if model else 2)
-    assert model or "name it with --model" in message
+    assert model or "Choose the model with --model" in message
 
 
 @pytest.mark.django_db
@@ -89,7 +89,7 @@ def test_it_refuses_wrong_use_in_one_line(tmp_path):
     write(tmp_path / "accounts.json", to_line(account()))
     (tmp_path / "empty").mkdir()
     for arguments, words in [
-        ((tmp_path / "nothing.json",), "there is no"),
+        ((tmp_path / "nothing.json",), "does not exist"),
         ((tmp_path / "empty",), "has no file for"),
         ((tmp_path, "--model", "account"), "is a folder"),
         ((tmp_path / "accounts.json", "--rejects", tmp_path / "no" / "x"), "cannot be written"),
@@ -128,7 +128,7 @@ def test_its_help_teaches_how_to_use_it():
         "Extended JSON",
         "examples:",
         "--rejects bad.jsonl",
-        "running it\ntwice changes nothing",
+        "a second run changes nothing",
         "exit status",
     ):
         assert words in text

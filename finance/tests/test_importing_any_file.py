@@ -179,7 +179,7 @@ def test_it_does_not_write_rejects_over_what_it_imports(tmp_path):
     path.write_text(f"{LINES}{{broken\n")
     status, said = run(tmp_path, f"--rejects={path}")
     assert (status, len(said)) == (2, 1)
-    assert "name another file with --rejects" in said[0]
+    assert "Name another file with --rejects" in said[0]
     assert path.read_text() == f"{LINES}{{broken\n"
 
 

@@ -30,8 +30,8 @@ BAD = {
     "_id of another type": (f'{{"_id":7,{REST}}}', "_id: int32 where objectId is expected"),
     "wrong array": (f'{{{OID},"account_id":1,"limit":1,"products":[1]}}', "products: Enter an array of names."),
     "lone surrogate": (rf'{{{OID},{REST},"x":"\ud800"}}', "surrogates not allowed"),
-    "dollar key": (f'{{{OID},{REST},"$where":1}}', "begins with '$'"),
-    "inner dollar key": (f'{{{OID},{REST},"x":{{"a":1,"$b":1}}}}', "begins with '$'"),
+    "dollar key": (f'{{{OID},{REST},"$where":1}}', "starts with '$'"),
+    "inner dollar key": (f'{{{OID},{REST},"x":{{"a":1,"$b":1}}}}', "starts with '$'"),
     "key twice": (f'{{{OID},{REST},"limit":2}}', "an object has the name 'limit' twice"),
     "bad number": (f'{{{OID},{REST},"x":{{"$numberInt":"one"}}}}', "invalid literal for int()"),
     "number past every double": (f'{{{OID},{REST},"x":1e400}}', "the number '1e400' does not fit a double exactly"),
@@ -79,10 +79,10 @@ def test_it_says_why_a_customer_is_rejected_and_loads_the_next(tmp_path, usernam
 @pytest.mark.parametrize(
     ("trade", "reason"),
     [
-        ('{"amount":1.5}', "Trade 0: amount is of a wrong type."),
-        ('{"date":"today"}', "Trade 0: date is of a wrong type."),
-        ('{"price":"a lot"}', "Trade 0: price is of a wrong type."),
-        ('{"total":"NaN"}', "Trade 0: total is of a wrong type."),
+        ('{"amount":1.5}', "Trade 0: amount has the wrong type."),
+        ('{"date":"today"}', "Trade 0: date has the wrong type."),
+        ('{"price":"a lot"}', "Trade 0: price has the wrong type."),
+        ('{"total":"NaN"}', "Trade 0: total has the wrong type."),
         ("7", "Enter an array of trades."),
     ],
 )
@@ -128,7 +128,7 @@ def test_it_rejects_only_the_row_that_the_database_refuses(tmp_path):
         counts, rejects = load(path)
     assert counts == {"created": 9, "rejected": 1}
     assert rejects[0]["line"] == 7
-    assert "the database refuses it" in rejects[0]["reason"]
+    assert "the database rejects it" in rejects[0]["reason"]
 
 
 @pytest.mark.django_db(transaction=True)  # the server may end the connection, and with it an outer transaction

@@ -105,7 +105,7 @@ def test_a_search_with_an_error_finds_nothing_and_says_why(get):
     Account.objects.create(account_id=1, limit=1, products=[])
     response = get("account_list", number="many")
     assert numbers(response) == []
-    assert "fix the field that is marked" in response.content.decode()
+    assert "Fix the highlighted field" in response.content.decode()
 
 
 def test_an_empty_list_says_what_next(get):

@@ -65,7 +65,7 @@ def test_it_adds_up_what_was_traded_to_the_28th_digit(get, data):
         ("Anna", 55), ("Bert", Decimal("27.6"))
     ]  # fmt: skip
     text = response.content.decode()
-    assert "The value of 1 trade is not readable" in text
+    assert "The value of 1 trade cannot be read" in text
     assert "1 trade has no date" in text
 
 
@@ -80,7 +80,7 @@ def test_it_compares_with_the_range_before(get, data):
 def test_it_shows_no_comparison_where_there_is_nothing_before(get, data):
     response = get(first="2019-12", last="2020-01")
     assert response.context["dashboard"].report.before is None
-    assert "There are no trades from before this range" in response.content.decode()
+    assert "There are no earlier trades" in response.content.decode()
 
 
 def test_many_months_are_shown_by_years(get, data):
@@ -131,7 +131,7 @@ def test_the_first_visit_computes_what_it_shows(get, mongo):
 
 def test_without_any_trade_it_says_so(get, mongo):
     call_command("refresh_totals")
-    assert "Nothing has been traded yet" in get().content.decode()
+    assert "No trades yet" in get().content.decode()
 
 
 def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, data, mongod):
@@ -141,11 +141,11 @@ def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, 
     response = get(first="2020-01", last="2020-01")
     text = response.content.decode()
     assert response.status_code == 200
-    assert "MongoDB does not respond now. You see the last known figures" in text
+    assert "MongoDB does not respond. These are the last known totals" in text
     assert f"as of {as_of:%Y-%m-%d %H:%M:%S}" in text
     assert charts(response)["pieces"].rows == [("2020-01", 16, 8)]
     assert charts(response)["customers"].rows == []
-    assert "They are not known for this range" in text
+    assert "so the customers of this range are unknown" in text
     assert CachedReport.objects.get(key=report_cache.TOTALS).claim == ""
 
 
@@ -153,7 +153,7 @@ def test_while_mongodb_is_away_and_nothing_is_known_it_shows_no_figure_at_all(ge
     mongod.kill()
     response = get()
     assert response.status_code == 200
-    assert "all figures are unknown" in response.content.decode()
+    assert "all totals are unknown" in response.content.decode()
     assert "Value traded" not in response.content.decode()
 
 

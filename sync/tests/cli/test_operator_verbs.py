@@ -67,7 +67,7 @@ def test_retry_delivers_named_rows_again(account: Account, mongo: Database) -> N
     assert sync("retry", "account", account.pk)[0] == 0
     Relay().drain()
     assert differences(Account, mongo) == []
-    with pytest.raises(CommandError, match="is no key") as error:
+    with pytest.raises(CommandError, match="is not a key") as error:
         sync("retry", "account", "nonsense")
     assert error.value.returncode == 2
 
@@ -98,7 +98,7 @@ def test_trace_of_a_key_without_row_and_document(mongo: Database) -> None:
     status, out = sync("trace", "account", "0" * 24)
     assert status == 0
     assert out.count("none") == 2
-    with pytest.raises(CommandError, match="is no key"):
+    with pytest.raises(CommandError, match="is not a key"):
         sync("trace", "account", "x")
 
 

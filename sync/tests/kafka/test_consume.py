@@ -184,7 +184,7 @@ def test_a_message_that_mongodb_rejects_alone_becomes_a_dead_letter(kafka: Kafka
         (["account", "--to", "x"], "None of these models is published"),
         (["story", "--to", "nowhere:x"], "SYNC_TARGETS has no alias 'nowhere'"),
         (["story", "--to", "sync_positions"], "Name another collection"),
-        (["nothing"], "is no mirrored model"),
+        (["nothing"], "is not a mirrored model"),
         (["--format", "debezium"], "needs --prefix"),
         (["story", "--to", "x", "--prefix", "y"], "--prefix needs --format debezium"),
     ],

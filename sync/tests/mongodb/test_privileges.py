@@ -28,7 +28,10 @@ ROOT = "root:root-pw@"
 
 def documented() -> dict[str, dict[str, Any]]:
     """The roles of the documentation's code blocks by name, as arguments of createRole."""
-    pages = [django_settings.BASE_DIR / name for name in ("README.md", "docs/how-to/copy.md", "docs/how-to/pull.md")]
+    pages = [
+        django_settings.BASE_DIR / name
+        for name in ("docs/how-to/production.md", "docs/how-to/copy.md", "docs/how-to/pull.md")
+    ]
     found = [json.loads(block) for page in pages for block in ROLE.findall(page.read_text())]
     return {role["createRole"]: role for role in found}
 

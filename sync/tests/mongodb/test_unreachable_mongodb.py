@@ -333,7 +333,7 @@ def test_dns_is_not_blamed_where_no_name_is_looked_up(monkeypatch: Any, settings
     made, connect = threading.Event(), mongo_module.connect
     monkeypatch.setattr(mongo_module, "connect", lambda *args, **kw: made.wait(10) and connect(*args, **kw))
     forget_clients()
-    with pymongo.timeout(0.01), pytest.raises(NoClient, match="too busy to make one in time"):
+    with pymongo.timeout(0.01), pytest.raises(NoClient, match="too busy to create one in time"):
         client()
     made.set()
     assert client().admin.command("ping")["ok"] == 1

@@ -145,7 +145,7 @@ def test_changes_of_a_target_that_is_gone_are_retried_and_discarded_as_on_the_pa
     assert sync("retry", gone.model) == (0, ["1 change will be retried now."])
     Change.objects.filter(pk=gone.pk).update(failed=True)
     assert sync("discard", gone.model, "--yes") == (0, ["1 change was discarded."])
-    with pytest.raises(CommandError, match="is no mirrored model"):
+    with pytest.raises(CommandError, match="is not a mirrored model"):
         sync("discard", "finance.account@gone:y", "--yes")
 
 
@@ -157,10 +157,10 @@ def test_a_key_in_another_form_is_the_same_key() -> None:
 
 def test_pause_and_resume_say_the_same(operator: Client) -> None:
     assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} is paused."
-    assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} was paused already."
-    assert said(operator.post(f"/sync/targets/{LABEL}/pause/")) == [f"Delivery of {LABEL} was paused already."]
+    assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} is already paused."
+    assert said(operator.post(f"/sync/targets/{LABEL}/pause/")) == [f"Delivery of {LABEL} is already paused."]
     assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} is resumed."
-    assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} was not paused."
+    assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} is not paused."
     assert not ModelState.objects.get(model=LABEL).paused
     assert said(operator.post(f"/sync/targets/{LABEL}/pause/"))[-1] == f"Delivery of {LABEL} is paused."
 

@@ -109,7 +109,7 @@ def test_a_row_that_cannot_be_a_document_is_named_with_the_reason(mongo: Databas
     Change.objects.update(failed=True)
     [difference] = verify(Target(Typed)).mismatches
     assert (difference.key, difference.kind) == (str(uuid.UUID(int=1)), "unmappable")
-    assert "json: the key '$where' begins with" in str(difference)
+    assert "json: the key '$where' starts with" in str(difference)
 
 
 def test_what_is_pending_is_no_difference(accounts: list[Account], settings: Any) -> None:

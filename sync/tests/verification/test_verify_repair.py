@@ -102,7 +102,7 @@ def test_a_row_that_cannot_be_delivered_is_left_with_the_reason(mongo: Database)
     Change.objects.all().delete()
     status, output = command("typed", "--repair")
     assert status == 1
-    assert "unmappable, left: fix the row, which cannot become a document: json: the key '$where' begins with" in output
+    assert "unmappable, left: fix the row, which cannot become a document: json: the key '$where' starts with" in output
     assert not Change.objects.exists()
 
 

@@ -137,7 +137,7 @@ def test_keys_are_normalized(model: Any, key: str, found: str) -> None:
     ("model", "key"), [(Account, ""), (Account, "1"), (Account, "{}"), (Tag, "x"), (Tag, "9" * 40), (Typed, "1")]
 )
 def test_an_invalid_key_is_rejected(model: Any, key: str) -> None:
-    with pytest.raises(ValueError, match="is no key of"):
+    with pytest.raises(ValueError, match="is not a key of"):
         find_key(model, key)
 
 

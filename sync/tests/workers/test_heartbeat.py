@@ -88,7 +88,7 @@ def test_a_relay_in_one_batch_for_long_says_so(mongo: Database, monkeypatch: Any
     heartbeat.at_work(True)
     heartbeat.batch_began = time.monotonic() - 30
     with heartbeat.beating(lambda: ""):
-        wait_for(Worker.objects.filter(note="in one batch for 30 s").exists)
+        wait_for(Worker.objects.filter(note="busy with one batch for 30 s").exists)
 
 
 def test_a_killed_relay_is_dead_after_three_missed_heartbeats_and_swept_by_the_next(mongo: Database) -> None:
@@ -143,7 +143,7 @@ def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monke
     monkeypatch.setattr("sync.workers.heartbeat.Heartbeat._write", fail)
     make(1).save()
     assert mongo.accounts.count_documents({}) == 1
-    assert "The heartbeat is not written: The database failed: the table is locked" in caplog.text
+    assert "Could not write the heartbeat: The database failed: the table is locked" in caplog.text
     assert status().word == "equal"
 
 
@@ -216,4 +216,4 @@ def test_a_heartbeat_that_is_not_written_is_told_once_and_again_after_one_that_w
     monkeypatch.setattr(Heartbeat, "_write", write)
     for told in (1, 1, 1, 2):
         heartbeat.write()
-        assert caplog.text.count("The heartbeat is not written") == told
+        assert caplog.text.count("Could not write the heartbeat") == told

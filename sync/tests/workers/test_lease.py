@@ -158,7 +158,7 @@ def test_a_holder_whose_lease_was_taken_writes_nothing(save_first: bool) -> None
     expire()
     new = holder_of_the_lease()
     write(new, "second", {"at": 2})
-    with pytest.raises(LeaseLost, match="another process has taken over"):
+    with pytest.raises(LeaseLost, match="another process took over"):
         write(old, "third", {"at": 3}, save_first=save_first)
     for act in (old.load, old.is_paused, old.require_running):
         with pytest.raises(LeaseLost):
