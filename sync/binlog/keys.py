@@ -1,11 +1,11 @@
-"""The keys that one transaction wrote, less those that it recorded: any number of them in bounded memory."""
+"""The keys that one transaction wrote but did not record: any number of them in bounded memory."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 
-IN_MEMORY = 2000  # keys, before they go to a temporary file
+IN_MEMORY = 2000  # keys before they go to a temporary file
 
 Key = tuple[str, str]  # the model's label, and the row's key as text
 
@@ -13,7 +13,7 @@ Key = tuple[str, str]  # the model's label, and the row's key as text
 class Unrecorded:
     """Two sets, of keys written and of keys recorded, and their difference.
 
-    A temporary database of SQLite's takes what is too much for memory; the file has no name and goes with it.
+    A temporary SQLite database holds what does not fit into memory. Its file has no name and disappears with it.
     """
 
     def __init__(self) -> None:
@@ -49,11 +49,11 @@ class Unrecorded:
 
     @property
     def is_large(self) -> bool:
-        """Whether they are too many to be held in memory at once."""
+        """Whether there are too many keys to hold in memory at once."""
         return self._file is not None
 
     def after(self, last: Key | None) -> Iterator[Key]:
-        """What was written and not recorded, in order, from the key after `last` on."""
+        """The keys written and not recorded, in order, after the key `last`."""
         if self._file is None:
             keys = sorted(self._sets["written"] - self._sets["recorded"])
             yield from (key for key in keys if last is None or key > last)

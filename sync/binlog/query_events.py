@@ -1,6 +1,6 @@
-"""Statements in the log of MariaDB 11.5 and later, which the library cannot read by itself.
+"""Statements in the log of MariaDB 11.5 and later, which the library cannot read on its own.
 
-In front of a statement is a list of variables, each with a number and a value whose length only the number tells: one
+A statement is preceded by a list of variables, each with a number and a value whose length depends on the number. One
 unknown number makes the rest unreadable. The library does not know `character_set_collations`, which these versions
 write with statements that depend on it, such as CREATE TABLE. The format: Q_CHARACTER_SET_COLLATIONS in MariaDB's
 sql/log_event.h.
@@ -13,7 +13,7 @@ from typing import Any
 from pymysqlreplication.event import QueryEvent
 
 CHARACTER_SET_COLLATIONS = 0x83
-PAIR = 4  # bytes: the numbers of a character set and of the collation that is its default in this session
+PAIR = 4  # bytes: the numbers of a character set and of its default collation in this session
 
 _read_what_the_library_knows = QueryEvent._read_status_vars_value_for_key
 
@@ -26,5 +26,5 @@ def _read(event: Any, number: int) -> None:
 
 
 def install() -> None:
-    """Makes the library pass over the variable, in this process."""
+    """Makes the library skip the variable, in this process."""
     QueryEvent._read_status_vars_value_for_key = _read

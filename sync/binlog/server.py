@@ -1,4 +1,4 @@
-"""The server whose log is followed: whether its settings and our rights let the log say everything, and where it is."""
+"""The server whose log is followed: whether its settings and grants make the log complete; its position."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from django.db import connections
 from sync.binlog.position import Gtids, MariaDBGtids, MySQLGtids, NoGtids, Position
 from sync.core import mysql
 
-DENIED = {1044, 1045, 1142, 1227}  # error numbers: a right is missing
+DENIED = {1044, 1045, 1142, 1227}  # error numbers: a grant is missing
 WANTED = {
     "log_bin": "ON",
     "binlog_format": "ROW",
-    "binlog_row_metadata": "FULL",  # else columns have no names
-    "binlog_order_commits": "ON",  # MySQL; MariaDB always does. Why it matters: sync/binlog/__init__.py
+    "binlog_row_metadata": "FULL",  # otherwise columns have no names
+    "binlog_order_commits": "ON",  # MySQL; MariaDB always does this. Why it matters: sync/binlog/__init__.py
     "log_bin_compress": "OFF",  # MariaDB: compressed rows cannot be read
-    "binlog_transaction_compression": "OFF",  # MySQL: neither can these
+    "binlog_transaction_compression": "OFF",  # MySQL: compressed transactions cannot, either
 }
 
 
 class Server:
-    """The server behind a Django connection, asked through that connection."""
+    """The server behind a Django connection, queried through that connection."""
 
     def __init__(self, using: str) -> None:
         connection: Any = connections[using]
@@ -49,7 +49,7 @@ class Server:
         }
 
     def require(self) -> None:
-        """Raises ImproperlyConfigured, with what fixes it, where the log would not tell us everything."""
+        """Raises ImproperlyConfigured, with the statement that fixes it, if the log would not be complete."""
         found = self._variables(*WANTED)
         for name, wanted in WANTED.items():
             value = found.get(name, wanted)
@@ -71,7 +71,7 @@ class Server:
         return f"run SET PERSIST {name} = {wanted};"
 
     def grants(self) -> str:
-        """The statement that gives us the rights we need."""
+        """The statement that grants the required rights."""
         [(user,)] = self.rows("SELECT CURRENT_USER()")
         name, host = user.rsplit("@", 1)
         right = "BINLOG MONITOR" if self.is_mariadb else "REPLICATION CLIENT"
@@ -90,12 +90,12 @@ class Server:
             raise
 
     def denied(self) -> ImproperlyConfigured:
-        """What to say when a right is missing."""
+        """The message for a missing grant."""
         return ImproperlyConfigured(f"The user may not follow the binary log: run {self.grants()}")
 
     @property
     def identity(self) -> str:
-        """Tells one server from another. On MariaDB servers may share it: see `file_created`."""
+        """Distinguishes servers. MariaDB servers may share it: see `file_created`."""
         variable = "server_id" if self.is_mariadb else "server_uuid"
         return str(self._variables(variable)[variable])
 
@@ -107,17 +107,17 @@ class Server:
             [(gtids,)] = self.rows("SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')")
             gtids = gtids.replace("\n", "")
             if any(len(one.split(":")) > 1 and one.split(":")[1][:1].isalpha() for one in gtids.split(",")):
-                gtids = ""  # tagged GTIDs, which the library cannot read: by file and offset then
+                gtids = ""  # tagged GTIDs, which the library cannot read: use file and offset
         return Position(*self.end(), gtids)
 
     def gtids(self, text: str) -> Gtids:
-        """An empty `text` means on MySQL that positions are told by file and offset."""
+        """An empty `text` means on MySQL that positions are given by file and offset."""
         if self.is_mariadb:
             return MariaDBGtids(text)
         return MySQLGtids(text) if text else NoGtids()
 
     def lacks(self, gtids: str) -> bool:
-        """Whether it has not seen all of these transactions, so that its log cannot go on where they end."""
+        """Whether the server lacks some of these transactions, so that its log cannot continue where they end."""
         if not gtids:
             return False
         if not self.is_mariadb:
@@ -135,11 +135,11 @@ class Server:
         return str(file), int(offset)
 
     def size(self, file: str) -> int:
-        """Bytes of a file of the log; 0 where there is none."""
+        """Bytes of a log file; 0 if it does not exist."""
         return next((int(row[1]) for row in self._privileged("SHOW BINARY LOGS") if row[0] == file), 0)
 
     def danger(self, file: str, lag: float) -> str:
-        """Why our position may soon be purged; empty when it is not in danger. lag: seconds."""
+        """Why the position may soon be purged; empty if it is safe. lag: seconds."""
         files = [row[0] for row in self._privileged("SHOW BINARY LOGS")]
         if len(files) > 1 and file == files[0]:
             return f"{file} is the oldest log file and not read yet: the next purge will lose changes"
@@ -149,7 +149,7 @@ class Server:
         return ""
 
     def read_as_replica(self) -> dict[str, Any]:
-        """The driver's connection settings: those of Django's connection."""
+        """The driver's connection settings, taken from Django's connection."""
         settings = self.connection.get_connection_params()
         wanted: dict[str, Any] = {
             "host": settings.get("host", "localhost"),
@@ -159,7 +159,7 @@ class Server:
             "password": settings.get("password", ""),
             "charset": "utf8mb4",
             "connect_timeout": 5,
-            "read_timeout": 10,  # heartbeats come more often: silence is a dead connection
+            "read_timeout": 10,  # heartbeats come more often, so silence means a dead connection
             "ssl_disabled": settings.get("ssl_mode") == "DISABLED",
             "ssl": mysql.tls_context(settings),
         }

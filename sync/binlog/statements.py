@@ -1,8 +1,8 @@
 """Which mirrored tables a logged statement may have changed without naming their rows.
 
-The log names the rows of ordinary writes; statements are what the server logs for everything else. A statement is
-harmless only when it is known to be. Any other is taken to have rewritten the mirrored tables that it mentions, or all
-of them where it cannot be understood: looking at a table too often costs time, and once too seldom loses a change.
+The log names the rows of ordinary writes; everything else is logged as a statement. A statement is harmless only if it
+is known to be. Any other is taken to have rewritten the mirrored tables that it mentions, or all of them if it cannot
+be understood: a rescan too many costs time, and one too few loses a change.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ from sqlglot.tokens import TokenType
 ANSI_QUOTES = 0x4
 NO_BACKSLASH_ESCAPES = 0x100000
 
-# A statement that begins with one of these changes no row that the log does not name.
+# A statement that starts with one of these changes no row that the log does not name.
 HARMLESS = {
     ("START", "TRANSACTION"), ("COMMIT",), ("ROLLBACK",), ("SAVEPOINT",), ("RELEASE",), ("XA",), ("GRANT",),
     ("REVOKE",), ("SET", "PASSWORD"), ("SET", "DEFAULT", "ROLE"), ("FLUSH",), ("OPTIMIZE",), ("ANALYZE", "TABLE"),
     ("ANALYZE", "TABLES"), ("ANALYZE", "LOCAL"), ("ANALYZE", "NO_WRITE_TO_BINLOG"),
 }  # fmt: skip
 WHOLE = (["BEGIN"], ["BEGIN", "WORK"])  # and nothing after it: MariaDB has BEGIN NOT ATOMIC
-# What can be created, altered, dropped or renamed without a row of a table changing.
+# Objects that can be created, altered, dropped or renamed without changing a row of a table.
 HARMLESS_OBJECTS = {
     "EVENT", "FUNCTION", "INDEX", "PACKAGE", "PROCEDURE", "ROLE", "SERVER", "TABLESPACE", "TRIGGER", "USER",
 }  # fmt: skip
 OBJECTS = HARMLESS_OBJECTS | {"DATABASE", "SCHEMA", "SEQUENCE", "TABLE", "TABLES", "VIEW"}
-# They come between the verb and the object. DEFINER = somebody is passed over, too.
+# Words between the verb and the object. DEFINER = user is skipped, too.
 MODIFIERS = {
     "AGGREGATE", "ALGORITHM", "DEFINER", "FULLTEXT", "IGNORE", "MERGE", "OFFLINE", "ONLINE", "OR", "REPLACE",
     "SECURITY", "SPATIAL", "SQL", "TEMPORARY", "TEMPTABLE", "UNDEFINED", "UNIQUE", "VECTOR", "INVOKER", "=",
 }  # fmt: skip
-# The beginnings of what ALTER TABLE may do to a mirrored table without changing a row. Columns, keys of rows,
+# The starts of ALTER TABLE clauses that change no row of a mirrored table. Columns, keys of rows,
 # partitions, engines and names are not among them.
 HARMLESS_ALTERATIONS = {
     ("ADD", "INDEX"), ("ADD", "KEY"), ("ADD", "UNIQUE"), ("ADD", "FULLTEXT"), ("ADD", "SPATIAL"), ("ADD", "CONSTRAINT"),
@@ -46,10 +46,10 @@ HARMLESS_ALTERATIONS = {
     ("DISABLE", "KEYS"), ("ENABLE", "KEYS"),
 }  # fmt: skip
 HARMLESS_OPTIONS = {"ALGORITHM", "AUTO_INCREMENT", "COMMENT", "LOCK"}  # alone in their clause
-# Anywhere in ALTER TABLE: duplicates may be removed, the key of a row may be another, rows may move.
+# Anywhere in ALTER TABLE: duplicates may be removed, the key of a row may change, rows may move.
 HARMFUL = {"IGNORE", "PRIMARY", "PARTITION", "PARTITIONING", "PARTITIONS"}
-# Writes, in a session that logs statements instead of rows. Triggers, foreign keys, views and routines may take them
-# to any table of the database.
+# Writes, in a session that logs statements instead of rows. Triggers, foreign keys, views and routines may extend
+# them to any table of the database.
 WRITES = {
     "ANALYZE", "CALL", "DELETE", "DO", "EXECUTE", "HANDLER", "INSERT", "LOAD", "REPLACE", "SELECT", "TABLE", "UPDATE",
     "VALUES", "WITH",
@@ -59,7 +59,7 @@ WRITES = {
 class Token(NamedTuple):
     """A part of a statement.
 
-    word: in capitals; "" for what is quoted, and so no keyword.
+    word: in capitals; "" for quoted text, which is never a keyword.
     name: in lower case, as tables are compared; "" for a string, which names nothing.
     """
 
@@ -85,20 +85,20 @@ class Statements:
         self.tables = frozenset(name.lower() for name in tables)
 
     def rewritten(self, statement: Statement) -> frozenset[str]:
-        """Names, in lower case, of the tables that it may have changed."""
+        """The names, in lower case, of the tables that it may have changed."""
         if not statement.is_utf8 and not statement.text.isascii():
-            return self.tables  # a second byte of a character may look like a quote or a backslash
+            return self.tables  # the second byte of a character may look like a quote or a backslash
         if "\0" in statement.text:
-            return self.tables  # to a server it ends the statement, as a client in C may send it; to us it is text
+            return self.tables  # for a server it ends the statement, as a client in C may send it; here it is text
         try:
             readings = [_tokens(statement, EXECUTED_COMMENTS)]
             if "/*!" in statement.text or "/*M!" in statement.text:
-                # What is executed depends on the server and its version.
+                # Which part is executed depends on the server and its version.
                 readings += [_tokens(statement, ("/*!",)), _tokens(statement, ())]
         except TokenError:
             return self.tables
         if not any(readings):
-            return self.tables  # only a comment: it stands for something that was left out
+            return self.tables  # only a comment, in place of something omitted
         return frozenset().union(*(self._decide(tokens, statement) for tokens in readings if tokens))
 
     def _decide(self, tokens: list[Token], statement: Statement) -> frozenset[str]:
@@ -108,7 +108,7 @@ class Statements:
             return frozenset()
         if words[:2] == ["SET", "STATEMENT"]:  # MariaDB: variables for one statement
             at = _at_top(words, "FOR")
-            # Another sql_mode reads the statement otherwise.
+            # Another sql_mode changes how the statement is read.
             is_clear = at + 1 < len(words) and "SQL_MODE" not in words[:at]
             return self._decide(tokens[at + 1 :], statement) if is_clear else self.tables
         if first in ("CREATE", "ALTER", "DROP", "RENAME"):
@@ -132,7 +132,7 @@ class Statements:
         if kind == "VIEW":
             return self._mentioned(tokens[: _at_top(words, "AS")], statement)
         if kind in ("TABLE", "SEQUENCE") and verb == "CREATE":
-            if "SELECT" in words:  # logged as rows, but for a session that logs statements
+            if "SELECT" in words:  # logged as rows, except for a session that logs statements
                 return self.tables
             return self._mentioned(tokens[: _after_name(words, at)], statement)
         if verb == "DROP" and "TEMPORARY" in modifiers:
@@ -145,12 +145,14 @@ class Statements:
         return any(token.name == self.database for token in tokens)
 
     def _concerns_us(self, tokens: list[Token], statement: Statement) -> bool:
-        """Whether it may reach our database. Who writes to another one, and does not name ours, writes there only."""
+        """Whether it can reach this database. A statement that writes to another one, and does not name this one,
+        cannot.
+        """
         is_here = statement.schema.lower() == self.database
         return is_here or self._names_us(tokens) or self.database in {name.lower() for name in statement.updated}
 
     def _mentioned(self, tokens: list[Token], statement: Statement) -> frozenset[str]:
-        """Mirrored tables whose names occur in it, other than as another database's."""
+        """Mirrored tables whose names occur in it, except as those of another database."""
         is_here = statement.schema.lower() == self.database
         found = set()
         for at, token in enumerate(tokens):
@@ -163,7 +165,7 @@ class Statements:
 
 
 def _qualifier(tokens: list[Token], at: int) -> str:
-    """The database before the dot; "" where there is none. `.name` is one of the database in use."""
+    """The database before the dot; "" if there is none. `.name` is one of the database in use."""
     if at < 2 or tokens[at - 1].word != ".":
         return ""
     before = tokens[at - 2]
@@ -175,7 +177,7 @@ BEFORE_A_NAME = {"TABLE", "TABLES", "TRUNCATE", "EXISTS", "TO", "AS", "INTO", "L
 
 
 def _object(words: list[str]) -> int | None:
-    """Where it says what is created, altered, dropped or renamed; None: it is nothing that we know."""
+    """The index of what is created, altered, dropped or renamed; None if it is unknown."""
     at = 1
     while at < len(words) and words[at] in MODIFIERS:
         if words[at : at + 2] == ["DEFINER", "="]:  # user, = 'user'@'host', = CURRENT_USER()
@@ -188,7 +190,7 @@ def _object(words: list[str]) -> int | None:
 
 
 def _after_name(words: list[str], at: int) -> int:
-    """The place behind the name of the table; at: the place of the word TABLE."""
+    """The index after the name of the table; at: the index of the word TABLE."""
     at += 1
     while words[at : at + 1] in (["IF"], ["NOT"], ["EXISTS"], ["."]):  # .name: of the database in use
         at += 1
@@ -197,7 +199,7 @@ def _after_name(words: list[str], at: int) -> int:
 
 
 def _at_top(words: list[str], wanted: str) -> int:
-    """Where this word is, outside of all parentheses; behind the last when it is nowhere."""
+    """The index of this word outside all parentheses; after the last one if it does not occur."""
     depth = 0
     for at, word in enumerate(words):
         depth += (word == "(") - (word == ")")
@@ -207,7 +209,7 @@ def _at_top(words: list[str], wanted: str) -> int:
 
 
 def _alters_no_row(words: list[str]) -> bool:
-    """Whether each of the clauses of an ALTER TABLE is known to leave all rows as they are."""
+    """Whether each clause of an ALTER TABLE is known to change no row."""
     if HARMFUL & set(words):
         return False
     return all(
@@ -230,10 +232,10 @@ def _clauses(words: list[str]) -> Iterator[list[str]]:
 
 
 def _tokens(statement: Statement, executed: tuple[str, ...]) -> list[Token]:
-    """Raises TokenError. executed: how comments begin whose text counts."""
+    """Raises TokenError. executed: how comments start whose text counts."""
     ansi_quotes, no_backslash = statement.sql_mode & ANSI_QUOTES, statement.sql_mode & NO_BACKSLASH_ESCAPES
     read = _tokenizer(bool(ansi_quotes), bool(no_backslash), executed)
-    # Some clients send the zero byte that ends their strings, and servers pass over it.
+    # Some clients send the zero byte that ends their strings, and servers skip it.
     text = statement.text.replace("\0", " ")
     found = read(dialect="mysql").tokenize(text)
     tokens = []
@@ -243,7 +245,7 @@ def _tokens(statement: Statement, executed: tuple[str, ...]) -> list[Token]:
             continue
         is_next = at + 1 < len(found) and found[at + 1].start == token.end + 1
         if token.token_type == EXECUTED:
-            # The version, which what follows may touch: /*!50100name
+            # The version, which the text may follow directly: /*!50100name
             if is_next and (version := VERSION.match(found[at + 1].text)):
                 skip = at + 1
                 if rest := found[at + 1].text[version.end() :]:
@@ -251,7 +253,7 @@ def _tokens(statement: Statement, executed: tuple[str, ...]) -> list[Token]:
         elif executed and token.text == "*" and is_next and found[at + 1].text == "/":
             skip = at + 1  # its end
         else:
-            # What is in double quotes may be a name, whatever sql_mode is said to be.
+            # Text in double quotes may be a name, whatever sql_mode is reported.
             is_text = token.token_type in TEXTS and text[token.start] != '"'
             is_quoted = is_text or token.token_type in (TokenType.IDENTIFIER, TokenType.STRING)
             tokens.append(Token("" if is_quoted else token.text.upper(), "" if is_text else token.text.lower()))
@@ -268,7 +270,7 @@ TEXTS = {TokenType.STRING, TokenType.NATIONAL_STRING, TokenType.HEX_STRING, Toke
 
 @functools.cache
 def _tokenizer(ansi_quotes: bool, no_backslash_escapes: bool, executed: tuple[str, ...]) -> Any:
-    """sqlglot's tokenizer for MySQL, as sql_mode has it, and without its keywords: only the words' texts count."""
+    """sqlglot's tokenizer for MySQL with this sql_mode, and without keywords: only the words' texts count."""
     base = MySQL.Tokenizer
     made: Any = type(
         "Tokenizer",

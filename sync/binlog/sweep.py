@@ -1,8 +1,8 @@
-"""Documents whose rows went without a word (TRUNCATE, a gap in the log): found by looking at each, and recorded.
+"""Sweeps: search for orphans after rows were removed without row events (TRUNCATE, a gap in the log), and record them.
 
-Only documents that the mirror wrote (`_sync.v`) count; what somebody else has put beside them is verify's to name.
-A look is taken at once, and another one after SYNC_SETTLE: a deliverer that read a row just before it went may insert
-its document for as long as its lease lasts.
+Only documents that the mirror wrote (`_sync.v`) count; others are left to verify. Each sweep runs at once and again
+after SYNC_SETTLE: a relay that read a row just before it was removed may insert its document for as long as its lease
+lasts.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from sync.mongodb.errors import Unavailable, reason
 from sync.outbox.capture import record
 from sync.verification.scan import TEXT
 
-CHUNK = 1000  # documents looked at in one step
-RETRY = 2.0  # seconds until a missing table is looked for again
+CHUNK = 1000  # documents checked in one step
+RETRY = 2.0  # seconds until a missing table is checked again
 
 
 def plan(label: str, using: str) -> None:
-    """Plans both looks at the documents of the target with this label."""
+    """Plans both sweeps of the target with this label."""
     Sweep.objects.using(using).filter(model=label).delete()
     for wait in (0.0, conf.SETTLE):
         Sweep.objects.using(using).create(model=label, due_at=DatabaseNow() + timedelta(seconds=wait))
 
 
 def work(using: str) -> bool:
-    """Looks at one chunk that is due; False: there is none. Raises Unavailable."""
+    """Checks one chunk that is due; returns False if there is none. Raises Unavailable."""
     sweep = Sweep.objects.using(using).filter(due_at__lte=DatabaseNow()).order_by("due_at").first()
     if sweep is None:
         return False
@@ -50,12 +50,12 @@ def work(using: str) -> bool:
     model, ids = target.model, _documents(target, sweep.after)
     keys = {}
     for _id in ids:
-        with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that is no key of the model
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that is not a key of the model
             keys[known_codec(pk_of(model)).from_bson(_id)] = _id
-    # After the documents: a row that has come meanwhile is delivered by its own change.
+    # After the documents: a row inserted meanwhile is delivered by its own change.
     try:
         rows = set(all_rows(model, using).filter(pk__in=list(keys)).values_list("pk", flat=True))
-    except ProgrammingError:  # the table does not exist just now, which says nothing of its documents
+    except ProgrammingError:  # the table does not exist at the moment, which says nothing about its documents
         Sweep.objects.using(using).filter(pk=sweep.pk).update(due_at=DatabaseNow() + timedelta(seconds=RETRY))
         return True
     with transaction.atomic(using):
@@ -63,7 +63,7 @@ def work(using: str) -> bool:
         if len(ids) < CHUNK:
             sweep.delete()
         else:
-            # Another process may have taken the same look, and ended it.
+            # Another process may have run and finished the same sweep.
             after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
             Sweep.objects.using(using).filter(pk=sweep.pk).update(after=after)
     return True

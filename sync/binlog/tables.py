@@ -1,4 +1,4 @@
-"""The tables that are followed, and how a row in the binary log says which key it has."""
+"""The tables that are followed, and how a row in the binary log tells its key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sync.mapping.registry import label, mirrored_models
 
 
 class Table(NamedTuple):
-    """A mirrored table: its model's label, the column of its key, and how a logged value becomes the key's text."""
+    """A mirrored table: its model's label, its key's column, and how a logged value becomes the key's text."""
 
     label: str
     column: str
@@ -37,5 +37,5 @@ def _to_text(field: Any) -> Callable[[Any], str]:
 
 
 def _uuid(value: Any) -> str:
-    """MySQL keeps 32 digits; MariaDB 16 bytes, and its log leaves out those at the end that are zero."""
+    """MySQL stores 32 digits; MariaDB 16 bytes, and its log omits trailing zero bytes."""
     return str(uuid.UUID(bytes=value.ljust(16, b"\0")) if isinstance(value, bytes) else uuid.UUID(value))

@@ -1,7 +1,7 @@
 """A checkpoint beside a copy, in the collection `_sync_copy` of its database.
 
-It is kept in one transaction with the documents: if the destination is restored from a dump, the checkpoint is restored
-with it. One document there stands for one destination.
+It is saved in one transaction with the documents: if the destination is restored from a dump, the checkpoint is
+restored with it. One document is one destination's checkpoint.
 """
 
 from __future__ import annotations
@@ -29,9 +29,10 @@ MAJORITY: dict[str, Any] = {
 
 
 class CollectionCheckpoint:
-    """The document of one destination, as one process sees it. sync/workers/lease.py has the protocol.
+    """The checkpoint of one destination, as one process sees it. sync/workers/lease.py has the protocol.
 
-    route: what the operator pauses; `sync_checkpoint` has it, so `paused` asks there, and a write that has begun ends.
+    route: what operators pause. Its pause is in `sync_checkpoint`, so `paused` reads it there; a write in progress
+    completes.
     """
 
     def __init__(self, database: Database[Any], collection: str, route: str, paused: Callable[[], bool]) -> None:
@@ -60,7 +61,7 @@ class CollectionCheckpoint:
         self.documents.update_one(self._mine(), {"$set": {"owner": "", "holder": ""}})
 
     def find(self) -> dict[str, Any]:
-        """The state, also while another process holds the lease; {} where there is none."""
+        """The state, also while another process holds the lease; {} if there is none."""
         return self.documents.find_one({"_id": self.id}) or {}
 
     def load(self) -> dict[str, Any]:
@@ -71,7 +72,7 @@ class CollectionCheckpoint:
         return state
 
     def save(self, state: dict[str, Any], session: ClientSession | None = None) -> None:
-        """Keeps these names of the state, and the others as they are. First in the transaction of what is written.
+        """Saves these names of the state and keeps the others. First in the transaction of what is written.
 
         A process that takes the lease meanwhile makes the transaction fail. Raises LeaseLost and Paused.
         """
@@ -91,7 +92,7 @@ class CollectionCheckpoint:
         self.documents.update_one(self._mine(), {"$unset": dict.fromkeys(names, "")})
 
     def end(self) -> None:
-        """The collection is no copy any more."""
+        """Removes the checkpoint: the collection is no longer a copy."""
         self.documents.delete_one(self._mine())
 
     def _mine(self) -> dict[str, Any]:

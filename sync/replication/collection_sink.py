@@ -1,7 +1,7 @@
-"""Copying: a MongoDB collection as a target that follows another one. sync/replication/replicator.py has the protocol.
+"""Copying: a MongoDB collection as the target that follows another one. replicator.py has the protocol.
 
-How far it has come is kept beside the copy (collection_checkpoint.py), and so is what the destination refuses: a
-document in the same collection for each.
+Its checkpoint is stored beside the copy (collection_checkpoint.py), and so are its dead letters: a document in the same
+collection for each.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from sync.replication.replicator import ReplicationState
 
 
 class NotOurs(Exception):
-    """The destination has documents that were never copied from this source. Says so in one line."""
+    """The destination has documents that were never copied from this source. The message is one line."""
 
 
 class CollectionSink:
-    """The destination, as a target. Every write needs the lease of its checkpoint, and extends it.
+    """The destination of a copy, as a target. Every write needs the lease of its checkpoint, and extends it.
 
     source: the namespace that it is a copy of. route, paused: see CollectionCheckpoint.
     """
@@ -54,7 +54,7 @@ class CollectionSink:
     # --- position ----------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """All is to be compared again."""
+        """Forgets the position, so that everything is compared again."""
         self.checkpoint.forget("token", "phase", "after", "dropped", "history")
 
     def is_known(self) -> bool:
@@ -62,9 +62,10 @@ class CollectionSink:
         return self.checkpoint.find().get("source") == self.source
 
     def own(self, *, replace: bool) -> bool:
-        """Makes it this source's copy; whether all is to be compared again, because it was not this one before.
+        """Makes it this source's copy. Returns whether everything has to be compared again, because it was not this
+        copy before.
 
-        Raises NotOurs when it holds something else, unless that is to be replaced.
+        Raises NotOurs if it has other documents, unless they are to be replaced.
         """
         state = self.checkpoint.load()
         if state.get("source") != self.source and not replace and self.plain.find_one({}, {"_id": 1}) is not None:
@@ -89,7 +90,7 @@ class CollectionSink:
         self.checkpoint.save({"indexes": kept.indexes, "expires": [[*pair] for pair in kept.expires.items()]})
 
     def end(self) -> None:
-        """It is no copy any more: what was kept of it is removed, and the lease with it."""
+        """Ends the copy: removes its checkpoint and dead letters, and the lease with them."""
         self.states.delete_many(self._refused())
         self.checkpoint.end()
 
@@ -107,7 +108,7 @@ class CollectionSink:
         except BulkWriteError as error:
             if not _is_refusal(error):
                 raise
-        # Somebody is refused: by itself, each can do no harm, and only then the position is kept.
+        # Some are refused: alone, each can do no harm, and only after that is the position saved.
         before = self.position()
         written = self._each(list(documents.items()), before, reasons)
         if len(reasons) > 1:
@@ -118,7 +119,7 @@ class CollectionSink:
     def _write(
         self, documents: Documents, position: ReplicationState, reasons: dict[Key, str], *, anew: bool = False
     ) -> int:
-        """One transaction. anew: what is there is deleted and inserted, instead of replaced."""
+        """One transaction. anew: existing documents are deleted and inserted instead of replaced."""
 
         def act(session: ClientSession) -> int:
             self.checkpoint.save(position.as_state(), session)
@@ -132,9 +133,10 @@ class CollectionSink:
             return session.with_transaction(act, ReadConcern("snapshot"), WriteConcern("majority"))
 
     def _operations(self, documents: Documents, session: ClientSession, anew: bool) -> list[Any]:
-        """What makes the destination equal: deletes before all others, so that unique values are free."""
+        """The operations that bring the destination up to date: deletes first, so that unique values are free."""
         there = self.present(list(documents), session)
-        # 5, NumberLong(5) and 5.0 are one `_id` to MongoDB, so what is found may have another key than was asked for.
+        # 5, NumberLong(5) and 5.0 are one `_id` to MongoDB, so a document may be found under another key than
+        # requested.
         deletes: list[Any] = [DeleteOne(is_(key)) for key in there if anew or documents.get(key) is None]
         replaces: list[Any] = []
         inserts: list[Any] = []
@@ -148,12 +150,12 @@ class CollectionSink:
         return deletes + replaces + inserts
 
     def present(self, keys: list[Key], session: ClientSession | None = None) -> dict[Key, RawBSONDocument]:
-        """The destination's documents of these keys."""
+        """The destination's documents with these keys."""
         found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
         return {key_of(document): document for document in found}
 
     def _each(self, items: list[tuple[Key, Any]], before: ReplicationState, reasons: dict[Key, str]) -> int:
-        """Writes all at once or, if the destination refuses that, each by itself; how many it took."""
+        """Writes all at once, or each alone if the destination refuses that; returns how many it accepted."""
 
         def refuse(item: tuple[Key, Any], error: Any) -> None:
             reasons[item[0]] = error.details["writeErrors"][0]["errmsg"]
@@ -161,7 +163,7 @@ class CollectionSink:
         return sum(bisect(items, lambda some: self._write(dict(some), before, {}), refuse, _is_refusal))
 
     def _exchange(self, documents: Documents, before: ReplicationState, reasons: dict[Key, str]) -> int:
-        """Documents that exchange unique values: none can be first, so all are deleted, and all inserted."""
+        """Documents that exchange unique values: none can be first, so all are deleted and then inserted."""
         try:
             written = self._write(documents, before, {}, anew=True)
         except BulkWriteError as error:
@@ -189,7 +191,7 @@ class CollectionSink:
         return {"copy": self.id, "key": Binary(key)}
 
     def refused(self) -> Iterator[tuple[Key, str]]:
-        """What is not copied, and why; the longest untried first."""
+        """What is not copied and why; those that were not retried for longest first."""
         for state in self.states.find(self._refused(), sort=[("tried", 1)]):
             yield bytes(state["_id"]["key"]), state["reason"]
 
@@ -208,7 +210,7 @@ class CollectionSink:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether it is of single writes. Without one, or with one that is no document's fault, the server could not."""
+    """Whether single writes were refused. Otherwise, or if no document is at fault, the server could not write."""
     if not isinstance(error, BulkWriteError):
         return False
     problems = (error.details or {}).get("writeErrors") or [{"code": None}]

@@ -1,4 +1,4 @@
-"""The copier: which collections `sync copy` copies, once or following them all."""
+"""The copier: which collections `sync copy` copies, once or continuously."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-LOOK = 5.0  # seconds between two looks for new collections
-SPEC = 10.0  # seconds between two looks at a collection's options and indexes, on both sides
-RECHECKS = 3  # how often a difference is looked at again, a second apart, while both sides are in use
+LOOK = 5.0  # seconds between two searches for new collections
+SPEC = 10.0  # seconds between two checks of a collection's options and indexes, on both sides
+RECHECKS = 3  # how often a mismatch is rechecked, a second apart, while both sides are in use
 
 
 @dataclass
 class Result:
-    """What came of one collection. problem: why it was left out; "" when it was copied.
+    """The result of one collection. problem: why it was skipped; "" if it was copied.
 
-    spec: which options and indexes the destination refuses, in words.
+    spec: options and indexes that the destination refuses, in words.
     """
 
     source: str
@@ -53,7 +53,7 @@ class Result:
 
 @dataclass
 class Verified:
-    """Both sides of one collection compared. different: what it is, and which `_id`."""
+    """The comparison of one collection. different: each mismatch and its `_id`."""
 
     source: str
     compared: int = 0
@@ -62,7 +62,7 @@ class Verified:
 
 
 class Copier:
-    """Copies from one address to another. Raises BadAddress for two that do not go together, PyMongoError."""
+    """Copies from one address to another. Raises BadAddress for two that cannot be combined, and PyMongoError."""
 
     def __init__(self, source: Address, destination: Address, *, replace: bool = False, full: bool = False) -> None:
         if source.depth < destination.depth:
@@ -73,7 +73,7 @@ class Copier:
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
         self.heartbeat = WorkerHeartbeat(DEFAULT_DB_ALIAS, kind=COPIER)
-        self.pauses: dict[str, RoutePause] = {}  # by the name of the route: those that are worked on
+        self.pauses: dict[str, RoutePause] = {}  # by the name of the route: those in progress
         self.replicators: dict[str, Replicator] = {}  # the same, once they follow
         self.loops: dict[str, Loop] = {}
 
@@ -84,11 +84,11 @@ class Copier:
     # --- what is copied ----------------------------------------------------------------------------------------------
 
     def require_two_places(self) -> None:
-        """Raises BadAddress where the destination is the source, or has no transactions."""
+        """Raises BadAddress if the destination is the source, or has no transactions."""
         theirs, ours = self.theirs.admin.command("hello"), self.ours.admin.command("hello")
         if not ("setName" in ours or ours.get("msg") == "isdbgrid"):
             raise BadAddress(f"{self.destination} is not a replica set, so it has no transactions, which a copy needs.")
-        # The primaries of both are one process, whatever its names are.
+        # The primaries of both are one process, whatever their host names are.
         same = theirs["topologyVersion"]["processId"] == ours["topologyVersion"]["processId"]
         names = (
             self.destination.database or self.source.database,
@@ -98,7 +98,7 @@ class Copier:
             raise BadAddress(f"{self.destination} is the source. Choose another destination.")
 
     def require_privileges(self, *, writes: bool) -> None:
-        """Raises NotPermitted where a user of the two addresses may not do what copying, or comparing, needs."""
+        """Raises NotPermitted if a user of the two addresses lacks a privilege that copying, or comparing, needs."""
         source, database = self.source, self.destination.database or self.source.database
         names = [self.destination.collection or source.collection, STATES] if source.collection else []
         privileges.require(
@@ -108,7 +108,7 @@ class Copier:
         privileges.require(self.ours, privileges.WRITE if writes else privileges.READ, database, *names)
 
     def pairs(self) -> Iterator[tuple[Collection[Any], Collection[Any]]]:
-        """Each source collection and its destination: those that are there, and those that were copied before."""
+        """Each source collection and its destination: those that exist, and those that were copied before."""
         source = self.source
         if source.collection:
             yield self._pair(source.database, source.collection)
@@ -143,7 +143,7 @@ class Copier:
             yield result
 
     def follow(self, say: Callable[[Result], None]) -> None:
-        """Copies and follows all collections, also those that are made meanwhile, each in a thread, until stopped."""
+        """Copies and follows all collections, including new ones, each in a thread, until stopped."""
         threads: dict[str, threading.Thread] = {}
         with self.heartbeat.beating(self._trouble, self._routes):
             while not self.stop.is_set():
@@ -192,11 +192,11 @@ class Copier:
 
     def _target(self, source: str, destination: Collection[Any]) -> CollectionSink:
         route = Route.COPY.of(f"{self.destination.hosts}/{destination.full_name}")
-        # One for the loop and for each target, so that they do not disagree on whether the route is paused.
+        # One for the loop and for each target, so that they agree on whether the route is paused.
         return CollectionSink(destination, source, route, self.pauses.setdefault(route, RoutePause(route)))
 
     def _again(self, source: Collection[Any]) -> Collection[Any]:
-        """The same collection, through the client of now."""
+        """The same collection, through the current client."""
         return self.theirs[source.database.name][source.name]
 
     def _connect_anew(self) -> None:
@@ -219,7 +219,7 @@ class Copier:
             if self.stop.is_set():  # perhaps while it waited for the lease
                 return
             target.checkpoint.require_running()
-            # Before the lease, another copier might make the same indexes; after a refusal, nothing may be changed.
+            # Before the lease, another copier might create the same indexes; after a refusal, nothing may be changed.
             target.own(replace=self.replace)
             self._prepare(source, destination, target, result)
             target.own(replace=True)
@@ -242,7 +242,7 @@ class Copier:
         result: Result,
         works: Callable[[], None],
     ) -> Callable[[int, int], None]:
-        """What a follower calls after each write: it also looks, now and then, whether both sides are still alike."""
+        """The function that a replicator calls after each write; at intervals it also compares options and indexes."""
         looked_at = time.monotonic()
 
         def count(seen: int, written: int) -> None:
@@ -255,14 +255,14 @@ class Copier:
                 looked_at = time.monotonic()
                 self._prepare(source, destination, target, result)
                 if target.own(replace=True):
-                    raise Replaced  # somebody has dropped the copy, or put another collection in its place
+                    raise Replaced  # the copy was dropped, or another collection put in its place
 
         return count
 
     def _prepare(
         self, source: Collection[Any], destination: Collection[Any], target: CollectionSink, result: Result
     ) -> None:
-        """Makes options and indexes what they are to be, and says once what of them the destination refuses."""
+        """Applies options and indexes, and reports once which of them the destination refuses."""
         before = target.kept()
         kept, refused = collection_spec.prepare(source, destination, before)
         if kept != before:
@@ -272,7 +272,7 @@ class Copier:
         result.spec = refused
 
     def promote(self) -> Iterator[tuple[str, list[str]]]:
-        """Ends each copy: it gets back what was withheld from it. The source is not asked. Raises Busy, NotOurs."""
+        """Ends each copy and restores what was withheld from it. Does not use the source. Raises Busy, NotOurs."""
         found = False
         for source, destination in self._copies():
             found = True
@@ -280,14 +280,14 @@ class Copier:
             acquire(target.checkpoint, self.stop)
             done = collection_spec.promote(destination, target.kept().expires)
             target.end()
-            with suppress(DatabaseError):  # it is a note for people, and a copy needs no database of ours
+            with suppress(DatabaseError):  # for operators only; a copy does not need this database
                 Checkpoint.objects.filter(name=target.checkpoint.route).delete()
             yield destination.full_name, done
         if not found:
             raise NotOurs(f"{self.destination} has no copy of {self.source} to promote.")
 
     def _copies(self) -> Iterator[tuple[str, Collection[Any]]]:
-        """The namespace that was copied, and its copy, as the destination's own notes say."""
+        """The namespace that was copied, and its copy, by the destination's own checkpoints."""
         wanted = ".".join(filter(None, (self.source.database, self.source.collection)))
         database = self.destination.database or self.source.database
         for name in [database] if database else self.ours.list_database_names():
@@ -317,7 +317,7 @@ class Copier:
             yield result
 
     def _different(self, stream: ChangeStream, target: CollectionSink, documents: Documents) -> list[tuple[str, Key]]:
-        """What differs, and goes on to: while both sides are in use, one is read before the other."""
+        """The mismatches that persist: while both sides are in use, one side is read before the other."""
         for _ in range(RECHECKS):
             there = target.present(list(documents))
             different = [
@@ -341,7 +341,7 @@ def _kind(in_source: bool, in_destination: bool) -> str:
 
 @contextmanager
 def _left_out(result: Result, *, one: bool) -> Iterator[None]:
-    """Notes why a collection is not copied, where the others are; raises it where it is the only one."""
+    """Records why a collection is skipped while others are copied; raises the reason if it is the only one."""
     try:
         yield
     except (NotFollowed, NotOurs, Busy, LeaseLost, Paused) as error:

@@ -8,9 +8,9 @@ from sync.core.clock import DatabaseNow
 
 
 class DeadLetter(models.Model):
-    """A document that its model cannot hold, as it is now. Its row stays as it was, if there is one.
+    """A document that its model cannot hold in its current state. Its row, if there is one, stays unchanged.
 
-    Gone when the document changes to something that fits, or is deleted; tried again from time to time.
+    Removed when the document changes to something that fits, or is deleted. Retried at intervals.
     """
 
     id = models.CharField(primary_key=True, max_length=64, help_text="SHA-256 of model and _id.")

@@ -1,7 +1,8 @@
-"""What an application uses for data whose main database is MongoDB: `PulledModel`, a table kept equal to a collection.
+"""What an application uses for data whose main database is MongoDB: `PulledModel`, a table kept in sync with a
+collection.
 
-Its rows are written by `manage.py sync pull` alone. Whatever else the ORM would write is refused: it would be
-overwritten by the document's next change, and until then the two databases would disagree.
+Only `manage.py sync pull` writes its rows. Any other write by the ORM is refused: the document's next change would
+overwrite it, and until then both databases would disagree.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from sync.mapping import documents
 class Source:
     """Which documents a model's rows come from.
 
-    collection: its name in the database that MONGODB_URI names.
+    collection: its name in the database of MONGODB_URI.
     exclude: names of fields that no document has; pulled rows have their defaults.
-    extra: name of a DocumentField that holds what a document has beyond the model's own fields. Without one, a
-        document with an unknown field cannot be pulled.
+    extra: name of a DocumentField for what a document has beyond the model's fields. Without one, a document with an
+    unknown field cannot be pulled.
     """
 
     collection: str
@@ -33,7 +34,7 @@ class Source:
 
 
 class ReadOnlyError(TypeError):
-    """A row that comes from MongoDB was to be changed in MySQL. The message says where to change it."""
+    """A row that comes from MongoDB cannot be changed in MySQL. The message says where to change it."""
 
 
 def refuse(model: Any) -> NoReturn:
@@ -45,7 +46,7 @@ def refuse(model: Any) -> NoReturn:
 
 
 class PulledQuerySet(models.QuerySet):
-    """Reads as any queryset does, and refuses to write. get_or_create() and others come by save()."""
+    """Reads like any queryset and refuses to write. get_or_create() and others call save()."""
 
     @alters_data
     def update(self, **kwargs: Any) -> int:
@@ -67,11 +68,11 @@ class PulledQuerySet(models.QuerySet):
 
 
 class PulledManager(models.Manager.from_queryset(PulledQuerySet)):  # type: ignore[misc]  # a base made at run time
-    """The manager of pulled models; make others with `PulledManager.from_queryset(...)`."""
+    """The manager of pulled models. Create others with `PulledManager.from_queryset(...)`."""
 
 
 class PulledModel(models.Model):
-    """A model whose rows are the documents of a collection. Declare `source = Source("collection")`, inherit `Meta`."""
+    """A model whose rows are a collection's documents. Declare `source = Source("collection")` and inherit `Meta`."""
 
     source: ClassVar[Source]
     objects: ClassVar[Any] = PulledManager()
@@ -92,9 +93,10 @@ class PulledModel(models.Model):
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """The row for a document, by the table of types in sync/mapping/documents.py; override it for another shape.
+        """The row for a document, by the table of types in sync/mapping/documents.py. Override it for another shape.
 
-        Raises an exception with the reason when there is no such row: the document becomes a dead letter with it.
+        Raises an exception with the reason if there is no such row: the document becomes a dead letter with that
+        reason.
         """
         return documents.from_document(cls, document)
 
@@ -104,7 +106,7 @@ def _refuse_delete(sender: type[models.Model], **_: Any) -> None:
 
 
 def _watch_deletes(sender: type[models.Model], **_: Any) -> None:
-    # For cascades, which ask neither model nor queryset.
+    # For cascades, which call neither model nor queryset.
     if issubclass(sender, PulledModel) and not sender._meta.abstract:
         pre_delete.connect(_refuse_delete, sender=sender, dispatch_uid=f"sync.replication.pulled.{sender._meta.label}")
 

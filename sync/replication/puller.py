@@ -1,4 +1,4 @@
-"""The puller: follows the collections of pulled models, each in a thread of its own, one puller a model."""
+"""The puller: follows the collections of pulled models, each in a thread; each model has one puller at a time."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Puller:
             pull.rows.checkpoint.release()
 
     def catch_up(self) -> None:
-        """Pulls what has changed until now. Raises Paused, and what a server raises."""
+        """Pulls what has changed until now. Raises Paused, and whatever a server raises."""
         for pull in self.pulls:
             if self.stop.is_set():  # perhaps while it waited for the lease
                 return
@@ -54,13 +54,13 @@ class Puller:
             pull.follow(Replicator.catch_up)
 
     def run(self) -> None:
-        """Pulls until stopped; goes on after failures of the servers. Raises LeaseLost, NotFollowed, NotPermitted."""
+        """Pulls until stopped and continues after server failures. Raises LeaseLost, NotFollowed, NotPermitted."""
         threads = [threading.Thread(target=self._run, args=(pull,), name=pull.rows.label) for pull in self.pulls]
         with self.heartbeat.beating(self._trouble, self._routes):
             for thread in threads:
                 thread.start()
             for thread in threads:
-                while thread.is_alive():  # and no endless join(), in which a signal would go unseen
+                while thread.is_alive():  # not an endless join(), during which a signal would not be handled
                     thread.join(0.2)
         if self.failure:
             raise self.failure
@@ -82,7 +82,7 @@ class Puller:
 
 
 class Pull:
-    """One model's: its rows, and the loop that makes them follow. count: is told how many rows were written."""
+    """One model's rows, and the loop that keeps them in sync. count: called with the number of rows written."""
 
     def __init__(self, rows: TableSink, stop: StopEvent) -> None:
         self.rows = rows

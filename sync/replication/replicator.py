@@ -1,25 +1,25 @@
-"""Following: makes a target equal to one MongoDB collection, and keeps it so.
+"""Following: brings a target in sync with one MongoDB collection, and keeps it in sync.
 
-The protocol, for one collection and one follower at a time (the target's lease sees to that):
+The protocol, for one collection and one follower at a time (the target's lease ensures that):
 
-1. Take a token of the change stream, and keep it with what tells whose it is: from here on no change can be missed.
-2. Snapshot: read the collection in order of `_id`, and write what differs. The position is kept with each batch.
-3. Prune: look up in the source what the target has, and remove what is gone. What is deleted or comes back in the
-   meantime, the stream tells later.
-4. Streaming: take the next events, read the documents they are about as they are now, write what differs, and keep the
-   stream's new token, in one transaction with what was written.
+1. Take a resume token of the change stream, and save it with the identity of its server: no later change can be missed.
+2. Snapshot: read the collection in order of `_id` and write what differs. The position is saved with each batch.
+3. Prune: look up the target's keys in the source, and remove those that are gone. The stream reports later what is
+deleted or restored meanwhile.
+4. Streaming: take the next events, read the current documents they are about, write what differs, and save the stream's
+new token in one transaction with what was written.
 
-Nothing is written from an event: it only names a key. The document is read afterwards, from what the majority of the
-members have, at the time of the event or later. So everything may be read and written twice, after a crash at any
-point, and a later state is never followed by an earlier one.
+No data is taken from an event: it only names a key. The document is read afterwards, from what the majority of the
+members have, in its state at the time of the event or later. So everything may be read and written twice, after a crash
+at any point, and an earlier state never follows a later one.
 
-When the server has lost the token's past, when another server answers that cannot show the last event, when the
-collection is dropped or renamed, or something else takes its name, 1 to 3 are done again. A drop is the deletion of
-every document, so it empties the target. But a collection that is not there without a drop having been seen is taken
-for a mistake in an address, and nothing is removed.
+Steps 1 to 3 are repeated if the server has lost the history after the token, if another server responds that does not
+have the last event, or if the collection is dropped, renamed or replaced. A drop deletes every document, so it empties
+the target. But a collection that is missing without a drop having been seen is taken for a mistake in the address, and
+nothing is removed.
 
-A follower that was frozen and finds another at its work is stopped by the target, which writes for the holder of the
-lease only.
+A follower that was frozen while another took over is stopped by the target, which accepts writes only from the holder
+of the lease.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-KEEP = 2.0  # seconds between two notes of a stream in which nothing happens
-STALE = 10.0  # seconds for which a primary may be one that has lost an election, and does not know it yet
-RETRY = 60.0  # seconds between two tries of what the target could not hold
+KEEP = 2.0  # seconds between two saves of a stream's token while nothing happens
+STALE = 10.0  # seconds for which a primary may have lost an election without knowing it
+RETRY = 60.0  # seconds between two retries of dead letters
 
 
 @dataclass(frozen=True)
 class ReplicationState:
-    """How far following has come: the state of a checkpoint.
+    """The state of a checkpoint.
 
-    token: of the change stream; None before step 1. history: whose token it is. after: in step 2 the last key written.
-    dropped: the pass was begun by a drop or a rename, so that a collection that is not there is an empty one.
+    token: of the change stream; None before step 1. history: whose token it is. after: the last key written in step 2.
+    dropped: the pass was started by a drop or a rename, so a missing collection is an empty one.
     """
 
     phase: Literal["snapshot", "prune", "streaming"] = "snapshot"
@@ -79,7 +79,7 @@ class ReplicationState:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ReplicationState:
-        """Of what `as_state` made; the beginning, of an empty state. Other names in the state are not looked at."""
+        """Reads what `as_state` wrote; an empty state is the start. Ignores other names in the state."""
         phase = state.get("phase") or "snapshot"
         after = state.get("after")
         return cls(
@@ -88,36 +88,36 @@ class ReplicationState:
         )  # fmt: skip
 
     def as_state(self) -> dict[str, Any]:
-        """As BSON holds it."""
+        """As BSON can hold it."""
         return {**dataclasses.asdict(self), "after": Binary(self.after) if self.after else None}
 
 
-# The phases as versions before 0.9 called them, in copies that they made.
+# The names of the phases in copies made by versions before 0.9.
 FORMER_PHASES: dict[str, Any] = {"documents": "snapshot", "extras": "prune", "following": "streaming"}
 
 
 class Target(Protocol):
-    """What is made equal. Every method may raise LeaseLost, Paused, and whatever its database raises."""
+    """What is kept in sync. Every method may raise LeaseLost, Paused, and whatever its database raises."""
 
     name: str
 
     def position(self) -> ReplicationState:
-        """What was kept last; Position() when there is nothing yet, or when all has to be compared again."""
+        """The saved position; Position() if there is none yet, or if everything has to be compared again."""
 
     def write(self, documents: Documents, position: ReplicationState) -> int:
-        """Writes what differs, keeps the position, and extends the lease: all or nothing. How many differed.
+        """Writes what differs, saves the position and extends the lease: all or nothing. Returns how many differed.
 
-        What it cannot hold becomes a dead letter with the reason, until it comes equal.
+        A document that the target cannot hold becomes a dead letter with the reason, until it is written.
         """
 
     def count(self) -> int:
         """How many `keys` there are."""
 
     def keys(self) -> Iterator[Key]:
-        """The key of everything that it has, of its dead letters too; may be changed meanwhile."""
+        """The keys of everything the target has, also of its dead letters; they may change meanwhile."""
 
     def oldest_dead_letters(self) -> list[Key]:
-        """Keys that it could not hold, as many as fit into a batch, the longest untried first."""
+        """A batch of keys that it could not hold, those that were not retried for longest first."""
 
 
 class Replicator:
@@ -130,19 +130,19 @@ class Replicator:
         self.on_write: Callable[[int, int], None] = lambda seen, written: None
         self.retried_at = time.monotonic()
         self.kept_at = float("-inf")
-        self.in_sync_at: float | None = None  # by time.time(): the target has all that had changed until then
+        self.in_sync_at: float | None = None  # by time.time(): the target has everything that changed before
 
     @property
     def behind(self) -> float | None:
-        """Seconds that the target is behind the source; None while they are compared."""
+        """Seconds that the target is behind the source; None during a comparison."""
         return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def catch_up(self) -> None:
-        """Until the target has all that had changed when this began."""
+        """Runs until the target has everything that had changed when this was called."""
         self._follow(once=True)
 
     def run(self) -> None:
-        """Until stopped. Raises what a server raises; call it again to go on."""
+        """Runs until stopped. Raises what a server raises; call it again to continue."""
         self._follow(once=False)
 
     def _follow(self, once: bool) -> None:
@@ -153,7 +153,7 @@ class Replicator:
                 is_done = True
 
     def _follow_server(self, stream: ChangeStream, once: bool) -> None:
-        """Follows as long as the same server answers. Raises Replaced."""
+        """Follows as long as the same server responds. Raises Replaced."""
         stream.require_followable()
         goal = stream.latest() if once else None
         position = self.target.position()
@@ -181,7 +181,7 @@ class Replicator:
         return position
 
     def _pass(self, stream: ChangeStream, position: ReplicationState) -> ReplicationState:
-        """Steps 1 to 3, from wherever they were left; the position where it was done, or stopped."""
+        """Steps 1 to 3, from where they were interrupted. Returns the position where they finished or stopped."""
         if position.token is None:
             position = self._begin(stream, position)
         if not position.dropped and stream.kind() == "absent" and next(iter(self.target.keys()), None) is not None:
@@ -199,7 +199,7 @@ class Replicator:
                 if self.stop.is_set():
                     return position
             position = dataclasses.replace(position, phase="prune", after=None)
-            # Each document seen is in the target now. If the target has no more than these, none is extra.
+            # Each document read is in the target now. If the target has no more than these, there are no orphans.
             has_extras = not is_whole or self.target.count() != seen
         for keys in groups(self.target.keys() if has_extras else ()):
             gone = set(keys) - stream.existing(keys)
@@ -211,7 +211,7 @@ class Replicator:
         return position
 
     def _stream(self, stream: ChangeStream, position: ReplicationState, goal: str | None) -> bool:
-        """Step 4; whether the goal is reached. False: stopped."""
+        """Step 4. Returns whether the goal is reached; False if stopped."""
         assert position.token is not None
         with stream.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
             uuid = position.history.uuid or stream.uuid()
@@ -240,7 +240,7 @@ class Replicator:
     def _write_current(
         self, stream: ChangeStream, keys: list[Key], newest: Any, before: ReplicationState, position: ReplicationState
     ) -> None:
-        """Writes the documents of these keys as they are now. The new position is kept when all are written."""
+        """Writes the current documents of these keys. The new position is saved when all are written."""
         parts = stream.fetch(keys, newest)
         part = next(parts)
         for later in parts:
@@ -255,10 +255,10 @@ class Replicator:
 
 
 class StaleClient:
-    """What to do after an outage: connect again, and at times with a new client.
+    """What to do after an outage: reconnect, and at times with a new client.
 
-    A client refuses a primary that was elected before one that it has known. When such a one stays, it is of another
-    replica set, or of an older backup, and only a new client talks to it.
+    A client refuses a primary that was elected before one that it has known. If such a primary stays, it belongs to
+    another replica set or an older backup, and only a new client connects to it.
     """
 
     def __init__(self, connect_anew: Callable[[], None]) -> None:
@@ -274,7 +274,7 @@ class StaleClient:
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """The items; the next one is made in a thread of its own while one is used."""
+    """Yields the items; a thread prepares the next one while one is used."""
     iterator = iter(items)
     with ThreadPoolExecutor(1, "reading ahead") as thread:
         coming = thread.submit(next, iterator, None)
@@ -284,7 +284,7 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:
-    """Keys, BATCH or BATCH_BYTES at a time: an `_id` may be as large as a document."""
+    """Groups of keys, BATCH or BATCH_BYTES at a time: an `_id` can be as large as a document."""
     group: list[Key] = []
     size = 0
     for key in keys:

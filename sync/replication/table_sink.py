@@ -1,4 +1,4 @@
-"""Pulling: the rows of a pulled model as a target to follow a collection. replicator.py has the protocol."""
+"""Pulling: the rows of a pulled model as the target that follows a collection. replicator.py has the protocol."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from sync.workers.routes import Route
 
 logger = logging.getLogger(__name__)
 
-LARGE = 1_000_000  # bytes of a document, from which on its row may be too large for a statement
+LARGE = 1_000_000  # bytes of a document above which its row may be too large for a statement
 
 
 class TableSink:
-    """The rows of one pulled model. checkpoint: how far they follow, whose lease every write needs and extends."""
+    """The rows of one pulled model. checkpoint: their position, whose lease every write needs and extends."""
 
     def __init__(self, model: type[PulledModel], using: str) -> None:
         self.model = model
@@ -54,7 +54,7 @@ class TableSink:
         self.has_dead_letters = True
         self.has_other_unique = _has_other_unique(model)
         self.kinds = [(field, isinstance(field, DocumentField)) for field in self.fields]
-        # Without their converters: the text of a document is equal only for the same values of the same types.
+        # Without converters: the text of a document matches only for the same values of the same types.
         self.columns = [
             ExpressionWrapper(F(field.attname), models.TextField()) if is_text else F(field.attname)
             for field, is_text in self.kinds
@@ -63,7 +63,7 @@ class TableSink:
     # --- position ----------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """All is to be compared again."""
+        """Forgets the position, so that everything is compared again."""
         self.checkpoint.save({})
 
     def position(self) -> ReplicationState:
@@ -71,7 +71,7 @@ class TableSink:
         self.has_dead_letters = self._dead_letters().exists()
         if state.get("mapping") == self.mapping:
             return ReplicationState.from_state(state)
-        # The rows were made by another mapping, or by none yet: a new field has its default in all of them.
+        # The rows were written with another mapping, or with none yet: a new field has its default in all of them.
         return ReplicationState(dropped=state.get("dropped", False))
 
     def _keep(self, position: ReplicationState) -> None:
@@ -112,12 +112,12 @@ class TableSink:
                 batch.rows[row.instance.pk] = row
                 if len(raw.raw) > LARGE:
                     batch.large.append(row)
-            except Exception as error:  # an own from_document may raise anything, and the others go on
+            except Exception as error:  # an own from_document may raise anything, and the others continue
                 batch.reasons[key] = str(error) or repr(error)
         return batch
 
     def _row(self, instance: models.Model) -> _Row:
-        """Raises MappingError for what a column cannot hold."""
+        """Raises MappingError for a value that a column cannot hold."""
         connection = connections[self.using]
         values, stored = [], []
         for field, is_text in self.kinds:
@@ -143,7 +143,7 @@ class TableSink:
         return to_key(self.pk_codec.to_bson(pk))
 
     def _refuse_larger_than_a_statement(self, batch: _Batch) -> None:
-        """MySQL closes the connection on a statement that is too large, so it must not get there."""
+        """MySQL closes the connection on a statement that is too large, so such a row must be refused before."""
         connection: Any = connections[self.using]
         if connection.vendor != "mysql":
             return
@@ -159,7 +159,7 @@ class TableSink:
                 )
 
     def _different(self, rows: dict[Any, _Row]) -> tuple[list[_Row], list[_Row]]:
-        """Rows that are not as in the table, and rows that are not there."""
+        """Rows that differ from the table, and rows that are missing."""
         place = self.fields.index(self.pk)
         there: dict[Any, tuple[Any, ...]] = {}
         for part in chunks(list(rows)):
@@ -176,7 +176,7 @@ class TableSink:
     def _each(
         self, items: list[Any], act: Callable[[list[Any]], None], key: Callable[[Any], Key], reasons: dict[Key, str]
     ) -> int:
-        """Acts on all at once or, if the database refuses that, on each by itself; how many it took."""
+        """Runs `act` on all at once, or on each alone if the database refuses that; returns how many it accepted."""
 
         def take(some: Sequence[Any]) -> int:
             with transaction.atomic(self.using):
@@ -270,7 +270,7 @@ class TableSink:
         rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
         last: Any = None
         while part := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[:BATCH]):
-            # A key that is none, as another program may write it, is no document's.
+            # A stored text that is not a key, as another program may write it, belongs to no document.
             yield from (self._key(pk) for pk in part if type(pk) is not Unreadable)
             last = part[-1]
         dead_letters = self._dead_letters().order_by("pk")
@@ -281,7 +281,7 @@ class TableSink:
 
 
 def _decode(raw: bytes | memoryview) -> dict[str, Any]:
-    """The document. Raises MappingError for one that Python does not hold as it is, BSONError for an unreadable one."""
+    """The document. Raises MappingError if Python cannot hold it exactly, and BSONError if it is unreadable."""
     document = bson.decode(raw, CODEC_OPTIONS)
     if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
         raise MappingError(
@@ -292,7 +292,7 @@ def _decode(raw: bytes | memoryview) -> dict[str, Any]:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the database would take the other rows of the batch, without this one."""
+    """Whether the database would accept the other rows of the batch without this one."""
     if isinstance(error, (DataError, IntegrityError)):
         return True
     code = mysql.number(error)
@@ -313,7 +313,7 @@ def _definition(field: models.Field) -> tuple[Any, ...]:
 
 @dataclasses.dataclass
 class _Batch:
-    """What becomes of documents: rows by primary key, primary keys to delete, and why there is no row."""
+    """The outcome of documents: rows by primary key, primary keys to delete, and reasons why there is no row."""
 
     rows: dict[Any, _Row] = dataclasses.field(default_factory=dict)
     gone: list[Any] = dataclasses.field(default_factory=list)
@@ -322,7 +322,7 @@ class _Batch:
 
 
 class _Row(NamedTuple):
-    """A row to be: `values` as parameters of SQL, `stored` as they come back from `Rows.columns`."""
+    """A row to write: `values` as parameters of SQL, `stored` as `Rows.columns` returns them."""
 
     instance: models.Model
     values: list[Any]
@@ -342,14 +342,14 @@ def _fields(model: type[models.Model]) -> list[models.Field]:
 
 @functools.cache
 def _insert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
-    """`INSERT ... VALUES `, one row's placeholders, and nothing: phrased by the ORM once a process."""
+    """`INSERT ... VALUES `, one row's placeholders, and an empty suffix: compiled by the ORM once per process."""
     head, places = _phrase(model, using).split("VALUES ", 1)
     return f"{head}VALUES ", places, ""
 
 
 @functools.cache
 def _upsert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
-    """The same, and what makes it an update where there is such a row."""
+    """The same, with the suffix that makes it an update if the row exists."""
     insert, places, _ = _insert_sql(model, using)
     others = [field for field in _fields(model) if not field.primary_key]
     sql = _phrase(

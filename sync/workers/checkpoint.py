@@ -1,4 +1,4 @@
-"""A checkpoint in the table of checkpoints: for routes whose targets are tables of the same database."""
+"""A checkpoint in the table of checkpoints, for routes whose targets are tables of the same database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sync.workers.models import Checkpoint
 class TableCheckpoint:
     """The row of one route, as one process sees it. lease.py has the protocol.
 
-    route: the checkpoint's name. name: what a person calls what it is of.
+    route: the checkpoint's name. name: a readable name of its target.
     """
 
     def __init__(self, route: str, name: str, using: str) -> None:
@@ -58,13 +58,13 @@ class TableCheckpoint:
             raise self._refused()
 
     def is_paused(self) -> bool:
-        """Whether the route is paused; extends the lease, which a paused route keeps. Raises LeaseLost."""
+        """Whether the route is paused. Extends the lease, which a paused route keeps. Raises LeaseLost."""
         if not self._mine().update(leased_until=_lease_end()):
             raise self._lost()
         return self._mine().filter(paused=True).exists()
 
     def require_running(self) -> None:
-        """Raises Paused, and LeaseLost."""
+        """Raises Paused and LeaseLost."""
         if self.is_paused():
             raise Paused(self.route)
 

@@ -1,4 +1,4 @@
-"""Lag, from commit to delivery: counted in buckets, so that the figures of many processes can be added up."""
+"""Lag, from commit to delivery: counted in buckets, so that the counts of many processes can be added up."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from sync.core.clock import database_now
 if TYPE_CHECKING:
     from sync.outbox.models import Claimed
 
-# Upper bounds in seconds, from a millisecond to an hour. One more bucket holds what took longer.
+# Upper bounds in seconds, from a millisecond to an hour. One more bucket holds longer lags.
 BOUNDS = (*(float(f"{digit}e{power}") for power in range(-3, 3) for digit in (1, 2, 5)), 1000.0, 2000.0, 3600.0)
-WINDOW = 300.0  # seconds that "recent" means
-SLOT = 30.0  # the window moves on in such steps
+WINDOW = 300.0  # seconds that count as recent
+SLOT = 30.0  # the window moves in such steps
 
 
 def no_lags() -> list[int]:
@@ -53,15 +53,15 @@ class LagHistogram:
 
 
 def total(histograms: Iterable[Sequence[int]]) -> list[int]:
-    """The sum, bucket by bucket. One that was counted by other bounds (an older release's) is left out."""
+    """The sum, bucket by bucket. Ignores counts with other bounds (of an older release)."""
     same = [counts for counts in histograms if len(counts) == len(BOUNDS) + 1]
     return [sum(counts) for counts in zip(no_lags(), *same, strict=True)]
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """The bound in seconds that `share` (0 to 1) of the lags do not pass; None when there are none.
+    """The bound in seconds that `share` (0 to 1) of the lags do not exceed; None if there are none.
 
-    An hour stands for "an hour or more".
+    An hour means "an hour or more".
     """
     enough = share * sum(counts)
     if not enough:
@@ -75,7 +75,7 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
 
 
 def ages(changes: Sequence[Claimed], using: str) -> list[float]:
-    """Seconds since each change was recorded, by the database's clock: one question for all of them."""
+    """Seconds since each change was recorded, by the database's clock: one query for all of them."""
     if not changes:
         return []
     now = database_now(using)

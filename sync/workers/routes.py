@@ -1,13 +1,13 @@
-"""Routes: the ways that changes take, each with one checkpoint, whose name begins with its kind.
+"""Routes: the ways that changes take, each with one checkpoint, whose name starts with its kind.
 
     pull:MODEL            MongoDB to the rows of a pulled model
     copy:HOST/NAMESPACE   a collection to another one
     follow-binlog         the binary log to changes
     publish               changes to Kafka
-    consume:GROUP         Kafka to wherever the group writes
+    consume:GROUP         Kafka to the group's target
 
-Delivery from changes to MongoDB is no route: it has no place to go on from but the changes themselves, and each of its
-targets is paused by itself.
+Delivery from changes to MongoDB is not a route: its position is the changes themselves, and each of its targets is
+paused separately.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from sync.workers.models import Checkpoint
 
-PAUSE_AGE = 1.0  # seconds for which an answer about a pause is believed
-UNREACHABLE_AGE = 30.0  # the same, where there was none
+PAUSE_AGE = 1.0  # seconds for which an answer about a pause is used
+UNREACHABLE_AGE = 30.0  # the same, if there was no answer
 
 
 class Route(StrEnum):
-    """The kinds of routes. The values begin the names of their checkpoints."""
+    """The kinds of routes. The values are the prefixes of their checkpoints' names."""
 
     PULL = "pull"
     COPY = "copy"
@@ -38,10 +38,10 @@ class Route(StrEnum):
 
 
 class RoutePause:
-    """Whether an operator has paused a route: for those whose state is not in the table of checkpoints.
+    """Whether an operator has paused a route, for routes whose state is not in the table of checkpoints.
 
-    The database is asked at most once in PAUSE_AGE seconds, and in UNREACHABLE_AGE after it did not answer, which may
-    have taken long. Its last answer counts meanwhile: a route that does not need this database goes on without it.
+    Queries the database at most once in PAUSE_AGE seconds, and in UNREACHABLE_AGE after it did not respond, which may
+    take long. Meanwhile its last answer is used: a route that does not need this database continues without it.
     """
 
     def __init__(self, name: str, using: str = DEFAULT_DB_ALIAS) -> None:
