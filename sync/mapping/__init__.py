@@ -1,4 +1,4 @@
-"""Rows and documents: which BSON type each field is, how a row is read exactly, and how the two differ.
+"""Rows and documents: which BSON type each field becomes, how a row is read exactly, and how the two differ.
 
 Imports core only.
 """

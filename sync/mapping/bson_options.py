@@ -1,4 +1,4 @@
-"""How BSON becomes Python values: dates with a zone, UUIDs as UUIDs, dates beyond Python's kept as numbers."""
+"""How BSON becomes Python values: dates with a zone, UUIDs as UUIDs, and dates beyond Python's range as numbers."""
 
 from __future__ import annotations
 

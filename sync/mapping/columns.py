@@ -1,10 +1,10 @@
 """The value of one column: exactly what it holds, or an `Unreadable` with its text and the reason.
 
-1. The driver hands over temporal values by strict readers, which take only what their Python type holds exactly.
-2. Django's and the field's own converters follow; for JSON, a strict decoder takes their place (strict_json.py).
-3. The result must be of the Python type that the field stands for.
+1. The driver reads temporal values with strict readers, which accept only what their Python type holds exactly.
+2. Django's and the field's own converters follow; for JSON, a strict decoder replaces them (strict_json.py).
+3. The result must have the Python type of the field.
 
-No value stops another.
+An unreadable value affects no other.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from sync.mapping.fields import DocumentField, ObjectIdField
 from sync.mapping.strict_json import read_document, read_json, shown
 from sync.mapping.unreadable import Unreadable
 
-Converter = Callable[[Any, Any, Any], Any]  # (value, expression, connection), as Django's
+Converter = Callable[[Any, Any, Any], Any]  # (value, expression, connection), like Django's
 
 MOMENTS = {7, 12}  # MySQL's numbers of the column types TIMESTAMP and DATETIME
 TIME, DATE = 11, 10
 
 
 class _JSONNull:
-    """What a JSON column holds that is `null` itself, and not SQL's NULL. In a row both are None; see `json_nulls`."""
+    """The value of a JSON column that is `null` itself and not SQL's NULL. In a row both are None; see `json_nulls`."""
 
 
 JSON_NULL = _JSONNull()
@@ -43,17 +43,17 @@ JSON_NULL = _JSONNull()
 
 @contextmanager
 def exact_values(connection: Any) -> Iterator[None]:
-    """Lets the driver hand over values unaltered, for statements that are executed and fetched in this block.
+    """Makes the driver return values unaltered, for statements executed and fetched in this block.
 
-    All rows of the mirror are read in such a block; so here a cluster's node is made to catch up first.
+    All rows of the mirror are read in such a block, so it also makes a cluster's node catch up first.
     """
-    # A connection that is tested and replaced inside of the block would convert as it always does.
+    # A connection that is replaced inside the block would convert values as usual.
     connection.close_if_health_check_failed()
     connection.ensure_connection()
     causal.wait(connection.alias)
     driver = connection.connection
     if connection.vendor == "mysql":
-        if driver.converter is None:  # it was closed within a transaction, where Django makes no other
+        if driver.converter is None:  # it was closed within a transaction, where Django opens no other
             raise OperationalError(2006, "The connection to the server was closed.")
         usual, driver.converter = driver.converter, {**driver.converter, **_DRIVER}
     elif connection.vendor == "sqlite":
@@ -70,7 +70,7 @@ def exact_values(connection: Any) -> Iterator[None]:
 
 
 def _strictly(parse: Callable[[str], Any], what: str) -> Callable[[Any], Any]:
-    """`parse`, or an Unreadable where that raises ValueError."""
+    """`parse`, or an Unreadable if it raises ValueError."""
 
     def read(text: Any) -> Any:
         try:
@@ -82,7 +82,7 @@ def _strictly(parse: Callable[[str], Any], what: str) -> Callable[[Any], Any]:
 
 
 def _time(text: str) -> datetime.time:
-    if text[2:3] != ":" or not "0" <= text < "24":  # a TIME may be a negative or a long duration
+    if text[2:3] != ":" or not "0" <= text < "24":  # a TIME can be negative or a long duration
         raise ValueError
     return datetime.time.fromisoformat(text)
 
@@ -121,19 +121,21 @@ def reader(expression: Any, converters: list[Converter], compiler: Any) -> Conve
 
 
 def _lower(value: Any, _expression: Any, _connection: Any) -> Any:
-    """An ObjectId's digits as the field writes them: to the database, and as an ObjectId, any case is the same key."""
+    """An ObjectId's digits in lower case, as the field writes them: the same key in any case, in SQL and as an
+    ObjectId.
+    """
     return value.lower() if isinstance(value, str) else value
 
 
 def _json(decode: Callable[[Any], Any], null: Any) -> Converter:
-    """`null`: what stands for JSON's null; in lists of values it is None."""
+    """`null`: the value for JSON's null; in lists of values it is None."""
 
     def read(value: Any, _expression: Any, _connection: Any) -> Any:
         if value is None or type(value) is Unreadable:
             return value
         try:
             found = decode(value)
-        except Exception as error:  # of BSON's library, too
+        except Exception as error:  # also of BSON's library
             return Unreadable(value, str(error) or repr(error))
         return null if found is None else found
 
@@ -148,7 +150,7 @@ def _converted(converters: list[Converter], types: Collection[type], name: str) 
         try:
             for convert in converters:
                 read = convert(read, expression, connection)
-        except Exception as error:  # an application's own field may raise anything; the other values go on
+        except Exception as error:  # an application's own field may raise anything; the other values continue
             return Unreadable(value, str(error) or repr(error))
         return read if not types or type(read) in types else Unreadable(value, f"{shown(read)} is not {name}")
 
@@ -165,7 +167,7 @@ def _checked(types: Collection[type], name: str) -> Converter:
 
 
 def _sqlite_readers(field: Any) -> list[Converter]:
-    """What reads a value that SQLite has stored in whatever type somebody gave it."""
+    """The functions that read a value that SQLite has stored with an arbitrary type."""
     kind = field.get_internal_type()
     if kind in ("DateField", "DateTimeField", "TimeField"):
         parse: Any = {
@@ -190,7 +192,7 @@ def _sqlite_readers(field: Any) -> list[Converter]:
 
 
 def _sqlite_decimal(field: Any) -> Converter:
-    """SQLite keeps decimals as doubles. One that has more digits than the field is not what the field says."""
+    """SQLite stores decimals as doubles. One with more digits than the field is not a value of the field."""
 
     def decimal(value: Any, expression: Any, connection: Any) -> Any:
         if not isinstance(value, (int, float)):
@@ -204,7 +206,7 @@ def _sqlite_decimal(field: Any) -> Converter:
 
 
 def _json_reader(field: Any) -> Callable[[str], Any] | None:
-    """What decodes the column of a JSON field strictly; None for one with a decoder of its own."""
+    """The strict decoder for the column of a JSON field; None for a field with a decoder of its own."""
     if isinstance(field, DocumentField):
         return read_document
     if isinstance(field, models.JSONField) and field.decoder is None:
@@ -214,7 +216,7 @@ def _json_reader(field: Any) -> Callable[[str], Any] | None:
 
 # --- 3. the type ------------------------------------------------------------------------------------------------------
 
-# By class of field the Python types of its values, and what to call them.
+# By class of field, the Python types of its values and their name.
 _TYPES: dict[type[models.Field], tuple[tuple[type, ...], str]] = {
     models.BooleanField: ((bool,), "true or false"),
     models.CharField: ((str,), "text"),
@@ -236,7 +238,7 @@ _TYPES: dict[type[models.Field], tuple[tuple[type, ...], str]] = {
 
 
 def _types_of(field: Any) -> tuple[Collection[type], str]:
-    """The Python types of a field's values; none for one that converts by itself, and so knows best."""
+    """The Python types of a field's values; none for a field with its own conversion."""
     if hasattr(field, "from_db_value"):
         return (), ""
     return next((_TYPES[kind] for kind in type(field).__mro__ if kind in _TYPES), ((), ""))

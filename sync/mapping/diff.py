@@ -1,7 +1,7 @@
-"""Comparing one row's document, as it has to be, with the BSON that MongoDB holds: byte for byte, and then by field.
+"""Compares the expected document of a row with the BSON in MongoDB: byte for byte first, then by field.
 
-Equal means the same bytes: the same fields in the same order with the same BSON types. Only when the bytes differ are
-both sides decoded, to say where.
+Equal means the same bytes: the same fields in the same order with the same BSON types. Both sides are decoded only if
+the bytes differ, to find where.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from bson.binary import UuidRepresentation
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.documents import encode
 
-OWN: dict[str, type] = {"v": Int64, "by": str}  # of `_sync`: the version, and the token of who wrote it
-# The same in BSON, and nothing behind it: an embedded document, an int64, and a string without NUL.
+OWN: dict[str, type] = {"v": Int64, "by": str}  # of `_sync`: the version, and the writer's token
+# The same in BSON, with nothing after it: an embedded document, an int64, and a string without NUL.
 OWN_SYNC = re.compile(rb"\x03_sync\0.{4}\x12v\0.{8}\x02by\0.{4}[^\0]*\0\0\0", re.DOTALL)
-# Only to name what differs: MongoDB takes text that is not UTF-8, and UUIDs of any length, which must not stop a reader
-# of many documents.
+# Only to name the difference: MongoDB accepts text that is not UTF-8 and UUIDs of any length, which must not stop a
+# reader of many documents.
 LENIENT = CODEC_OPTIONS.with_options(
     unicode_decode_error_handler="replace", uuid_representation=UuidRepresentation.UNSPECIFIED
 )
-BINARY = 5  # the BSON type of what has subtypes
-SHOWN = 50  # fields named of one document
+BINARY = 5  # the BSON type that has subtypes
+SHOWN = 50  # fields listed for one document
 TYPES = {
     1: "double", 2: "string", 3: "object", 4: "array", 6: "undefined", 7: "objectId", 8: "bool",
     9: "date", 10: "null", 11: "regex", 12: "dbPointer", 13: "javascript", 14: "symbol", 15: "javascript",
@@ -39,12 +39,12 @@ TYPES = {
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """One field that is not the same on both sides.
+    """One field that differs.
 
-    path: its names from the outside in, joined by dots; a dot or backslash in a name has a backslash before it, and
-        an empty name is written "". An element of an array is named by its index. The document itself is "".
-    kind: missing (in the document), extra (not in the row), value, type (the same value, another BSON type), or order.
-    expected, found: the BSON types that the row asks for and the document has; None where there is no such field.
+    path: the field's names from the outside in, joined by dots. A dot or backslash in a name is preceded by a
+    backslash, and an empty name is written "". An array's element is named by its index. The document itself is "".
+    kind: missing (in the document), extra (not in the row), value, type (same value, other BSON type), or order.
+    expected, found: the BSON types of row and document; None if the field does not exist.
     """
 
     path: str
@@ -62,14 +62,14 @@ class FieldDifference:
         return self.path
 
     def as_data(self) -> dict[str, Any]:
-        """For JSON; `FieldDifference(**data)` is the way back."""
+        """For JSON; `FieldDifference(**data)` is the inverse."""
         return asdict(self)
 
 
 def is_equal(expected: dict[str, Any], document: bytes) -> bool:
-    """Whether the stored BSON is what delivery writes: the expected fields, in order, then `_sync` with some version.
+    """Whether the stored BSON is what delivery writes: the expected fields in order, then `_sync` with some version.
 
-    Raises MappingError when BSON cannot hold what is expected.
+    Raises MappingError if BSON cannot hold the expected document.
     """
     sync = expected.pop("_sync", None)
     body = encode(expected)[4:-1]
@@ -88,14 +88,14 @@ def is_equal(expected: dict[str, Any], document: bytes) -> bool:
 
 
 def field_differences(expected: dict[str, Any], document: bytes) -> tuple[FieldDifference, ...]:
-    """Where two documents that are not equal differ: at most SHOWN fields, never none."""
-    # Once encoded and decoded, both sides consist of the same Python types.
+    """Where two unequal documents differ: at most SHOWN fields, never none."""
+    # Once encoded and decoded, both sides have the same Python types.
     wanted = _decode(bson.encode({**expected, "_sync": _wanted_sync(expected)}, codec_options=CODEC_OPTIONS))
     found = _decode(document)
     if isinstance(found.get("_sync"), dict):
         wanted["_sync"] |= _own(found["_sync"])
     differences = tuple(islice(_compare(wanted, found, ""), SHOWN))
-    # Decoding may hide what the bytes tell, such as a name given twice.
+    # Decoding can hide what the bytes show, such as a duplicate name.
     return differences or (FieldDifference("", "value", "object", "object"),)
 
 
@@ -104,7 +104,7 @@ def _wanted_sync(expected: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own(sync: dict[str, Any]) -> dict[str, Any]:
-    """What each delivery writes anew into `_sync`, as far as it is there and of the right type."""
+    """The part of `_sync` that each delivery writes again, if it is there and of the right type."""
     return {name: sync[name] for name, kind in OWN.items() if type(sync.get(name)) is kind}
 
 
@@ -113,7 +113,7 @@ def _decode(document: bytes) -> dict[str, Any]:
 
 
 def kind(differences: tuple[FieldDifference, ...]) -> str:
-    """What to call a document that differs so: `different`, or, where nothing else differs, `type` or `order`."""
+    """The kind of a document's mismatch: `different`, or, if nothing else differs, `type` or `order`."""
     kinds = {difference.kind for difference in differences}
     if kinds <= {"order"}:
         return "order"
@@ -154,7 +154,7 @@ def _escape(name: Any) -> str:
 
 
 def _encode(value: Any) -> bytes:
-    """The value as the only field of a document, which has no name: length, type, b"\\0", value, b"\\0"."""
+    """The value as the only, nameless field of a document: length, type, b"\0", value, b"\0"."""
     return bson.encode({"": value}, codec_options=CODEC_OPTIONS)
 
 
@@ -165,7 +165,7 @@ def _type(encoded: bytes) -> str:
 
 
 def _plain(value: Any, encoded: bytes) -> Any:
-    """The value whatever its BSON type: numbers by what they amount to, binaries by their bytes."""
+    """The value regardless of its BSON type: numbers by their amount, binaries by their bytes."""
     if encoded[4] == BINARY:
         return encoded[11:]
     if isinstance(value, (int, float)) and not isinstance(value, bool):

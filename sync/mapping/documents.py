@@ -38,14 +38,14 @@ UTC = datetime.UTC
 
 
 class MappingError(ValueError):
-    """A value that the other side cannot hold exactly. The message names the field and says why."""
+    """A value that the other side cannot hold exactly. The message names the field and the reason."""
 
 
 M = TypeVar("M", bound=models.Model)
 
 
 class Codec(NamedTuple):
-    """How one kind of field becomes BSON and comes back. Both raise ValueError or TypeError with the reason."""
+    """Converts one kind of field to BSON and back. Both functions raise ValueError or TypeError with the reason."""
 
     to_bson: Callable[[Any], Any]
     from_bson: Callable[[Any], Any]
@@ -98,7 +98,7 @@ def _bytes(value: Any) -> bytes:
 def _within(value: int, limits: range) -> bool:
     if type(value) is int:
         return value in limits
-    # Of another type, such as an IntegerChoices, a range would look through all its numbers.
+    # For a number of another type, such as an IntegerChoices, `in range` would search linearly.
     return int(value) == value and int(value) in limits
 
 
@@ -156,7 +156,7 @@ def _microseconds(value: datetime.timedelta) -> Int64:
 
 
 def _document(value: Any) -> Any:
-    to_extended_json(value)  # refuses what cannot be kept
+    to_extended_json(value)  # refuses what cannot be stored
     return value
 
 
@@ -184,17 +184,17 @@ CODECS: dict[type[models.Field], Codec] = {
     models.DateField: Codec(_date, _from_date),
     models.TimeField: Codec(lambda value: value.isoformat(), lambda value: datetime.time.fromisoformat(value)),
     models.UUIDField: Codec(
-        # Not a Binary: what is looked for by _id has to be equal to what the driver gives back.
+        # Not a Binary: a value used to find an _id must equal what the driver returns.
         lambda value: value if isinstance(value, uuid.UUID) else uuid.UUID(value),
         lambda value: value if isinstance(value, uuid.UUID) else value.as_uuid(UuidRepresentation.STANDARD),
     ),
     models.BinaryField: Codec(_bytes, lambda value: bytes(_expect(bytes, Binary)(value))),
-    # Its column holds only what BSON can keep; and what comes from a document is validated with the other fields.
+    # Its column holds only what BSON can store, and what comes from a document is validated with the other fields.
     DocumentField: Codec(lambda value: value, lambda value: value),
     models.JSONField: Codec(_document, _document),
 }
 
-# Fields that need no validation after their codec: it takes one exact type, whose every value they hold.
+# Fields that need no validation after their codec: it accepts one exact type, and they hold all of its values.
 EXACT = (
     ObjectIdField,
     models.BooleanField,
@@ -206,7 +206,7 @@ EXACT = (
 
 
 def codec(field: Any) -> Codec | None:
-    """The codec for `field`: its own (`to_bson`/`from_bson` methods), or that of its class. None: there is none."""
+    """The codec for `field`: its own (`to_bson`/`from_bson` methods) or that of its class; None if there is none."""
     while field.remote_field:
         field = field.target_field
     if hasattr(field, "to_bson"):
@@ -215,7 +215,7 @@ def codec(field: Any) -> Codec | None:
 
 
 def known_codec(field: Any) -> Codec:
-    """The codec for a field of a mirrored model. A system check names the fields that have none."""
+    """The codec for a field of a mirrored model. A system check reports fields without one."""
     found = codec(field)
     assert found is not None, f"{field} has no codec"
     return found
@@ -227,7 +227,7 @@ def pk_of(model: type[models.Model]) -> Any:
 
 
 def options_of(model: Any) -> Any:
-    """What says how rows and documents correspond: where a model is mirrored, or where it is pulled from."""
+    """The options that map rows to documents: the model's Mirror or Source."""
     return getattr(model, "mirror", None) or model.source
 
 
@@ -250,16 +250,18 @@ def mirrored_fields(model: type[models.Model]) -> list[tuple[str, models.Field]]
 
 @functools.cache
 def _readers(model: type[models.Model], options: Any) -> list[tuple[str, str, bool, Callable[[Any], Any]]]:
-    """For each field of a document its name there, the attribute, whether it may be null, and what reads BSON."""
+    """For each field of a document: its name there, the attribute, whether it may be null, and the function that reads
+    BSON.
+    """
     return [(name, field.attname, field.null, known_codec(field).from_bson) for name, field in mirrored_fields(model)]
 
 
 @functools.cache
 def _sure(model: type[models.Model]) -> list[str]:
-    """Names of the fields for which whatever their codec reads is valid.
+    """Names of the fields for which every value that their codec reads is valid.
 
-    The documents inside a pulled model's rows are among them: the puller encodes them right afterwards, which looks at
-    all of it anyway.
+    Embedded documents of pulled models are among them: the puller encodes them right after, which checks all of it
+    anyway.
     """
     kinds = (*EXACT, DocumentField) if hasattr(model, "source") else EXACT
     fields: list[Any] = [field for field in model._meta.concrete_fields if type(field) in kinds]
@@ -272,14 +274,14 @@ def _sure(model: type[models.Model]) -> list[str]:
 
 @functools.cache
 def _writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Callable[[Any], Any]]]:
-    """For each mirrored field its name in the document, its attribute, and what makes it BSON."""
+    """For each mirrored field: its name in the document, its attribute, and the function that makes it BSON."""
     return [(name, field.attname, known_codec(field).to_bson) for name, field in mirrored_fields(model)]
 
 
 def document_of(row: Any) -> dict[str, Any]:
-    """The document of a row that was read exactly (reading.py); raises MappingError where a column cannot be read.
+    """The document of a row that was read exactly (reading.py). Raises MappingError if a column cannot be read.
 
-    And whatever an application's own `to_document` raises.
+    Also raises what an application's own `to_document` raises.
     """
     if row.unreadable:
         left_out = set() if has_own_mapping(type(row)) else set(row.mirror.exclude)
@@ -291,7 +293,7 @@ def document_of(row: Any) -> dict[str, Any]:
 
 
 def encode(document: dict[str, Any]) -> bytes:
-    """The document as BSON; raises MappingError that names the field which BSON cannot hold."""
+    """The document as BSON. Raises MappingError with the name of a field that BSON cannot hold."""
     try:
         return bson.encode(document, codec_options=CODEC_OPTIONS)
     except Exception as error:  # UnicodeEncodeError, OverflowError, RecursionError, ...
@@ -306,7 +308,7 @@ def encode(document: dict[str, Any]) -> bytes:
 def to_document(instance: Any) -> dict[str, Any]:
     """The document of one row of a mirrored model, without `_sync.v`.
 
-    Raises MappingError when BSON cannot hold a value exactly.
+    Raises MappingError if BSON cannot hold a value exactly.
     """
     document: dict[str, Any] = {}
     microseconds: dict[str, int] = {}
@@ -338,7 +340,7 @@ def to_document(instance: Any) -> dict[str, Any]:
 
 
 def _require_same(name: str, column: Any, value: Any, extra: str) -> None:
-    """Two values for one field of the document: neither may be lost."""
+    """Two values for one field of the document must be equal: neither may be lost."""
     ours, theirs = (bson.encode({"": each}, codec_options=CODEC_OPTIONS) for each in (column, value))
     if ours != theirs:
         raise MappingError(
@@ -348,10 +350,10 @@ def _require_same(name: str, column: Any, value: Any, extra: str) -> None:
 
 
 def from_document(model: type[M], document: dict[str, Any]) -> M:
-    """The unsaved row for `document`. Raises MappingError for a missing field, a wrong type, an unknown field.
+    """The unsaved row for `document`. Raises MappingError for a missing field, a wrong type or an unknown field.
 
-    Fields that the model does not have go into its `extra` field, where it declares one; so does an explicit null,
-    which a column could not tell from an absent field.
+    Fields that the model does not have go into its `extra` field, if it declares one. So does an explicit null, which a
+    column could not distinguish from an absent field.
     """
     rest = dict(document)
     sync = rest.pop("_sync", {})

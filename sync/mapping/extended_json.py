@@ -1,4 +1,4 @@
-"""BSON values as Extended JSON and back, type for type."""
+"""BSON values as Extended JSON and back, with exact types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bson.tz_util import utc
 CANONICAL = JSONOptions(
     json_mode=JSONMode.CANONICAL, tz_aware=True, datetime_conversion=DatetimeConversion.DATETIME_AUTO
 )
-# Of whole documents, as they are published and archived.
+# For whole documents, as they are published and archived.
 DOCUMENTS = JSONOptions(
     json_mode=JSONMode.CANONICAL,
     tz_aware=True,
@@ -25,16 +25,17 @@ DOCUMENTS = JSONOptions(
     datetime_conversion=DatetimeConversion.DATETIME_AUTO,
 )
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=utc)
-FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # what a datetime holds, in milliseconds from EPOCH
+FIRST, LAST = -62_135_596_800_000, 253_402_300_799_999  # the range of a datetime, in milliseconds from EPOCH
 
 
 def to_extended_json(value: Any) -> Any:
-    """`value`, made of BSON's types, as data for json.dumps that `from_extended_json` gives back type for type.
+    """Converts `value`, made of BSON's types, to data for json.dumps. `from_extended_json` restores it with exact
+    types.
 
-    Relaxed Extended JSON where that is exact (text, int32, finite double), canonical where it is not.
-    Raises ValueError for what BSON or JSON would alter: `$` keys, lone surrogates, microseconds.
+    Relaxed Extended JSON where that is exact (text, int32, finite double), canonical otherwise. Raises ValueError for
+    what BSON or JSON would alter: `$` keys, lone surrogates, microseconds.
     """
-    kind = type(value)  # nearly every value is of one of these types itself, and looked at more than once
+    kind = type(value)  # nearly every value has exactly one of these types, and is checked more than once
     if kind is str:
         return value if value.isascii() else _text(value)
     if kind is dict:
@@ -88,16 +89,16 @@ def _key(key: Any) -> str:
 def from_extended_json(data: dict[str, Any]) -> Any:
     """json.loads' object_hook: the BSON value for one decoded JSON object."""
     if not data or next(iter(data))[:1] != "$":
-        return data  # an embedded document: all that stands for something else begins so, and none of our keys does
+        return data  # an embedded document: Extended JSON's own objects start with `$`, and no key of ours does
     milliseconds = data.get("$date")
     if type(milliseconds) is Int64 and len(data) == 1 and FIRST <= milliseconds <= LAST:
-        # The same as the library makes of it, in a fifth of the time: large documents are dates for the most part.
+        # The same result as the library's in a fifth of the time: large documents consist mostly of dates.
         return EPOCH + datetime.timedelta(milliseconds=milliseconds)
     return json_util.object_hook(data, CANONICAL)
 
 
 def restore(value: Any) -> Any:
-    """`value` with whatever Extended JSON is in it turned into BSON's types; the inverse of `to_extended_json`."""
+    """`value` with its Extended JSON converted to BSON's types; the inverse of `to_extended_json`."""
     if isinstance(value, dict):
         return from_extended_json({key: restore(item) for key, item in value.items()})
     if isinstance(value, list):

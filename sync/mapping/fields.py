@@ -15,15 +15,15 @@ from sync.mapping.limits import REFUSALS, check
 
 
 def new_object_id() -> str:
-    """A fresh ObjectId as 24 hex digits."""
+    """A new ObjectId as 24 hex digits."""
     return str(ObjectId())
 
 
 @deconstructible(path="sync.models.NewObjectId")
 class NewObjectId(Func):
-    """A fresh ObjectId that the database makes, for `db_default`: seconds since 1970, then 64 bits of a UUID's digest.
+    """A new ObjectId made by the database, for `db_default`: seconds since 1970, then 64 bits of a UUID's digest.
 
-    RANDOM_BYTES would say it more simply, but MariaDB has it only since 10.10. On SQLite all 96 bits are random.
+    RANDOM_BYTES would be simpler, but MariaDB has it only since 10.10. On SQLite all 96 bits are random.
     """
 
     template = "LOWER(CONCAT(LPAD(HEX(UNIX_TIMESTAMP()), 8, '0'), LEFT(SHA2(UUID(), 256), 16)))"
@@ -38,7 +38,8 @@ class NewObjectId(Func):
 class TextDefault(Func):
     """A constant text as the `db_default` of a text or document column: TextDefault("[]").
 
-    As a call: MySQL's ALTER TABLE refuses a plain constant for such columns (error 1101), in parentheses, too.
+    A function call, because MySQL's ALTER TABLE refuses a plain constant for such columns (error 1101), even in
+    parentheses.
     """
 
     function = "TRIM"
@@ -49,9 +50,9 @@ class TextDefault(Func):
 
 
 def class_name(field: models.Field) -> tuple[str, str]:
-    """What a fingerprint of a mapping calls the field's class: (module, name).
+    """The name of the field's class in a fingerprint of a mapping: (module, name).
 
-    The fields below have the module that they were first in. Another one would be another fingerprint, and every table
+    The fields below keep the name of their first module. Another name would be another fingerprint, and every table
     would be delivered again after an upgrade.
     """
     kind = type(field)
@@ -59,14 +60,14 @@ def class_name(field: models.Field) -> tuple[str, str]:
 
 
 def _public(path: str) -> str:
-    """A field's path in an application's migrations: they name `sync.models`, and outlive a move within sync."""
+    """A field's path in an application's migrations: `sync.models`, wherever the class is within sync."""
     return path.replace("sync.mapping.fields.", "sync.models.")
 
 
 class ObjectIdField(models.CharField):
-    """An ObjectId in MongoDB, its 24 lower-case hex digits in SQL. Made in Python, so it is known before the INSERT.
+    """An ObjectId in MongoDB, its 24 lowercase hex digits in SQL. Made in Python, so it is known before the INSERT.
 
-    With `db_default=NewObjectId()` a program that knows nothing of it can leave it out of its INSERT.
+    With `db_default=NewObjectId()` other programs can omit it from their INSERT.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -89,16 +90,16 @@ class ObjectIdField(models.CharField):
         return self.to_python(super().get_prep_value(value))
 
 
-_ENCODER, _DECODER = ExtendedJSONEncoder(), ExtendedJSONDecoder()  # Django makes one for every value
+_ENCODER, _DECODER = ExtendedJSONEncoder(), ExtendedJSONDecoder()  # Django creates one for every value
 
 
 class DocumentField(models.JSONField):
     """A BSON value (array, embedded document, ...) in one column, as Extended JSON.
 
-    The column is text on every database: MySQL's own JSON type sorts keys, and would lose the document's order.
-    Django's JSON lookups work on it all the same.
+    The column is text on every database, because MySQL's own JSON type sorts keys and would lose the document's order.
+    Django's JSON lookups still work on it.
 
-    Give it `db_default=TextDefault("{}")` beside its `default` where other programs insert rows that do not name it.
+    If other programs insert rows without naming it, give it `db_default=TextDefault("{}")` beside its `default`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -108,8 +109,9 @@ class DocumentField(models.JSONField):
 
     @property
     def db_returning(self) -> bool:
-        # Django reads each column that has a `db_default` back after an INSERT. This one may be megabytes long, and a
-        # Python default has always sent it.
+        # Django reads each column with a `db_default` back after an INSERT. This one can be megabytes long, and the
+        # value
+        # sent is always the Python default.
         return super().db_returning and not self.has_default()
 
     def deconstruct(self) -> Any:
@@ -134,14 +136,14 @@ class DocumentField(models.JSONField):
         return field
 
     def value_to_string(self, obj: models.Model) -> Any:
-        # Serializers put this into fixtures, as data: dates and int64 are to come back as what they were.
+        # Serializers put this into fixtures as data: dates and int64 must be restored with their types.
         return to_extended_json(self.value_from_object(obj))
 
     def to_python(self, value: Any) -> Any:
         return restore(value)
 
     def validate(self, value: Any, model_instance: models.Model | None) -> None:
-        """Refuses what cannot be kept, with the reason."""
+        """Refuses what cannot be stored, with the reason."""
         models.Field.validate(self, value, model_instance)
         try:
             check(value, type(model_instance) if model_instance else None)

@@ -16,9 +16,9 @@ from sync.mapping.unreadable import Unreadable
 
 
 class DocumentFormField(forms.JSONField):
-    """Extended JSON in a text area. What a database could not keep exactly is refused, with the reason.
+    """Extended JSON in a text area. Refuses what a database could not store exactly, with the reason.
 
-    empty_value: what an empty text area stands for. None where a null is.
+    empty_value: the value of an empty text area; None for null.
     """
 
     empty_value: Any = None
@@ -34,7 +34,7 @@ class DocumentFormField(forms.JSONField):
             raise forms.ValidationError(_("Cannot store this value: %(reason)s"), params={"reason": reason}) from error
         if value is None:
             return self.empty_value
-        # A model checks no empty value, and so would take an empty array where there is to be an object.
+        # A model does not validate empty values, so it would accept an empty array in place of an object.
         if not value and self.empty_value is not None and type(value) is not type(self.empty_value):
             raise forms.ValidationError(_("Enter %(empty)s for an empty value."), params={"empty": self.empty_value})
         return value
@@ -43,7 +43,7 @@ class DocumentFormField(forms.JSONField):
         return initial if self.disabled else InvalidJSONInput(data or "")  # as it was typed
 
     def prepare_value(self, value: Any) -> Any:
-        """Shows also what another program has stored and this field would refuse, such as a lone surrogate."""
+        """Also shows what another program has stored and this field would refuse, such as a lone surrogate."""
         if isinstance(value, (InvalidJSONInput, Unreadable)):
             return str(value)
         try:

@@ -1,4 +1,4 @@
-"""What a document can hold in every place that it goes to; `check` says so before it is stored.
+"""What a document can hold in every place that it goes to; `check` refuses anything else before it is stored.
 
 | what | limit | because of |
 |---|---|---|
@@ -9,9 +9,10 @@
 | decimals | 34 digits, 1E-6176 to 9.99E+6144 | IEEE 754-2008 decimal128 |
 | dates | 64 bits of milliseconds | https://bsonspec.org/spec.html; columns: years 1 to 9999 |
 | text | no lone surrogates | UTF-8 |
-| keys | no NUL, none that begins with `$` | BSON; Extended JSON |
+| keys | no NUL, no leading `$` | BSON; Extended JSON |
 
-Levels are those of the stored text: Extended JSON writes a date as an object, and an old one as two.
+Levels are counted in the stored text: Extended JSON writes a date as an object, and a date outside its usual range as
+two.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ REFUSALS = (ValueError, TypeError, AttributeError, LookupError, RecursionError, 
 
 def check(value: Any, model: type[models.Model] | None = None) -> None:
     """Raises one of REFUSALS, whose text is the reason, for a value that a document, or a column of `model`, cannot
-    hold as it is."""
+    hold exactly.
+    """
     levels = depth(to_extended_json(value))
     most = LEVELS_ON_MARIADB if model and _is_mariadb(model) else LEVELS
     if levels > most:

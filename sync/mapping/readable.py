@@ -1,4 +1,4 @@
-"""Forms for rows that `sync.mapping.reading.exact` has read: what cannot be read is shown, and entered anew."""
+"""Forms for rows read by `sync.mapping.reading.exact`: a value that cannot be read is shown and can be replaced."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ TEXT = (forms.Textarea, forms.TextInput)
 class ReadableForm(forms.ModelForm):
     """A mixin for a ModelForm: a value that cannot be read does not stop the form.
 
-    A field that takes text shows what is stored; any other begins empty and shows it beside. A form that saves has to
-    write only what was edited: the mirror refuses to write back what it could not read.
+    A text field shows the stored text; any other field starts empty and shows the text beside it. A form that saves
+    must write only edited fields: the mirror refuses to write back what it could not read.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -32,12 +32,12 @@ class ReadableForm(forms.ModelForm):
                 field.help_text = text % {"stored": Truncator(stored).chars(SHOWN), "why": why}
 
     def _shows_text(self, name: str, field: forms.Field) -> bool:
-        """Whether the field shows a stored text as it is."""
+        """Whether the field shows a stored text unchanged."""
         is_text = isinstance(field.widget, TEXT) and not isinstance(field.widget, DateTimeBaseInput)
         return is_text or isinstance(self.instance._meta.get_field(name), JSONField)
 
 
 def unreadable(row: Any) -> dict[str, tuple[str, str]]:
-    """By field name the stored text and why it cannot be read, of a row that `exact` has read."""
+    """By field name, the stored text and why it cannot be read, for a row that `exact` has read."""
     names = getattr(row, "unreadable", {})
     return {name: (str(row.__dict__.get(row._meta.get_field(name).attname)), why) for name, why in names.items()}

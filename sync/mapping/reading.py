@@ -1,8 +1,8 @@
-"""Reading rows exactly: a row has what its columns hold, or says which of them Python cannot hold.
+"""Reads rows exactly: a row has what its columns hold, or says which of them Python cannot hold.
 
-Drivers and Django's converters alter some values in silence: a date that is none becomes None, a TIME loses its sign,
-a BooleanField takes 2 for true, `1e400` in JSON becomes infinity. A comparison through the same converters sees no
-difference. So the mirror reads rows with `exact` querysets: each value is read by itself (columns.py), and one that
+Drivers and Django's converters alter some values silently: an invalid date becomes None, a TIME loses its sign, a
+BooleanField reads 2 as true, `1e400` in JSON becomes infinity. A comparison through the same converters sees no
+difference. So the mirror reads rows with `exact` querysets: each value is read separately (columns.py), and one that
 cannot be read becomes an `Unreadable`, the column's text with the reason. `sync verify --strict` proves this without
 driver and converters (verification/strict.py).
 """
@@ -32,9 +32,9 @@ NOTHING: Mapping[str, str] = MappingProxyType({})
 def exact(queryset: Rows) -> Rows:
     """The same rows, read exactly.
 
-    Each row has `unreadable`, which says by field name why a column cannot be read (empty: all can), and those
-    attributes hold the column's text. In `json_nulls` are the names of fields whose column holds JSON's `null`.
-    Lists of values have an `Unreadable` in place of what cannot be read.
+    Each row has `unreadable`, which says by field name why a column cannot be read (empty if all can); those attributes
+    hold the column's text. `json_nulls` has the names of fields whose column holds JSON's `null`. Lists of values have
+    an `Unreadable` in place of what cannot be read.
     """
     rows: Any = queryset.all()
     rows.query = rows.query.chain(_Query)
@@ -44,7 +44,7 @@ def exact(queryset: Rows) -> Rows:
 
 
 def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict[str, Any]:
-    """The rows with these keys, read exactly, by key as it was given. One query, phrased by the ORM once a process."""
+    """The rows with these keys, read exactly, by key as given. One query, compiled by the ORM once per process."""
     pk: Any = model._meta.pk
     connection: Any = connections[using]
     meant = {key: pk.to_python(key) for key in keys}
@@ -67,7 +67,7 @@ def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict
 
 
 def literal(field: Any, key: Any) -> Any:
-    """A key to look up rows by: the field's value; for a text that is none, the text as the database has it."""
+    """A key to look up rows by: the field's value, or for a text that is not one, the text as the database has it."""
     while field.remote_field:
         field = field.target_field
     if type(key) is not Unreadable:
@@ -79,7 +79,7 @@ def literal(field: Any, key: Any) -> Any:
 
 
 def unreadable(row: models.Model) -> dict[str, str]:
-    """By field name why a column of this row cannot be read; for rows that `exact` or `by_key` has read."""
+    """By field name, why a column of this row cannot be read; for rows that `exact` or `by_key` has read."""
     held = row.__dict__
     found = {}
     for name, attname in _names(type(row)):
@@ -95,7 +95,7 @@ def _names(model: type[models.Model]) -> list[tuple[str, str]]:
 
 
 def _with_notes(row: Any) -> Any:
-    """Notes on the row what of it cannot be read, and where it has JSON's null. (MirroredModel says: nothing.)"""
+    """Sets `unreadable` and `json_nulls` on the row if they are not empty, as in MirroredModel."""
     kinds = set(map(type, row.__dict__.values()))
     if Unreadable in kinds or not hasattr(row, "unreadable"):
         row.unreadable = unreadable(row)
@@ -123,14 +123,14 @@ def _compiler(base: type) -> Any:
     return type("ExactCompiler", (_Exactly, base), {})
 
 
-# Columns of MySQL's type FLOAT that were met, as (alias, table, column): their text is rounded, so they are cast.
+# Columns of MySQL's type FLOAT found so far, as (alias, table, column): their text is rounded, so they are cast.
 _FLOATS: set[tuple[Any, ...]] = set()
 
 
 class _Exactly:
-    """A mixin for an SQL compiler: selects columns unaltered, and guards their conversion.
+    """A mixin for an SQL compiler: selects columns unaltered and guards their conversion.
 
-    mypy does not know the compiler behind `super()`, which is another one for each database.
+    mypy does not know the compiler behind `super()`, which differs for each database.
     """
 
     connection: Any
@@ -146,7 +146,7 @@ class _Exactly:
     def _phrase(self, column: Any, sql: str, params: Any) -> tuple[str, Any]:
         if isinstance(column, Col):
             if self.connection.vendor == "sqlite":
-                return f"+{sql}", params  # an expression has no declared type, by which the driver would convert it
+                return f"+{sql}", params  # an expression has no declared type by which the driver would convert it
             if (self.connection.alias, column.target.model._meta.db_table, column.target.column) in _FLOATS:
                 return f"CAST({sql} AS DOUBLE)", params
         return sql, params
@@ -165,7 +165,7 @@ class _Exactly:
         return [[row[: self.col_count] for row in rows] if self.has_extra_select else rows]
 
     def meets_floats(self, cursor: Any) -> bool:
-        """Whether the result has columns of type FLOAT that were not cast; they will be in the next statement."""
+        """Whether the result has columns of type FLOAT that were not cast; the next statement casts them."""
         if self.connection.vendor != "mysql":
             return False
         met = {
@@ -186,7 +186,7 @@ class _Exactly:
 
 
 class _Plan:
-    """The SELECT of a model's rows by key, ready but for the number of keys."""
+    """The SELECT of a model's rows by key, complete except for the number of keys."""
 
     def __init__(self, model: type[models.Model], using: str) -> None:
         connection = connections[using]

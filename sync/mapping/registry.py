@@ -1,4 +1,4 @@
-"""Which models are mirrored, where to, and how a person names them."""
+"""Which models are mirrored, to which targets, and their names on the command line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 class Target(NamedTuple):
-    """One place that the rows of a model are delivered to. Each is delivered, tracked and verified on its own.
+    """One place that the rows of a model are delivered to. Each target is delivered, tracked and verified separately.
 
-    name: one of Mirror's `targets`: empty for the mirror's own collection, else `[alias:]collection`.
+    name: one of Mirror's `targets`: empty for the mirror's own collection, otherwise `[alias:]collection`.
     """
 
     model: type[MirroredModel]
@@ -26,28 +26,28 @@ class Target(NamedTuple):
 
     @property
     def label(self) -> str:
-        """What changes call it: `finance.account`, or `finance.account@eu:accounts`."""
+        """Its name in changes: `finance.account`, or `finance.account@eu:accounts`."""
         return label(self.model) + (f"@{self.name}" if self.name else "")
 
     @property
     def alias(self) -> str:
-        """The alias of its server, or of its kind; empty is MONGODB_URI's."""
+        """The alias of its server or kind; empty for MONGODB_URI's."""
         alias, colon, _ = self.name.partition(":")
         return alias if colon else ""
 
     @property
     def kind(self) -> TargetKind:
-        """What holds for it as a target: of MongoDB, Kafka or a file."""
+        """Its kind: MongoDB, Kafka or file."""
         return kind_of(self.alias)
 
     @property
     def queue(self) -> str:
-        """Where its changes wait. What one server holds up stays in its own queue; empty is MONGODB_URI's."""
+        """The queue of its changes. A server that responds slowly delays only its own queue; empty is MONGODB_URI's."""
         return self.kind.queue(self.name) if self.alias else ""
 
     @property
     def collection(self) -> str:
-        """The collection (in Kafka the topic, else the file) by name."""
+        """The name of the collection, Kafka topic or file."""
         return self.name.rpartition(":")[2] or self.model.mirror.collection
 
 
@@ -58,17 +58,17 @@ def mirrored_models() -> list[type[MirroredModel]]:
 
 
 def targets(model: type[MirroredModel]) -> list[Target]:
-    """Where the rows of one model are delivered to."""
+    """The targets of one model."""
     return [Target(model, name) for name in model.mirror.targets]
 
 
 def all_targets() -> list[Target]:
-    """Those of every mirrored model."""
+    """The targets of all mirrored models."""
     return [target for model in mirrored_models() for target in targets(model)]
 
 
 def queues() -> list[str]:
-    """Those that relays take changes from, MONGODB_URI's first."""
+    """The queues of relays, MONGODB_URI's first."""
     return ["", *sorted({target.queue for target in all_targets() if target.kind.worker == "relay"} - {""})]
 
 
@@ -78,7 +78,7 @@ def published() -> list[Target]:
 
 
 def find_target(label: str) -> Target:
-    """The target with this label. Raises LookupError when there is none (any more)."""
+    """The target with this label. Raises LookupError if there is none, or no longer one."""
     name, _, place = label.partition("@")
     model: Any = apps.get_model(name)
     if place not in model.mirror.targets:
@@ -87,19 +87,20 @@ def find_target(label: str) -> Target:
 
 
 def all_rows(model: type[Model], using: str) -> QuerySet[Any]:
-    """Every row of the table, whatever the model's managers leave out, read exactly."""
+    """Every row of the table, whatever the model's managers omit, read exactly."""
     return exact(QuerySet(model, using=using))
 
 
 def label(model: Any) -> str:
-    """What a change calls its model: `finance.account`."""
+    """The model's name in changes: `finance.account`."""
     return model._meta.concrete_model._meta.label_lower
 
 
 def chosen_targets(names: list[str]) -> list[Target]:
-    """What a command line names: `account` or `finance.account` for all targets of a model, or one target's label.
+    """The targets named on a command line: `account` or `finance.account` for all targets of a model, or a target's
+    label.
 
-    All there are when it names none. Raises CommandError for a name that is none.
+    All targets if none is named. Raises CommandError for an unknown name.
     """
     if not names:
         return all_targets()
@@ -111,7 +112,7 @@ def chosen_targets(names: list[str]) -> list[Target]:
                 known[f"{name}@{target.name}"] = [target]
     chosen: dict[Target, None] = {}
     for name in names:
-        # What follows the @ is a collection's name, in which case counts.
+        # After the @ is a collection's name, which is case-sensitive.
         model, at, place = name.partition("@")
         if not (found := known.get(model.lower() + at + place)):
             raise CommandError(

@@ -1,4 +1,4 @@
-"""JSON read strictly: a value is what the text says, or ValueError says what Python or BSON would have altered."""
+"""Reads JSON strictly: a value is what the text says, or ValueError says what Python or BSON would have altered."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from sync.mapping.extended_json import from_extended_json
 from sync.mapping.limits import depth
 
 SHOWN = 100  # characters of a value in a reason
-# Levels. MongoDB takes 180; what walks through a value by recursion (forms, logs, drivers) fails near 300.
+# Levels. MongoDB accepts 180; code that walks a value recursively (forms, logs, drivers) fails near 300.
 DEEPEST = 250
 
 
 def shown(value: Any) -> str:
-    """A value in a reason: the beginning of what is long."""
+    """A value for a reason: only the start of a long one."""
     text = repr(value)
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."
 
 
 def _number(text: str) -> float:
-    """A JSON number with a fraction or an exponent; raises ValueError when a double would be another number."""
+    """A JSON number with a fraction or an exponent. Raises ValueError if a double would be another number."""
     value = float(text)
-    # repr gives the shortest text that is this double, so it is the same number, or the double is another one.
+    # repr gives the shortest text of this double, so it is the same number, or the double is another one.
     if repr(value) != text and (not math.isfinite(value) or Decimal(repr(value)) != Decimal(text)):
         raise ValueError(f"the number {shown(text)} does not fit a double exactly")
     return value
@@ -73,7 +73,7 @@ def _extended(pairs: list[tuple[str, Any]]) -> Any:
     return value
 
 
-# What BSON's library reads, and makes something else of, or may.
+# What BSON's library reads but alters, or may alter.
 _ALTERED = {
     "$undefined", "$symbol", "$dbPointer", "$numberInt", "$binary", "$type", "$regularExpression", "$regex", "$options",
 }  # fmt: skip
@@ -96,24 +96,25 @@ def _require_kept(name: str, made: dict[str, Any], value: Any) -> None:
 _STRICT: dict[str, Any] = {"parse_float": _number, "parse_constant": _no_number}
 _DOCUMENT = json.JSONDecoder(object_pairs_hook=_extended, **_STRICT)
 _JSON = json.JSONDecoder(object_pairs_hook=_object, **_STRICT)
-# The same; parsing whole numbers in Python is slow, and only one of them is lost by Python.
+# The same; parsing integers in Python is slow, and Python alters only one of them.
 _DOCUMENT_WITH_ZERO = json.JSONDecoder(object_pairs_hook=_extended, parse_int=_whole, **_STRICT)
 _JSON_WITH_ZERO = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole, **_STRICT)
 
 
 def decode_document(text: str) -> Any:
-    """What a text in Extended JSON says. Raises json.JSONDecodeError for what is not JSON, and ValueError, TypeError or
-    an error of BSON's library for what would not be kept exactly."""
+    """The value of a text in Extended JSON. Raises json.JSONDecodeError for invalid JSON, and ValueError, TypeError or
+    an error of BSON's library for what could not be stored exactly.
+    """
     return (_DOCUMENT_WITH_ZERO if "-0" in text else _DOCUMENT).decode(text)
 
 
 def read_document(text: Any) -> Any:
-    """What a DocumentField's column holds. Raises as `decode_document`, with ValueError for what is not JSON."""
+    """The value of a DocumentField's column. Raises like `decode_document`, and ValueError for invalid JSON."""
     return _read(text, decode_document)
 
 
 def read_json(text: Any) -> Any:
-    """What a JSONField's column holds. Raises ValueError for what Python would alter."""
+    """The value of a JSONField's column. Raises ValueError for what Python would alter."""
     return _read(text, lambda text: (_JSON_WITH_ZERO if "-0" in text else _JSON).decode(text))
 
 
@@ -123,7 +124,7 @@ def _read(text: Any, decode: Callable[[str], Any]) -> Any:
     try:
         value = decode(text)
         if "\\u" in text and ("\\ud" in text or "\\uD" in text):
-            # Half of a surrogate pair is not text, though Python takes it for text.
+            # Half of a surrogate pair is not valid text, though Python accepts it.
             json.dumps(json.loads(text), ensure_ascii=False).encode()
         if len(text) > DEEPEST < text.count("[") + text.count("{") and (levels := depth(value)) > DEEPEST:
             raise ValueError(f"the JSON is nested too deeply: {levels} levels")

@@ -6,7 +6,7 @@ from typing import Any
 
 
 class Unreadable(str):
-    """A column's text that Python cannot hold as the field's value; `why` says so."""
+    """The text of a column that Python cannot hold as the field's value; `why` has the reason."""
 
     why: str
 

@@ -1,4 +1,4 @@
-"""MongoDB as a server: clients, errors, change streams and what a collection is.
+"""MongoDB as a server: clients, errors, change streams and collection specs.
 
 Imports mapping and core.
 """

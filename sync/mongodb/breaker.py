@@ -9,9 +9,9 @@ from sync.core import conf
 
 
 class Breaker:
-    """Keeps inline delivery from waiting for a server that has just failed to answer.
+    """Keeps inline delivery from waiting for a server that has just failed.
 
-    A failure opens it for SYNC_BREAKER_RESET seconds; after that one caller at a time is let through to try.
+    A failure opens it for SYNC_BREAKER_RESET seconds; after that, one caller at a time may try.
     """
 
     def __init__(self) -> None:
@@ -23,7 +23,7 @@ class Breaker:
         return "closed" if self.next_try is None else "open"
 
     def allows(self) -> bool:
-        """Whether to try now. While open, a yes is given once a reset time."""
+        """Whether to try now. While open, returns True once per reset time."""
         if self.next_try is None:
             return True
         with self.lock:

@@ -1,8 +1,8 @@
-"""One MongoDB collection as a source to follow: what it holds, and what changes in it.
+"""One MongoDB collection as a source to follow: its documents and its changes.
 
-Documents pass through here as the bytes they are, because a single one that cannot be decoded must not stop the
-others. Each goes by its key: the BSON of `{"_id": ...}`, which is exact, and fit for a dict whatever the `_id` is. Keys
-are cut out of documents and put into filters as bytes too, because an `_id` may be what cannot be decoded.
+Documents are handled as bytes, because one that cannot be decoded must not stop the others. Each is identified by its
+key: the BSON of `{"_id": ...}`, which is exact and hashable for any `_id`. Keys are cut out of documents and put into
+filters as bytes, too, because an `_id` may be the part that cannot be decoded.
 """
 
 from __future__ import annotations
@@ -29,39 +29,39 @@ from pymongo.read_concern import ReadConcern
 from sync.mapping.bson_options import CODEC_OPTIONS
 
 Key = bytes
-Documents = dict[Key, RawBSONDocument | None]  # None: there is no such document
+Documents = dict[Key, RawBSONDocument | None]  # None: the document does not exist
 
-BATCH = 2000  # documents at once,
-BATCH_BYTES = 1_000_000  # or so many bytes of them: a document has up to 16 MB
-WAIT = 0.2  # seconds that the server waits for an event before it says that there is none,
-GLANCE = 0.02  # or so many, where only what has happened already is wanted
+BATCH = 2000  # documents at a time,
+BATCH_BYTES = 1_000_000  # or this many bytes of them: a document has up to 16 MB
+WAIT = 0.2  # seconds that the server waits for an event before it responds without one,
+GLANCE = 0.02  # or this many, if only past events are wanted
 
 RAW: CodecOptions[RawBSONDocument] = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
-# For showing the key of what cannot be read: any text and any date will do.
+# For displaying the key of an unreadable document: accepts any text and any date.
 LENIENT = CODEC_OPTIONS.with_options(
     unicode_decode_error_handler="replace", datetime_conversion=DatetimeConversion.DATETIME_MS
 )
 
 # FailedToParse, Overflow, CappedPositionLost, InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost, and
-# two assertions of the server's own: what it says of a token that is too old, or is none.
+# two of the server's own assertions: its errors for a token that is too old or invalid.
 LOST = {9, 15, 136, 260, 280, 286, 40647, 50811}
 NO_REPLICA_SET = 40573
 ENDS = {"drop", "rename", "dropDatabase", "invalidate"}
-# Events without the documents that they are about: these are read when it is their turn, as they are then.
+# Events without their documents, which are read later, in their state at that time.
 SLIM: list[dict[str, Any]] = [{"$project": {"operationType": 1, "documentKey": 1, "clusterTime": 1}}]
-# Bytes of each BSON type's values, where these are the same for all; what has a length before it is in _value_end.
+# Bytes of each BSON type's values of fixed length; _value_end handles those with a length before them.
 SIZES = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
 
 
 @dataclass(frozen=True)
 class History:
-    """What was seen of the history that a token belongs to: a token alone does not say whose it is.
+    """What was seen of the history that a token belongs to: a token alone does not identify its server.
 
-    Another server behind the address, or an older backup of the same one, takes it as well, and goes on from a moment
-    by its clock.
+    Another server at the address, or an older backup of the same one, accepts the token as well, and continues from
+    some moment of its own clock.
 
-    server: the process that answered, which has one history. event: `_data` of the last event's token; whoever has that
-    event has the same history up to it. uuid: of the collection. "" is unknown.
+    server: the process that responded, which has one history. event: `_data` of the last event's token; a server with
+    that event has the same history up to it. uuid: of the collection. "" is unknown.
     """
 
     server: str = ""
@@ -73,30 +73,30 @@ UNKNOWN = History()
 
 
 class HistoryLost(Exception):
-    """The changes since a token cannot be had, or it is not known to be of this server's history. Says why."""
+    """The changes since a token are lost, or may not belong to this server's history. The message says why."""
 
 
 class Replaced(Exception):
-    """Another server answers than before, or another collection is written: begin again with what was kept."""
+    """Another server responds, or another collection is written: start again from the saved position."""
 
 
 class Invalidated(Exception):
-    """The collection was dropped or renamed, or another was renamed to its name."""
+    """The collection was dropped or renamed, or another one was renamed to its name."""
 
 
 class NotFollowed(Exception):
-    """What has this name cannot be followed. Says why in one line."""
+    """This name cannot be followed. The message says why in one line."""
 
 
-OBJECT_ID_FIRST = b"\x07_id\0"  # how nearly every document begins, behind its length
+OBJECT_ID_FIRST = b"\x07_id\0"  # how nearly every document starts, after its length
 
 
 def key_of(document: RawBSONDocument) -> Key:
-    """The key of a document, also of one that cannot be decoded."""
+    """The key of a document, even of one that cannot be decoded."""
     raw = document.raw
     if raw[4:9] == OBJECT_ID_FIRST:
         return b"\x16\0\0\0" + raw[4:21] + b"\0"
-    raw = bytes(raw)  # the driver gives a view of a large one
+    raw = bytes(raw)  # the driver returns a view of a large one
     begin = 4
     while raw[begin]:
         name_end = raw.index(0, begin + 1)
@@ -108,13 +108,13 @@ def key_of(document: RawBSONDocument) -> Key:
 
 
 def _value_end(raw: bytes, kind: int, begin: int) -> int:
-    """Where the value that begins there ends (https://bsonspec.org/spec.html)."""
+    """The offset of the end of the value that starts there (https://bsonspec.org/spec.html)."""
     if kind in SIZES:
         return begin + SIZES[kind]
     if kind == 11:  # a regular expression: two texts
         return raw.index(0, raw.index(0, begin) + 1) + 1
     [length] = struct.unpack_from("<i", raw, begin)
-    # A document, an array and code with its scope count the length itself; text, a pointer and bytes do not.
+    # A document, an array and code with a scope include the length itself; text, a pointer and bytes do not.
     more = {2: 4, 13: 4, 14: 4, 12: 16, 5: 5, 3: 0, 4: 0, 15: 0}[kind]
     return int(begin + length + more)
 
@@ -139,19 +139,19 @@ def to_key(value: Any) -> Key:
 
 
 def from_key(key: Key) -> Any:
-    """The `_id`. Raises BSONError when it cannot be decoded."""
+    """The `_id`. Raises BSONError if it cannot be decoded."""
     return bson.decode(key, CODEC_OPTIONS)["_id"]
 
 
 def in_words(key: Key) -> str:
-    """A document's `_id` as a person writes it, in 255 characters at most."""
+    """A document's `_id` for display, in 255 characters at most."""
     value = bson.decode(key, LENIENT)["_id"]
     text = str(value) if isinstance(value, (str, ObjectId)) else json_util.dumps(value)
     return text if len(text) <= 255 else f"{text[:254]}…"
 
 
 def in_batches(documents: Iterable[RawBSONDocument]) -> Iterator[dict[Key, RawBSONDocument]]:
-    """The documents by key, bounded in number and in bytes."""
+    """The documents by key, in batches bounded in number and bytes."""
     batch: dict[Key, RawBSONDocument] = {}
     size = 0
     for document in documents:
@@ -167,18 +167,18 @@ def in_batches(documents: Iterable[RawBSONDocument]) -> Iterator[dict[Key, RawBS
 def scan(
     collection: Collection[RawBSONDocument], after: Key | None, session: ClientSession | None = None, **options: Any
 ) -> Iterator[dict[Key, RawBSONDocument]]:
-    """All documents in the order of `_id` from `after` on, itself included, in batches."""
-    # Bounds of the index, because {"$gt": 5} would see numbers only, and a collection may have `_id`s of any types.
+    """All documents in the order of `_id`, from `after` (inclusive) on, in batches."""
+    # Bounds of the index, because {"$gt": 5} would match numbers only, and a collection may have `_id`s of any types.
     found = collection.find(session=session, sort=[("_id", 1)], hint=[("_id", 1)], batch_size=BATCH, **options)
     if after:
-        with suppress(BSONError):  # from the beginning, then: more is read, and nothing is missed
+        with suppress(BSONError):  # from the start, then: more is read, and nothing is missed
             found = found.min([("_id", from_key(after))])
     with found as cursor:
         yield from in_batches(cursor)
 
 
 class Events:
-    """An open change stream. HistoryLost is what the server says of a token, here and in ChangeStream.events."""
+    """An open change stream. HistoryLost is the server's response to a token, here and in ChangeStream.events."""
 
     def __init__(self, source: ChangeStream, stream: Any) -> None:
         self.source = source
@@ -187,13 +187,13 @@ class Events:
 
     @property
     def token(self) -> dict[str, Any]:
-        """Where to go on after what was taken."""
+        """Where to continue after what was taken."""
         return dict(self.stream.resume_token)
 
     def poll(self) -> tuple[list[Key], Timestamp | None]:
         """The keys that changed next, and the time of the last change; waits a while for the first.
 
-        Raises Invalidated, and Replaced when the driver went on with the stream on another server.
+        Raises Invalidated, and Replaced if the driver resumed the stream on another server.
         """
         keys: dict[Key, None] = {}
         newest, size, ended = None, 0, False
@@ -213,7 +213,7 @@ class Events:
         return list(keys), newest
 
     def require(self, event: str) -> None:
-        """Goes to this event, with whose time the stream began. Raises HistoryLost where there is no such event."""
+        """Moves to this event, at whose time the stream was opened. Raises HistoryLost if there is no such event."""
         goal = self.source.latest()
         while self.last != event:
             found = self._next()
@@ -231,7 +231,7 @@ class Events:
 
 
 def moment_of(token: str) -> int:
-    """The time in a token's `_data`: seconds, and in the lower 32 bits a count within one. Raises HistoryLost."""
+    """The time in a token's `_data`: seconds, and in the lower 32 bits a counter. Raises HistoryLost."""
     try:
         return int(token[2:18], 16)
     except ValueError as error:
@@ -243,9 +243,9 @@ def _as_lost(error: OperationFailure) -> Exception:
 
 
 class ChangeStream:
-    """Reads what the majority of the members have, in a session: what is read is never older than what was before.
+    """Reads what the majority of the members have, in a session: a read is never older than an earlier one.
 
-    Opened anew after every failure: a session must not wait for a time that only a lost primary knew.
+    Opened again after every failure: a session must not wait for a time that only a lost primary knew.
     """
 
     def __init__(self, collection: Collection[Any], session: ClientSession) -> None:
@@ -261,7 +261,7 @@ class ChangeStream:
         self.server = str(self.client.admin.command("hello", session=session)["topologyVersion"]["processId"])
 
     def require_same_server(self) -> None:
-        """Raises Replaced unless the process that answers is still the one that did when this was opened."""
+        """Raises Replaced unless the process that responds is the one that did when this was opened."""
         topology = self.client.topology_description
         is_direct = topology.topology_type_name == "Single"
         answering = {
@@ -273,11 +273,11 @@ class ChangeStream:
             raise Replaced
 
     def history(self) -> History:
-        """Of what changes from now on."""
+        """The history of changes from now on."""
         return History(self.server, uuid=self.uuid())
 
     def uuid(self) -> str:
-        """The collection's; "" where there is none."""
+        """The collection's; "" if it does not exist."""
         infos = self.plain.database.list_collections(filter={"name": self.plain.name}, session=self.session)
         return next((str(info["info"].get("uuid", "")) for info in infos), "")
 
@@ -287,21 +287,21 @@ class ChangeStream:
         return kind_of(next(iter(infos), None))
 
     def require_followable(self) -> None:
-        """Raises NotFollowed for what has no change stream, or one that does not tell all."""
+        """Raises NotFollowed for what has no change stream, or an incomplete one."""
         kind = self.kind()
         if kind not in (None, "absent"):
             raise NotFollowed(f"{self.name} is a {kind}. MongoDB reports changes of collections only.")
 
     def now(self) -> dict[str, Any]:
-        """A token for all that changes from now on."""
+        """A token for all changes from now on."""
         with self.events(None) as events:
             return events.token
 
     def latest(self) -> str:
-        """The least `_data` of a token that has seen all that is written until now.
+        """The least `_data` of a token that has seen everything written until now.
 
-        Tokens compare as text (a sharded cluster merges its shards' streams by that), and begin with their time. A
-        fresh stream's own token would not do: it is of a moment that only the next write brings.
+        Tokens compare as text (a sharded cluster merges its shards' streams this way) and start with their time. A
+        fresh stream's own token would not do: its time comes only with the next write.
         """
         now = self.plain.database.client.admin.command("ping", session=self.session)["operationTime"]
         return f"82{now.time:08X}{now.inc:08X}"
@@ -325,10 +325,10 @@ class ChangeStream:
 
     @contextmanager
     def resume(self, token: dict[str, Any], history: History, wait: float = WAIT) -> Iterator[Events]:
-        """The changes since `token`, once it is certain that it is of this server's history.
+        """The changes since `token`, once it is certain that it belongs to this server's history.
 
-        The process that gave it has one history. Any other has to show the last event, and goes on from there. Raises
-        HistoryLost, and Invalidated where another collection has the name.
+        The process that issued it has one history. Any other must have the last event, and the stream continues from
+        there. Raises HistoryLost, and Invalidated if another collection has the name.
         """
         if history.server == self.server:
             # A fresh stream's token is of the moment after the latest.
@@ -352,9 +352,9 @@ class ChangeStream:
         return scan(self.raw, after, self.session)
 
     def fetch(self, keys: Several[Key], since: Timestamp | None = None) -> Iterator[Documents]:
-        """The documents of these keys as they are now, in batches; the last has those that do not exist.
+        """The current documents of these keys, in batches; the last batch has those that do not exist.
 
-        since: what they are at least as new as, whichever member is primary.
+        since: they are at least as new as this, whichever member is primary.
         """
         if since:
             self.session.advance_operation_time(since)
@@ -374,7 +374,7 @@ class ChangeStream:
 
 
 def kind_of(info: Any) -> str | None:
-    """What an entry of listCollections is, other than a collection that can be followed (None)."""
+    """What an entry of listCollections is, unless it is a collection that can be followed (None)."""
     if info is None:
         return "absent"
     if info["type"] != "collection":

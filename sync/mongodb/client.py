@@ -1,4 +1,6 @@
-"""MongoDB: a process's clients, its servers' clocks, and the breaker that keeps a dead server from slowing saves."""
+"""A process's MongoDB clients, its servers' clocks, and the circuit breakers that keep a dead server from slowing
+saves.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +33,8 @@ from sync.mongodb.errors import reason as reason
 if TYPE_CHECKING:
     from sync.mapping.registry import Target
 
-CLOCK_AGE = 60.0  # seconds after which the server's clock is asked for again
-RETRY = 1.0  # seconds between two tries to make a client
+CLOCK_AGE = 60.0  # seconds after which the server's clock is read again
+RETRY = 1.0  # seconds between two attempts to create a client
 
 TLS_FILES = {
     "tlsCAFile": "certificates of CAs in PEM",
@@ -52,13 +54,13 @@ def addresses() -> dict[str, str]:
 
 
 def setting(alias: str) -> str:
-    """The setting that has a alias's address."""
+    """The setting that has an alias's address."""
     return f"SYNC_TARGETS[{alias!r}]" if alias else "MONGODB_URI"
 
 
 @dataclass
 class Made:
-    """A client, its collections, and the state of the files that it has read."""
+    """A client, its collections, and the state of the files it has read."""
 
     client: pymongo.MongoClient[dict[str, Any]]
     files: dict[str, Any]
@@ -66,11 +68,11 @@ class Made:
 
 
 class Connector:
-    """This process's client of one server: made at its first use, and again as long as it could not be made.
+    """This process's client of one server: created at its first use, and again until that succeeds.
 
-    Making it is not bounded, because a mongodb+srv:// address is looked up meanwhile, and DNS may not answer. So a
-    thread does it, and callers wait no longer than their `pymongo.timeout`. The driver reads certificates once; when
-    their files change, another client is made.
+    Creating it takes unbounded time, because a mongodb+srv:// address is looked up and DNS may not respond. So a thread
+    does it, and callers wait no longer than their `pymongo.timeout`. The driver reads certificates once; when their
+    files change, another client is created.
     """
 
     def __init__(self, alias: str) -> None:
@@ -79,7 +81,7 @@ class Connector:
         self.made: Made | None = None
         self.thread: threading.Thread | None = None
         self.next_try = float("-inf")
-        self.problem = ""  # of the last try
+        self.problem = ""  # of the last attempt
 
     def get(self) -> Made:
         """Raises NoClient."""
@@ -88,7 +90,7 @@ class Connector:
             self._make()
             made = self.made
         if made is None:
-            is_looked_up = uri(self.alias).startswith("mongodb+srv:")  # while the first try goes on
+            is_looked_up = uri(self.alias).startswith("mongodb+srv:")  # while the first attempt is running
             raise NoClient(self.problem or (NO_DNS if is_looked_up else NOT_YET))
         return made
 
@@ -117,7 +119,7 @@ class Connector:
                 socketTimeoutMS=timeout,
             )
         except PyMongoError as error:
-            self.problem = reason(error)  # a client with the certificates of before stays in use
+            self.problem = reason(error)  # a client with the previous certificates stays in use
         else:
             self.made = Made(client, files)
 
@@ -125,7 +127,7 @@ class Connector:
 def connect(address: str, name: str, **options: Any) -> pymongo.MongoClient[dict[str, Any]]:
     """A client, which looks up a mongodb+srv:// address at once and connects in the background. Raises NoClient.
 
-    name: how messages call the address.
+    name: of the address, for messages.
     """
     if problem := file_problem(address):
         raise NoClient(f"MongoDB cannot be reached: in {name}, {problem}")
@@ -152,7 +154,7 @@ def without_files(address: str) -> str:
 
 
 def file_problem(address: str) -> str:
-    """Which of the certificate files that an address names cannot be used, and why; empty when all can."""
+    """Which of the certificate files in an address cannot be used, and why; empty if all can."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     for option, path in tls_files(address).items():
         try:
@@ -173,7 +175,7 @@ def file_problem(address: str) -> str:
 
 
 def _states(paths: Iterable[str]) -> dict[str, Any]:
-    """What changes when a file is written anew; None for a file that is missing."""
+    """What changes when a file is written again; None for a missing file."""
     states: dict[str, Any] = {}
     for path in paths:
         try:
@@ -192,12 +194,12 @@ def connector(alias: str = "") -> Connector:
 
 
 def client(alias: str = "") -> pymongo.MongoClient[dict[str, Any]]:
-    """This process's client. It connects by itself and comes back after failures. Raises NoClient, in bounded time."""
+    """This process's client. It connects and reconnects on its own. Raises NoClient, in bounded time."""
     return connector(alias).get().client
 
 
 def database(alias: str = "") -> Database[dict[str, Any]]:
-    """The database that `uri` names. Writes are acknowledged by the majority: no failover undoes them.
+    """The database of `uri`. Writes are acknowledged by the majority: no failover undoes them.
 
     Raises NoClient, in bounded time.
     """
@@ -221,7 +223,7 @@ def collection(target: Target) -> Collection[dict[str, Any]]:
 
 
 class ServerClock:
-    """A server's clock, followed by this process's monotonic one, which goes on while the process is frozen."""
+    """A server's clock, extrapolated with this process's monotonic clock, which runs on while it is frozen."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias
@@ -229,7 +231,7 @@ class ServerClock:
         self.server_time = datetime.min
 
     def after(self, seconds: float) -> datetime:
-        """The server's time `seconds` from now; early by a round trip at most, never late (unless it is set)."""
+        """The server's time `seconds` from now; early by a round trip at most, never late (unless the clock is set)."""
         now = time.monotonic()
         if now - self.asked_at > CLOCK_AGE:
             admin = client(self.alias).admin.with_options(codec_options=CODEC_OPTIONS)
@@ -239,7 +241,7 @@ class ServerClock:
         return self.server_time + timedelta(seconds=now - self.asked_at + seconds)
 
     def forget(self) -> None:
-        """Asks again next time: another server may be primary now."""
+        """Reads the clock again next time: another server may be primary now."""
         self.asked_at = float("-inf")
 
 
@@ -250,10 +252,10 @@ def clock(alias: str = "") -> ServerClock:
 
 
 class BoundedLookups:
-    """The `socket` module for the driver's pools, where looking up a host name ends with `pymongo.timeout`.
+    """The `socket` module for the driver's pools, in which a host name lookup ends with `pymongo.timeout`.
 
-    All else that the driver does keeps to it. The resolver goes on for half a minute while DNS is silent, and a pool
-    that grows asks it in the thread that saves.
+    Everything else in the driver respects the timeout. The resolver continues for half a minute while DNS does not
+    respond, and a growing pool calls it in the thread that saves.
     """
 
     def __getattr__(self, name: str) -> Any:
@@ -282,7 +284,7 @@ pool_shared.socket = BoundedLookups()  # type: ignore[assignment]  # in place of
 
 
 def forget_clients() -> None:
-    """The next use makes a new client: after a fork, which a client's sockets and threads do not survive."""
+    """The next use creates a new client: after a fork, which a client's sockets and threads do not survive."""
     for cached in (connector, clock):
         cached.cache_clear()
 

@@ -1,7 +1,7 @@
-"""What a collection is besides its documents: its options and its indexes, and what of them stays out of a copy.
+"""A collection's options and indexes, and which of them are withheld from a copy.
 
-A copy deletes nothing by itself: its deletes come from the source. So `expireAfterSeconds`, of an index or of a
-clustered collection, is withheld from it, and kept beside it for the day when it becomes a primary (`promote`).
+A copy deletes nothing on its own: its deletes come from the source. So `expireAfterSeconds`, of an index or of a
+clustered collection, is withheld from it, and stored beside it for its promotion to a primary (`promote`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pymongo.errors import OperationFailure
 from sync.mongodb.change_stream import NotFollowed, kind_of
 from sync.mongodb.errors import SERVERS_FAULT
 
-# What collMod changes; all other options are given once, when a collection is made.
+# What collMod changes; all other options are set once, when a collection is created.
 CHANGEABLE = ("validator", "validationLevel", "validationAction", "changeStreamPreAndPostImages")
 EXPIRES = "expireAfterSeconds"
 CLUSTERED = ""  # in Kept.expires: the collection itself, whose documents expire by their `_id`
@@ -23,10 +23,10 @@ CLUSTERED = ""  # in Kept.expires: the collection itself, whose documents expire
 
 @dataclass
 class Kept:
-    """What is kept beside a copy about its indexes.
+    """What is stored beside a copy about its indexes.
 
-    indexes: names of those that came from the source, and go when the source has them no more.
-    expires: `expireAfterSeconds` by the name of the index that does not have it while this is a copy.
+    indexes: names of those that came from the source, and are dropped when the source drops them.
+    expires: `expireAfterSeconds` by the name of the index that lacks it while this is a copy.
     """
 
     indexes: list[str] = field(default_factory=list)
@@ -65,10 +65,10 @@ def require_collection(collection: Collection[Any], info: Any) -> None:
 
 
 def prepare(source: Collection[Any], destination: Collection[Any], kept: Kept) -> tuple[Kept, list[str]]:
-    """Gives the destination the source's options and indexes, and makes inert what would delete its documents.
+    """Gives the destination the source's options and indexes, without what would delete its documents.
 
-    Other indexes of the destination stay. Returns what to keep, and what the destination refuses, in words. Raises
-    NotFollowed where one of the two is no ordinary collection, or options differ that cannot be changed.
+    Other indexes of the destination stay. Returns what to store, and what the destination refuses, in words. Raises
+    NotFollowed if one of the two is not an ordinary collection, or options differ that cannot be changed.
     """
     theirs, ours = info_of(source), info_of(destination)
     require_collection(source, theirs)
@@ -76,7 +76,7 @@ def prepare(source: Collection[Any], destination: Collection[Any], kept: Kept) -
     wanted, there = indexes_of(source) if theirs else {}, indexes_of(destination)
     expires = kept.expires | _expires(options_of(ours), there)
     if theirs is not None:
-        # The destination's own stay in mind as long as they are there; for all others the source decides.
+        # The destination's own are remembered while they exist; for all others the source decides.
         own = there.keys() - wanted.keys() - {*kept.indexes}
         expires = {name: expires[name] for name in own & expires.keys()} | _expires(options_of(theirs), wanted)
         _set_options(source, destination, inert(options_of(theirs)), ours)
@@ -119,10 +119,10 @@ def _set_options(source: Collection[Any], destination: Collection[Any], wanted: 
 
 
 def _make_index(destination: Collection[Any], index: dict[str, Any], *, exists: bool) -> list[str]:
-    """Makes an index, or makes it anew; [why not], when the destination refuses it."""
+    """Creates an index, or recreates it; returns [the reason] if the destination refuses it."""
     if exists:
         destination.drop_index(index["name"])
-    # An index without a collation has the simple one; unsaid, it would take the collection's.
+    # An index without a collation has the simple one; if omitted, it would take the collection's.
     command = {"createIndexes": destination.name, "indexes": [{"collation": {"locale": "simple"}, **index}]}
     try:
         destination.database.command(command)
@@ -135,12 +135,12 @@ def _make_index(destination: Collection[Any], index: dict[str, Any], *, exists: 
 
 
 def promote(destination: Collection[Any], expires: dict[str, Any]) -> list[str]:
-    """Gives back what was withheld from the copy, and says what, in words."""
+    """Restores what was withheld from the copy, and returns it in words."""
     there = indexes_of(destination)
     done = []
     for name, seconds in expires.items():
         if name != CLUSTERED and name not in there:
-            continue  # somebody has dropped it
+            continue  # it was dropped
         value: Any = seconds if name == CLUSTERED else {"name": name, EXPIRES: seconds}
         destination.database.command({"collMod": destination.name, EXPIRES if name == CLUSTERED else "index": value})
         what = f"the index {name}" if name != CLUSTERED else "the collection"
@@ -149,10 +149,10 @@ def promote(destination: Collection[Any], expires: dict[str, Any]) -> list[str]:
 
 
 def differences(source: Collection[Any], destination: Collection[Any]) -> list[str]:
-    """Which options and indexes are not as `prepare` makes them, in words.
+    """Which options and indexes differ from what `prepare` creates, in words.
 
-    An index more in the destination is a difference where it deletes or refuses documents: one that expires, is unique,
-    or is of a special kind (2dsphere, text, hashed), which not every document suits.
+    An additional index in the destination is a difference if it deletes or refuses documents: one that expires, is
+    unique, or is of a special kind (2dsphere, text, hashed), which not every document suits.
     """
     wanted, there = inert(options_of(info_of(source))), options_of(info_of(destination))
     found = [

@@ -1,4 +1,4 @@
-"""Why MongoDB is out of reach, in one line that a person can act on, whatever the driver calls it."""
+"""Why MongoDB is unreachable, in one line with the cause and what to check, whatever the driver reports."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ UNAUTHORIZED, DISK_FULL, ATLAS, WRITES_BLOCKED = 13, 14031, 8000, 371
 NOT_PRIMARY = {10107, 10058, 11602, 13435, 13436, 189}
 SHUTDOWN = {91, 11600}
 NO_TIME = {24, 46, 50, 89, 262}
-# What MongoDB may say of each document of a bulk although none of them is to blame.
+# Errors that MongoDB may report for each document of a bulk although none of them is to blame.
 SERVERS_FAULT = {DISK_FULL, ATLAS, WRITES_BLOCKED, UNAUTHORIZED, 6, 7, 112, 9001} | NOT_PRIMARY | SHUTDOWN | NO_TIME
 
 NO_DNS = "MongoDB cannot be reached: DNS does not respond, so its servers are unknown; check DNS"
 NOT_YET = "This process has no connection to MongoDB yet: the machine was too busy to create one in time"
-# How the driver words what keeps it from a server, and the line for it: the cause, and what to check. The first pattern
-# found counts. {0} is what the pattern's group found, {host} the server.
+# The driver's wording of what keeps it from a server, and the line for it: the cause, and what to check. The first
+# matching pattern counts. {0} is the pattern's group, {host} the server.
 CAUSES = [
     (r"No verified subject name", "MongoDB rejects the login: MONGODB-X509 needs tls=true and tlsCertificateKeyFile"),
     (r"Authentication failed|bad auth", "MongoDB rejects the login: wrong user, password or authSource"),
@@ -104,11 +104,11 @@ CAUSES = [
 
 
 class Unavailable(Exception):
-    """MongoDB cannot serve now: unreachable, without a primary, or refusing us. Says why in one line."""
+    """MongoDB is unavailable: unreachable, without a primary, or rejecting this client. The message is one line."""
 
 
 class NoClient(ConnectionFailure):
-    """This process has no client of a server: its address, or a file named there, cannot be used. Says why."""
+    """This process has no client of a server, whose address or a file named there is wrong. Says why."""
 
 
 def reason(error: PyMongoError) -> str:
@@ -124,7 +124,7 @@ def reason(error: PyMongoError) -> str:
         return f"MongoDB has not confirmed a write: {concern[0].get('errmsg', error)}"
     if isinstance(error, OperationFailure):
         return words(error.code, text)
-    # What a server has said is also what the driver gives as the reason why it finds none.
+    # The driver also reports a server's error as the reason why it finds no server.
     if code := re.search(r"full error: {.*?'code': (\d+)", str(error), re.DOTALL):
         return words(int(code[1]), text)
     if cause := cause_of(text):
@@ -140,7 +140,7 @@ def without_secrets(text: str) -> str:
 
 
 def words(code: int | None, text: str) -> str:
-    """One line for what the server itself has said, by its error code."""
+    """One line for a server's own error, by its code."""
     if code == UNAUTHORIZED:
         right = re.sub(r" command {? *(\w+).*", r" \1", text, flags=re.DOTALL)
         return f"MongoDB: {right}"
@@ -160,12 +160,12 @@ def words(code: int | None, text: str) -> str:
 
 
 def cause_of(text: str) -> str:
-    """The line of the first of CAUSES that is in `text`; empty when none is."""
+    """The line of the first of CAUSES found in `text`; empty if none is."""
     text = re.sub(r"\('([^']+)', (\d+)\)", r"\1:\2", text)
     hosts = list(re.finditer(r"([^\s,(]+:\d+): |([^\s,(]+): \[Errno", text))
     for pattern, line in CAUSES:
         if found := re.search(pattern, text, re.MULTILINE):
-            # Of several servers, the one whose error it is: an error comes after its server.
+            # Of several servers, the one whose error it is: an error follows its server.
             host = next((host for host in reversed(hosts) if host.start() < found.start()), hosts[0] if hosts else None)
             where = next(filter(None, host.groups()), "") if host else ""
             group = next(filter(None, found.groups()), "")

@@ -1,4 +1,4 @@
-"""Which of MongoDB's privileges a user lacks, said before the work begins: the server's own words name a command only.
+"""Which of MongoDB's privileges a user lacks, before the work starts: the server's own errors only name a command.
 
 The lists here are those of docs/how-to/copy.md and docs/how-to/pull.md; a test runs everything with exactly them.
 """
@@ -19,13 +19,13 @@ PULL = ("find", "listCollections", "changeStream")
 
 
 class NotPermitted(Exception):
-    """A user lacks privileges. Says which, in one line."""
+    """A user lacks privileges. The message names them in one line."""
 
 
 def require(
     client: pymongo.MongoClient[dict[str, Any]], actions: Iterable[str], database: str, *collections: str
 ) -> None:
-    """Raises NotPermitted unless the client's user may do all this, on a server that asks for users at all.
+    """Raises NotPermitted unless the client's user has all of these, on a server with access control.
 
     No collections: all of the database; database "": all databases.
     """
@@ -36,7 +36,7 @@ def require(
     lacking = [
         action
         for action in actions
-        # To list collections is a privilege on the database.
+        # Listing collections is a privilege on the database.
         for collection in ({""} if action == "listCollections" else collections or {""})
         if not any(action in one["actions"] and _covers(one["resource"], database, collection) for one in granted)
     ]

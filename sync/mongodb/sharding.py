@@ -1,4 +1,4 @@
-"""Sharded collections: delivery needs each `_id` to be on one shard, which only a shard key of `_id` promises."""
+"""Sharded collections: delivery requires each `_id` to be on one shard, which only a shard key of `_id` guarantees."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ NOT_ALLOWED = {UNAUTHORIZED, ATLAS}
 
 @functools.cache
 def require_keys(alias: str) -> None:
-    """Raises Unavailable where a collection of this server is sharded by anything but `_id`; asks until it passes.
+    """Raises Unavailable if a collection of this server is sharded by anything but `_id`; checks until it passes.
 
-    Elsewhere two shards could each hold a document with the same `_id`, and a write by `_id` could miss one.
+    Otherwise two shards could each hold a document with the same `_id`, and a write by `_id` could miss one.
     """
     try:
         with pymongo.timeout(conf.TIMEOUT):
@@ -40,7 +40,7 @@ def require_keys(alias: str) -> None:
 
 
 def _sharded(alias: str) -> list[dict[str, Any]]:
-    """Of the server's collections that are sharded, name and key."""
+    """Name and shard key of the server's sharded collections."""
     names = {f"{database(alias).name}.{target.collection}" for target in all_targets() if target.queue == alias}
     sharded = {"_id": {"$in": sorted(names)}, "dropped": {"$ne": True}}
     try:

@@ -1,4 +1,4 @@
-"""The addresses that `sync copy` takes: mongodb://user:password@host:port/database/collection?options"""
+"""The addresses of `sync copy`: mongodb://user:password@host:port/database/collection?options"""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sync.core import conf
 from sync.mongodb.client import file_problem
 
 ADDRESS = re.compile(r"(?P<head>mongodb(?:\+srv)?://[^/?]+)(?:/(?P<path>[^?]*))?(?P<options>\?.*)?")
-SOCKET_TIMEOUT = 60.0  # seconds without an answer, after which a server counts as away
+SOCKET_TIMEOUT = 60.0  # seconds without a response after which a server counts as unreachable
 OURS = {"admin", "local", "config"}  # databases that belong to the server itself
 
 
 class BadAddress(ValueError):
-    """Says what is wrong with it, without its password."""
+    """The message says what is wrong with it, without its password."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A collection; with collection "" a database; with database "" too, all of a cluster.
+    """A collection; with collection "" a database; with database "" too, a whole cluster.
 
-    uri: for the driver, which knows of no collection in it.
+    uri: for the driver, without the collection.
     """
 
     uri: str
@@ -48,7 +48,7 @@ class Address:
         )
 
     def connect(self) -> pymongo.MongoClient[dict[str, Any]]:
-        """A client; it connects, and looks its servers up in DNS, at its first use. Raises BadAddress."""
+        """A client that connects, and looks its servers up in DNS, at its first use. Raises BadAddress."""
         if problem := file_problem(self.uri):
             raise BadAddress(f"{self} cannot be used: {problem}")
         try:
@@ -70,7 +70,7 @@ def parse(text: str) -> Address:
     if match is None:
         hidden = re.sub(r"//[^@/]*@", "//", text)
         raise BadAddress(f"{hidden} is not a MongoDB address. Write mongodb://host:port/database/collection")
-    # A database's name has neither of the two, a collection's may have both.
+    # A database's name contains neither of these characters; a collection's may contain both.
     database, collection = map(unquote, re.findall(r"\A([^/.]*)[/.]?(.*)\Z", match["path"] or "", re.DOTALL)[0])
     if collection and not database:
         raise BadAddress("An address with a collection needs a database: mongodb://host:port/database/collection")

@@ -36,8 +36,8 @@ WORDS = {
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry them: manage.py sync retry."),
     "differing": gettext_noop("Verify found mismatches. Repair them: manage.py sync verify --repair."),
     "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
-    "paused": gettext_noop("Delivery or a route is paused. Changes wait. Resume it: manage.py sync resume."),
-    "equal": gettext_noop("Everything committed in MySQL is in MongoDB."),
+    "paused": gettext_noop("A target or route is paused and changes wait. Resume it: manage.py sync resume."),
+    "equal": gettext_noop("MongoDB has every committed change."),
 }
 
 

@@ -1,1 +1,1 @@
-"""Compares rows with documents and repairs what differs. Imported by jobs, pages and commands."""
+"""Compares rows with documents and repairs mismatches. Imported by jobs, pages and commands."""

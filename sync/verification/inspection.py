@@ -1,4 +1,4 @@
-"""One row beside its documents, for `sync trace` and the record's page: read in bounded time, compared as by verify."""
+"""One row beside its documents, for `sync trace` and the record page: read in bounded time, compared as by verify."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from sync.verification.models import Mismatch
 from sync.verification.scan import KeyMismatch, Scan
 
 TIMEOUT = 2.0  # seconds for all of MongoDB's part
-CHANGES = 50  # shown
-LONGEST = 4000  # characters shown of one value
+CHANGES = 50  # displayed
+LONGEST = 4000  # characters displayed of one value
 TOO_DEEP = "nested too deeply to display"
 JSON = json_util.JSONOptions(
     json_mode=json_util.JSONMode.RELAXED, tz_aware=True,
@@ -39,7 +39,7 @@ JSON = json_util.JSONOptions(
 
 @dataclass
 class Field:
-    """One field of the document as both sides have it, in Extended JSON; None where a side does not have it."""
+    """One field of the document on both sides, in Extended JSON; None if a side does not have it."""
 
     name: str
     row: str | None
@@ -48,9 +48,9 @@ class Field:
 
 
 class Verdict(enum.Enum):
-    """What is said of a row and its document, in every place that compares the two."""
+    """The verdict on a row and its document, wherever the two are compared."""
 
-    EQUAL = gettext_noop("equal")
+    EQUAL = gettext_noop("in sync")
     GONE = gettext_noop("deleted in both databases")
     DIFFERENT = gettext_noop("different")
     UNMAPPABLE = gettext_noop("the row cannot become a document")
@@ -61,10 +61,10 @@ class Verdict(enum.Enum):
 class Side:
     """A row beside its document at one target.
 
-    error: why MongoDB did not say; then nothing else is known.
-    finding: how they differ; None when they are equal.
-    document: the stored document without `_sync`; None where there is none.
-    written_at, written_by: of the last delivery, as the document says (`_sync`).
+    error: why MongoDB did not respond; then nothing else is known.
+    finding: how they differ; None if they are in sync.
+    document: the stored document without `_sync`; None if there is none.
+    written_at, written_by: of the last delivery, from the document's `_sync`.
     """
 
     target: Target
@@ -83,9 +83,9 @@ class Side:
 
 @dataclass
 class Inspection:
-    """All that is known of one key.
+    """Everything that is known of one key.
 
-    document: the row's, without `_sync`; None where there is no row.
+    document: the row's, without `_sync`; None if there is no row.
     problem: why the row cannot become a document; then `plain` has its columns.
     """
 
@@ -101,7 +101,7 @@ class Inspection:
 
     @property
     def exists(self) -> bool:
-        """Whether anything is known of the key, in either database."""
+        """Whether the key exists in either database."""
         is_unknown = any(side.error for side in self.sides)
         return bool(self.row or self.changes or is_unknown or any(side.has_document for side in self.sides))
 
@@ -115,7 +115,9 @@ def find_model(label: str) -> type[MirroredModel]:
 
 
 def find_key(model: type[MirroredModel], text: str) -> str:
-    """The key that a person wrote, as changes have it. Raises ValueError for what cannot be a key of the model."""
+    """The key that a user typed, in the form that changes have. Raises ValueError for what cannot be a key of the
+    model.
+    """
     pk: Any = model._meta.pk
     try:
         value = pk.to_python(text)
@@ -130,7 +132,7 @@ def find_key(model: type[MirroredModel], text: str) -> str:
 def inspect(
     model: type[MirroredModel], key: str, using: str = "default", at: Collection[Target] | None = None
 ) -> Inspection:
-    """Reads the row, its documents and its changes. A MongoDB that is unreachable is told, not raised.
+    """Reads the row, its documents and its changes. Reports an unreachable MongoDB instead of raising.
 
     at: only these targets of the model.
     """
@@ -147,7 +149,7 @@ def inspect(
 
 
 def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
-    """The row's document; else why there is none, and the row's columns."""
+    """The row's document, or why there is none and the row's columns."""
     if row is None:
         return {}, "", []
     try:
@@ -159,7 +161,7 @@ def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tupl
 
 
 def plain_columns(row: models.Model) -> list[tuple[str, str]]:
-    """By field name the column's value as text that can be shown; what cannot be read, as the database has it."""
+    """By field name, the column's value as text for display; what cannot be read, as the database has it."""
     return [(each.name, _plain(row, each)) for each in row._meta.concrete_fields]
 
 
@@ -167,7 +169,7 @@ def _plain(row: models.Model, column: Any) -> str:
     value = getattr(row, column.attname)
     try:
         text = str(value if value is None or isinstance(value, str) else column.value_to_string(row))
-    except Exception:  # what no document can hold, the field may not be able to write either
+    except Exception:  # if no document can hold it, the field may not be able to write it, either
         try:
             text = repr(value)
         except RecursionError:
@@ -217,7 +219,7 @@ def _is_in(path: str, name: str) -> bool:
 
 
 def as_json(value: Any) -> str:
-    """Extended JSON, to be shown."""
+    """Extended JSON, for display."""
     try:
         return json_util.dumps(value, json_options=JSON, ensure_ascii=False)
     except RecursionError:

@@ -1,4 +1,4 @@
-"""What is kept of verify's runs: each run, and each difference for as long as it lasts, with when it was first seen."""
+"""What is stored of verify's runs: each run, and each mismatch while it lasts, with the time it was first seen."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ def begin(scan: Scan, mode: str, resume: bool) -> Verification:
         last.save(update_fields=["error"])
         return last
     run = runs.create(model=scan.label, mode=mode)
-    run.refresh_from_db(scan.using)  # the database has set started_at; no router is asked for a replica
+    run.refresh_from_db(scan.using)  # the database has set started_at; no router may choose a replica
     return run
 
 
 def end(run: Verification) -> Verification:
-    """Finishes the run. One that is not sampled has seen every key: what it has not found different, is not."""
+    """Finishes the run. A run that is not sampled has seen every key, so keys that it did not report are in sync."""
     if run.mode != "sampled":
         _known(run).filter(last_seen__lt=run.started_at).delete()
     run.finished_at = DatabaseNow()  # type: ignore[assignment]  # an expression
@@ -48,7 +48,7 @@ def end(run: Verification) -> Verification:
 
 
 def interrupt(run: Verification, why: str) -> None:
-    """Notes why a run has ended before it was finished: what it did not see, nobody has verified."""
+    """Records why a run ended before it was finished: what it did not reach is not verified."""
     try:
         Verification.objects.using(run._state.db).filter(pk=run.pk).update(error=why[:2000])
     except DatabaseError:
@@ -56,7 +56,7 @@ def interrupt(run: Verification, why: str) -> None:
 
 
 def keep(run: Verification, found: Collection[KeyMismatch]) -> None:
-    """Stores differences; those that are known already keep when they were first seen."""
+    """Stores mismatches; known ones keep the time they were first seen."""
     alias = run._state.db
     rows = [
         Mismatch(
@@ -79,13 +79,13 @@ def keep(run: Verification, found: Collection[KeyMismatch]) -> None:
 
 
 def forget(run: Verification, keys: Collection[str]) -> None:
-    """Removes the differences of keys that are equal now."""
+    """Removes the mismatches of keys that are in sync now."""
     for some in chunks([_stored(key) for key in keys]):
         _known(run).filter(key__in=some).delete()
 
 
 def forget_unseen(run: Verification, keys: Collection[str]) -> None:
-    """Removes the differences of keys that this run has looked at and not found different."""
+    """Removes the mismatches of keys that this run has compared and not found different."""
     for some in chunks([_stored(key) for key in keys]):
         _known(run).filter(key__in=some, last_seen__lt=run.started_at).delete()
 
@@ -95,7 +95,7 @@ def _known(run: Verification) -> QuerySet[Mismatch]:
 
 
 def _stored(key: str) -> str:
-    """The key as it is stored: to a database's collation "a", "A" and "a " may be the same, so a digest is added."""
+    """The key as it is stored: a database's collation may treat "a", "A" and "a " as the same, so a digest is added."""
     if PLAIN.fullmatch(key):
         return key
     return f"{key[:200]} [{hashlib.blake2b(key.encode(), digest_size=6).hexdigest()}]"

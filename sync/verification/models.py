@@ -1,4 +1,4 @@
-"""What is kept of verify's runs."""
+"""What is stored of verify's runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sync.mapping.diff import FieldDifference
 
 
 class Verification(models.Model):
-    """One run of verify over one model, kept for the status page; unfinished ones can be resumed."""
+    """One run of verify over one model, for the status page; unfinished ones can be resumed."""
 
     model = models.CharField(max_length=200, db_index=True)
     mode = models.CharField(max_length=10, choices=[("full", "full"), ("sampled", "sampled"), ("strict", "strict")])
@@ -25,7 +25,7 @@ class Verification(models.Model):
         return f"{self.model}, {self.mode}, {self.started_at:%Y-%m-%d %H:%M}"
 
     def found_mismatches(self) -> models.QuerySet[Mismatch]:
-        """What this run has found and not repaired, in order of the key, as long as no later run knows better."""
+        """What this run has found and not repaired, in order of the key, as long as no later run has other results."""
         found = Mismatch.objects.using(self._state.db).filter(model=self.model, last_seen__gte=self.started_at)
         return found.order_by("key")
 
@@ -36,7 +36,7 @@ class Verification(models.Model):
 
 
 class Mismatch(models.Model):
-    """A key whose document was not equal to its row when verify last looked; removed when it is found equal."""
+    """A key whose document did not match its row in the last verify; removed when they match."""
 
     model = models.CharField(max_length=200)
     key = models.CharField(max_length=255)

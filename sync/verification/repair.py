@@ -18,16 +18,16 @@ from sync.outbox.delivery import deliver_changes, release_quietly
 from sync.outbox.models import Change
 from sync.verification.scan import KeyMismatch, Scan
 
-LARGEST_SEEN = 8 * 1024 * 1024  # bytes of a document that can be sent along to be compared with
+LARGEST_SEEN = 8 * 1024 * 1024  # bytes of a document that can be sent with a command to be compared
 
 
 class Repairer:
-    """Repairs the differences of one model, as verify's `fix`.
+    """Repairs the mismatches of one model, as verify's `fix`.
 
-    prune: deletes extra documents too.
-    dry_run: only says what would be done.
-    say: is told of each difference what is done about it, in one line.
-    repaired, left: how many are equal now, and how many are not.
+    prune: deletes orphans, too.
+    dry_run: only reports what would be done.
+    say: is called for each mismatch with what is done about it, in one line.
+    repaired, left: how many are in sync now, and how many are not.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Repairer:
         self.left = 0
 
     def __call__(self, found: list[KeyMismatch]) -> set[str]:
-        """Repairs what can be; the keys that are equal now. Raises Unavailable."""
+        """Repairs what can be repaired; returns the keys that are in sync now. Raises Unavailable."""
         obstacles = {mismatch.key: self._obstacle(mismatch) for mismatch in found}
         todo = [mismatch for mismatch in found if not obstacles[mismatch.key]]
         if not self.dry_run:
@@ -61,7 +61,7 @@ class Repairer:
         return repaired
 
     def _obstacle(self, mismatch: KeyMismatch) -> str:
-        """Why nothing can be done about it; empty when something can."""
+        """Why nothing can be done about it; empty if something can."""
         if mismatch.kind == "unmappable":
             return "fix the row, which cannot become a document: " + mismatch.fields[0].path
         if mismatch.kind == "extra" and not self.prune:
@@ -79,20 +79,20 @@ class Repairer:
         return f"{self.scan.label} {mismatch.key}: {mismatch.kind}, {done}"
 
     def _deliver(self, keys: list[str]) -> dict[str, str]:
-        """Records the keys as changed and sees to it that they are delivered; what is in the way of each, if anything.
+        """Records the keys as changed and makes sure that they are delivered; returns each key's obstacle, if any.
 
-        Works with relays and without: whoever claims the changes first delivers them.
+        Works with and without relays: whichever worker claims the changes first delivers them.
         """
         if not keys:
             return {}
         changes = Change.objects.using(self.scan.using).filter(model=self.scan.label, key__in=keys, until="")
         with transaction.atomic(self.scan.using):
-            changes.filter(failed=True).delete()  # they would be tried again with it
+            changes.filter(failed=True).delete()  # they would be retried with it
             before = set(changes.values_list("pk", flat=True))
             record(self.scan.model, keys, self.scan.using, inline=False, to=[self.scan.target])
             ours = set(changes.values_list("pk", flat=True)) - before
         waiting = changes.filter(pk__in=ours, settling=False, failed=False, error="")
-        deadline = time.monotonic() + conf.LEASE + conf.TIMEOUT  # somebody may have died with them
+        deadline = time.monotonic() + conf.LEASE + conf.TIMEOUT  # a worker may have died while it held them
         while waiting.exists() and time.monotonic() < deadline:
             if not self._deliver_some():
                 time.sleep(0.05)  # a relay has claimed them
@@ -117,7 +117,7 @@ class Repairer:
         return bool(changes)
 
     def _delete(self, orphan: Collection[KeyMismatch]) -> dict[str, str]:
-        """Deletes documents whose `_id` cannot be a key, each only if it is still what was seen."""
+        """Deletes documents whose `_id` cannot be a key, each only if it has not changed since it was read."""
         if not orphan:
             return {}
         seen = {mismatch.key: RawBSONDocument(mismatch.orphan or b"") for mismatch in orphan}

@@ -1,4 +1,4 @@
-"""The two sides, rows and documents, read in order of the key or by key, a chunk at a time."""
+"""Reads rows and documents in order of the key or by key, a chunk at a time."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ TEXT = JSONOptions(
 )  # fmt: skip
 RAW = CODEC_OPTIONS.with_options(document_class=RawBSONDocument)
 RAW_LENIENT = LENIENT.with_options(document_class=RawBSONDocument)
-CHUNK = 1000  # rows, documents or keys read at once, at most
-CHUNK_BYTES = 4 * 1024 * 1024  # of documents in one chunk of rows, if they are as large as those before
-OBJECT_ID = b"\x07_id\0"  # BSON's way to say: an ObjectId named _id
+CHUNK = 1000  # most rows, documents or keys read at a time
+CHUNK_BYTES = 4 * 1024 * 1024  # of documents in one chunk of rows, if they are as large as the previous ones
+OBJECT_ID = b"\x07_id\0"  # BSON for: an ObjectId named _id
 FIRST_CHUNK = 10  # rows, before their size is known
 RANGES = 100  # of a backfill, in one query
 
 
 @dataclass(frozen=True)
 class KeyMismatch:
-    """One key that is not equal on both sides.
+    """One key that differs.
 
     key: as text; for an `_id` that cannot be a key of the model, the `_id` in Extended JSON.
-    kind: missing (no document), extra (no row), different, type or order (in `fields`), or unmappable: BSON cannot
-        hold the row, and the one field's path says why.
-    foreign: the stored document, where its `_id` cannot be a key: no delivery will ever reach it.
+    kind: missing (no document), extra (no row), different, type or order (in `fields`), or unmappable: BSON cannot hold
+    the row, and the one field's path says why.
+    foreign: the stored document if its `_id` cannot be a key, so that no delivery will ever reach it.
     """
 
     key: str
@@ -61,7 +61,7 @@ class KeyMismatch:
 
 
 class Slice(NamedTuple):
-    """One range of keys of both sides: the rows by key, and the documents as BSON, which are read as they are used."""
+    """One range of keys on both sides: the rows by key, and the documents as BSON, read as they are used."""
 
     rows: dict[str, MirroredModel]
     documents: Iterator[bytes]
@@ -69,7 +69,7 @@ class Slice(NamedTuple):
 
 
 class Look(NamedTuple):
-    """What was seen of one key."""
+    """What was read of one key."""
 
     key: str
     row: MirroredModel | None
@@ -78,9 +78,9 @@ class Look(NamedTuple):
 
 
 class Scan:
-    """Reads a model's rows, and a target's documents. Every method is one round trip, or a generator of them.
+    """Reads a model's rows and a target's documents. Every method is one round trip, or a generator of them.
 
-    strict: rows are read a second time, as the columns' own texts (strict.py), and compared with these too.
+    strict: rows are read a second time, as the columns' own texts (strict.py), and compared with these, too.
     """
 
     def __init__(self, target: Target, using: str, *, strict: bool = False) -> None:
@@ -93,7 +93,7 @@ class Scan:
         self.all_rows = all_rows(model, using)
         self.changes = Change.objects.using(using).filter(model=self.label, failed=False)
         self.proof = Proof(model, using) if strict else None
-        self.size = FIRST_CHUNK  # rows and documents in memory at once; follows how large they are
+        self.size = FIRST_CHUNK  # rows and documents in memory at a time; adapts to their size
         # Whether keys have the same order in both databases. That of text depends on the collation.
         field: Any = self.pk
         while field.remote_field:
@@ -107,7 +107,7 @@ class Scan:
         return collection(self.target).with_options(codec_options=RAW)
 
     def slices(self, start: str = "") -> Iterator[Slice]:
-        """Both sides in order of the key, from `start` on, in ranges that leave out nothing; for `ordered` models."""
+        """Both sides in order of the key from `start` on, in ranges without gaps; for `ordered` models."""
         rows = self.all_rows.order_by("pk")
         lower: Any = self.pk.to_python(start) if start else None
         lower_id = self._bound(lower, MinKey()) if start else MinKey()
@@ -120,14 +120,14 @@ class Scan:
                 return
             lower = chunk[size].pk
             upper_id = self._bound(lower, lower_id)
-            if upper_id == lower_id:  # no range ends at such a key; the next one that can will cover this one too
+            if upper_id == lower_id:  # no range ends at such a key; the next one that can will cover it, too
                 yield Slice(by_key, iter(self.documents(by_key).values()), str(lower))
             else:
                 yield Slice(by_key, self._between(lower_id, upper_id), str(lower))
             lower_id = upper_id
 
     def _bound(self, pk: Any, before: Any) -> Any:
-        """The `_id` of a row, where a range after `before` may end; `before` when it is no key of the model."""
+        """The `_id` of a row at which a range after `before` may end; `before` if it is not a key of the model."""
         try:
             _id = self.codec.to_bson(pk)
         except (ValueError, TypeError, InvalidId):
@@ -135,12 +135,12 @@ class Scan:
         return _id if _id > before else before
 
     def _between(self, lower: Any, upper: Any) -> Iterator[bytes]:
-        """The documents from `lower` on and below `upper` (None: all the rest), of whatever type their ids are."""
-        # A range of the index, unlike a comparison with $gt, does not end where another type of `_id` begins.
+        """The documents from `lower` on and below `upper` (None: all the rest), with ids of any type."""
+        # A range of the index, unlike a comparison with $gt, does not end where another type of `_id` starts.
         ends = {"min": {"_id": lower}} | ({} if upper is None else {"max": {"_id": upper}})
         yield from self._stored({}, hint=[("_id", 1)], batch_size=self.size + 2, **ends)
         if upper is None:
-            # Such a range leaves out its upper end, the one _id that is greater than all others.
+            # Such a range excludes its upper end, the one _id that is greater than all others.
             yield from self._stored({"_id": MaxKey()})
 
     def _stored(self, query: dict[str, Any], **options: Any) -> Iterator[bytes]:
@@ -162,7 +162,7 @@ class Scan:
             last = chunk[-1].pk
 
     def look(self, keys: Iterable[str]) -> Iterator[Look]:
-        """Each of the keys, a few at a time: first the row, then whether changes are pending, then the document."""
+        """Reads each key, a few at a time: first the row, then whether changes are pending, then the document."""
         rest = list(keys)
         while rest:
             some, rest = rest[: self.size], rest[self.size :]
@@ -171,7 +171,7 @@ class Scan:
                 yield Look(key, rows.get(key), key in pending, documents.get(key))
 
     def id_chunks(self, start: Any = None) -> Iterator[list[Any]]:
-        """All documents' ids in MongoDB's order, of whatever type, those from `start` on."""
+        """All documents' ids in MongoDB's order, of any type, from `start` on."""
         lower = MinKey() if start is None else start
         while True:
             found = self.collection.find({}, {"_id": 1}, hint=[("_id", 1)], min={"_id": lower}, limit=CHUNK + 1)
@@ -184,11 +184,11 @@ class Scan:
             lower = chunk[-1]
 
     def sample_keys(self, count: int) -> list[str]:
-        """The keys of `count` rows at random; of all, when there are fewer."""
+        """The keys of `count` random rows, or of all if there are fewer."""
         return [str(pk) for pk in self.all_rows.order_by("?").values_list("pk", flat=True)[:count]]
 
     def sample_ids(self, count: int) -> list[Any]:
-        """The ids of `count` documents at random."""
+        """The ids of `count` random documents."""
         found = self.collection.aggregate([{"$sample": {"size": count}}, {"$project": {"_id": 1}}], allowDiskUse=True)
         return [id_of(document.raw) for document in found]
 
@@ -214,18 +214,20 @@ class Scan:
         """The documents of `keys`, as BSON."""
         ids = []
         for key in keys:
-            with suppress(Exception):  # a row whose key is none has no document
+            with suppress(Exception):  # a row whose key is invalid has no document
                 ids.append(self.codec.to_bson(self.pk.to_python(key)))
         return self.documents_by_id(ids)
 
     def documents_by_id(self, ids: list[Any]) -> dict[str, bytes]:
-        """The documents with these ids, as BSON; by key, or by the `_id` in Extended JSON where it cannot be one."""
+        """The documents with these ids, as BSON; by key, or by the `_id` in Extended JSON if it cannot be one."""
         found = self._stored({"_id": {"$in": ids}}, batch_size=len(ids) + 1)
         named = ((self.key_of(document), document) for document in found)
         return {to_text(id_of(document)) if key is None else key: document for key, document in named}
 
     def pending(self, keys: Collection[str]) -> set[str]:
-        """Those of `keys` whose delivery is still to come: changes of their own, or a backfill's range with them."""
+        """Those of `keys` that are still to be delivered: they have changes of their own, or belong to a backfill's
+        range.
+        """
         single = set(self.changes.filter(key__in=list(keys), until="").values_list("key", flat=True))
         ranges = self.changes.exclude(until="").values_list("key", "until")
         for some in chunks(list(ranges), RANGES):
@@ -244,12 +246,12 @@ class Scan:
         return self.key(id_of(document))
 
     def key(self, _id: Any) -> str | None:
-        """The key of the row that a document with this `_id` belongs to; None when no row can have it."""
+        """The key of the row that a document with this `_id` belongs to; None if no row can have it."""
         try:
             return str(self.codec.from_bson(_id))
         except (TypeError, ValueError, AttributeError):
             pass
-        try:  # MongoDB takes numbers for the same _id whatever their type
+        try:  # MongoDB treats numbers as the same _id whatever their type
             pk = self.pk.to_python(_id)
             same = type(_id) is not bool and self.codec.to_bson(pk) == _id
         except Exception:  # a field's to_python may raise anything
@@ -257,7 +259,7 @@ class Scan:
         return str(pk) if same else None
 
     def mismatch(self, key: str, row: Any, document: bytes | None) -> KeyMismatch | None:
-        """How the two differ; None when they are equal, type for type."""
+        """How the two differ; None if they are equal, type for type."""
         if row is None:
             return None if document is None else KeyMismatch(key, "extra")
         try:
@@ -265,7 +267,7 @@ class Scan:
             if is_equal(expected, document or b""):
                 fields = self.proof.differences(row.texts, document or b"") if self.proof else ()
                 return KeyMismatch(key, "different", fields) if fields else None
-        except Exception as error:  # an application's own mapping may raise anything; the other rows go on
+        except Exception as error:  # an application's own mapping may raise anything; the other rows continue
             return KeyMismatch(key, "unmappable", (FieldDifference(str(error) or repr(error), "unmappable"),))
         if document is None:
             return KeyMismatch(key, "missing")
@@ -274,7 +276,7 @@ class Scan:
 
 
 def _split(batch: bytes) -> Iterator[bytes]:
-    """The documents that a batch consists of: each begins with its length."""
+    """The documents that a batch consists of: each starts with its length."""
     at = 0
     while at < len(batch):
         end = at + int.from_bytes(batch[at : at + 4], "little")
@@ -290,15 +292,15 @@ def id_of(document: bytes) -> Any:
 
 
 def to_text(_id: Any) -> str:
-    """An `_id` of any type in Extended JSON, which tells the types apart."""
+    """An `_id` of any type in Extended JSON, which distinguishes the types."""
     return json_util.dumps(_id, json_options=TEXT, ensure_ascii=False)
 
 
 def from_text(text: str) -> Any:
-    # Not as a UUID: MongoDB takes one of any length.
+    # Not as a UUID: MongoDB accepts one of any length.
     return json_util.loads(text, json_options=TEXT.with_options(uuid_representation=UuidRepresentation.UNSPECIFIED))
 
 
 def fingerprint(document: bytes | None) -> bytes:
-    """A document in 16 bytes, to see whether it is still the same one."""
+    """A document in 16 bytes, to see whether it has changed."""
     return b"" if document is None else hashlib.blake2b(document, digest_size=16).digest()

@@ -1,11 +1,12 @@
-"""The proof of `sync verify --strict`: each column's own text beside the stored document, without driver and ORM.
+"""The proof of `sync verify --strict`: compares each column's own text with the stored document, without driver and
+ORM.
 
-The database turns every column into text itself and sends that in hexadecimal digits, so that no converter of a driver,
-of Django or of a field has a part in it. The document is decoded by BSON's library, and each of its values is turned
-into the text that its column has to have. What delivery has altered on the way cannot look equal here.
+The database turns every column into text itself and sends it in hexadecimal digits, so that no converter of a driver,
+of Django or of a field takes part. The document is decoded by BSON's library, and each of its values is turned into the
+text that its column must have. A value that delivery has altered cannot look equal here.
 
-Fields that an application maps by itself (`to_document`, or a field with `to_bson`) cannot be checked so; `unchecked`
-names them.
+Fields that an application maps itself (`to_document`, or a field with `to_bson`) cannot be checked this way;
+`unchecked` names them.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ CANONICAL = JSONOptions(
     datetime_conversion=CODEC_OPTIONS.datetime_conversion,
 )  # fmt: skip
 
-Texts = dict[str, bytes | None]  # by name in the document what the column holds; None: NULL
+Texts = dict[str, bytes | None]  # by name in the document, what the column holds; None: NULL
 
 
 class _Column(NamedTuple):
@@ -47,14 +48,14 @@ class _Column(NamedTuple):
 
 
 class Proof:
-    """Checks documents of one model. unchecked: names of fields that the application maps by itself."""
+    """Checks documents of one model. unchecked: names of fields that the application maps itself."""
 
     def __init__(self, model: type[Any], using: str) -> None:
         self.model = model
         self.connection: Any = connections[using]
         self.pk: Any = model._meta.pk
         self.types = self._column_types()
-        self.has_decimals = self.connection.vendor != "sqlite"  # which keeps them as doubles
+        self.has_decimals = self.connection.vendor != "sqlite"  # which stores them as doubles
         own = has_own_mapping(model)
         self.extra = None if own else model.mirror.extra
         fields = mirrored_fields(model)
@@ -77,7 +78,7 @@ class Proof:
                 " WHERE table_schema = DATABASE() AND table_name = %s",
                 [self.model._meta.db_table],
             )
-            # As the server has it, names of columns are the same in any case.
+            # Names of columns are the same in any case.
             return {str(column).lower(): str(kind) for column, kind in cursor.fetchall()}
 
     def _text_sql(self, column: str) -> str:
@@ -96,7 +97,7 @@ class Proof:
         return f"HEX(CAST({name} AS CHAR CHARACTER SET utf8mb4))"
 
     def texts(self, keys: Collection[str]) -> dict[str, Texts]:
-        """By key the columns' texts of these rows, as far as they exist. One query for 1,000 keys."""
+        """By key, the columns' texts of the rows that exist. One query for 1,000 keys."""
         causal.wait(self.connection.alias)
         found: dict[str, Texts] = {}
         name = self.connection.ops.quote_name
@@ -113,10 +114,10 @@ class Proof:
         return found
 
     def differences(self, texts: Texts | None, document: bytes) -> tuple[FieldDifference, ...]:
-        """The fields of the stored document that are not what the columns say."""
-        if texts is None:  # the row has gone since it was read
+        """The fields of the stored document that differ from the columns."""
+        if texts is None:  # the row was deleted after it was read
             return (FieldDifference("", "extra"),)
-        if self.own:  # what of the document is a column, only the application knows
+        if self.own:  # only the application knows which parts of the document are columns
             return ()
         left = bson.decode(document, codec_options=LENIENT)
         sync = left.pop("_sync", {})
@@ -140,14 +141,14 @@ class Proof:
                 left.pop(column.name, None)
             elif not is_same(column.field, text, left.pop(column.name), micros.get(column.name, 0), self.has_decimals):
                 yield column.name
-            others.pop(column.name, None)  # a column comes before what has its name in `extra`
+            others.pop(column.name, None)  # a column comes before the field of `extra` with its name
         for name, node in others.items():
             if name not in left or not _same_json(node, left.pop(name), extended=True):
                 yield name
         yield from left
 
     def _others(self, texts: Texts) -> dict[str, Any] | None:
-        """What the column of `extra` holds, by name; None: no object."""
+        """What the column of `extra` holds, by name; None: not an object."""
         text = texts.get(self.extra or "")
         node = _parse(text) if text is not None else _Pairs()
         if node is None:
@@ -175,8 +176,8 @@ def _values(pk: Any, keys: Collection[str]) -> Iterator[Any]:
 def is_same(field: Any, raw: bytes, value: Any, micros: int, has_decimals: bool = True) -> bool:
     """Whether a document's value is what the column's text says.
 
-    micros: the microseconds below a date's milliseconds, which `_sync.us` keeps.
-    has_decimals: columns hold decimals as such, and not as doubles.
+    micros: the microseconds below a date's milliseconds, which `_sync.us` holds.
+    has_decimals: columns hold real decimals, not doubles.
     """
     if isinstance(field, models.JSONField):
         return _same_json(_parse(raw), value, extended=isinstance(field, DocumentField))
@@ -255,7 +256,7 @@ def _parse(raw: bytes) -> Any:
 
 
 def _same_json(node: Any, value: Any, extended: bool) -> bool:
-    """Whether a parsed text says what the document's value is. extended: `$` keys stand for BSON's types."""
+    """Whether a parsed text has the document's value. extended: `$` keys stand for BSON's types."""
     if isinstance(node, _Pairs):
         names = [name for name, _ in node]
         if extended and names and names[0].startswith("$"):
@@ -275,7 +276,7 @@ def _same_json(node: Any, value: Any, extended: bool) -> bool:
         )
     if isinstance(node, str):
         return type(value) is str and value == node
-    return node is value  # true, false and null; what is unreadable is nothing's text
+    return node is value  # true, false and null; an unreadable value matches no text
 
 
 def _same_number(text: str, value: Any) -> bool:
@@ -293,13 +294,13 @@ def _same_extended(node: _Pairs, value: Any) -> bool:
     try:
         meant = _meant(node)
         ours, theirs = (bson.encode({"": each}, codec_options=CODEC_OPTIONS) for each in (meant, value))
-    except Exception:  # the library raises all kinds of errors for what stands for nothing
+    except Exception:  # the library raises all kinds of errors for invalid values
         return False
     return ours == theirs and not isinstance(meant, dict)
 
 
 def _meant(node: Any) -> Any:
-    """The value that a parsed text stands for, by BSON's library: from the inside out, as that reads JSON."""
+    """The value of a parsed text, by BSON's library: from the inside out, as the library reads JSON."""
     if isinstance(node, _Pairs):
         return json_util.object_hook({name: _meant(item) for name, item in node}, CANONICAL)
     if isinstance(node, _Number):

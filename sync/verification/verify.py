@@ -1,17 +1,17 @@
-"""Verify: compares every row with its document, under live writes, in bounded memory; repairs when asked to.
+"""Verify: compares every row with its document during live writes, in bounded memory, and repairs on request.
 
-Both sides are read in order of the key, a range at a time: the rows, and the documents with whatever `_id` from where
-the range begins to where the next one does. Where the two databases may order keys differently (text, say), rows are
+Both sides are read in order of the key, a range at a time: the rows, and the documents with any `_id` from where the
+range starts to where the next one does. If the two databases may order keys differently (text, for example), rows are
 read with the documents of their keys, and then all documents' ids with their rows.
 
-What is not equal is a suspect and no difference yet: its change may be on its way. It is looked at again a moment
-later, in this order: row, pending changes, document. It counts when nothing was pending, row and document differ, and
-the document is the very same as when it was looked at before.
+A key that differs is a suspect and not yet a mismatch, because its change may be in flight. It is rechecked a moment
+later, in this order: row, pending changes, document. It is a mismatch if nothing was pending, row and document differ,
+and the document is the very same as before.
 
-Why that is enough: every delivery gives its document a new version, so none was written between the two looks; and a
-change is removed only when its document is written. So whatever was committed before the pending changes were read
-was either among them, or written before the first look. As nothing was pending, the document stood for the row as it
-was at that moment, which is the row that was read; and it was not equal to it.
+Why this is sufficient: every delivery gives its document a new version, so no delivery wrote it between the two reads;
+and a change is removed only when its document is written. So whatever was committed before the pending changes were
+read was either among them, or written before the first read. As nothing was pending, the document represented the row
+as it was at that moment, which is the row that was read; and they differed.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from sync.verification import mismatches
 from sync.verification.models import Verification
 from sync.verification.scan import CHUNK, KeyMismatch, Scan, fingerprint, from_text, id_of, to_text
 
-LOOKS = 3  # how often a suspect that moves is looked at again before it counts as pending
-PAUSE = 0.2  # seconds before each of these
+LOOKS = 3  # how often a changing suspect is rechecked before it counts as pending
+PAUSE = 0.2  # seconds before each recheck
 SAVE_EVERY = 5.0  # seconds of work that an interruption may cost
-UNSEEN = b"?"  # the fingerprint of a document that was not looked at yet
+UNSEEN = b"?"  # the fingerprint of a document that was not read yet
 
 Progress = Callable[[int], None]
-Repair = Callable[[list[KeyMismatch]], Collection[str]]  # repairs differences, and returns the keys that are equal now
+Repair = Callable[[list[KeyMismatch]], Collection[str]]  # repairs mismatches, and returns the keys that are in sync now
 
 
 def verify(
@@ -49,14 +49,14 @@ def verify(
     strict: bool = False,
     repair: Repair | None = None,
 ) -> Verification:
-    """Compares rows and documents of `target`, and returns the run as it is kept, with the differences it has found.
+    """Compares rows and documents of `target`. Returns the stored run with the mismatches it has found.
 
-    progress: told how many more of `steps()` are done.
-    sample: only so many rows and as many documents at random: a number from 1, or a share of all below 1.
-    resume: goes on where the last full run was interrupted, if it was.
-    strict: compares each document with the columns' own texts, too: see sync/verification/strict.py.
-    fix: is given the differences, at most CHUNK at a time, as soon as they are certain.
-    Raises Unavailable; a full run can be resumed then, and after any other end.
+    progress: called with how many more of `steps()` are done.
+    sample: only this many random rows and documents: a number from 1, or a share of all below 1.
+    resume: continues the last full run if it was interrupted.
+    strict: also compares each document with the columns' own texts: see sync/verification/strict.py.
+    fix: is called with confirmed mismatches, at most CHUNK at a time.
+    Raises Unavailable; a full run can be resumed then, and after any other interruption.
     """
     scan = Scan(target, using, strict=strict)
     kept = mismatches.begin(scan, "sampled" if sample is not None else "strict" if strict else "full", resume)
@@ -76,7 +76,7 @@ def verify(
 
 
 def steps(target: Target, using: str = DEFAULT_DB_ALIAS, sample: float | None = None) -> int:
-    """How many rows and documents a run will look at, about. Raises Unavailable."""
+    """About how many rows and documents a run will read. Raises Unavailable."""
     scan = Scan(target, using)
     try:
         return sum(_counts(scan, sample))
@@ -92,15 +92,15 @@ def _counts(scan: Scan, sample: float | None) -> list[int]:
 
 
 class _Run:
-    """One run over one target. `kept` is what is stored of it."""
+    """One run over one target. `kept` is its stored row."""
 
     def __init__(self, scan: Scan, kept: Verification, progress: Progress, repair: Repair | None) -> None:
         self.scan = scan
         self.kept = kept
         self.progress = progress
         self.repair = repair
-        self.suspects: dict[str, bytes] = {}  # by key the fingerprint of the document, as it was seen last
-        self.orphan: dict[str, Any] = {}  # by their text those ids that cannot be keys
+        self.suspects: dict[str, bytes] = {}  # by key, the fingerprint of the document when it was last read
+        self.orphan: dict[str, Any] = {}  # by their text, the ids that cannot be keys
         self.save_at = time.monotonic() + SAVE_EVERY
 
     def full(self) -> None:
@@ -143,7 +143,7 @@ class _Run:
             self._advance(len(rows), f"rows {key}")
 
     def _documents(self, start: Any) -> None:
-        """All documents that have no row."""
+        """All documents without a row."""
         for ids in self.scan.id_chunks(start):
             keys = self._part_foreign(ids)
             present = self.scan.present(keys)
@@ -152,8 +152,8 @@ class _Run:
                 self._advance(len(ids), f"documents {to_text(ids[-1])}")
 
     def sampled(self, sample: float) -> None:
-        """Rows at random with their documents, and documents at random with their rows."""
-        # MongoDB's estimate may be too low, after it was killed; a sample as large as all is to be all.
+        """Random rows with their documents, and random documents with their rows."""
+        # MongoDB's estimate may be too low after a crash; a sample as large as all must cover all.
         rows, documents = _counts(self.scan, sample) if sample < 1 else (int(sample), int(sample))
         keys = self.scan.sample_keys(rows) if rows else []
         ids = self.scan.sample_ids(documents) if documents else []
@@ -170,7 +170,7 @@ class _Run:
         self._settle()
 
     def _part_foreign(self, ids: Iterable[Any]) -> list[str]:
-        """The keys that the ids are; those ids that cannot be keys are kept apart."""
+        """The keys for these ids; ids that cannot be keys are stored separately."""
         keys = []
         for _id in ids:
             key = self.scan.key(_id)
@@ -181,7 +181,7 @@ class _Run:
         return keys
 
     def _advance(self, steps: int, position: str) -> None:
-        """Up to `position` all has been looked at; now and then this is kept, with nothing left to look at again."""
+        """Everything up to `position` is compared; at intervals this is saved, with no suspects left."""
         self.progress(steps)
         self._settle_many()
         if time.monotonic() > self.save_at:
@@ -191,12 +191,12 @@ class _Run:
             self.save_at = time.monotonic() + SAVE_EVERY
 
     def _settle_many(self) -> None:
-        """Keeps what is still to be looked at again from growing."""
+        """Keeps the number of suspects bounded."""
         if len(self.suspects) + len(self.orphan) >= CHUNK:
             self._settle()
 
     def _settle(self) -> None:
-        """Looks at the suspects again until each is equal, a difference, or counted as pending."""
+        """Rechecks the suspects until each is in sync, a mismatch, or counted as pending."""
         for _ in range(LOOKS):
             if not self.suspects:
                 break
@@ -212,7 +212,7 @@ class _Run:
         for key, row, pending, document in self.scan.look(before):
             if difference := self.scan.mismatch(key, row, document):
                 now = fingerprint(document)
-                # No delivery that is still to come makes a document of what cannot be one.
+                # No later delivery can make a document of a row that cannot become one.
                 if difference.kind != "unmappable" and (pending or before[key] != now):
                     self.suspects[key] = now
                 else:
@@ -220,7 +220,7 @@ class _Run:
         self._found(certain)
 
     def _compare_orphans(self) -> list[KeyMismatch]:
-        """Those documents that are there still. No row and no change can belong to them."""
+        """Those documents that still exist. No row and no change can belong to them."""
         ids, self.orphan = list(self.orphan.values()), {}
         found = []
         while ids:

@@ -43,7 +43,7 @@ def test_it_shows_the_verdict_and_the_last_delivery(viewer: Client, account: Acc
     page = text(viewer, account)
     document = mongo.accounts.find_one({"_id": ObjectId(account.pk)})
     written = datetime.datetime.fromtimestamp(document["_sync"]["v"] / 1e6, datetime.UTC)
-    assert "Equal" in page
+    assert "In sync" in page
     assert f"{written:%Y-%m-%d %H:%M:%S} UTC" in page
     assert f"by delivery <code>{document['_sync']['by']}</code>" in page
     assert "≠" not in page
@@ -105,7 +105,7 @@ def test_while_mongodb_is_unreachable_it_shows_the_row(
     assert "MongoDB does not respond" in page
     assert "Whether the document is in sync is unknown." in page
     assert "1000" in page
-    assert "Equal" not in page
+    assert ">In sync<" not in page
     frozen = viewer.get(f"/sync/record/{LABEL}/{'0' * 24}/")
     assert frozen.status_code == 200, "MongoDB may have a document"
 
