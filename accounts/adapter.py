@@ -119,12 +119,12 @@ class AccountAdapter(DefaultAccountAdapter):
         Mails that a stranger can cause go to one address only so often.
         """
         if template_prefix in CAUSED_BY_STRANGERS and not self._may_have_another(email):
-            logger.warning("The mail %s was not sent: its address has had as many as the limit allows", template_prefix)
+            logger.warning("The email %s was not sent: its address has reached the limit", template_prefix)
             return
         try:
             super().send_mail(template_prefix, email, context)
         except (OSError, SMTPException):
-            logger.exception("The mail %s could not be sent", template_prefix)
+            logger.exception("The email %s could not be sent", template_prefix)
 
     def _may_have_another(self, email: str) -> bool:
         request = app_context.request
@@ -145,5 +145,5 @@ class SecondFactorAdapter(DefaultMFAAdapter):
             return encryption.decrypt(encrypted_text)
         except encryption.InvalidToken:
             # No code must fit: a secret that nobody knows, not an empty one.
-            logger.exception("No key opens the secret of a second factor: see manage.py rotate_secrets --help")
+            logger.exception("No key decrypts the secret of a second factor. See manage.py rotate_secrets --help")
             return base64.b32encode(secrets.token_bytes(20)).decode()

@@ -49,7 +49,7 @@ def after_the_password(view: Callable[..., HttpResponse]) -> Callable[..., HttpR
     def asked(self: Any, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if request.method != "POST" or not _must_say_who_they_are(request):
             return view(self, request, *args, **kwargs)
-        messages.warning(request, _("Nothing is saved yet. Confirm who you are, then fill in the form again."))
+        messages.warning(request, _("Nothing was saved yet. Confirm your identity, then fill in the form again."))
         ways = get_adapter().get_reauthentication_methods(request.user)
         return redirect(add_query_params(ways[0]["url"], {"next": request.get_full_path()}))
 
@@ -77,7 +77,7 @@ class UserAdmin(Audited, DjangoUserAdmin):
     list_display = ["username", "full_name", "email", "role", "request_state", "staff", "active"]
     list_filter = ["role", RequestFilter, "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["^username", "^first_name", "^last_name", "^email"]
-    search_help_text = _("How a username, a name or an email begins.")
+    search_help_text = _("Search by the start of a username, name or email address.")
     show_full_result_count = False
     actions = ["approve_requests", "decline_requests"]
     readonly_fields = ["last_login", "date_joined", "requested_role", "request_decision"]
@@ -157,11 +157,11 @@ class UserAdmin(Audited, DjangoUserAdmin):
     def has_decide_permission(self, request: HttpRequest) -> bool:
         return request.user.has_perm("accounts.decide_requests")
 
-    @admin.action(description=_("Approve the requests of the selected people"), permissions=["decide"])
+    @admin.action(description=_("Approve the requests of the selected users"), permissions=["decide"])
     def approve_requests(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         self._decide(request, queryset, Decision.APPROVED)
 
-    @admin.action(description=_("Decline the requests of the selected people"), permissions=["decide"])
+    @admin.action(description=_("Decline the requests of the selected users"), permissions=["decide"])
     def decline_requests(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
         self._decide(request, queryset, Decision.DECLINED)
 
@@ -173,12 +173,12 @@ class UserAdmin(Audited, DjangoUserAdmin):
             self.log_change(request, user, f"{user.get_requested_role_display()}: {decision.label}")
         left = queryset.count() - len(decided)
         if decided:
-            text = ngettext("%d request is answered.", "%d requests are answered.", len(decided)) % len(decided)
+            text = ngettext("%d request was decided.", "%d requests were decided.", len(decided)) % len(decided)
             self.message_user(request, text, messages.SUCCESS)
         if left:
             text = ngettext(
-                "%d person was left out: no request waits, or it is your own.",
-                "%d people were left out: no request waits, or it is your own.",
+                "%d user was skipped: no pending request, or your own.",
+                "%d users were skipped: no pending request, or your own.",
                 left,
             )
             self.message_user(request, text % left, messages.WARNING)

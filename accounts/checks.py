@@ -16,7 +16,7 @@ from django.utils.module_loading import import_string
 COUNTING = (RedisCache, BaseMemcachedCache)  # whose `add` is atomic for all processes; others say so by `is_atomic`
 REASONS = {
     DummyCache: "it stores nothing",
-    LocMemCache: "each process has its own, so every worker counts for itself",
+    LocMemCache: "each process has its own, so every worker counts separately",
     DatabaseCache: "two processes can add the same key to it",
 }
 
@@ -46,15 +46,15 @@ def what_is_open(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if "*" in settings.ALLOWED_HOSTS:
         found.append(
             Error(
-                "ALLOWED_HOSTS takes any host.",
-                hint="Name the hosts under which the portal is reached.",
+                "ALLOWED_HOSTS accepts any host.",
+                hint="List the host names of the portal.",
                 id="accounts.E002",
             )
         )
     if "staff" not in settings.REQUIRE_MFA:
         found.append(
             Warning(
-                "Staff and superusers need no second factor.",
+                "Staff and superusers do not need a second factor.",
                 hint="Leave REQUIRE_MFA unset, or add staff to it.",
                 id="accounts.W002",
             )
@@ -62,7 +62,7 @@ def what_is_open(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.EMAIL_BACKEND.rpartition(".")[0].rpartition(".")[2] in ("console", "dummy", "locmem", "filebased"):
         found.append(
             Warning(
-                "Mails are not sent, so nobody can confirm an address or reset a password.",
+                "Emails are not sent, so no user can confirm an address or reset a password.",
                 hint="Set EMAIL_URL, such as smtp+tls://user:password@mail.example.com:587.",
                 id="accounts.W003",
             )

@@ -42,13 +42,13 @@ class RegistrationForm(SignupForm):
     first_name = forms.CharField(label=_("First name"), max_length=150)
     last_name = forms.CharField(label=_("Last name"), max_length=150)
     requested_role = forms.ChoiceField(
-        label=_("Kind of account"),
+        label=_("Role"),
         choices=[
             ("", _("Customer")),
             *((role.value, _("%s (after approval)") % role.label) for role in REQUESTABLE_ROLES),
         ],
         required=False,
-        help_text=_("You begin as a customer. The other kinds are looked at by our staff, who answer by mail."),
+        help_text=_("You start as a customer. If you request another role, staff will email you their decision."),
     )
     field_order = ["first_name", "last_name", "username", "email", "requested_role", "password1", "password2"]
 
@@ -65,7 +65,7 @@ class RegistrationForm(SignupForm):
             with transaction.atomic():
                 return super().try_save(request)
         except IntegrityError:
-            messages.error(request, _("Somebody else has just taken one of these. Please try again."))
+            messages.error(request, _("Another user has just taken one of these values. Try again."))
             return None, redirect("account_signup")
 
 
@@ -112,7 +112,7 @@ class ProfileForm(EditForm):
             ),
         }
         help_texts = {
-            "picture": _("JPEG, PNG or WebP of up to 5 MB and 25 megapixels (WebP: 8). We keep a small square of it.")
+            "picture": _("JPEG, PNG or WebP up to 5 MB and 25 megapixels (WebP: 8). It is cropped to a small square.")
         }
 
     def __init__(self, *args: Any, picture_problem: forms.ValidationError | None = None, **kwargs: Any) -> None:

@@ -33,7 +33,7 @@ class UserManager(DjangoUserManager["User"]):
         """
         user = self.filter(username=username).first() or self.model(username=username, is_demo=True)
         if not user.is_demo:
-            raise ValueError(f"{username} is a real person here: the demo's user of that name was not made.")
+            raise ValueError(f"{username} is a real user here, so the demo user of that name was not created.")
         user.email = f"{username}@example.com"
         user.role, user.first_name, user.last_name = role, first_name, last_name
         if not user.check_password(DEMO_PASSWORD):

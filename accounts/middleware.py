@@ -40,7 +40,7 @@ class SessionLimitsMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated and self._is_over(request):
             logout(request)
-            messages.info(request, _("You were signed out, because your session has lasted long enough."))
+            messages.info(request, _("You were signed out because your session reached its longest duration."))
         response = self.get_response(request)
         if request.user.is_authenticated and "Cache-Control" not in response:
             add_never_cache_headers(response)  # "back" shows nothing to who comes after the logout
@@ -93,7 +93,7 @@ class SecondFactorMiddleware:
             return None
         if get_adapter().is_mfa_enabled(user, [Authenticator.Type.TOTP]):
             return None
-        messages.info(request, _("Your account needs a second factor. Set it up to go on."))
+        messages.info(request, _("Your account requires a second factor. Set it up to continue."))
         return redirect("mfa_activate_totp")
 
 

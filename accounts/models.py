@@ -41,7 +41,7 @@ class User(AbstractUser):
     address = models.TextField(_("address"), max_length=500, blank=True)
     picture = models.FileField(_("picture"), upload_to="pictures", blank=True)
     is_demo = models.BooleanField(
-        _("demo"), default=False, editable=False, help_text=_("With a password that everybody knows.")
+        _("demo"), default=False, editable=False, help_text=_("Has a publicly known password.")
     )
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]

@@ -42,12 +42,12 @@ STORAGE = User._meta.get_field("picture").storage
 FOLDER = str(User._meta.get_field("picture").upload_to)
 SETTLED = timedelta(hours=1)  # a younger file may belong to a transaction that is not committed
 
-UNREADABLE = _("We cannot read this file as a picture. Choose a JPEG, PNG or WebP file.")
-TOO_LONG = _("The picture takes too long to read. Save it in another format or size.")
+UNREADABLE = _("This file is not a readable picture. Choose a JPEG, PNG or WebP file.")
+TOO_LONG = _("The picture takes too long to process. Save it in another format or size.")
 PROBLEMS = {
     picture_decoder.UNREADABLE: UNREADABLE,
     picture_decoder.TOO_MANY_PIXELS: _("The picture has too many pixels. Choose a smaller one."),
-    picture_decoder.TOO_MUCH_MEMORY: _("The picture takes too much memory to read. Save it in another format or size."),
+    picture_decoder.TOO_MUCH_MEMORY: _("The picture needs too much memory. Save it in another format or size."),
     picture_decoder.OUT_OF_TIME: TOO_LONG,
 }
 
@@ -64,7 +64,7 @@ class UploadLimit(FileUploadHandler):
 
     def handle_raw_input(self, input_data: Any, META: Any, content_length: int, *args: Any) -> None:
         if content_length > MAX_REQUEST_BYTES:
-            raise RequestDataTooBig("A request with files is larger than the portal takes.")
+            raise RequestDataTooBig("A request with files is larger than the portal accepts.")
         self.kept = 0
 
     def new_file(self, *args: Any, **kwargs: Any) -> None:
@@ -105,7 +105,7 @@ def _turn_of(person: User) -> Iterator[None]:
     until = now + LEASE
     PictureLease.objects.get_or_create(person=person, defaults={"until": now})
     if not PictureLease.objects.filter(person=person, until__lte=now).update(until=until):
-        raise ValidationError(_("Another picture of yours is being read. Wait a moment, then choose this one again."))
+        raise ValidationError(_("Another picture of yours is being processed. Wait, then choose this one again."))
     try:
         yield
     finally:
@@ -115,7 +115,7 @@ def _turn_of(person: User) -> Iterator[None]:
 @contextmanager
 def _seat() -> Iterator[None]:
     """One picture at a time in this worker. One more waits; the answer to any other is at once."""
-    busy = ValidationError(_("Other pictures are being read just now. Wait a moment, then choose this one again."))
+    busy = ValidationError(_("Other pictures are being processed. Wait, then choose this one again."))
     if not _seats.acquire(blocking=False):
         raise busy
     try:
@@ -142,7 +142,7 @@ def _decode(content: bytes) -> bytes:
     if done.returncode < 0:  # it crashed
         raise ValidationError(UNREADABLE)
     logger.error("The decoder does not run: %s", done.stderr.decode(errors="replace").strip() or done.returncode)
-    raise ValidationError(_("Pictures cannot be read just now. Save your profile without one, and tell our staff."))
+    raise ValidationError(_("Pictures cannot be processed now. Save your profile without one, and tell staff."))
 
 
 # --- files -----------------------------------------------------------------------------------------------------------

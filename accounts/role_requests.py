@@ -46,7 +46,7 @@ def _tell(user: User) -> None:
         return
     message = render_to_string("accounts/email/request_decided.txt", {"person": user})
     try:
-        user.email_user(_("Your request for an account as %s") % user.get_requested_role_display(), message)
+        user.email_user(_("Your request for the role %s") % user.get_requested_role_display(), message)
     except (OSError, SMTPException):
         # The decision stands, and the person reads it on their profile.
-        logger.exception("The mail about a decided request could not be sent")
+        logger.exception("The email about a decided request could not be sent")

@@ -47,9 +47,7 @@ def create(connection: Any) -> None:
     existing = _indexes(connection)
     missing = [rule for rule in RULES if rule.name not in existing]
     if problems := [text for rule in missing for text in _in_the_way(connection, rule)]:
-        raise CommandError(
-            "\n".join(["Rows are in the way of unique indexes. Remove or change some of them:", *problems])
-        )
+        raise CommandError("\n".join(["These rows prevent unique indexes. Remove or change some of them:", *problems]))
     with connection.cursor() as cursor:
         for rule in missing:
             cursor.execute(
@@ -100,7 +98,7 @@ def check(databases: Any = None, **kwargs: Any) -> list[Any]:
         tables = set(connection.introspection.table_names())
         found += [
             Warning(
-                f"{rule.table} has no index {rule.name}: nothing keeps that {rule.says}.",
+                f"{rule.table} has no index {rule.name}: so the database does not guarantee that {rule.says}.",
                 hint="Run manage.py migrate. If it was run, another program has dropped the index.",
                 id="accounts.W001",
             )

@@ -78,7 +78,7 @@ def profile(request: HttpRequest) -> HttpResponse:
             form.save_with_files(written)
     if is_saved:
         changed = form.changed_data
-        messages.success(request, _("Your profile is saved.") if changed else _("Nothing was changed."))
+        messages.success(request, _("Profile saved.") if changed else _("Nothing was changed."))
         return redirect("profile")
     return render(request, "accounts/profile.html", {"form": form}, status=CONFLICT if form.conflict else 200)
 
@@ -111,14 +111,14 @@ def undo_address(request: HttpRequest, token: str) -> HttpResponse:
             form.save(request)
         messages.success(
             request,
-            _("The address is removed and everybody is signed out. We have sent you a mail to choose a new password."),
+            _("The address was removed and every session signed out. We emailed you a link to choose a password."),
         )
         return redirect("account_reset_password_done")
     messages.warning(
         request,
         _(
-            "The address is removed and everybody is signed out. Your old address belongs to another account by now:"
-            " reset the password by another address of yours, or ask our staff."
+            "The address was removed and every session signed out. Your old address belongs to another account now. "
+            "Reset the password with another address of yours, or ask staff."
         ),
     )
     return redirect("account_reset_password")

@@ -32,22 +32,22 @@ def mysql_options(url: str) -> dict[str, Any]:
             tls[FILES[name]] = value
         elif name == "ssl_mode":
             if value.upper() not in MODES:
-                raise ImproperlyConfigured(f"DATABASE_URL: ssl_mode={value} is none of {', '.join(MODES)}.")
+                raise ImproperlyConfigured(f"DATABASE_URL: ssl_mode={value} is not one of {', '.join(MODES)}.")
             options["ssl_mode"] = value.upper()
         elif name in NUMBERS:
             if not re.fullmatch(r"[0-9]{1,6}", value):
-                raise ImproperlyConfigured(f"DATABASE_URL: {given}={value} is no number of seconds below a million.")
+                raise ImproperlyConfigured(f"DATABASE_URL: {given}={value} is not a number of seconds below a million.")
             options[name] = int(value)
         elif name == "charset" and value.lower() != "utf8mb4":
             raise ImproperlyConfigured(
-                f"DATABASE_URL: charset={value} would alter what it does not have when rows are read; leave it out."
+                f"DATABASE_URL: charset={value} would alter characters that it lacks when rows are read. Remove it."
             )
         elif name in TEXTS:
             options[name] = value
         elif name not in DJANGOS:
             known = ", ".join(sorted({"ssl_mode", *FILES, *NUMBERS, *TEXTS}))
             hint = " (use ssl_mode)" if "ssl" in name else ""
-            raise ImproperlyConfigured(f"DATABASE_URL: there is no option {given}{hint}. These are known: {known}.")
+            raise ImproperlyConfigured(f"DATABASE_URL: unknown option {given}{hint}. Known options: {known}.")
     if "key" in tls and "cert" not in tls:
         raise ImproperlyConfigured("DATABASE_URL: ssl_key needs ssl_cert, the certificate that belongs to it.")
     if tls and options.get("ssl_mode") == "DISABLED":

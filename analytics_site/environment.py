@@ -95,7 +95,7 @@ class Environment:
     def unknown(self, prefix: _str) -> _list[_str]:
         """A sentence for each variable with this prefix that nothing has read."""
         names = sorted(name for name in self.values if name.startswith(prefix) and name not in self.names)
-        return [f"There is no variable {name}, so its value has no effect.{self._guess(name)}" for name in names]
+        return [f"Unknown variable {name}: its value has no effect.{self._guess(name)}" for name in names]
 
     def _guess(self, name: _str) -> _str:
         close = difflib.get_close_matches(name, self.names, 1)
@@ -231,7 +231,7 @@ class Environment:
             import_string(config["BACKEND"])  # the parser knows some that Django has no more
             library = CACHE_LIBRARIES.get(config["BACKEND"].rpartition(".")[2])
             if library and not find_spec(library):
-                self.mistakes.append(f"{name} needs a library that is not there: pip install {library}.")
+                self.mistakes.append(f"{name} needs a library that is not installed: pip install {library}.")
             elif library and isinstance(config["LOCATION"], _str):
                 _ = urlsplit(text).port  # raises ValueError for one that is none
             return config
@@ -258,7 +258,7 @@ def _within(number: Any, least: Any, most: Any) -> Any:
 
 def _without_repeats(pairs: _list[tuple[_str, Any]]) -> dict[_str, Any]:
     if len(dict(pairs)) < len(pairs):
-        raise ValueError("a name is there twice")
+        raise ValueError("a name occurs twice")
     return dict(pairs)
 
 

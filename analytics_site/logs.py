@@ -60,7 +60,7 @@ def _logged(content: Iterable[bytes], path: str) -> Iterator[bytes]:
     try:
         yield from content
     except Exception:
-        logger.exception("The response was broken off by an unexpected error: %s", path)
+        logger.exception("The response was interrupted by an unexpected error: %s", path)
         raise
 
 
@@ -169,14 +169,14 @@ def _of_program(kind: type[BaseException], error: BaseException, trace: Tracebac
     if issubclass(kind, KeyboardInterrupt):
         sys.__excepthook__(kind, error, trace)
     else:
-        logger.critical("The program ended by an unexpected error: %s", _named(error), exc_info=(kind, error, trace))
+        logger.critical("The program ended with an unexpected error: %s", _named(error), exc_info=(kind, error, trace))
 
 
 def _of_thread(args: threading.ExceptHookArgs) -> None:
     if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
         name = args.thread.name if args.thread else "unknown"
         trace = (args.exc_type, args.exc_value, args.exc_traceback)
-        logger.error("The thread %s ended by an unexpected error: %s", name, _named(args.exc_value), exc_info=trace)
+        logger.error("The thread %s ended with an unexpected error: %s", name, _named(args.exc_value), exc_info=trace)
 
 
 def _of_nobody(args: Any) -> None:

@@ -44,7 +44,7 @@ PORTAL_ORIGIN = env.str(
 if HTTPS and ALLOWED_HOSTS and not PORTAL_ORIGIN:
     PORTAL_ORIGIN = f"https://{ALLOWED_HOSTS[0]}"
     if ALLOWED_HOSTS[0][0] in "*.":
-        env.mistakes.append("Set PORTAL_ORIGIN: ALLOWED_HOSTS begins with a pattern, so links have no host.")
+        env.mistakes.append("Set PORTAL_ORIGIN: ALLOWED_HOSTS starts with a pattern, so links have no host.")
 if PORTAL_ORIGIN:
     ALLOWED_HOSTS = [*ALLOWED_HOSTS, urlsplit(PORTAL_ORIGIN).hostname or ""]
 

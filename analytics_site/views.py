@@ -44,7 +44,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     try:
         page: str = render_to_string(template, {"request_id": request_id})
     except Exception:
-        logger.exception("The page for errors cannot be made.")
+        logger.exception("The error page cannot be rendered.")
         page = f"Something went wrong on our side. Tell us this number: {request_id}\n"
         return HttpResponseServerError(page, content_type="text/plain")
     if error is not None and is_outage:

@@ -89,7 +89,7 @@ class Audited(admin.ModelAdmin):
             for key in request.POST.getlist(ACTION_CHECKBOX_NAME):
                 self.opts.pk.to_python(key)  # type: ignore[union-attr]
         except ValidationError:
-            self.message_user(request, _("Nothing was done: a selected row has no valid key."), messages.ERROR)
+            self.message_user(request, _("No action taken: a selected row has no valid key."), messages.ERROR)
             return None
         with transaction.atomic():  # "delete selected" and its entries: both or neither
             return super().response_action(request, *args, **kwargs)

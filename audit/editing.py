@@ -168,7 +168,7 @@ class EditForm(forms.ModelForm):
             self._show_again(sent, changed)
             raise forms.ValidationError(
                 _(
-                    "%(who)s changed this meanwhile. Stored is now: %(stored)s. Below, what you edited is as you "
+                    "%(who)s changed this record. Stored now: %(stored)s. Below, what you edited is as you "
                     "entered it, and all else as it is stored now. Save again to store what you see below."
                 ),
                 params={"who": self._who(), "stored": self._in_words(changed)},
@@ -217,7 +217,7 @@ class EditForm(forms.ModelForm):
             text = ", ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
             label = capfirst(str(self.fields[name].label or name))
             words.append(f"{label}: {visible(text)[:SHOWN] or _('nothing')}")
-        return "; ".join(words) or _("what you see below, and something that this form does not show")
+        return "; ".join(words) or _("what you see below, and values that this form does not show")
 
 
 def save_changes(row: Model, changed: list[str]) -> None:

@@ -63,13 +63,13 @@ class Entry(models.Model):
     """One act. Never changed; written in the transaction of what it tells of."""
 
     at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
-    who = models.CharField(_("who"), max_length=150, blank=True, help_text=_("As they were called; empty: a command."))
-    who_id = models.CharField(max_length=40, blank=True, help_text=_("Their user's key."))
+    who = models.CharField(_("who"), max_length=150, blank=True, help_text=_("The username then; empty for a command."))
+    who_id = models.CharField(max_length=40, blank=True, help_text=_("The user's key."))
     act = models.CharField(_("act"), max_length=20, choices=act_choices, db_index=True)
     model = models.CharField(_("kind of object"), max_length=200, blank=True, help_text=_("Such as finance.account."))
     key = models.CharField(_("key"), max_length=255, blank=True)
-    text = models.CharField(_("object"), max_length=255, blank=True, help_text=_("As it was called."))
-    before = models.JSONField(_("before"), default=dict, help_text=_("What changed, only."), **JSON)
+    text = models.CharField(_("object"), max_length=255, blank=True, help_text=_("The object's name then."))
+    before = models.JSONField(_("before"), default=dict, help_text=_("Only the changed fields."), **JSON)
     after = models.JSONField(_("after"), default=dict, help_text=_("The same fields."), **JSON)
     address = models.GenericIPAddressField(_("address"), null=True)
 

@@ -42,9 +42,9 @@ def refused(request: HttpRequest, problem: str, back: str, status: int = 400) ->
 def why_not(rows: QuerySet[Any], *, is_valid: bool) -> str:
     """Why what was searched for is not exported; empty when it is. is_valid: the search makes sense."""
     if not is_valid:
-        return _("The search has an error, so that it is not clear what to export.")
+        return _("The search has an error. Fix it and export again.")
     if rows.order_by("pk")[LARGEST_EXPORT : LARGEST_EXPORT + 1].exists():
-        problem = _("These are more than %(number)s rows, which is the most that one file has. Narrow the search.")
+        problem = _("The search finds more than %(number)s rows, the most that one file can have. Narrow it.")
         return problem % {"number": f"{LARGEST_EXPORT:,}"}
     return ""
 

@@ -79,7 +79,7 @@ PAGES = [
     Page("error-409", "anybody", "/409/", "Someone saved it first", 409, template="409.html"),
     Page("error-429", "anybody", "/429/", "Too many attempts", 429, template="429.html"),
     Page("error-500", "anybody", "/500/", "An error of the portal's own", 500, template="500.html"),
-    Page("error-503", "anybody", "/503/", "The database is out of reach", 503, template="503.html"),
+    Page("error-503", "anybody", "/503/", "The database is unreachable", 503, template="503.html"),
 
     Page("customer-dashboard", "customer", "/dashboard/customer/", "Accounts, products, tiers, charts, trades"),
     Page("customer-no-trade", "customer", "/dashboard/customer/?since=2000-01-01&until=2000-01-02", "No trade matches"),

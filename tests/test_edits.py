@@ -248,7 +248,7 @@ def test_whoever_saves_second_is_told_and_decides(
     assert answer.status_code == 409
     text = answer.content.decode()
     assert "root" in text
-    assert "Stored is now: Name: Anne; Email: anne@example.com." in text
+    assert "Stored now: Name: Anne; Email: anne@example.com." in text
     assert stored(Customer, anna.pk) == before
     assert Entry.objects.count() == 1
     assert page.data["email"] == ["anna@example.net"], "what they typed is not lost"

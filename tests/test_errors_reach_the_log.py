@@ -110,13 +110,13 @@ def test_an_error_in_the_middle_of_a_stream_has_the_number_too(in_json: Portal) 
         with pytest.raises(IncompleteRead):
             answer.read()
     [line] = in_json.about(number)
-    assert line["message"] == "The response was broken off by an unexpected error: /break-off"
+    assert line["message"] == "The response was interrupted by an unexpected error: /break-off"
     assert "boom" in line["exc_info"]
 
 
 @pytest.mark.parametrize(
     ("path", "says"),
-    [("/thread", "The thread helper ended by an unexpected error"), ("/unraisable", "nobody hears it")],
+    [("/thread", "The thread helper ended with an unexpected error"), ("/unraisable", "nobody hears it")],
 )
 def test_an_error_that_nothing_catches_reaches_the_log(in_json: Portal, path: str, says: str) -> None:
     assert in_json.get(path).status_code == 200
@@ -166,7 +166,7 @@ def end_badly(*kinds: str, **more: str) -> Process:
 
 @pytest.mark.parametrize(
     ("kind", "says", "is_error"),
-    [("crash", "The program ended by an unexpected error: ZeroDivisionError", True),
+    [("crash", "The program ended with an unexpected error: ZeroDivisionError", True),
      ("thread", "The thread t ended", True), ("destructor", "Exception ignored in", True), ("INFO", "hello", False)],
 )  # fmt: skip
 def test_a_command_logs_as_the_web_server_does(kind: str, says: str, is_error: bool) -> None:

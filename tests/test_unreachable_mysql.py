@@ -202,18 +202,18 @@ def test_a_certificate_file_that_cannot_be_used_is_named(
 
 
 MISTAKES = [
-    ("ssl_mode=ALWAYS", "ssl_mode=ALWAYS is none of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY"),
+    ("ssl_mode=ALWAYS", "ssl_mode=ALWAYS is not one of DISABLED, PREFERRED, REQUIRED, VERIFY_CA, VERIFY_IDENTITY"),
     ("ssl_mode=", "the option ssl_mode has no value"),
-    ("ssl_verify_cert=true", "there is no option ssl_verify_cert (use ssl_mode)"),
-    ("useSSL=true", "there is no option useSSL (use ssl_mode)"),
+    ("ssl_verify_cert=true", "unknown option ssl_verify_cert (use ssl_mode)"),
+    ("useSSL=true", "unknown option useSSL (use ssl_mode)"),
     ("ssl_key=/key.pem", "ssl_key needs ssl_cert"),
     ("ssl_mode=DISABLED&ssl_ca=/ca.pem", "ssl_mode=DISABLED contradicts the other ssl_ options"),
-    ("connect_timeout=soon", "connect_timeout=soon is no number of seconds"),
-    ("connect_timeout=%C2%B2", "connect_timeout=² is no number of seconds"),
-    ("read_timeout=99999999999999999999", "read_timeout=99999999999999999999 is no number of seconds"),
+    ("connect_timeout=soon", "connect_timeout=soon is not a number of seconds"),
+    ("connect_timeout=%C2%B2", "connect_timeout=² is not a number of seconds"),
+    ("read_timeout=99999999999999999999", "read_timeout=99999999999999999999 is not a number of seconds"),
     ("charset=latin1", "charset=latin1 would alter"),
     ("charset=utf8", "charset=utf8 would alter"),
-    ("tiemout=3", "there is no option tiemout"),
+    ("tiemout=3", "unknown option tiemout"),
 ]
 
 
@@ -235,7 +235,7 @@ def test_options_are_read_in_either_spelling_and_percent_encoded() -> None:
 LOGINS = [
     ({"password": "wrong"}, "MySQL rejects the login (Access denied for user 'portal'@"),
     ({"user": "locked", "password": "x"}, "MySQL rejects the login (Access denied, this account is locked)"),
-    ({"user": "expired", "password": "x"}, "MySQL wants a new password ("),
+    ({"user": "expired", "password": "x"}, "MySQL requires a new password ("),
     ({"database": "nowhere"}, "MySQL has no such database, or the user has no right to it (Access denied for user"),
     ({"user": "reader", "password": "x"}, "MySQL has no such database, or the user has no right to it (CREATE command"),
 ]
@@ -260,14 +260,14 @@ def test_a_server_that_demands_tls_is_said(tls: TLSMariaDB, monkeypatch: Any, se
 def test_too_many_connections_are_said(tls: TLSMariaDB, monkeypatch: Any, settings: Any) -> None:
     only = connect(tls.address("few", "x"))
     line = line_for(tls.address("few", "x"), monkeypatch, settings)
-    assert line.startswith("MySQL takes no more connections (User 'few' has exceeded")
+    assert line.startswith("MySQL has too many connections (User 'few' has exceeded")
     only.close()
     tls.sql("SET GLOBAL max_connections=10")
     open_ones = []
     try:
         with pytest.raises(OperationalError) as error:
             open_ones.extend(connect(tls.address()) for _ in range(20))
-        assert mysql.reason(error.value).startswith("MySQL takes no more connections (Too many connections)")
+        assert mysql.reason(error.value).startswith("MySQL has too many connections (Too many connections)")
     finally:
         for one in open_ones:
             one.close()
@@ -323,14 +323,14 @@ def test_tables_that_are_not_there_are_said_in_one_line(command: list[str], mari
     done = finished(manage(*command, DATABASE_URL=mariadb.url("analytics_unmigrated")))
     assert (done.status, done.stderr.count("\n")) == (2, 1), done.stderr
     line = done.stderr.removeprefix("CommandError: ")
-    assert line.startswith("The database's tables are not those of this version (")
+    assert line.startswith("The database has the tables of another version (")
     assert line.rstrip(".\n").endswith("run manage.py migrate")
 
 
 def test_a_mistake_in_the_settings_is_one_line() -> None:
     done = finished(manage("clearsessions", DATABASE_URL="mysql://u:p@h/n?ssl_mode=ALWAYS"))
     assert (done.status, done.stderr.count("\n")) == (2, 1)
-    assert done.stderr.startswith("DATABASE_URL: ssl_mode=ALWAYS is none of")
+    assert done.stderr.startswith("DATABASE_URL: ssl_mode=ALWAYS is not one of")
 
 
 # --- what people see, and that it goes on ----------------------------------------------------------------------------
@@ -350,7 +350,7 @@ def test_a_read_only_database_is_a_page_that_says_to_try_again(
     assert answer.headers["Retry-After"] == "60"
     assert "Nothing was saved just now" in answer.content.decode()
     assert any(record.exc_info for record in caplog.records), "the traceback is in the log"
-    assert any(record.getMessage().startswith("MySQL takes no writes (") for record in caplog.records)
+    assert any(record.getMessage().startswith("MySQL accepts no writes (") for record in caplog.records)
     assert visitor.post("/logout/").status_code == 302
 
 
@@ -364,7 +364,7 @@ def test_a_database_that_is_away_is_the_same_page_and_it_goes_on_afterwards(mong
     finally:
         mariadb.start()
     assert answer.status_code == 503
-    assert "The database is out of reach" in answer.content.decode()
+    assert "The database is unreachable" in answer.content.decode()
     connection.close()
     assert visitor.get("/finance/accounts/").status_code == 200
 
@@ -398,5 +398,5 @@ def test_a_relay_waits_for_a_read_only_database_and_goes_on(
         relay.stop.set()
         thread.join()
     said = [record.getMessage() for record in caplog.records if record.name == "sync.outbox.relay"]
-    assert len([line for line in said if line.startswith("MySQL takes no writes (")]) == 1, said
+    assert len([line for line in said if line.startswith("MySQL accepts no writes (")]) == 1, said
     assert mongo.accounts.count_documents({}) == 1

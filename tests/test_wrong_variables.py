@@ -122,7 +122,9 @@ def test_no_line_has_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(("url", "library"), [("rediscache://cache:6379/1", "redis"), ("pylibmc://cache:1", "pylibmc")])
 def test_a_cache_whose_library_is_not_there_is_told(url: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
-    assert read(monkeypatch, CACHE_URL=url) == [f"CACHE_URL needs a library that is not there: pip install {library}."]
+    assert read(monkeypatch, CACHE_URL=url) == [
+        f"CACHE_URL needs a library that is not installed: pip install {library}."
+    ]
 
 
 def test_a_longest_session_shorter_than_the_default_idle_time_is_named_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,10 +186,10 @@ def test_gunicorn_in_another_folder_ends_too(tmp_path: Path) -> None:
 def test_an_unknown_variable_of_the_mirror_is_a_warning() -> None:
     done = portal("manage.py", "check", SYNC_BATCHES="7", SYNC_ZZZ="1")
     assert done.status == 0
-    said = re.findall(r"There is no variable .+", done.stderr)
+    said = re.findall(r"Unknown variable .+", done.stderr)
     assert said == [
-        "There is no variable SYNC_BATCHES, so its value has no effect. Did you mean SYNC_BATCH?",
-        "There is no variable SYNC_ZZZ, so its value has no effect.",
+        "Unknown variable SYNC_BATCHES: its value has no effect. Did you mean SYNC_BATCH?",
+        "Unknown variable SYNC_ZZZ, so its value has no effect.",
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 PICTURE = ""  # it ends as a picture
-UNREADABLE = "We cannot read this file as a picture"
+UNREADABLE = "This file is not a readable picture"
 PIXELS = "too many pixels"
 MEMORY = "too much memory"
 TIME = "takes too long"

@@ -34,7 +34,7 @@ def test_a_page_has_nothing_inline_that_the_policy_would_stop(client: Client, su
 def test_an_unknown_address_is_said_in_words(client: Client) -> None:
     response = client.get("/nowhere/")
     assert response.status_code == 404
-    assert "There is no such page" in response.content.decode()
+    assert "Page not found" in response.content.decode()
 
 
 def test_what_is_not_for_ones_account_is_said_in_words(client: Client, ada: User) -> None:

@@ -159,7 +159,7 @@ runpy.run_path({picture_decoder.__file__!r})["limit_this_process"]()
         (LIMITED + "while True: pass", "takes too long"),
         (LIMITED + f"sys.exit({picture_decoder.UNREADABLE} if bytes(300_000_000) else 0)", "cannot be read just now"),
         (LIMITED + "open(__file__ + '.out', 'wb', 0).write(b'x')", "cannot be read just now"),
-        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "We cannot read this file"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "This file is not a readable"),
         ("raise ImportError('no Pillow')", "cannot be read just now"),
     ],
     ids=["sleeps", "computes", "takes memory", "writes", "crashes", "does not start"],

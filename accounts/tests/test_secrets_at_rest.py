@@ -91,9 +91,9 @@ def test_a_key_is_rotated(ada: User, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [NEW, OLD]
     assert totp().validate_code(code_of(secret))
     before = stored()
-    assert run("--dry-run")[1].startswith("Second factors would be encrypted by the first key: 1")
+    assert run("--dry-run")[1].startswith("Second factors would be encrypted with the first key: 1")
     assert stored() == before
-    assert run() == (0, "Second factors encrypted by the first key: 1\n")
+    assert run() == (0, "Second factors encrypted with the first key: 1\n")
     settings.ENCRYPTION_KEYS = [NEW]
     assert decrypt(totp().instance.data["secret"]) == secret
 
@@ -115,8 +115,8 @@ def test_one_that_no_key_opens_stops_no_other_and_lets_nobody_in(
     Authenticator.objects.create(user=tom, type="totp", data={"secret": "gAAAAnonsense"})
     status, said = run()
     assert status == 1
-    assert "encrypted by the first key: 2" in said
-    assert f"Opened by no key: 1, of the people with the ids {tom.pk}." in said
+    assert "encrypted with the first key: 2" in said
+    assert f"No key decrypts 1 of them, of the users with these ids: {tom.pk}." in said
     theirs: Any = Authenticator.objects.get(user=tom).wrap()
     for guess in ("", secret, "AAAAAAAA"):
         assert not theirs.validate_code(code_of(guess) if guess else "000000")

@@ -75,7 +75,7 @@ def test_it_tells_the_second_editor_what_the_first_has_saved(client, edit, accou
     edit(limit=1, products=["Brokerage"])
     response = edit(version=version, limit=2, products=[])
     assert response.status_code == 409
-    assert "Stored is now: Limit: 1; Products: Brokerage." in response.content.decode()
+    assert "Stored now: Limit: 1; Products: Brokerage." in response.content.decode()
     account.refresh_from_db()
     assert account.limit == 1
     # What was shown is known now: saving again is a decision.

@@ -176,7 +176,7 @@ def test_the_second_of_two_editors_is_told_and_overwrites_only_knowingly(technic
     saved = model.objects.get().to_document()
     response = post(f"{kind}_edit", record, **second, version=stale)
     assert response.status_code == 409
-    assert "Stored is now" in response.content.decode()
+    assert "Stored now" in response.content.decode()
     assert model.objects.get().to_document() == saved
     again = post(f"{kind}_edit", record, **second, version=response.context["form"]["version"].value())
     assert again.status_code == 302

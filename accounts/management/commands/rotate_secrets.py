@@ -1,4 +1,4 @@
-"""`manage.py rotate_secrets`: after a new key, encrypts all second factors by it."""
+"""`manage.py rotate_secrets`: encrypts all second factors with a new key."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from accounts.encryption import InvalidToken, rotate, secrets_of
 TOLD_EVERY = 1000  # second factors between two lines of progress
 
 HELP = """
-Encrypts the secrets of all second factors by the first of ENCRYPTION_KEYS (without that variable: by SECRET_KEY).
+Encrypts the secrets of all second factors with the first of ENCRYPTION_KEYS (without that variable: with SECRET_KEY).
 
 To rotate a key:
-  1. Put a new one in front: ENCRYPTION_KEYS=new,old (or SECRET_KEY=new and SECRET_KEY_FALLBACKS=old). Restart.
+  1. Put a new key in front: ENCRYPTION_KEYS=new,old (or SECRET_KEY=new and SECRET_KEY_FALLBACKS=old). Restart.
   2. manage.py rotate_secrets
-  3. Remove the old one. Restart.
+  3. Remove the old key. Restart.
 
-Exit status 0: all are encrypted by the first key; 1: some are opened by no key, and were left as they are.
+exit status: 0 all secrets are encrypted with the first key; 1 no key decrypts some of them, which are unchanged
 """
 
 
@@ -35,7 +35,7 @@ class Command(BaseCommand):
         return parser
 
     def add_arguments(self, parser: Any) -> None:
-        parser.add_argument("--dry-run", action="store_true", help="only say what would be done")
+        parser.add_argument("--dry-run", action="store_true", help="only print what would be done")
 
     def handle(self, *args: Any, **options: Any) -> None:
         done = 0
@@ -55,18 +55,18 @@ class Command(BaseCommand):
                     authenticator.save(update_fields=["data"])
                 done += 1
         would = "would be encrypted" if options["dry_run"] else "encrypted"
-        self.stdout.write(f"Second factors {would} by the first key: {done}")
+        self.stdout.write(f"Second factors {would} with the first key: {done}")
         if closed:
             people = ", ".join(map(str, sorted(set(closed))))
             self.stderr.write(
-                f"Opened by no key: {len(closed)}, of the people with the ids {people}. "
+                f"No key decrypts {len(closed)} of them, of the users with these ids: {people}. "
                 "Add the key that they were encrypted by, or remove these second factors in the admin."
             )
             sys.exit(1)
 
 
 def _rotate(authenticator: Authenticator) -> bool:
-    """Encrypts its secrets by the first key; False when no key opens them."""
+    """Encrypts its secrets with the first key. Returns False if no key decrypts them."""
     try:
         for container, place in secrets_of(authenticator.data):
             container[place] = rotate(container[place])  # type: ignore[index]

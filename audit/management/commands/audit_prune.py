@@ -31,14 +31,14 @@ class Command(BaseCommand):
     def add_arguments(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--days", type=int, default=settings.AUDIT_DAYS,
-            help="keep entries for so long; 0 keeps all (default: AUDIT_DAYS, %(default)s)",
+            help="days for which entries are kept; 0 keeps all (default: AUDIT_DAYS, %(default)s)",
         )  # fmt: skip
-        parser.add_argument("--dry-run", action="store_true", help="only say how many there are")
+        parser.add_argument("--dry-run", action="store_true", help="only print the number")
 
     def handle(self, *args: Any, **options: Any) -> None:
         days = options["days"]
         if not 0 <= days <= 100_000:
-            raise CommandError("--days is from 0, which keeps all, to 100000.", returncode=2)
+            raise CommandError("--days must be from 0, which keeps all entries, to 100000.", returncode=2)
         if not days:
             self.stdout.write("All entries are kept.")
             return
