@@ -189,7 +189,7 @@ def test_an_unknown_variable_of_the_mirror_is_a_warning() -> None:
     said = re.findall(r"Unknown variable .+", done.stderr)
     assert said == [
         "Unknown variable SYNC_BATCHES: its value has no effect. Did you mean SYNC_BATCH?",
-        "Unknown variable SYNC_ZZZ, so its value has no effect.",
+        "Unknown variable SYNC_ZZZ: its value has no effect.",
     ]
 
 

@@ -49,6 +49,6 @@ def test_making_them_again_puts_them_back(customer: User) -> None:
 
 def test_somebody_real_of_that_name_is_left_alone(db: None) -> None:
     User.objects.create_user("manager", "m@example.org", "a-real-password")
-    with pytest.raises(ValueError, match="real person"):
+    with pytest.raises(ValueError, match="real user"):
         User.objects.create_demo_user("manager", "senior_management", "Mia", "Stone")
     assert User.objects.get().check_password("a-real-password")

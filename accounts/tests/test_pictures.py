@@ -157,10 +157,10 @@ runpy.run_path({picture_decoder.__file__!r})["limit_this_process"]()
     [
         ("import time; time.sleep(60)", "takes too long"),
         (LIMITED + "while True: pass", "takes too long"),
-        (LIMITED + f"sys.exit({picture_decoder.UNREADABLE} if bytes(300_000_000) else 0)", "cannot be read just now"),
-        (LIMITED + "open(__file__ + '.out', 'wb', 0).write(b'x')", "cannot be read just now"),
+        (LIMITED + f"sys.exit({picture_decoder.UNREADABLE} if bytes(300_000_000) else 0)", "cannot be processed now"),
+        (LIMITED + "open(__file__ + '.out', 'wb', 0).write(b'x')", "cannot be processed now"),
         ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", "This file is not a readable"),
-        ("raise ImportError('no Pillow')", "cannot be read just now"),
+        ("raise ImportError('no Pillow')", "cannot be processed now"),
     ],
     ids=["sleeps", "computes", "takes memory", "writes", "crashes", "does not start"],
 )
@@ -225,7 +225,7 @@ def test_a_person_who_sends_two_pictures_at_once_is_told(
     other = person("eve")
     with pictures._turn_of(ada):
         response = save(browser, picture=upload())
-        assert "Another picture of yours is being read" in response.content.decode()
+        assert "Another picture of yours is being processed" in response.content.decode()
         assert save(browser, last_name="Lovelace").status_code == 302, "the rest of the form does not wait"
         assert pictures.read(upload(), other)
     assert save(browser, picture=upload()).status_code == 302

@@ -84,7 +84,7 @@ def test_nobody_decides_on_their_own_request(client: Client, clerk: User) -> Non
     clerk.requested_role = "senior_management"
     clerk.save()
     client.force_login(clerk)
-    assert "left out" in act(client, "approve_requests", clerk).content.decode()
+    assert "was skipped" in act(client, "approve_requests", clerk).content.decode()
     clerk.refresh_from_db()
     assert clerk.has_pending_request
 
@@ -101,7 +101,7 @@ def test_who_may_decide_sees_how_many_wait(client: Client, clerk: User, asking: 
 
 
 @pytest.mark.parametrize(
-    ("decision", "words"), [("", "will answer"), ("approved", "was approved"), ("declined", "was declined")]
+    ("decision", "words"), [("", "will email you their decision"), ("approved", "was approved"), ("declined", "was declined")]
 )
 def test_the_person_sees_the_state(client: Client, asking: User, decision: str, words: str) -> None:
     User.objects.update(request_decision=decision)

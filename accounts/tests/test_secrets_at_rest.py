@@ -120,7 +120,7 @@ def test_one_that_no_key_opens_stops_no_other_and_lets_nobody_in(
     theirs: Any = Authenticator.objects.get(user=tom).wrap()
     for guess in ("", secret, "AAAAAAAA"):
         assert not theirs.validate_code(code_of(guess) if guess else "000000")
-    assert "No key opens the secret" in caplog.text
+    assert "No key decrypts the secret" in caplog.text
 
 
 @pytest.mark.parametrize("data", [[], "text", {"secret": None}, {"migrated_codes": [1, None]}])

@@ -64,7 +64,7 @@ def test_it_shows_before_and_after(reader: Client) -> None:
 
 
 def test_it_says_so_when_there_is_nothing(reader: Client) -> None:
-    assert "Nothing is in the log yet." in text(reader)
+    assert "No entries yet." in text(reader)
     assert "No entries match your search." in text(reader, "?who=nobody")
 
 
