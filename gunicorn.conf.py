@@ -12,7 +12,7 @@ sys.path.insert(0, str(FOLDER))
 from analytics_site.environment import Misconfigured  # noqa: E402  (the line above says where it is)
 
 try:
-    # Run and not imported: gunicorn's own process keeps nothing of it, so that reloaded workers read all of it anew.
+    # Run and not imported: gunicorn's own process keeps nothing of it, so that reloaded workers read it again.
     logconfig_dict = runpy.run_path(str(FOLDER / "analytics_site" / "settings.py"))["LOGGING"]
 except Misconfigured as error:
     error.end_program()

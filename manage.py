@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    """Runs the command. A mistake in the settings or a server out of reach is one line, and exit status 2."""
+    """Runs the command. A mistake in the settings or an unreachable server is one line, and exit status 2."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "analytics_site.settings")
     from django.core.exceptions import ImproperlyConfigured
     from django.core.management import execute_from_command_line

@@ -1,4 +1,4 @@
-"""Where allauth asks the project: who registers as what, who may log in, and what happens to mail."""
+"""The project's decisions for allauth: the role of a new user, who may log in, and how emails are sent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from accounts.models import Role, User
 
 logger = logging.getLogger(__name__)
 
-# Templates of mails to addresses that whoever visits the portal may enter.
+# Templates of emails to addresses that any visitor can enter.
 CAUSED_BY_STRANGERS = {
     f"account/email/{name}"
     for name in (
@@ -37,39 +37,39 @@ CAUSED_BY_STRANGERS = {
 
 class AccountAdapter(DefaultAccountAdapter):
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
-        """Everybody begins as a customer; the kind of account asked for is a request that staff decide."""
+        """Every user starts as a customer; a requested role is a request that staff decide."""
         user.role = Role.CUSTOMER
         user.requested_role = form.cleaned_data["requested_role"]
         return super().save_user(request, user, form, commit)
 
     def pre_login(self, request: HttpRequest, user: Any, **kwargs: Any) -> HttpResponse | None:
-        # allauth hands on those whom the backend refused, and by itself looks only at is_active.
+        # allauth passes on users whom the backend refused, and checks only is_active itself.
         if not user.may_log_in:
             clear_login(request)
             return self.respond_user_inactive(request, user)
         return super().pre_login(request, user, **kwargs)
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
-        """Counts the attempt for each person whose password is about to be compared, before it is."""
+        """Counts the attempt for each user whose password is about to be compared, before it is compared."""
         used = []
         for key in self._counted(credentials):
             usage = ratelimit.consume(request, app="allauth.account", action="login_failed", key=key)
             if usage is None:
                 raise self.validation_error("too_many_login_attempts")
             used += usage.usage
-        self._login_failed_rl_usage = ratelimit.RateLimitUsage(used)  # which a login that succeeds takes back
+        self._login_failed_rl_usage = ratelimit.RateLimitUsage(used)  # removed again after a successful login
 
     def _delete_login_attempts_cached_email(self, request: HttpRequest, **credentials: Any) -> None:
-        """After a password reset: forgets the failed logins, unless the address may mean somebody else too."""
+        """After a password reset: resets the failed logins, unless the address may also mean another user."""
         keys = self._counted(credentials)
         if len(keys) == 1:
             ratelimit.clear(request, app="allauth.account", action="login_failed", key=keys[0])
 
     @staticmethod
     def _counted(credentials: dict[str, Any]) -> list[str]:
-        """The counters of a login: one for each person whom the backend finds by what was typed.
+        """The counters of a login: one for each user whom the backend finds by the typed name.
 
-        That is one person, except where somebody's username is the address of somebody else.
+        That is one user, unless one's username is another's address.
         """
         typed = {credentials[name].strip() for name in ("username", "email") if credentials.get(name)}
         people: set[int] = set()
@@ -80,43 +80,43 @@ class AccountAdapter(DefaultAccountAdapter):
         return [f"person:{pk}" for pk in sorted(people)] or [f"name:{text}" for text in {t.casefold() for t in typed}]
 
     def can_delete_email(self, email_address: EmailAddress) -> bool:
-        """The last address stays: a password could not be reset without one."""
+        """The last address stays: without one the password cannot be reset."""
         others = EmailAddress.objects.filter(user_id=email_address.user_id).exclude(pk=email_address.pk)
         return others.exists() and super().can_delete_email(email_address)
 
     def confirm_email(self, request: HttpRequest, email_address: EmailAddress) -> bool:
-        """An address belongs to one person, also where its first owner has not confirmed it yet."""
+        """An address belongs to one user, even if its first owner has not confirmed it yet."""
         if User.objects.filter(email=email_address.email).exclude(pk=email_address.user_id).exists():
             messages.error(request, _("This address belongs to another account. Reset that account's password."))
             return False
         try:
             with transaction.atomic():
                 return super().confirm_email(request, email_address)
-        except IntegrityError:  # the other one has confirmed it at the same moment
+        except IntegrityError:  # the other user has confirmed it at the same moment
             messages.error(request, _("This address belongs to another account. Reset that account's password."))
             return False
 
     def send_notification_mail(
         self, template_prefix: str, user: Any, context: dict[str, Any] | None = None, email: str | None = None
     ) -> None:
-        """Tells all addresses that the owner has proven, and the one that was removed or is no longer the primary one.
+        """Notifies all addresses that the owner has verified, and the one that was removed or is no longer primary.
 
-        One of them may be an intruder's, and the mail to it tell nobody.
+        One of them may be an intruder's, and the email to it may reach no one else.
         """
-        from accounts.addresses import verified  # which asks for the adapter
+        from accounts.addresses import verified  # which needs the adapter
 
         former = (context or {}).get("deleted_email")
         for to in dict.fromkeys([*verified(user), *filter(None, [email, former])]):
             self.notify(to, template_prefix, context or {})
 
     def notify(self, email: str, template_prefix: str, context: dict[str, Any]) -> None:
-        """Sends one notice, which says when and from where the change came."""
+        """Sends one notice with the time and network address of the change."""
         super().send_notification_mail(template_prefix, None, context, email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """A mail server that is down must not fail a registration: the person can ask for the mail again.
+        """A mail server that is down must not fail a registration: the user can request the email again.
 
-        Mails that a stranger can cause go to one address only so often.
+        Emails that a stranger can cause are limited for each address.
         """
         if template_prefix in CAUSED_BY_STRANGERS and not self._may_have_another(email):
             logger.warning("The email %s was not sent: its address has reached the limit", template_prefix)
@@ -135,7 +135,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Secrets of second factors are encrypted at rest."""
+    """Encrypts secrets of second factors at rest."""
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text)
@@ -144,6 +144,6 @@ class SecondFactorAdapter(DefaultMFAAdapter):
         try:
             return encryption.decrypt(encrypted_text)
         except encryption.InvalidToken:
-            # No code must fit: a secret that nobody knows, not an empty one.
+            # No code may match, so a random secret, not an empty one.
             logger.exception("No key decrypts the secret of a second factor. See manage.py rotate_secrets --help")
             return base64.b32encode(secrets.token_bytes(20)).decode()

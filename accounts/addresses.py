@@ -1,7 +1,7 @@
-"""The addresses of one person: who is told when they change, and how the owner takes an account back.
+"""The email addresses of one user: who is notified when they change, and how the owner recovers the account.
 
-Somebody who holds a stolen session may add an address of their own. So each address that was verified before is told at
-once, by a mail with a link that undoes it, and for 24 hours the new address resets no password.
+An intruder with a stolen session may add an address of their own. So each address that was verified before is notified
+at once, with a link that undoes the change, and for 24 hours the new address cannot reset the password.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from django.utils import timezone
 from accounts.models import AddedAddress, User
 
 WAIT = datetime.timedelta(hours=24)  # before an added address can reset the password
-UNDOABLE = datetime.timedelta(days=7)  # the link in the mail is good for this long
+UNDOABLE = datetime.timedelta(days=7)  # how long the link in the email is valid
 SALT = "accounts.addresses.undo"
 
 
 class Undo(NamedTuple):
-    """What a link undoes: all that was added to `user` since `since`. The link was sent to `told`."""
+    """What a link undoes: everything that was added to `user` since `since`. The link was sent to `told`."""
 
     user: User
     told: str
@@ -42,23 +42,24 @@ class Undo(NamedTuple):
 
 
 def verified(user: Any) -> list[str]:
-    """All addresses that this person has proven to own, the primary one first."""
+    """All addresses that this user has verified, the primary one first."""
     addresses = EmailAddress.objects.filter(user=user, verified=True).order_by("-primary", "pk")
     return list(addresses.values_list("email", flat=True))
 
 
 def resets_from(user: Any, email: str) -> datetime.datetime | None:
-    """When this address may reset the password; None when it may now."""
+    """From when this address may reset the password; None if it may now."""
     added = AddedAddress.objects.filter(user=user, email__iexact=email).values_list("added_at", flat=True).first()
     return added + WAIT if added and added + WAIT > timezone.now() else None
 
 
 @receiver(email_added)
 def _tell(request: HttpRequest, user: Any, email_address: EmailAddress, **kwargs: Any) -> None:
-    """Notes when the address was added, and tells those that were there before."""
+    """Records when the address was added, and notifies the older ones."""
     now = timezone.now()
     AddedAddress.objects.update_or_create(user=user, email=email_address.email, defaults={"added_at": now})
-    # An intruder's own address must not undo what the owner adds: a link goes to those only that are older than links.
+    # An intruder's own address must not undo what the owner adds, so only addresses older than the link's lifetime get
+    # one.
     recent = set(AddedAddress.objects.filter(user=user, added_at__gt=now - UNDOABLE).values_list("email", flat=True))
     for told in verified(user):
         context = {"added": email_address.email, "days": UNDOABLE.days}
@@ -69,7 +70,7 @@ def _tell(request: HttpRequest, user: Any, email_address: EmailAddress, **kwargs
 
 
 def read_undo(token: str) -> Undo | None:
-    """What a token undoes; None when it is not one of ours, too old, or nothing is left to undo."""
+    """What a token undoes; None if it is forged or too old, or nothing is left to undo."""
     try:
         pk, told, since = signing.loads(token, salt=SALT, max_age=UNDOABLE)
     except signing.BadSignature:
@@ -80,15 +81,15 @@ def read_undo(token: str) -> Undo | None:
 
 
 def undo(token: str) -> Undo | None:
-    """Removes the added addresses, makes `told` the primary one again, and ends all sessions with the password.
+    """Removes the added addresses, makes `told` primary again, and ends all sessions and the password.
 
-    None when nothing is left to undo. The owner then chooses a new password by a reset.
+    None if nothing is left to undo. The owner then chooses a new password by a reset.
     """
     with transaction.atomic():
         if (what := read_undo(token)) is None:
             return None
         user = User.objects.select_for_update().get(pk=what.user.pk)
-        # The account's own address too is none of them afterwards: allauth would send a reset there.
+        # Nor may the account's own address be one of them afterwards: allauth would send a reset there.
         EmailAddress.objects.filter(user=user, email__in=what.added).delete()
         AddedAddress.objects.filter(user=user, added_at__gte=what.since).delete()
         EmailAddress.objects.filter(user=user).update(primary=False)
@@ -109,10 +110,10 @@ def undo(token: str) -> Undo | None:
 
 
 def _take_from_others(email: str, user: User) -> bool:
-    """Takes the address from accounts that claim it and have not proven it. False if one of them has.
+    """Takes the address from accounts that claim it without having verified it. False if one has.
 
-    Otherwise an intruder who removed the address could register another account with it, and the owner's undo would
-    not bring it back.
+    Otherwise an intruder who removed the address could register another account with it, and the owner's undo could not
+    restore it.
     """
     if EmailAddress.objects.filter(email=email, verified=True).exclude(user=user).exists():
         return False
@@ -124,5 +125,5 @@ def _take_from_others(email: str, user: User) -> bool:
 
 
 def forget_mails_to(request: HttpRequest, email: str) -> None:
-    """Counts the mails to this address anew: its owner acts, and a flood of mails by others must not delay theirs."""
+    """Resets the count of emails to this address: its owner acts, and an attacker's flood must not delay theirs."""
     ratelimit.clear(request, app="allauth.account", action="mail_to", key=email.lower())

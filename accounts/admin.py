@@ -1,4 +1,4 @@
-"""People in the admin: staff answer requests and correct names; whatever gives power is a superuser's."""
+"""Users in the admin: staff decide requests and correct names; only superusers change what gives power."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from accounts.models import Decision, User
 from accounts.role_requests import decide
 from audit.admin import Audited
 
-# What staff who are no superusers may change of somebody else: nothing that gives power or takes a login over.
+# What staff who are not superusers may change of other users: nothing that gives power or takes over a login.
 HARMLESS_FIELDS = {"first_name", "last_name", "address"}
 
 
 def _must_say_who_they_are(request: HttpRequest) -> bool:
-    """A superuser who has not given the password (or second factor) in the last minutes: the session may be stolen."""
+    """Whether a superuser has not confirmed the password (or second factor) recently: the session may be stolen."""
     return request.user.is_superuser and reauthentication.is_reauthentication_required(request, app="allauth.account")
 
 
 def after_the_password(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """For views of an admin that give power: superusers post there only after they gave the password again.
+    """For admin views that give power: superusers may post there only after they confirmed the password again.
 
-    What was posted before is dropped. allauth would keep it in the session, and a new password with it.
+    Data posted before is dropped. allauth would keep it in the session, and a new password with it.
     """
 
     @wraps(view)
@@ -57,7 +57,7 @@ def after_the_password(view: Callable[..., HttpResponse]) -> Callable[..., HttpR
 
 
 class RequestFilter(admin.SimpleListFilter):
-    """By the state of the request for a role; says how many wait."""
+    """By the state of the role request; shows how many are pending."""
 
     title = _("request")
     parameter_name = "request"
@@ -101,7 +101,7 @@ class UserAdmin(Audited, DjangoUserAdmin):
         state = user.get_request_decision_display() or _("Pending")
         return f"{user.get_requested_role_display()}: {state}"
 
-    # As Django takes them when somebody logs in: a TINYINT may hold a 2, for which there is no icon.
+    # As Django reads them at login: a TINYINT may hold a 2, which has no icon.
     @admin.display(description=_("staff status"), ordering="is_staff", boolean=True)
     def staff(self, user: User) -> bool:
         return bool(user.is_staff)
@@ -142,7 +142,7 @@ class UserAdmin(Audited, DjangoUserAdmin):
         return super().user_change_password(request, id, form_url)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
-        """To give somebody the role that they wait for is to approve."""
+        """Assigning the requested role approves the request."""
         if set(form.changed_data) - HARMLESS_FIELDS and _must_say_who_they_are(request):
             raise ReauthenticationRequired
         if "role" in form.changed_data and obj.has_pending_request and obj.role == obj.requested_role:
@@ -166,7 +166,7 @@ class UserAdmin(Audited, DjangoUserAdmin):
         self._decide(request, queryset, Decision.DECLINED)
 
     def _decide(self, request: HttpRequest, queryset: QuerySet[User], decision: Decision) -> None:
-        """Nobody decides on their own request."""
+        """No user decides their own request."""
         others = queryset.exclude(username=request.user.get_username())
         decided = [user for user in others if decide(user, decision, request)]
         for user in decided:
@@ -185,12 +185,12 @@ class UserAdmin(Audited, DjangoUserAdmin):
 
 
 def _may_touch(request: HttpRequest, user: User | None) -> bool:
-    """Staff do not change each other, nor superusers; superusers change everybody."""
+    """Staff cannot change each other or superusers; superusers can change every user."""
     return user is None or request.user.is_superuser or not (user.is_staff or user.is_superuser)
 
 
 class SuperusersOnly:
-    """For models through which somebody could give themselves rights or take a login over."""
+    """For models through which users could give themselves rights or take over a login."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return request.user.is_superuser
@@ -214,7 +214,7 @@ class SuperusersOnly:
 
 
 class WithoutSecrets:
-    """A second factor is looked at and removed, never entered: its secret is nobody's but its owner's."""
+    """A second factor can be viewed and removed, never entered: its secret belongs to its owner alone."""
 
     fields = readonly_fields = ("user", "type", "created_at", "last_used_at")
 

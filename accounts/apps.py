@@ -6,5 +6,5 @@ class AccountsConfig(AppConfig):
     verbose_name = "People"
 
     def ready(self) -> None:
-        # Registers the checks, connects the receivers.
+        # Registers the checks and connects the receivers.
         from accounts import addresses, checks, middleware, pictures, uniqueness  # noqa: F401

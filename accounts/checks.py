@@ -1,4 +1,4 @@
-"""What `check --deploy` asks of the settings on behalf of this app."""
+"""This app's checks of the settings for `check --deploy`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.core.cache.backends.redis import RedisCache
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 from django.utils.module_loading import import_string
 
-COUNTING = (RedisCache, BaseMemcachedCache)  # whose `add` is atomic for all processes; others say so by `is_atomic`
+COUNTING = (RedisCache, BaseMemcachedCache)  # whose `add` is atomic for all processes; others declare it by `is_atomic`
 REASONS = {
     DummyCache: "it stores nothing",
     LocMemCache: "each process has its own, so every worker counts separately",
@@ -23,7 +23,7 @@ REASONS = {
 
 @register(Tags.security, deploy=True)
 def cache_counts_for_all_processes(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """The rate limits are as good as the cache that counts them."""
+    """The rate limits are only as reliable as the cache that counts them."""
     backend = import_string(settings.CACHES["default"]["BACKEND"])
     if issubclass(backend, COUNTING) or getattr(backend, "is_atomic", False):
         return []
@@ -41,7 +41,7 @@ def cache_counts_for_all_processes(app_configs: Any, **kwargs: Any) -> list[Chec
 
 @register(Tags.security, deploy=True)
 def what_is_open(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """What Django's own checks accept."""
+    """Settings that are too open, but accepted by Django's own checks."""
     found: list[CheckMessage] = []
     if "*" in settings.ALLOWED_HOSTS:
         found.append(

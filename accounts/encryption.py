@@ -1,8 +1,7 @@
-"""Secrets at rest: what a second factor is made of is in the database encrypted only.
+"""Secrets at rest: the secrets of second factors are stored in the database only in encrypted form.
 
-The first key encrypts, and all of them decrypt, so a key is rotated by putting a new one in front and running
-`manage.py rotate_secrets`. Keys are derived from settings.ENCRYPTION_KEYS, or without them from SECRET_KEY and its
-fallbacks.
+The first key encrypts and all keys decrypt, so a key is rotated by putting a new one in front and running `manage.py
+rotate_secrets`. Keys are derived from settings.ENCRYPTION_KEYS, or without them from SECRET_KEY and its fallbacks.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ __all__ = ["InvalidToken", "decrypt", "encrypt", "rotate", "secrets_of"]
 PURPOSE = b"analytics portal: second factors"  # another use of the same setting would have another key
 
 
-# Reports of errors show the variables of each frame: not of these.
+# Error reports show the variables of each frame, but not of these.
 @sensitive_variables()
 def encrypt(text: str) -> str:
     return _keys().encrypt(text.encode()).decode()
@@ -30,20 +29,20 @@ def encrypt(text: str) -> str:
 
 @sensitive_variables()
 def decrypt(token: str) -> str:
-    """Raises InvalidToken when none of the keys opens it, as for a text that was never encrypted."""
+    """Raises InvalidToken if no key decrypts it, for example a text that was never encrypted."""
     return _keys().decrypt(token.encode()).decode()
 
 
 @sensitive_variables()
 def rotate(token: str) -> str:
-    """The same, encrypted by the first key. Raises InvalidToken as `decrypt`."""
+    """The same secret, encrypted with the first key. Raises InvalidToken like `decrypt`."""
     return _keys().rotate(token.encode()).decode()
 
 
 def secrets_of(data: Any) -> Iterator[tuple[dict[str, Any] | list[Any], Any]]:
-    """Where in an authenticator's data its secrets are: each as a container and the name or place in it.
+    """Where an authenticator's data has secrets: each as a container and its name or index there.
 
-    Data that another program has written may have any shape. What is no text there is no secret.
+    Data written by another program may have any shape. Anything but text in a secret's place is not a secret.
     """
     if not isinstance(data, dict):
         return

@@ -8,10 +8,10 @@ from django.db import models
 
 
 class LowerCaseEmailField(models.EmailField):
-    """Stored in lower case, so that `unique` holds without regard to case on every database.
+    """Stored in lower case, so that `unique` ignores case on every database.
 
-    "" is stored as NULL: several people may be without an address, and "unique" shall not mind. In Python it is
-    always text.
+    "" is stored as NULL, because several users may have no address and `unique` must allow that. In Python it is always
+    text.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

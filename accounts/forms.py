@@ -1,4 +1,4 @@
-"""The forms that people fill in about themselves. What is no field here cannot be posted."""
+"""The forms that users fill in about themselves. A form accepts nothing but its fields."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class LoginForm(AllauthLoginForm):
 
 
 class RegistrationForm(SignupForm):
-    """allauth's form, and the name and the kind of account that is asked for."""
+    """allauth's form with names and the requested role."""
 
     first_name = forms.CharField(label=_("First name"), max_length=150)
     last_name = forms.CharField(label=_("Last name"), max_length=150)
@@ -58,9 +58,9 @@ class RegistrationForm(SignupForm):
         self.fields["last_name"].widget.attrs["autocomplete"] = "family-name"
 
     def try_save(self, request: HttpRequest) -> Any:
-        """All of a person or nothing, also where somebody takes the name between the check and the save."""
+        """Saves the whole user or nothing, even if the name is taken between the check and the save."""
         if self.account_already_exists:
-            make_password(self.cleaned_data["password1"])  # the same work as for an address that nobody has
+            make_password(self.cleaned_data["password1"])  # the same work as for an unknown address
         try:
             with transaction.atomic():
                 return super().try_save(request)
@@ -70,7 +70,7 @@ class RegistrationForm(SignupForm):
 
 
 class ResetPasswordForm(AllauthResetPasswordForm):
-    """allauth's form; an address that was added a short while ago resets nothing, and is told so."""
+    """allauth's form; an address that was added recently cannot reset the password, and gets an email that says so."""
 
     users: list[Any]
 
@@ -86,11 +86,11 @@ class ResetPasswordForm(AllauthResetPasswordForm):
 
 
 class AddEmailForm(AllauthAddEmailForm):
-    """Another address for somebody who is logged in."""
+    """Adds an address to the signed-in user."""
 
     def clean_email(self) -> str:
         email = super().clean_email()
-        # Where addresses have to be verified, only the owner of the mailbox learns that this one is taken.
+        # If addresses must be verified, only the owner of the mailbox learns that this one is taken.
         optional = app_settings.EMAIL_VERIFICATION != app_settings.EmailVerificationMethod.MANDATORY
         if optional and User.objects.filter(email=email).exclude(pk=self.user.pk).exists():
             raise get_adapter().validation_error("email_taken")
@@ -98,7 +98,7 @@ class AddEmailForm(AllauthAddEmailForm):
 
 
 class ProfileForm(EditForm):
-    """What people may say about themselves."""
+    """What users can change about themselves."""
 
     class Meta:
         model = User
@@ -116,7 +116,7 @@ class ProfileForm(EditForm):
         }
 
     def __init__(self, *args: Any, picture_problem: forms.ValidationError | None = None, **kwargs: Any) -> None:
-        """picture_problem: why the picture that was sent could not be read."""
+        """picture_problem: why the uploaded picture could not be read."""
         super().__init__(*args, **kwargs)
         self.picture_problem = picture_problem
         self.former_picture = self.instance.picture.name
@@ -133,7 +133,7 @@ class ProfileForm(EditForm):
         return super().clean()
 
     def save_with_files(self, written: list[tuple[Any, str]]) -> None:
-        """In a transaction_with_files(), whose list this adds to."""
+        """In a transaction_with_files(), whose list this extends."""
         picture = self.cleaned_data.get("picture")
         if isinstance(picture, Picture):
             written.append((self.instance.pk, f"{FOLDER}/{picture.name}"))

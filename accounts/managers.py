@@ -1,4 +1,4 @@
-"""How people come to be, other than by registering."""
+"""How users are created other than by registration."""
 
 from __future__ import annotations
 
@@ -14,22 +14,24 @@ DEMO_PASSWORD = "demo-password-1"  # noqa: S105  (known to everybody on purpose:
 
 
 class UserManager(DjangoUserManager["User"]):
-    """Django's, which also vouches for the addresses of those whom the operator makes."""
+    """Django's manager, which also verifies the addresses of users that the operator creates."""
 
     @transaction.atomic
     def create_superuser(
         self, username: str, email: str | None = None, password: str | None = None, **extra_fields: Any
     ) -> User:
-        """The operator's word is enough: without it a first superuser would wait for a mail before the first login."""
+        """The operator's word is enough: otherwise a first superuser would have to wait for an email before the first
+        login.
+        """
         user = super().create_superuser(username, email, password, **extra_fields)
         _vouch_for_address(user)
         return user
 
     @transaction.atomic
     def create_demo_user(self, username: str, role: str, first_name: str, last_name: str) -> User:
-        """A person of the demo, `<username>@example.com`, with DEMO_PASSWORD; made anew or put back as it was.
+        """A demo user, `<username>@example.com`, with DEMO_PASSWORD; created, or reset to its original state.
 
-        Raises ValueError where somebody real has that name.
+        Raises ValueError if a real user has that name.
         """
         user = self.filter(username=username).first() or self.model(username=username, is_demo=True)
         if not user.is_demo:

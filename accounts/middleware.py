@@ -1,4 +1,4 @@
-"""Sessions end by themselves, a second factor comes before anything else, and exports have a rate limit."""
+"""Session lifetimes, the required second factor, and the rate limit of exports."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from django.shortcuts import redirect
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 
-BEGAN, SEEN = "began", "seen"  # of a session: when somebody logged in, and when they last did something
-PRECISION = 60  # seconds between two notes of the latter, each of which writes the session
+BEGAN, SEEN = "began", "seen"  # session keys: the time of the login, and of the user's last request
+PRECISION = 60  # seconds between two updates of the latter, each of which writes the session
 
 
 @receiver(user_logged_in)
@@ -29,9 +29,9 @@ def _begin(request: HttpRequest, **kwargs: Any) -> None:
 
 
 class SessionLimitsMiddleware:
-    """Ends sessions: SESSION_IDLE seconds after somebody last did something, SESSION_LONGEST seconds after the login.
+    """Ends sessions: SESSION_IDLE seconds after the last request, SESSION_LONGEST seconds after the login.
 
-    Pages that follow by themselves (settings.UNATTENDED_VIEWS) are nobody doing something when htmx asks for them.
+    Requests by htmx for pages that refresh on their own (settings.UNATTENDED_VIEWS) do not count.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -43,7 +43,7 @@ class SessionLimitsMiddleware:
             messages.info(request, _("You were signed out because your session reached its longest duration."))
         response = self.get_response(request)
         if request.user.is_authenticated and "Cache-Control" not in response:
-            add_never_cache_headers(response)  # "back" shows nothing to who comes after the logout
+            add_never_cache_headers(response)  # after a logout, "back" must not show a page to the next person
         return response
 
     def process_view(self, request: HttpRequest, *view: object) -> None:
@@ -60,7 +60,7 @@ class SessionLimitsMiddleware:
         return is_idle or now - session.get(BEGAN, 0) > settings.SESSION_LONGEST
 
 
-# What somebody needs in order to set the second factor up, or to leave.
+# What a user needs to set up the second factor, or to leave.
 OPEN_TO_ALL = {
     "account_confirm_email",
     "account_email",
@@ -75,7 +75,7 @@ OPEN_TO_ALL = {
 
 
 class SecondFactorMiddleware:
-    """Sends those who need an authenticator app (settings.REQUIRE_MFA) and have none to set one up."""
+    """Sends users who need an authenticator app (settings.REQUIRE_MFA) and have none to its setup."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -98,7 +98,7 @@ class SecondFactorMiddleware:
 
 
 class ExportLimitMiddleware:
-    """Limits the exports of a person: addresses that end with .csv."""
+    """Limits the exports of a user: URLs that end with .csv."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

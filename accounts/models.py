@@ -1,4 +1,4 @@
-"""People: one user model, with a role, and the request for another one."""
+"""Users: one user model with a role, and the request for another one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Role(models.TextChoices):
     SENIOR_MANAGEMENT = "senior_management", _("Senior management")
 
 
-# What somebody who registers may ask for; staff decide.
+# The roles that can be requested at registration; staff decide.
 REQUESTABLE_ROLES = [Role.TECHNICAL_WORKER, Role.SENIOR_MANAGEMENT]
 
 
@@ -30,7 +30,7 @@ class Decision(models.TextChoices):
 
 
 class User(AbstractUser):
-    """Somebody who can log in. What a role may do is settings.ROLE_PERMISSIONS' business."""
+    """A user who can log in. settings.ROLE_PERMISSIONS defines what a role may do."""
 
     email = LowerCaseEmailField(_("email address"), unique=True)
     role = models.CharField(_("role"), max_length=20, choices=Role.choices, blank=True)
@@ -48,7 +48,7 @@ class User(AbstractUser):
 
     class Meta(AbstractUser.Meta):
         permissions = [("decide_requests", "Can approve and decline requests for a role")]
-        # What the admin searches by, besides username and email, which are unique.
+        # For the admin's search, besides username and email, which are unique.
         indexes = [
             models.Index(fields=["first_name"], name="accounts_user_first_name"),
             models.Index(fields=["last_name"], name="accounts_user_last_name"),
@@ -66,7 +66,7 @@ class User(AbstractUser):
 
     @classmethod
     def pending_requests(cls) -> models.QuerySet[User]:
-        """Those who asked for a role and have no answer yet, in the order in which they came."""
+        """Users whose role request is undecided, in the order of their requests."""
         return cls.objects.exclude(requested_role="").filter(request_decision="").order_by("date_joined", "pk")
 
     def get_full_name(self) -> str:
@@ -74,7 +74,7 @@ class User(AbstractUser):
 
     @property
     def initials(self) -> str:
-        """For the place of a missing picture: one or two letters."""
+        """One or two letters, shown in place of a missing picture."""
         names = [self.first_name, self.last_name] if self.first_name or self.last_name else [self.username]
         return "".join(name[:1] for name in names).upper()
 
@@ -84,12 +84,12 @@ class User(AbstractUser):
 
     @property
     def may_log_in(self) -> bool:
-        """False for the inactive, and outside DEBUG for those of the demo, whose password is public."""
+        """False for inactive users, and outside DEBUG for demo users, whose password is public."""
         return self.is_active and (settings.DEBUG or not self.is_demo)
 
 
 class PictureLease(models.Model):
-    """Until when, at the latest, an uploaded picture of somebody is being read, by whichever worker."""
+    """Until when, at the latest, a worker is reading an uploaded picture of a user."""
 
     person = models.OneToOneField(User, models.CASCADE, primary_key=True, related_name="+")
     until = models.DateTimeField()
@@ -99,7 +99,7 @@ class PictureLease(models.Model):
 
 
 class AddedAddress(models.Model):
-    """When somebody added an address to their account; that of the registration is not among them."""
+    """When a user added an address to their account, other than that of the registration."""
 
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
     email = LowerCaseEmailField()
@@ -113,5 +113,5 @@ class AddedAddress(models.Model):
 
 
 def display_name(user: User) -> str:
-    """How allauth's pages and mails call somebody."""
+    """The user's name on allauth's pages and in its emails."""
     return user.get_full_name()

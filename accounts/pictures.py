@@ -1,7 +1,7 @@
-"""Uploads: reading the picture that somebody sends, and keeping one file of it for as long as their row names it.
+"""Uploads: reads an uploaded picture, and keeps one file of it as long as its user's row names it.
 
 Bytes are counted while they arrive (UploadLimit). Pixels, memory and time are limited in accounts.picture_decoder, a
-process of its own for each picture. One picture at a time is read for each person, and one by each worker.
+separate process for each picture. One picture at a time is read for each user and by each worker.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from accounts import picture_decoder
 from accounts.models import PictureLease, User
 
 MAX_BYTES = 5 * 1024 * 1024
-MAX_REQUEST_BYTES = 64 * 1024 * 1024  # a larger request is refused unread; up to here, the form says what is too large
+MAX_REQUEST_BYTES = 64 * 1024 * 1024  # a larger request is refused unread; below, the form says what is too large
 CONTENT_TYPE = "image/jpeg"
-SECONDS = 10  # for one picture, on a busy machine; its processor time is limited more tightly
-SEATS = 2  # of a worker's threads: one reads a picture, one waits for its turn. All others stay free for other pages
+SECONDS = 10  # for one picture, on a busy machine; its processor time has a tighter limit
+SEATS = 2  # of a worker's threads: one reads a picture, one waits. All others stay free for other pages
 LEASE = timedelta(seconds=2 * SECONDS + 10)  # longer than waiting and reading together
 
 STORAGE = User._meta.get_field("picture").storage
@@ -83,13 +83,13 @@ class UploadLimit(FileUploadHandler):
 
 
 class Picture(ContentFile):
-    """What read() has made. Forms accept no other file."""
+    """The result of read(). Forms accept no other file."""
 
 
 def read(upload: UploadedFile, person: User) -> Picture:
-    """A small JPEG of what the upload shows and of nothing else that it holds (place, camera, hidden files).
+    """A small JPEG of what the upload shows, without anything else that it holds (location, camera, hidden files).
 
-    Raises ValidationError with what to do. Call it outside a transaction: it takes up to SECONDS, twice.
+    Raises ValidationError with what to do. Call it outside a transaction: it can run for SECONDS, twice.
     """
     if (upload.size or 0) > MAX_BYTES:
         raise ValidationError(_("The picture is larger than 5 MB. Choose a smaller one."))
@@ -100,7 +100,7 @@ def read(upload: UploadedFile, person: User) -> Picture:
 
 @contextmanager
 def _turn_of(person: User) -> Iterator[None]:
-    """One picture of a person at a time, whichever worker reads it. A lease ends by itself if its worker was killed."""
+    """One picture of a user at a time, whichever worker reads it. The lease of a killed worker expires."""
     now = timezone.now()
     until = now + LEASE
     PictureLease.objects.get_or_create(person=person, defaults={"until": now})
@@ -114,7 +114,7 @@ def _turn_of(person: User) -> Iterator[None]:
 
 @contextmanager
 def _seat() -> Iterator[None]:
-    """One picture at a time in this worker. One more waits; the answer to any other is at once."""
+    """One picture at a time in this worker. One more waits; all others are refused at once."""
     busy = ValidationError(_("Other pictures are being processed. Wait, then choose this one again."))
     if not _seats.acquire(blocking=False):
         raise busy
@@ -146,13 +146,13 @@ def _decode(content: bytes) -> bytes:
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-# A file is written before the row that names it and removed after the last row that did, both by the outcome of the
-# transaction. Where a process is killed between the two, a file is left that no row names, and never the opposite.
+# A file is written before the row that names it and removed after the last row that did, both depending on the outcome
+# of the transaction. A process killed in between may leave a file without a row, but never a row without its file.
 
 
 @contextmanager
 def transaction_with_files() -> Iterator[list[tuple[Any, str]]]:
-    """A transaction. The list is of the files that it writes (person's key, name): a rollback removes them."""
+    """A transaction. The list is of the files that it writes (user's key, name): a rollback removes them."""
     written: list[tuple[Any, str]] = []
     try:
         with transaction.atomic():
@@ -164,7 +164,7 @@ def transaction_with_files() -> Iterator[list[tuple[Any, str]]]:
 
 
 def remove_after_commit(key: Any, name: str | None) -> None:
-    """Removes the file of a person's picture once their row is committed without it."""
+    """Removes the file of a user's picture once their row is committed without it."""
     if name:
         transaction.on_commit(partial(_remove_unless_named, key, name))
 
@@ -174,7 +174,7 @@ def orphans() -> Iterator[str]:
     settled = timezone.now() - SETTLED
     try:
         files = [f"{FOLDER}/{file}" for file in STORAGE.listdir(FOLDER)[1]]
-    except FileNotFoundError:  # nobody has had a picture yet
+    except FileNotFoundError:  # no user has had a picture yet
         return
     named = set(User.objects.exclude(picture="").values_list("picture", flat=True).iterator())
     for name in files:
@@ -184,9 +184,9 @@ def orphans() -> Iterator[str]:
 
 
 def _remove_unless_named(key: Any, name: str) -> None:
-    """Only the row itself says how the transaction ended: a connection may break while it commits.
+    """Only the row itself tells how the transaction ended: a connection may break during the commit.
 
-    Where the database or the folder is out of reach, the file stays, and `pictures_prune` removes it.
+    If the database or the folder is unreachable, the file stays, and `pictures_prune` removes it.
     """
     try:
         if not User.objects.filter(pk=key, picture=name).exists():
@@ -197,5 +197,5 @@ def _remove_unless_named(key: Any, name: str) -> None:
 
 @receiver(post_delete, sender=User)
 def remove_with_person(instance: User, **kwargs: Any) -> None:
-    """A person's picture goes with the person."""
+    """Deletes a user's picture together with the user."""
     remove_after_commit(instance.pk, instance.picture.name)

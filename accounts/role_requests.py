@@ -1,4 +1,4 @@
-"""Approving and declining a request for a role."""
+"""Approving and declining role requests."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ DECIDED = ("role", "request_decision")
 
 @transaction.atomic
 def decide(user: User, decision: Decision, by: HttpRequest | None = None) -> bool:
-    """Answers the user's request and mails them after the commit. False if somebody else has answered before.
+    """Decides the user's request and emails them after the commit. False if it was decided before.
 
-    by: the request of who decides, for the audit log.
+    by: the request of the deciding user, for the audit log.
     """
     before = {name: getattr(user, name) for name in DECIDED}
     changes: dict[str, Any] = {"request_decision": decision}
@@ -48,5 +48,5 @@ def _tell(user: User) -> None:
     try:
         user.email_user(_("Your request for the role %s") % user.get_requested_role_display(), message)
     except (OSError, SMTPException):
-        # The decision stands, and the person reads it on their profile.
+        # The decision stands, and the user sees it on their profile.
         logger.exception("The email about a decided request could not be sent")

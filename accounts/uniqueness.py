@@ -1,8 +1,8 @@
-"""What is unique under a condition: by a generated column where the database has no conditional indexes.
+"""Conditional uniqueness: by a generated column if the database has no conditional indexes.
 
-allauth declares three such constraints: a verified address belongs to one person, a person has one primary address, and
-one authenticator of each kind. MySQL and MariaDB do not create them (Django's warning models.W036). There each gets a
-column that is NULL where the condition does not hold, and a unique index on it, which NULL never violates.
+allauth declares three such constraints: a verified address belongs to one user, a user has one primary address, and one
+authenticator of each kind. MySQL and MariaDB do not create them (Django's warning models.W036). There, each gets a
+column that is NULL unless the condition holds, and a unique index on it, which NULL never violates.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ RULES = [
 
 
 def create(connection: Any) -> None:
-    """Adds columns and indexes; nothing where they exist, or the database has conditional indexes.
+    """Adds columns and indexes; nothing if they exist or the database has conditional indexes.
 
-    Raises CommandError with the rows that are in the way.
+    Raises CommandError with the rows that prevent it.
     """
     if connection.features.supports_partial_indexes:
         return
@@ -88,7 +88,7 @@ def _indexes(connection: Any) -> set[str]:
 
 @register(Tags.database)
 def check(databases: Any = None, **kwargs: Any) -> list[Any]:
-    """In place of Django's models.W036, which cannot know of these indexes: whether they are there."""
+    """Replaces Django's models.W036, which cannot know these indexes: checks that they exist."""
     found = []
     for alias in databases or []:
         connection = connections[alias]

@@ -1,4 +1,4 @@
-"""The addresses of people: ours, and allauth's at the places where this portal has them."""
+"""URLs of accounts: the portal's own, and allauth's under this portal's paths."""
 
 from allauth.account import views as allauth
 from allauth.mfa.base import views as factors

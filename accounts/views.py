@@ -1,4 +1,4 @@
-"""The landing page, the way to one's dashboard, and one's profile."""
+"""The landing page, the redirect to the user's dashboard, and the profile."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ CONFLICT, GONE = 409, 410
 
 
 def one_at_a_time(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Each person's changes through this view happen one after the other, in a transaction.
+    """Runs a user's requests to this view one after the other, in a transaction.
 
-    So what a form has checked still holds when it saves. Without the lock on the person's row, the second of two clicks
-    would run into a unique index or a deadlock, or exceed a limit.
+    So what a form has checked still holds when it saves. Without the lock on the user's row, the second of two clicks
+    could violate a unique index, deadlock, or exceed a limit.
     """
 
     @wraps(view)
@@ -52,9 +52,9 @@ def landing(request: HttpRequest) -> HttpResponse:
 @require_safe
 @login_required
 def dashboard(request: HttpRequest) -> HttpResponse:
-    """Sends each role to its own dashboard; says what to do to those who have no role."""
+    """Redirects each role to its dashboard; tells users without a role what to do."""
     user = cast(User, request.user)
-    if user.role in settings.ROLE_DASHBOARDS:  # SQL may have written another one
+    if user.role in settings.ROLE_DASHBOARDS:  # SQL may have written an unknown role
         return redirect(settings.ROLE_DASHBOARDS[user.role])
     dashboards = [
         (Role(role).label, reverse(url_name))
@@ -70,7 +70,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     files, problem = _read_picture(request)
     people = User.objects.select_for_update() if request.method == "POST" else User.objects.all()
     with pictures.transaction_with_files() as written:
-        # The form writes to its instance even if it is not valid; the page around it shows the person as they are.
+        # The form writes to its instance even if it is invalid; the page around it shows the stored user.
         user = get_object_or_404(people, username=request.user.get_username())
         form = ProfileForm(request.POST or None, files, instance=user, picture_problem=problem)
         is_saved = request.method == "POST" and form.is_valid()
@@ -97,7 +97,7 @@ def _read_picture(request: HttpRequest) -> tuple[dict[str, pictures.Picture] | N
 @require_http_methods(["GET", "HEAD", "POST"])
 @never_cache
 def undo_address(request: HttpRequest, token: str) -> HttpResponse:
-    """Where the link in the mail about an added address leads: its owner takes the account back."""
+    """The target of the link in the email about an added address: the owner recovers the account."""
     what = addresses.undo(token) if request.method == "POST" else addresses.read_undo(token)
     if what is None:
         return render(request, "accounts/undo_address.html", {"what": None}, status=GONE)
@@ -127,7 +127,7 @@ def undo_address(request: HttpRequest, token: str) -> HttpResponse:
 @require_safe
 @login_required
 def picture(request: HttpRequest) -> FileResponse:
-    """One's own picture, always as what pictures.read() made of it."""
+    """The user's own picture, always as pictures.read() made it."""
     user = cast(User, request.user)
     try:
         content = user.picture.open()

@@ -1,4 +1,4 @@
-"""What the portal puts together: the operators' acts that sync tells of are kept in the audit log."""
+"""The portal's wiring: operators' actions, which sync reports, are recorded in the audit log."""
 
 from __future__ import annotations
 

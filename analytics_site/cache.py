@@ -1,4 +1,4 @@
-"""A cache in files in which the rate limits count exactly."""
+"""A file cache in which rate limits count exactly."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any
 from django.core.cache.backends.base import DEFAULT_TIMEOUT
 from django.core.cache.backends.filebased import FileBasedCache
 
-CROWDED = 0.75  # of MAX_ENTRIES: if more than this is left without the expired entries, half of it goes
+CROWDED = 0.75  # of MAX_ENTRIES: if more than this remains after removing expired entries, half of it is removed
 
 
 class FileCache(FileBasedCache):
     """Django's, with an atomic `add` for all threads and processes of one machine.
 
-    In Django's two processes may both find a key missing, and both add it. Here whoever writes holds a lock on a file;
-    and reading deletes nothing, because an expired entry may have been replaced since it was opened.
+    With Django's, two processes can both find a key missing and both add it. Here a writer holds a lock on a file, and
+    reading deletes nothing, because an expired entry may have been replaced since it was opened.
     """
 
     is_atomic = True  # `add`, for all processes
@@ -61,7 +61,7 @@ class FileCache(FileBasedCache):
         return expires is not None and expires < time.time()
 
     def _cull(self) -> None:
-        """Removes expired entries first: made-up names must not push out what still counts."""
+        """Removes expired entries first: made-up names must not push out counters that are still needed."""
         files = self._list_cache_files()  # type: ignore[attr-defined]
         if len(files) < self._max_entries:
             return

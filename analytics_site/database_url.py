@@ -1,4 +1,4 @@
-"""DATABASE_URL's options for MySQL and MariaDB, as the driver takes them."""
+"""DATABASE_URL's options for MySQL and MariaDB, as the driver expects them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ NUMBERS = {"connect_timeout", "read_timeout", "write_timeout"}
 TEXTS = {"charset", "collation", "auth_plugin", "init_command", "sql_mode", "unix_socket", "isolation_level"} | {
     "read_default_file", "read_default_group", "server_public_key_path",
 }  # fmt: skip
-DJANGOS = {"conn_max_age", "conn_health_checks", "atomic_requests"}  # not the driver's: django-environ knows them
+DJANGOS = {"conn_max_age", "conn_health_checks", "atomic_requests"}  # not the driver's: django-environ handles them
 
 
 def mysql_options(url: str) -> dict[str, Any]:
-    """OPTIONS of `mysql://...?ssl_ca=/path&ssl_mode=VERIFY_IDENTITY`. Raises ImproperlyConfigured, naming the option.
+    """The OPTIONS of `mysql://...?ssl_ca=/path&ssl_mode=VERIFY_IDENTITY`. Raises ImproperlyConfigured, naming the
+    option.
 
-    A CA without a mode means VERIFY_CA, as for MySQL's own programs: a certificate to compare with is to be compared.
+    A CA without a mode means VERIFY_CA, as for MySQL's own programs: a given certificate is to be verified.
     """
     options: dict[str, Any] = {}
     tls: dict[str, str] = {}

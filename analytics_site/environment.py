@@ -1,6 +1,6 @@
 """Reads the variables of settings.py from the environment or `.env`, and collects every mistake in them.
 
-A wrong value never stops the reading: the default stands in for it until `require_valid` tells all mistakes at once.
+A wrong value never stops the reading: its default is used until `require_valid` reports all mistakes at once.
 """
 
 from __future__ import annotations
@@ -41,22 +41,22 @@ WIDTH = 80  # characters of a wrong value that a message shows
 
 
 class Misconfigured(ImproperlyConfigured):
-    """Its text has a line for each mistake."""
+    """The message has one line for each mistake."""
 
     def end_program(self, status: _int = 2) -> NoReturn:
-        """Tells the mistakes and ends the program, without a traceback."""
+        """Reports the mistakes and exits, without a traceback."""
         sys.stderr.write(f"{self}\n")
         sys.exit(status)
 
 
 class _Values(environ.Env):
-    """django-environ's parser, which keeps what a file says apart from this process's environment."""
+    """django-environ's parser, which keeps a file's values apart from this process's environment."""
 
     ENVIRON: Any = {}
 
 
 class Environment:
-    """The variables: one method for each kind, called once for each variable. An empty value counts as none."""
+    """The variables: one method for each kind, called once for each variable. An empty value counts as unset."""
 
     def __init__(self, file: Path) -> None:
         self.mistakes: _list[_str] = []
@@ -93,7 +93,7 @@ class Environment:
             raise Misconfigured("\n".join(self.mistakes))
 
     def unknown(self, prefix: _str) -> _list[_str]:
-        """A sentence for each variable with this prefix that nothing has read."""
+        """A sentence for each variable with this prefix that was not read."""
         names = sorted(name for name in self.values if name.startswith(prefix) and name not in self.names)
         return [f"Unknown variable {name}: its value has no effect.{self._guess(name)}" for name in names]
 
@@ -102,7 +102,7 @@ class Environment:
         return f" Did you mean {close[0]}?" if close else ""
 
     def mistake(self, name: _str, expected: _str) -> None:
-        """Notes that the variable's value is wrong. expected: what it should be."""
+        """Records that the variable's value is wrong. expected: what it should be."""
         self.mistakes.append(f"{name} is {_shown(name, self.values.get(name, ''))}: {expected}.")
 
     def _read(self, name: _str, default: T, parse: Callable[[_str], T], expected: _str) -> T:
@@ -127,7 +127,7 @@ class Environment:
             return default
 
     def str(self, name: _str, default: _str = "", *, like: _str = "", expected: _str = "") -> _str:
-        """like: a regular expression that all of it matches; expected: the same in words."""
+        """like: a regular expression that the whole value matches; expected: the same in words."""
 
         def parse(text: _str) -> _str:
             if any(ord(character) < 32 for character in text) or not text.strip():
@@ -159,13 +159,13 @@ class Environment:
         return self._read(name, default, parse, f"it must be a number from {least:g} to {most:g}")
 
     def choice(self, name: _str, default: _str, *, among: Iterable[_str]) -> _str:
-        """One of the words, in any case; as `among` has it."""
+        """One of the words, in any case, returned as `among` spells it."""
         words = {word.lower(): word for word in among}
         expected = f"it must be one of {', '.join(words.values())}"
         return self._read(name, default, lambda text: words[text.strip().lower()], expected)
 
     def list(self, name: _str, default: _list[_str], *, like: _str = ".+", expected: _str = "") -> _list[_str]:
-        """Separated by commas. like: a regular expression for each."""
+        """Separated by commas. like: a regular expression for each item."""
 
         def parse(text: _str) -> _list[_str]:
             words = [word.strip() for word in text.split(",") if word.strip()]
@@ -176,7 +176,9 @@ class Environment:
         return self._read(name, default, parse, expected or "it must be a list, separated by commas")
 
     def json(self, name: _str, default: dict[_str, Any], *, like: _str = "", expected: _str = "") -> dict[_str, Any]:
-        """A JSON object of text, numbers and booleans. like: a regular expression for each value, then all are text."""
+        """A JSON object of text, numbers and booleans. like: a regular expression for each value; all values become
+        text.
+        """
 
         def refuse(text: _str) -> NoReturn:
             raise ValueError(text)
@@ -192,7 +194,7 @@ class Environment:
         return self._read(name, default, parse, expected or "it must be a JSON object of text, numbers and booleans")
 
     def path(self, name: _str, default: _str, *, create: _bool = False) -> Path:
-        """A folder. create: makes it, and requires that it can be written to."""
+        """A folder. create: creates it and requires that it is writable."""
 
         def parse(text: _str) -> Path:
             folder = Path(text)
@@ -204,7 +206,7 @@ class Environment:
             return folder
 
         expected = "it must be a folder that this program can write to"
-        if create and not self.is_set(name):  # the default is a folder too, and may not be there yet
+        if create and not self.is_set(name):  # the default is a folder too, and may not exist yet
             self.values[name] = default
         return self._read(name, Path(default), parse, expected)
 
@@ -228,12 +230,12 @@ class Environment:
             config = _url(environ.Env.cache_url_config, text)
             if config["LOCATION"] in ("", "unix://") and not text.startswith(("locmem", "dummy")):
                 raise ValueError
-            import_string(config["BACKEND"])  # the parser knows some that Django has no more
+            import_string(config["BACKEND"])  # the parser knows some that Django has dropped
             library = CACHE_LIBRARIES.get(config["BACKEND"].rpartition(".")[2])
             if library and not find_spec(library):
                 self.mistakes.append(f"{name} needs a library that is not installed: pip install {library}.")
             elif library and isinstance(config["LOCATION"], _str):
-                _ = urlsplit(text).port  # raises ValueError for one that is none
+                _ = urlsplit(text).port  # raises ValueError for an invalid one
             return config
 
         expected = "it must be an address such as filecache:///folder, rediscache://host:6379/0 or locmemcache://"
@@ -266,17 +268,17 @@ def _url(parse: Callable[[_str], dict[_str, Any]], text: _str) -> dict[_str, Any
     if not re.match(r"[a-z][a-z0-9+-]*://", text):
         raise ValueError
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # the parser warns of what it does not know, and goes on without
+        warnings.simplefilter("error")  # the parser warns about unknown parts and ignores them
         return parse(text)
 
 
 def _shown(name: _str, value: _str) -> _str:
-    """The value as a message has it, without what may be a secret."""
+    """The value for a message, without what may be a secret."""
     if SECRET.search(name) or (value.lstrip().startswith("{") and re.search(r"@|://|pass|secret|token", value, re.I)):
         return "wrong (its value is not shown, as it may hold a secret)"
     if "://" in value or "@" in value:
         value = re.sub(r"^([A-Za-z0-9+.-]*:/*)?.*@", r"\1***@", value, flags=re.DOTALL)
         value = value.partition("?")[0]
-        if "@" not in value:  # whoever forgot it may have written a password all the same
+        if "@" not in value:  # the @ may be missing and the value still hold a password
             value = re.sub(r"(?<=[^/]):(?!/|\d{1,5}(?:[/,]|$)).*", ":***", value, flags=re.DOTALL)
     return repr(value[:WIDTH] + "…" * (len(value) > WIDTH))

@@ -1,4 +1,4 @@
-"""What a report of an error (the page with details, a mail to ADMINS) leaves out: secrets, whatever they are called."""
+"""What error reports (the page with details, an email to ADMINS) omit: secrets, whatever their names."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ SECRET = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|HTTP_COOKIE|^code$
 
 
 class SecretsFilter(SafeExceptionReporterFilter):
-    """Django's, which goes by names such as PASSWORD, and also hides passwords in addresses and in posted forms.
+    """Django's filter, which goes by names such as PASSWORD; also hides passwords in addresses and in posted forms.
 
-    Django trusts views to say which of their fields are secret, and shows all of them while DEBUG is on.
+    Django trusts views to declare which of their fields are secret, and shows all of them while DEBUG is on.
     """
 
     hidden_settings = SECRET

@@ -1,8 +1,8 @@
 """gunicorn's threaded worker, in which only complete requests get a thread.
 
 gunicorn's own worker gives a thread to each connection and waits in it for the rest of the request, for as long as the
-client likes: eight half-sent requests stop a portal with eight threads. Here the worker's event loop receives requests,
-all of them at once, and hands them on when they are complete. A connection that takes too long is closed.
+client likes: eight half-sent requests stop a portal with eight threads. Here the worker's event loop receives all
+requests concurrently, and passes them to a thread when they are complete. A connection that takes too long is closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 from gunicorn import http, util
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-HEAD_SECONDS = 10  # from the connection, or from the previous answer, to the end of the headers
+HEAD_SECONDS = 10  # from the connection, or from the previous response, to the end of the headers
 BODY_SECONDS = 60  # from there to the end of the body
 MAX_HEAD = 64 * 1024
 MAX_BODY = 10 * 1024 * 1024  # the largest form has a picture of 5 MB
@@ -27,13 +27,13 @@ ENCODED = re.compile(rb"^transfer-encoding[ \t]*:", re.IGNORECASE)
 
 
 class Refused(Exception):
-    """The request gets an answer without being handed on: status and reason."""
+    """The request is answered without being passed on: status and reason."""
 
 
 def missing(received: bytes | bytearray) -> int | None:
-    """How many bytes of the body are missing; None while the end of the headers is.
+    """How many bytes of the body are missing; None if the end of the headers is.
 
-    Raises Refused for what is too large, and for bodies that do not say their length: no browser sends those.
+    Raises Refused for what is too large, and for bodies without a length, which no browser sends.
     """
     head, end, _body = bytes(received[:MAX_HEAD]).partition(b"\r\n\r\n")
     if not end:
@@ -51,10 +51,10 @@ def missing(received: bytes | bytearray) -> int | None:
 
 
 class Worker(ThreadWorker):
-    """Of HTTP/1 without TLS, as behind a proxy; with TLS it does what gunicorn's does."""
+    """HTTP/1 without TLS, as behind a proxy; with TLS it behaves like gunicorn's."""
 
     def enqueue_req(self, conn: TConn) -> None:
-        """Called for each connection that is new, or that is kept alive and has begun another request."""
+        """Called for each new connection, and for one that is kept alive and starts another request."""
         if self.cfg.is_ssl:
             super().enqueue_req(conn)
             return
@@ -86,7 +86,7 @@ class Worker(ThreadWorker):
             self._refuse(max(self.pending_conns, key=lambda each: len(each.received)), 503, "Service Unavailable")
 
     def murder_pending(self) -> None:
-        """Closes what takes too long, and when the worker stops, what has sent nothing."""
+        """Closes connections that take too long and, when the worker stops, those that have sent nothing."""
         now = time.monotonic()
         for conn in [each for each in self.pending_conns if each.timeout <= now]:
             if conn.received:

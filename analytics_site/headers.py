@@ -1,4 +1,4 @@
-"""Headers of every answer, whoever makes it: those that neither Django nor a library sets."""
+"""Headers of every response, whatever produces it, that neither Django nor a library sets."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from django.http import HttpRequest, HttpResponse
 
-# What a page of the portal never asks the browser for.
+# Browser features that no page of the portal uses.
 PERMISSIONS = ", ".join(
     f"{feature}=()"
     for feature in (
@@ -18,7 +18,7 @@ PERMISSIONS = ", ".join(
 
 
 class HeadersMiddleware:
-    """No feature of the device, and no other site that embeds an answer of ours."""
+    """Disables device features, and embedding of responses by other sites."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

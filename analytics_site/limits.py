@@ -1,6 +1,6 @@
-"""Every rate limit of the portal, in one table: settings, middleware, docs and tests read it from here.
+"""Every rate limit of the portal in one table, which settings, middleware, docs and tests use.
 
-allauth counts all of them in the cache. Under a key for the person or address it keeps the times of the last attempts,
+allauth counts all of them in the cache. Under a key for the user or address it keeps the times of the last attempts,
 and changes them only while it holds a lock, which it takes with `cache.add`. So a limit is exact if the cache's `add`
 is atomic for all threads and processes; `check --deploy` refuses caches whose `add` is not.
 """
@@ -10,9 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-ADDRESS: Literal["ip"] = "ip"  # the client's network address, as far as TRUSTED_PROXIES vouch for it
-SIGNED_IN: Literal["user"] = "user"  # the person who is signed in
-TARGET: Literal["key"] = "key"  # the person or mail address that a request is about, whoever sends it
+ADDRESS: Literal["ip"] = "ip"  # the client's network address, as reported by TRUSTED_PROXIES
+SIGNED_IN: Literal["user"] = "user"  # the signed-in user
+TARGET: Literal["key"] = "key"  # the user or email address that a request is about, whichever client sends it
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Limit:
 POLICY = (
     Limit("Logins", "login", ADDRESS, "network address", 30, 60),
     Limit("Failed logins, wrong codes", "login_failed", ADDRESS, "network address", 10, 60),
-    # A person is one counter, whether the username or an email address was typed.
+    # A user has one counter, whether the username or an email address is typed.
     Limit("Failed logins", "login_failed", TARGET, "person", 5, 300),
     Limit("Wrong codes of the second factor", "login_failed", TARGET, "person", 5, 300),
     Limit("Registrations", "signup", ADDRESS, "network address", 20, 60),
@@ -51,7 +51,7 @@ POLICY = (
 
 
 def rates() -> dict[str, str]:
-    """The table as allauth's setting ACCOUNT_RATE_LIMITS: the rates of each action."""
+    """The table in the form of allauth's setting ACCOUNT_RATE_LIMITS: the rates of each action."""
     actions = dict.fromkeys(limit.action for limit in POLICY)
     return {
         action: ",".join(dict.fromkeys(limit.rate for limit in POLICY if limit.action == action)) for action in actions

@@ -1,7 +1,7 @@
 """The log: lines of text or JSON on stderr, each with the id of the request that it belongs to.
 
-Nobody who fills in a header or a form can forge a line: control characters are escaped, and what belongs to the line
-before is indented. No line has the password of an address, and no traceback has local variables.
+No header or form value can forge a line: control characters are escaped, and continuation lines are indented. No line
+has the password of an address, and no traceback has local variables.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ logger = logging.getLogger(__name__)
 HEADER = "X-Request-ID"
 WELL_FORMED = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:=+/-]{7,127}")
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
-# What a terminal or a reader of lines takes for more than text: control characters, line ends, changes of direction.
+# What a terminal or a line reader interprets: control characters, line ends, changes of direction.
 CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 CONTROL_BUT_LINES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
 
 class RequestIDMiddleware:
-    """Gives each request an id: a trusted proxy's, else a new one. Its response has it as a header."""
+    """Gives each request an id: a trusted proxy's, or a new one. Its response has it as a header."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -56,7 +56,7 @@ class RequestIDMiddleware:
 
 
 def _logged(content: Iterable[bytes], path: str) -> Iterator[bytes]:
-    """An error in the middle of a response is the web server's to log, which knows no id: so it is logged here, too."""
+    """An error in the middle of a response is logged by the web server, without an id: so it is logged here, too."""
     try:
         yield from content
     except Exception:
@@ -68,12 +68,12 @@ def _forget(**kwargs: Any) -> None:
     REQUEST_ID.set("")
 
 
-# Not at the end of the middleware: a response that streams is made, and may fail, after that.
+# Not at the end of the middleware: a streaming response is produced, and may fail, after that.
 request_finished.connect(_forget, dispatch_uid="analytics_site.logs")
 
 
 class WithRequestID(logging.Filter):
-    """Adds `request_id` to each line; it is empty outside of a request."""
+    """Adds `request_id` to each line; it is empty outside a request."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         record.request_id = REQUEST_ID.get()
@@ -114,7 +114,7 @@ class TextFormatter(logging.Formatter):
 
 
 class JSONFormatter(JsonFormatter):
-    """An object a line: timestamp, level, logger, message, request_id; exc_info and status_code where there are."""
+    """One object per line: timestamp, level, logger, message, request_id; exc_info and status_code if there are any."""
 
     def process_log_record(self, log_data: dict[str, Any]) -> dict[str, Any]:
         for name, value in log_data.items():
@@ -156,7 +156,7 @@ def config(form: str, level: str) -> dict[str, Any]:
 
 
 def configure(logging_config: dict[str, Any]) -> None:
-    """Django's LOGGING_CONFIG. Errors that nothing catches reach the log too, in whatever thread they happen."""
+    """Django's LOGGING_CONFIG. Uncaught errors of any thread reach the log, too."""
     logging.config.dictConfig(logging_config)
     sys.excepthook = _of_program
     threading.excepthook = _of_thread

@@ -1,4 +1,4 @@
-"""One origin: the portal calls itself by settings.PORTAL_ORIGIN, whatever `Host` a request has."""
+"""One origin: the portal uses settings.PORTAL_ORIGIN for its own URLs, whatever the request's `Host`."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.http import HttpRequest, HttpResponse
 
 
 class OriginMiddleware:
-    """Puts the origin's host and port in the place of the request's, once that host is among ALLOWED_HOSTS.
+    """Replaces the request's host and port with the origin's, once that host is among ALLOWED_HOSTS.
 
     ALLOWED_HOSTS ignores ports: a request for `localhost:1234` would put links to that port into its pages and, worse,
-    into the mails that it causes.
+    into the emails that it causes.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:

@@ -1,6 +1,6 @@
 """Settings: one file, every variable read once from the environment (or from `.env` beside manage.py).
 
-README.md has the table of variables; a test keeps it equal to what is read here.
+docs/reference/settings.md has the table of variables; a test compares it with what is read here.
 """
 
 from pathlib import Path
@@ -13,7 +13,7 @@ from analytics_site.environment import Environment
 from sync.core import conf
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = Environment(BASE_DIR / ".env")  # what the environment already has, wins
+env = Environment(BASE_DIR / ".env")  # the environment's own values win
 
 # Data of a trial: the SQLite file, the cache, pictures, collected static files, and the bundled MongoDB's.
 VAR_DIR = env.path("VAR_DIR", str(BASE_DIR / "var"), create=True)
@@ -35,7 +35,7 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )  # fmt: skip
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, most=20)
 HTTPS = env.bool("HTTPS", not DEBUG)
-# Where people reach the portal: every absolute link begins so, whatever host and port a request names.
+# The portal's public URL: every absolute link starts with it, whatever host and port a request names.
 PORTAL_ORIGIN = env.str(
     "PORTAL_ORIGIN", "",
     like=r"https?://[\w.-]+(:\d+)?",
@@ -133,7 +133,7 @@ if _database["ENGINE"] == "django.db.backends.mysql":
         "init_command": "SET sql_mode='STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO'",
     } | _database["OPTIONS"]
 elif _database["ENGINE"] == "django.db.backends.sqlite3":
-    # Several processes share the file (web, relay, commands): writers queue instead of failing half-way.
+    # Several processes share the file (web, relay, commands): writers queue instead of failing.
     _database["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",
         "timeout": 20,
@@ -181,7 +181,7 @@ CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{VAR_DIR /
 if CACHES["default"]["BACKEND"].endswith("FileBasedCache"):
     # Django's own does not count exactly: two processes can add the same key.
     CACHES["default"]["BACKEND"] = "analytics_site.cache.FileCache"
-    # A full cache drops entries; with Django's default of 300 a crowd could wash the limits away.
+    # A full cache drops entries; with Django's default of 300, many requests could remove the limits' counters.
     CACHES["default"].setdefault("OPTIONS", {})["MAX_ENTRIES"] = 20_000
 
 # --- static and media -----------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "dashboard"
 LOGOUT_REDIRECT_URL = "landing"
 
-# What a role may do, and where it begins. The apps check the permissions and know of no role.
+# What a role may do, and its first page. The apps check permissions and never a role.
 ROLE_PERMISSIONS = {
     "customer": ["finance.view_own"],
     "technical_worker": [
@@ -239,7 +239,7 @@ ROLE_DASHBOARDS = {
 }
 
 # allauth: https://docs.allauth.org/en/latest/account/configuration.html. It counts the rate limits in the cache, and
-# gives known and unknown people one answer.
+# responds the same for known and unknown users.
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_FORMS = {
     "login": "accounts.forms.LoginForm",
@@ -247,7 +247,8 @@ ACCOUNT_FORMS = {
     "add_email": "accounts.forms.AddEmailForm",
     "reset_password": "accounts.forms.ResetPasswordForm",
 }
-# Whoever changes addresses, password or second factor has given the password (or second factor) in the last minutes.
+# Changes of addresses, password or second factor require that the user confirmed the password (or second factor)
+# recently.
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 300  # seconds
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
@@ -268,7 +269,7 @@ REQUIRE_MFA = env.list(
     like="none|staff|customer|technical_worker|senior_management",
     expected="it must be roles (customer, technical_worker, senior_management) and staff, separated by commas, or none",
 )  # fmt: skip
-# By keys derived from these, secrets of second factors are encrypted: by the first; decrypted by all.
+# Keys for secrets of second factors are derived from these: the first encrypts, all decrypt.
 ENCRYPTION_KEYS = env.list(
     "ENCRYPTION_KEYS",
     default=[],
@@ -290,7 +291,7 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
-# Indexes of ours keep what allauth's conditional constraints say where a database cannot: accounts.uniqueness, which
+# Our indexes enforce what allauth's conditional constraints express where a database cannot: accounts.uniqueness, which
 # has a check of its own.
 SILENCED_SYSTEM_CHECKS = ["models.W036"]
 DEFAULT_EXCEPTION_REPORTER_FILTER = "analytics_site.errors.SecretsFilter"
@@ -306,12 +307,12 @@ if SESSION_IDLE > SESSION_LONGEST:
     else:
         env.mistake("SESSION_LONGEST", f"it must not be shorter than SESSION_IDLE, whose default is {SESSION_IDLE}")
 SESSION_COOKIE_AGE = SESSION_LONGEST  # "remember me"; without it the session ends with the browser
-UNATTENDED_VIEWS = {"sync:live"}  # what a page left open asks for does not keep its session alive
+UNATTENDED_VIEWS = {"sync:live"}  # requests of a page left open do not keep its session alive
 CSRF_COOKIE_HTTPONLY = True  # forms have the token in a field
-if HTTPS:  # browsers take such cookies only from this host itself, by HTTPS, for all paths
+if HTTPS:  # browsers accept such cookies only from this host itself, over HTTPS, for all paths
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
-SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # asked from inside, by plain HTTP
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$", r"^metrics$"]  # called from inside, over plain HTTP
 if SECURE_SSL_REDIRECT:
     SECURE_HSTS_SECONDS = 365 * 24 * 3600
     SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = True
@@ -326,7 +327,7 @@ DEFAULT_FROM_EMAIL = env.str(
     like=r"[^<>@\s]+@[^<>@\s]+|[^<>]*<[^<>@\s]+@[^<>@\s]+>",
     expected="it must be an address such as portal@example.com or Portal <portal@example.com>",
 )  # fmt: skip
-# Addresses are verified before the first login where mail is set up; a trial does without.
+# Addresses are verified before the first login if mail is set up; a trial does without.
 _mail_is_sent = env.is_set("EMAIL_URL") and "console" not in vars()["EMAIL_BACKEND"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if _mail_is_sent else "optional"
 

@@ -1,4 +1,4 @@
-"""Every address of the portal."""
+"""Every URL of the portal."""
 
 from importlib import import_module
 
@@ -12,7 +12,7 @@ from django.views.generic import RedirectView
 from analytics_site import views
 from sync.web import probes
 
-# The admin has no login and no password page of its own: ours have the limits and the second factor.
+# The admin has no login and password pages of its own: the portal's have the limits and the second factor.
 admin.site.login = secure_admin_login(admin.site.login)  # type: ignore[method-assign]
 
 handler500 = "analytics_site.views.server_error"

@@ -1,4 +1,4 @@
-"""Pages of the site itself, of no app."""
+"""Pages of the site itself that belong to no app."""
 
 import logging
 import sys
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 
 @require_safe
 def healthz(request: HttpRequest) -> HttpResponse:
-    """The process answers. Whether its databases do is /readyz's question."""
+    """The process responds. Whether its databases do is /readyz's question."""
     return HttpResponse("ok\n", content_type="text/plain")
 
 
@@ -29,12 +29,12 @@ def help_page(request: HttpRequest) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """The page for an error that nobody expected, with the number that finds it in the log.
+    """The page for an unexpected error, with the id that finds it in the log.
 
-    While the database is out of reach or read-only, a page with status 503 says to try again. Where two requests saved
-    what there may be only once, each after its form found nothing wrong, the second gets a page with status 409.
+    If the database is unreachable or read-only, the status is 503 and the page says to try again. If two requests save
+    a value that must be unique, each after its form found no problem, the second gets a page with status 409.
 
-    It asks nothing of the request and of the databases, as one of them may be what has failed.
+    It uses neither the request nor the databases, as one of them may be what has failed.
     """
     request_id = REQUEST_ID.get()
     error = sys.exc_info()[1]

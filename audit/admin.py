@@ -1,6 +1,6 @@
-"""Keeps in the audit log what is done in the admin, which alters only what somebody edited.
+"""Records in the audit log what is done in the admin, whose forms change only what a user edited.
 
-(The log itself is not there: nobody edits it.)
+(The log itself is not in the admin: it cannot be edited.)
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from audit.models import Act
 
 
 class Audited(admin.ModelAdmin):
-    """A mixin for a ModelAdmin whose forms are EditForms, and whose creations, changes and deletions are kept.
+    """A mixin for a ModelAdmin whose forms are EditForms, and whose additions, changes and deletions are recorded.
 
-    Django reads a row by `get_object` before it is edited, and tells its own log within the same transaction.
-    secret_fields: of these it is kept that they changed, and not what to.
+    Django reads a row with `get_object` before it is edited, and writes its own log in the same transaction.
+    secret_fields: of these only the fact of a change is recorded, not the value.
     """
 
     secret_fields: Collection[str] = SECRET
@@ -34,7 +34,7 @@ class Audited(admin.ModelAdmin):
         obj = super().get_object(request, object_id, from_field)
         if obj is not None and request.method == "POST":
             if transaction.get_connection(router.db_for_write(self.model)).in_atomic_block:
-                # From reading the row to writing it, nobody else can.
+                # Locked from reading the row to writing it.
                 obj = self.get_queryset(request).select_for_update().filter(pk=obj.pk).first()
             if obj is not None:
                 request.audit_before = snapshot(obj)  # type: ignore[attr-defined]
@@ -45,7 +45,7 @@ class Audited(admin.ModelAdmin):
         return type(form)(form.__name__, (EditForm, form), {"__module__": form.__module__})
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        # The version has no place of its own on the page: templates/admin/change_form.html puts it in front.
+        # The version has no field on the page: templates/admin/change_form.html puts it in front.
         return [name for name in super().get_fields(request, obj) if name != "version"]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
@@ -74,7 +74,7 @@ class Audited(admin.ModelAdmin):
         if not message:
             request.is_unchanged = True  # type: ignore[attr-defined]
             return None
-        # An action changes rows that `get_object` has not read; whoever writes one records it.
+        # An action changes rows that `get_object` has not read; each action records its changes itself.
         if before := getattr(request, "audit_before", None):
             record(request, Act.CHANGE, obj, before, snapshot(obj), secret=self.secret_fields)
         return super().log_change(request, obj, message)

@@ -1,4 +1,4 @@
-"""What a browser sends for a piece of HTML when nobody touches its controls.
+"""What a browser sends for a piece of HTML whose controls the user has not touched.
 
 https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#constructing-the-form-data-set
 """
@@ -20,9 +20,9 @@ DAY = re.compile(r"[0-9]{4,}-[0-9]{2}-[0-9]{2}")
 
 @dataclass(frozen=True)
 class Controls:
-    """The controls in a piece of HTML, and what a browser sends for them when nobody touches them.
+    """The controls in a piece of HTML, and what a browser sends for them if the user does not touch them.
 
-    sent: by control's name; without values for a box that is not ticked. lines: whether text may have several.
+    sent: by control's name; without values for an unchecked box. lines: whether text may have several.
     trimmed: whether the browser removes spaces around the text.
     """
 
@@ -38,7 +38,7 @@ class Controls:
         return cls(parser.sent, parser.lines, parser.trimmed)
 
     def canonical(self, value: Any) -> str:
-        """Of a widget's value. Equal for two that the browser does not tell from each other."""
+        """A widget's value in canonical form. Equal for two values that the browser does not distinguish."""
         if isinstance(value, (list, tuple, set)):
             return "[" + ",".join(sorted(map(self.canonical, value))) + "]"
         if not isinstance(value, str):
@@ -74,7 +74,7 @@ class _Parser(HTMLParser):
             self.trimmed |= kind in ("email", "url")
             value = given.get("value", "on" if kind in ("checkbox", "radio") else "")
             if kind == "date" and not DAY.fullmatch(value):
-                value = ""  # a browser's calendar is empty then
+                value = ""  # a browser's date picker is empty then
             if kind not in ("checkbox", "radio") or "checked" in given:
                 self.sent.appendlist(name, value)
             else:

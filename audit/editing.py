@@ -1,12 +1,12 @@
-"""Forms that edit a row. They alter what somebody edited, and nothing else.
+"""Forms that edit a row. They change what a user edited, and nothing else.
 
-1. A field is edited when what was sent is not what a browser sends for the page that shows the stored value. So a
-   control that cannot show a value exactly (CRLF, microseconds, NUL, a number's type) does not change it.
-2. A field that nobody edited is neither validated nor written: another program may have stored what this form would
-   refuse. An edited field that comes to the same value, type for type, is not written either.
-3. The form carries the version of the row that its editor has read. When the row has another one by now, the form is
-   not valid, `conflict` is true, and it says what is stored now. Fields that nobody edited show that; edited ones keep
-   what was typed. Saving again is then a decision.
+1. A field is edited if the submitted value differs from what a browser sends for the page that shows the stored value.
+So a control that cannot show a value exactly (CRLF, microseconds, NUL, a number's type) does not change it.
+2. An unedited field is neither validated nor written: another program may have stored what this form would refuse. An
+edited field with the same resulting value, including its type, is not written either.
+3. The form carries the version of the row that its user has read. If the row has another version by now, the form is
+invalid, `conflict` is true, and it says what is stored now. Unedited fields show that; edited ones keep what was typed.
+Saving again is then a decision.
 
 The view locks the row from reading to writing it.
 """
@@ -36,16 +36,16 @@ SHOWN = 200  # characters of a value in the message about a conflict
 
 
 def version_of(row: Model) -> str:
-    """A hash of the whole row that nobody else can make."""
+    """A hash of the whole row that a client cannot forge."""
     values = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
     return _hash(row, "", exact({name: value for name, value in values.items() if name not in UNWATCHED}))
 
 
 class EditForm(forms.ModelForm):
-    """A ModelForm that keeps what nobody edited, and finds conflicts. See the module's text."""
+    """A ModelForm that preserves unedited fields and detects conflicts. See the module's docstring."""
 
     version = forms.CharField(widget=forms.HiddenInput, required=False, max_length=2000, strip=False)
-    version_required = False  # without it a form that was sent without a version, as by a script, has no conflict
+    version_required = False  # without it, a form submitted without a version, for example by a script, has no conflict
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -53,34 +53,34 @@ class EditForm(forms.ModelForm):
         self.is_new = self.instance._state.adding
         self.stored = {field.attname: getattr(self.instance, field.attname) for field in self._columns}
         self.fit()
-        # Made before any data is read, which some widgets show from then on.
+        # Created before any data is read, because some widgets show that data afterwards.
         self.pages = {} if self.is_new else {name: self._page(self[name]) for name in self._editable}
         self.current = "" if self.is_new else self._version()
         self.initial["version"] = self.current
 
     def fit(self) -> None:
-        """Adapts the fields to the row, before its version is made."""
+        """Adapts the fields to the row, before its version is computed."""
 
     # --- what was edited --------------------------------------------------------------------------------------------
 
     @cached_property
     def edited(self) -> list[str]:
-        """The names of the fields that were sent otherwise than a browser sends them for the stored row."""
+        """The names of the fields whose submitted value differs from what a browser sends for the stored row."""
         return [name for name in self._editable if self.is_new or self._sent(name) != self._shown(name)]
 
     @cached_property
     def changed_data(self) -> list[str]:
-        """Of the edited fields those that came to another value."""
+        """The edited fields with a different resulting value."""
         columns = {field.name: field.attname for field in self._columns}
         return [name for name in self.edited if name not in columns or self.is_new or self._is_changed(columns[name])]
 
     @property
     def changed_fields(self) -> list[str]:
-        """The columns of the row that are not as they were: what a save has to write."""
+        """The columns of the row that have changed: what a save has to write."""
         return [field.name for field in self._columns if self._is_changed(field.attname)]
 
     def save(self, commit: bool = True) -> Any:
-        """As ModelForm.save, and writes only the columns that changed; nothing at all where none did."""
+        """Like ModelForm.save, but writes only the changed columns; nothing at all if there are none."""
         if not commit or self.is_new:
             return super().save(commit)
         save_changes(self.instance, self.changed_fields)
@@ -113,7 +113,7 @@ class EditForm(forms.ModelForm):
         return super()._get_validation_exclusions() | self._kept  # type: ignore[misc]
 
     def validate_unique(self) -> None:
-        """By all fields: an edited one may be unique together with one that nobody edited."""
+        """Checks all fields: an edited one may be unique together with an unedited one."""
         exclude = super()._get_validation_exclusions()  # type: ignore[misc]
         try:
             self.instance.validate_unique(exclude=exclude)
@@ -125,7 +125,7 @@ class EditForm(forms.ModelForm):
         if not self.edited:
             return
         super()._post_clean()  # type: ignore[misc]
-        for field in self._columns:  # which a model's clean() may all have tidied up
+        for field in self._columns:  # which a model's clean() may have normalized
             if field.name in self._kept and not self.is_new:
                 self.instance.__dict__[field.attname] = self.stored[field.attname]
 
@@ -135,12 +135,12 @@ class EditForm(forms.ModelForm):
 
     def _widget_data_value(self, widget: forms.Widget, html_name: str) -> Any:
         value = super()._widget_data_value(widget, html_name)  # type: ignore[misc]
-        # A browser sends CRLF for each line end of a text area, whatever was there.
+        # A browser sends CRLF for each line end of a text area, whatever was stored.
         is_text = isinstance(widget, forms.Textarea) and isinstance(value, str)
         return LINE_ENDS.sub("\n", value) if is_text else value
 
     def _page(self, bound: BoundField) -> Controls:
-        """What the page has for the stored value of a field."""
+        """The page's value for the stored value of a field."""
         widget, value = bound.field.widget, bound.field.prepare_value(self._initial(bound))
         return Controls.of(widget.render(bound.html_name, value, renderer=self.renderer))
 
@@ -176,14 +176,14 @@ class EditForm(forms.ModelForm):
         return cleaned
 
     def _version(self) -> str:
-        """The row's hash, and one of each field as it is shown, so that a later post tells which was edited."""
+        """The row's hash, and one of each field as shown, so that a later post tells which fields were edited."""
         return ".".join([version_of(self.instance), *(self._field_hash(n, self._shown(n)) for n in self._editable)])
 
     def _field_hash(self, name: str, shown: str) -> str:
         return _hash(self.instance, name, shown)
 
     def _seen(self, sent: str) -> dict[str, str]:
-        """By field, the hash of what the editor has seen; empty where the version is none of this form's."""
+        """By field, the hash of what the user has seen; empty if the version is not one of this form's."""
         hashes = sent.split(".")[1:]
         return dict(zip(self._editable, hashes, strict=True)) if len(hashes) == len(self._editable) else {}
 
@@ -192,7 +192,7 @@ class EditForm(forms.ModelForm):
         return [name for name in self._editable if seen.get(name) != now[name]]
 
     def _show_again(self, sent: str, changed: Iterable[str]) -> None:
-        """What the page shows next: with the row's version of now, and with its values where nobody edited."""
+        """The data of the next page: the row's current version, and its values in unedited fields."""
         data, seen = QueryDict(mutable=True), self._seen(sent)
         data.update(self.data)
         data["version"] = self.current
@@ -208,7 +208,7 @@ class EditForm(forms.ModelForm):
             return _("%(who)s (last entry of the audit log: %(when)s UTC) or another program") % {
                 "who": newest.who or _("A command"), "when": f"{newest.at:%Y-%m-%d %H:%M:%S}",
             }  # fmt: skip
-        return _("Somebody else")
+        return _("Another user")
 
     def _in_words(self, changed: list[str]) -> str:
         words = []
@@ -221,7 +221,7 @@ class EditForm(forms.ModelForm):
 
 
 def save_changes(row: Model, changed: list[str]) -> None:
-    """Writes these columns of a row that is stored already; nothing where there are none."""
+    """Writes these columns of a stored row; nothing if there are none."""
     if changed:
         row.save(update_fields=changed)
 
@@ -232,7 +232,7 @@ def _hash(row: Model, name: str, text: str) -> str:
 
 
 def _with_hidden_part(value: Any, stored: Any) -> Any:
-    """A moment whose time is as it was has the stored fraction of a second, which no control shows."""
+    """A moment whose time is unchanged keeps the stored fraction of a second, which no control shows."""
     if isinstance(value, datetime.datetime) and isinstance(stored, datetime.datetime) and value.tzinfo:
         time = stored.astimezone(value.tzinfo).time()
         if time.replace(microsecond=0) == value.time():

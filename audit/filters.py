@@ -1,4 +1,4 @@
-"""What the log can be searched by: named filters only."""
+"""The filters of the audit log: named ones only."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.utils.translation import gettext_lazy as _
 
 from audit.models import Entry, act_choices
 
-# MySQL's dates begin in the year 1000; the day after the last is still one.
+# MySQL's dates start in the year 1000; the day after the last must be valid, too.
 FIRST_DAY, LAST_DAY = datetime.date(1000, 1, 1), datetime.date(9999, 12, 30)
 
 
 class DayFilter(django_filters.DateFilter):
-    """From the beginning of a day, or up to its end: a comparison with a moment, which an index serves."""
+    """From the start of a day, or until its end: a comparison with a moment, which an index serves."""
 
     def __init__(self, field_name: str, *, until: bool = False, **kwargs: Any) -> None:
         self.until = until
@@ -46,5 +46,5 @@ class EntryFilter(django_filters.FilterSet):
 
 
 def midnight(day: datetime.date) -> datetime.datetime:
-    """The moment at which a day begins, in UTC."""
+    """The moment at which a day starts, in UTC."""
     return datetime.datetime.combine(day, datetime.time(), datetime.UTC)

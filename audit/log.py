@@ -1,4 +1,4 @@
-"""Writing the audit log: take a `snapshot`, do it, `record` it, all in one transaction."""
+"""Writing the audit log: take a `snapshot`, act, `record` it, all in one transaction."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from audit.models import Act, Entry
 from audit.values import exact
 
 SECRET = frozenset({"password"})
-HIDDEN = "***"  # what is kept of a secret: that it changed
+HIDDEN = "***"  # recorded of a secret: that it changed
 LONGEST = 10_000  # characters kept of one value
 DEEPEST = 20  # levels of arrays and objects kept as such: a JSON column of MariaDB has room for 31
 
 
 class Object(NamedTuple):
-    """What an act was done to, if it is no row."""
+    """The object of an act, if it is not a row."""
 
     model: str
     key: str = ""
@@ -30,7 +30,7 @@ class Object(NamedTuple):
 
 
 def snapshot(obj: Model) -> dict[str, Any]:
-    """The fields of a row as JSON has them, relations to many as sorted keys; `before` or `after` of `record`."""
+    """The fields of a row as JSON, many-to-many relations as sorted keys; `before` or `after` of `record`."""
     deferred = obj.get_deferred_fields()
     meta = obj._meta
     values = {field.name: _plain(field, obj) for field in meta.concrete_fields if field.attname not in deferred}
@@ -59,10 +59,11 @@ def record(
     *,
     secret: Collection[str] = SECRET,
 ) -> None:
-    """Keeps that `by` did this. Of `before` and `after` only what differs; a change of nothing is not kept.
+    """Records that `by` did this. Only differences between `before` and `after` are stored; without one, nothing is
+    recorded.
 
-    by: the request of who did it; None for a command.
-    secret: fields of which no value is kept.
+    by: the request of the user; None for a command.
+    secret: fields whose values are not stored.
     """
     old, new = _difference(before or {}, after or {}, secret)
     if act == Act.CHANGE and not (old or new):
@@ -79,13 +80,13 @@ def _whom(by: HttpRequest | None) -> dict[str, Any]:
         return {}
     try:
         address = get_adapter().get_client_ip(by)
-    except PermissionDenied:  # a proxy that does not say for whom it asks
+    except PermissionDenied:  # a proxy that does not report its client
         address = None
     return {"who": by.user.get_username(), "who_id": str(by.user.pk or ""), "address": address}
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any], secret: Collection[str]) -> tuple[Any, ...]:
-    """Of both sides the fields that differ."""
+    """The fields that differ, on both sides."""
     changed = [name for name in {**before, **after} if exact(before.get(name)) != exact(after.get(name))]
     return tuple(
         {name: HIDDEN if name in secret else _short(side[name]) for name in changed if name in side}
@@ -94,7 +95,7 @@ def _difference(before: dict[str, Any], after: dict[str, Any], secret: Collectio
 
 
 def _short(value: Any) -> Any:
-    """The value, if a JSON column of every database takes it; else its text. Of what is long, the beginning."""
+    """The value, if a JSON column of every database accepts it, or its text. Only the start of a long one."""
     try:
         text = value if isinstance(value, str) else json.dumps(value, cls=DjangoJSONEncoder, ensure_ascii=False)
         text.encode()

@@ -1,7 +1,7 @@
-"""The audit log: who did what to which object and when, what it was before and is after.
+"""The audit log: who did what to which object and when, with the values before and after.
 
-An entry names people and objects by text and by key, not by reference: it outlives both. There is no permission to
-add, change or delete one; `audit_prune` ends those that are old enough.
+An entry names users and objects by text and by key, not by reference: it outlives both. No permission allows adding,
+changing or deleting one; `audit_prune` removes old ones.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from django.utils.translation import gettext_lazy as _
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise
 
-UNREADABLE = "(cannot be read)"  # in the place of a field's name
+UNREADABLE = "(cannot be read)"  # in place of a field's name
 
 
 class Act(models.TextChoices):
-    """The acts on rows. Other apps' acts are added by `register_acts`."""
+    """The acts on rows. Other apps add theirs with `register_acts`."""
 
     CREATE = "create", _("Created")
     CHANGE = "change", _("Changed")
@@ -36,7 +36,7 @@ _registered: dict[str, StrOrPromise] = {}
 
 
 def register_acts(acts: Mapping[str, StrOrPromise]) -> None:
-    """Lets entries have these acts, each with the words that pages show. Call it from an app config's `ready`."""
+    """Adds these acts, each with its words for pages. Call it from an app config's `ready`."""
     _registered.update(acts)
 
 
@@ -45,12 +45,12 @@ def act_choices() -> list[tuple[str, StrOrPromise]]:
 
 
 class LogDecoder(json.JSONDecoder):
-    """One entry that SQL has damaged does not stop the log: its text is shown as it is."""
+    """An entry that SQL has damaged does not stop the log: its text is shown unchanged."""
 
     def decode(self, s: str, *args: Any) -> Any:
         try:
             fields = super().decode(s, *args)
-            json.dumps(fields, ensure_ascii=False).encode()  # half of a surrogate pair is no text
+            json.dumps(fields, ensure_ascii=False).encode()  # half of a surrogate pair is not valid text
         except (ValueError, RecursionError):
             fields = None
         return fields if isinstance(fields, dict) else {UNREADABLE: s}
@@ -60,7 +60,7 @@ JSON: dict[str, Any] = {"encoder": DjangoJSONEncoder, "decoder": LogDecoder}
 
 
 class Entry(models.Model):
-    """One act. Never changed; written in the transaction of what it tells of."""
+    """One act. Never changed; written in the transaction of the act."""
 
     at = models.DateTimeField(_("when"), default=timezone.now, db_index=True)
     who = models.CharField(_("who"), max_length=150, blank=True, help_text=_("The username then; empty for a command."))
@@ -86,5 +86,5 @@ class Entry(models.Model):
 
     @property
     def fields(self) -> list[tuple[str, object, object]]:
-        """(name, before, after) of each field that changed; None where it was not, or is not any more."""
+        """(name, before, after) of each field that changed; None if it did not exist before, or does not any more."""
         return [(name, self.before.get(name), self.after.get(name)) for name in sorted({**self.before, **self.after})]

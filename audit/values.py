@@ -1,4 +1,4 @@
-"""Values of fields, compared exactly, and as text in which everything can be seen."""
+"""Values of fields, compared exactly, and as text in which every character is visible."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ HIDDEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
 
 
 def exact(value: Any) -> str:
-    """Text that is equal for two values exactly when they are: type for type, and an object's keys in their order."""
+    """A text that is equal for two values exactly when they are: including types, and the order of an object's keys."""
     if isinstance(value, dict):
         return "{" + ",".join(f"{key!r}:{exact(item)}" for key, item in value.items()) + "}"
     if isinstance(value, (list, tuple)):
@@ -20,7 +20,7 @@ def exact(value: Any) -> str:
 
 
 def visible(value: Any) -> str:
-    """The text of `value`, each character that shows nothing as a sign or its number; spaces around it as well."""
+    """The text of `value`, with each invisible character as a sign or its number; also spaces around it."""
     text = str(value)
     inner = text.strip(" ")
     before = len(text) - len(text.lstrip(" ")) if inner else len(text)

@@ -1,4 +1,4 @@
-"""The audit log as a page and as CSV, for whoever may see it."""
+"""The audit log as a page and as CSV, for users with permission."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COLUMNS = ("at", "who", "who_id", "act", "model", "key", "text", "before", "afte
 @permission_required("audit.view_entry", raise_exception=True)
 @never_cache
 def entries(request: HttpRequest) -> HttpResponse:
-    """The newest first. Pages go on below an entry, so that they stay as they are while entries are added."""
+    """The newest first. Pages are keyed by an entry, so they stay stable while entries are added."""
     found = EntryFilter(request.GET, Entry.objects.all())
     page, below = _matching(found).order_by(*NEWEST), request.GET.get("below", "")
     if below.isascii() and below.isdigit():
@@ -52,7 +52,7 @@ def entries(request: HttpRequest) -> HttpResponse:
 @permission_required("audit.view_entry", raise_exception=True)
 @never_cache
 def export(request: HttpRequest) -> HttpResponseBase:
-    """All that match the same filters as the page's, the newest first; or a reason why not."""
+    """All entries that match the page's filters, the newest first; or the reason why there is no export."""
     found = EntryFilter(request.GET, Entry.objects.all())
     if problem := why_not(_matching(found), is_valid=found.is_valid()):
         return refused(request, problem, reverse("audit:entries"))
@@ -67,7 +67,7 @@ def _rows(entries: QuerySet[Entry]) -> Iterator[list[object]]:
 
 
 def _below(entries: QuerySet[Entry], last: Entry) -> QuerySet[Entry]:
-    """Those that come after `last`. The second condition implies the first, which is the one that an index serves."""
+    """Entries after `last`. The second condition implies the first, which is the one that an index serves."""
     if last.at is None:  # SQL has written a date that does not exist; as text it compares as it is sorted
         moment = Cast("at", CharField())
         text = Entry.objects.filter(pk=last.pk).values_list(moment, flat=True).get()

@@ -213,8 +213,8 @@ def _lists() -> dict[str, tuple[str, str]]:
         },
         Customer: {
             "by name": f"q={first}+{last}", "by last name": f"q={last}", "by username": f"q={customer.username}",
-            "by email": f"q={customer.email}", "by a letter": "q=a", "of no such name": "q=nobody",
-            "by two words, one of no name": f"q={first}+nobody", "of -username": "sort=-username",
+            "by email": f"q={customer.email}", "by a letter": "q=a", "of no such name": "q=zzzz",
+            "by two words, one of no name": f"q={first}+zzzz", "of -username": "sort=-username",
             "by last name, sorted by email": f"q={last}&sort=email", "email": "sort=email",
         },
         Transaction: {
@@ -284,7 +284,7 @@ def _audit() -> dict[str, tuple[str, str]]:
     queries = {
         "": "", ", middle": f"?below={middle}", " by who": "?who=technical_worker7", " by act": "?act=delete",
         " by object": f"?model=finance.customer&key={key}", " since a day": "?since=2025-01-10",
-        " of nobody": "?who=nobody", " until the first day": "?until=2025-01-01",
+        " of an unknown user": "?who=unknown", " until the first day": "?until=2025-01-01",
     }  # fmt: skip
     return {f"audit log{name}": ("senior_management0", address + query) for name, query in queries.items()}
 

@@ -88,7 +88,7 @@ def grow(servers: Servers, factor: int, database: str, seconds: float) -> int:
     with connection.cursor() as cursor:
         columns = {table: _columns(cursor, table) for table in connection.introspection.table_names(cursor)}
     connection.close()
-    # Copies by the gigabyte, as whoever restores a backup would make them: without binary log and flushes.
+    # Copies by the gigabyte, as restoring a backup would make them: without binary log and flushes.
     mariadb.sql(
         "SET GLOBAL innodb_buffer_pool_size = 1 << 30; SET GLOBAL innodb_log_file_size = 1 << 30;"
         "SET GLOBAL innodb_flush_log_at_trx_commit = 0;"

@@ -1,4 +1,4 @@
-"""The steps of script/fresh-machine, which see. It needs nothing but Python, and ends at the first thing that fails."""
+"""The steps of script/fresh-machine. Needs only Python, and stops at the first failure."""
 
 import http.cookiejar
 import os
@@ -20,7 +20,7 @@ SUITES = {
     "noble": ("http://archive.ubuntu.com/ubuntu", "main,universe", "gutsy"),
 }
 WEB, MONGOD = 28000, 28117
-PASSWORD = "correct-horse-7"  # noqa: S105  (of somebody who registers here)
+PASSWORD = "correct-horse-7"  # noqa: S105  (of a user who registers here)
 LOG = KEPT / "server.log"
 
 
@@ -142,7 +142,7 @@ def main() -> int:
     newcomer = {"username": "newcomer", "email": "newcomer@example.com", "first_name": "New", "last_name": "Comer"}
     passwords = {"password1": PASSWORD, "password2": PASSWORD}
     where, _ = Visitor().get("/register/", **newcomer, **passwords, requested_role="")
-    expect(where != "/register/", f"somebody registers, and comes to {where}")
+    expect(where != "/register/", f"a user registers and is sent to {where}")
     stop_server(machine, server)
 
     server, said = start_server(machine)

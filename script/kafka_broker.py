@@ -69,7 +69,7 @@ def jars(folder: Path) -> Path:
         if done.returncode:
             shutil.rmtree(fresh, ignore_errors=True)
             raise DidNotStart(f"Kafka's jars: Maven cannot bring them:\n{done.stdout[-1000:]}")
-        with suppress(OSError):  # somebody else was faster
+        with suppress(OSError):  # another process was faster
             fresh.rename(found)
     return found
 

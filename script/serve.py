@@ -62,7 +62,7 @@ def bundled_mongod(dbpath: Path, number: int) -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Tables, and, in a trial that nobody can log in to yet, data to look at and people to log in as."""
+    """Creates tables and, in a trial without users, demo data and demo users."""
     import django
 
     django.setup()

@@ -1,4 +1,4 @@
-"""The steps of script/screenshots, which see."""
+"""The steps of script/screenshots."""
 
 import argparse
 import io
@@ -38,7 +38,7 @@ SHOTS = "../screenshots/pages"  # as docs/reference/screenshots.md says it
 HIGHEST = 1800  # pixels; what is below is cut
 ROLES = {
     "anybody": "Everybody", "customer": "Customers", "newcomer": "Customers whose record is not linked yet",
-    "technician": "Technical workers", "manager": "Senior management", "staff": "Staff", "away": "MongoDB is away",
+    "technician": "Technical workers", "manager": "Senior management", "staff": "Staff", "away": "MongoDB unreachable",
 }  # fmt: skip
 # These are taken once more when MongoDB has been killed.
 AWAY = ("console", "record-equal", "account", "totals", "customer-dashboard")

@@ -138,7 +138,7 @@ PAGES = [
     Page("audit-none", "manager", "/audit/?who=nobody", "No entry matches"),
     Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "An export that is refused", 400),
 
-    Page("no-role", "staff", "/dashboard/", "Somebody without a role"),
+    Page("no-role", "staff", "/dashboard/", "A user without a role"),
     Page("two-factor-on", "staff", "/two-factor/", "The second factor, set up"),
     Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Codes for when the phone is lost"),
     Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "New ones"),

@@ -32,8 +32,8 @@ def audit(folder: Path, status: int, says: Any, complains: str = "") -> subproce
     [
         ((0, [FINE, SKIPPED]), 0, "No known vulnerability."),
         ((1, [FINE, BROKEN, SKIPPED]), 1, "broken 1: CVE-1, fixed in 2"),
-        ((0, [SKIPPED]), 0, "out of reach"),
-        ((1, None, "requests.exceptions.ConnectionError: x"), 0, "out of reach"),
+        ((0, [SKIPPED]), 0, "unreachable"),
+        ((1, None, "requests.exceptions.ConnectionError: x"), 0, "unreachable"),
         ((2, None, "error: unknown option"), 1, ""),
     ],
     ids=["none", "one", "nothing known of any", "no network", "wrong use"],

@@ -263,7 +263,7 @@ def test_raw_sql_conflicts_too_and_nobody_is_named_who_did_it(opened: Callable[.
     page = opened(anna)
     sql(Customer, anna.pk, name="Anne")
     answer = page.save(email="x@example.com")
-    assert (answer.status_code, "Somebody else changed this" in answer.content.decode()) == (409, True)
+    assert (answer.status_code, "Another user changed this record" in answer.content.decode()) == (409, True)
 
 
 @pytest.mark.parametrize("version", ["", "x", "é", "0" * 24, ".".join(["0" * 24] * 9), "\x00"])

@@ -1,4 +1,4 @@
-"""What pages show about people."""
+"""What pages show about users."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ register = template.Library()
 
 @register.simple_tag(takes_context=True)
 def pending_request_count(context: Context) -> int:
-    """How many requests for a role wait for the person who looks at the page; 0 for who may not decide them."""
+    """How many role requests are pending for the user of the page; 0 for users who may not decide them."""
     user = context.get("user")
     if user is None or not user.is_staff or not user.has_perm("accounts.decide_requests"):
         return 0

@@ -101,7 +101,8 @@ def test_who_may_decide_sees_how_many_wait(client: Client, clerk: User, asking: 
 
 
 @pytest.mark.parametrize(
-    ("decision", "words"), [("", "will email you their decision"), ("approved", "was approved"), ("declined", "was declined")]
+    ("decision", "words"),
+    [("", "will email you their decision"), ("approved", "was approved"), ("declined", "was declined")],
 )
 def test_the_person_sees_the_state(client: Client, asking: User, decision: str, words: str) -> None:
     User.objects.update(request_decision=decision)

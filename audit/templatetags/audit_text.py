@@ -1,4 +1,4 @@
-"""How pages write what was stored."""
+"""How pages display stored values."""
 
 from django import template
 

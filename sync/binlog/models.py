@@ -10,7 +10,7 @@ class Sweep(models.Model):
 
     model = models.CharField(max_length=200)
     due_at = models.DateTimeField()
-    after = models.TextField(blank=True, help_text="The last _id looked at, in Extended JSON.")
+    after = models.TextField(blank=True, help_text="The last _id checked, in Extended JSON.")
 
     def __str__(self) -> str:
         return f"{self.model} after {self.after or 'nothing'}"

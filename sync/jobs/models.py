@@ -20,17 +20,19 @@ class Job(models.Model):
     kind = models.CharField(max_length=10, choices=Kind.choices)
     prune = models.BooleanField(default=False, help_text="Repair: delete documents that have no row.")
     unfinished = models.CharField(  # noqa: DJ001 (NULL is not unique, which is the point)
-        max_length=200, null=True, unique=True, help_text="Its model, until it ends: one job at a time."
+        max_length=200, null=True, unique=True, help_text="Its model until it ends: one job at a time."
     )
     asked_by = models.CharField(max_length=150)
     asked_at = models.DateTimeField(default=DatabaseNow)
-    due_at = models.DateTimeField(default=DatabaseNow, help_text="Nobody takes it before: a lease, or a delay.")
-    claim = models.CharField(max_length=24, blank=True, help_text="Who holds the lease.")
-    steps = models.BigIntegerField(null=True, help_text="Rows and documents, or ranges, about; null: not begun.")
-    done = models.BigIntegerField(default=0, help_text="Of the steps.")
-    found = models.BigIntegerField(default=0, help_text="Differences that are left.")
+    due_at = models.DateTimeField(default=DatabaseNow, help_text="Not claimed before: a lease, or a delay.")
+    claim = models.CharField(max_length=24, blank=True, help_text="The holder of the lease.")
+    steps = models.BigIntegerField(
+        null=True, help_text="The approximate number of rows and documents, or of ranges; null: not started."
+    )
+    done = models.BigIntegerField(default=0, help_text="Steps done.")
+    found = models.BigIntegerField(default=0, help_text="Mismatches that are left.")
     repaired = models.BigIntegerField(default=0)
-    note = models.CharField(max_length=255, blank=True, help_text="What it waits for, or why it ended.")
+    note = models.CharField(max_length=255, blank=True, help_text="What it waits for, or why it stopped.")
     finished_at = models.DateTimeField(null=True)
 
     def __str__(self) -> str:

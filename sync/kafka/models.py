@@ -15,9 +15,9 @@ class KafkaPosition(models.Model):
     topic = models.CharField(max_length=249)
     partition = models.PositiveIntegerField()
     cluster = models.CharField(max_length=100, help_text="The cluster's id.")
-    topic_id = models.CharField(max_length=50, help_text="Another topic of the same name has another one.")
+    topic_id = models.CharField(max_length=50, help_text="A recreated topic of the same name has another one.")
     offset = models.BigIntegerField(help_text="The next message to read.")
-    read_at = models.DateTimeField(null=True, help_text="When all there was had last been read, or reading began.")
+    read_at = models.DateTimeField(null=True, help_text="When the topic was last read to its end, or reading started.")
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["group", "topic", "partition"], name="sync_kafka_position")]

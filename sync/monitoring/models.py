@@ -11,7 +11,7 @@ class Sample(models.Model):
     slot = models.BigIntegerField(primary_key=True, help_text="Seconds since 1970 by samples.EVERY.")
     pending = models.BigIntegerField(null=True)
     oldest_age = models.FloatField(null=True, help_text="Seconds; null: nothing is pending.")
-    rate = models.FloatField(null=True, help_text="Keys a second; null: nobody lives.")
+    rate = models.FloatField(null=True, help_text="Keys per second; null: no worker was alive.")
     p50 = models.FloatField(null=True, help_text="Seconds from commit to delivery; null: nothing was delivered.")
     p99 = models.FloatField(null=True)
 

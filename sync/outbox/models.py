@@ -165,14 +165,16 @@ class Change(models.Model):
     )
     recorded_at = models.DateTimeField(default=DatabaseNow, db_default=DatabaseNow())
     due_at = models.DateTimeField(
-        db_default=DatabaseNow(), help_text="Nobody else claims it before: a lease, a retry's delay, a settling time."
+        db_default=DatabaseNow(), help_text="Not claimed before: a lease, a retry's delay, a settling time."
     )
-    claim = models.CharField(max_length=24, blank=True, default="", db_default="", help_text="Who holds the lease.")
+    claim = models.CharField(max_length=24, blank=True, default="", db_default="", help_text="The holder of the claim.")
     # The usual values are the table's defaults: recording a change is part of every save.
-    settling = models.BooleanField(db_default=False, help_text="A delete, to be delivered once more.")
+    settling = models.BooleanField(db_default=False, help_text="A deletion, to be delivered once more.")
     attempts = models.PositiveSmallIntegerField(db_default=0)
-    error = models.TextField(blank=True, db_default="", help_text="Why the last try failed.")
-    failed = models.BooleanField(db_default=False, help_text="Parked: no further try until somebody asks for it.")
+    error = models.TextField(blank=True, db_default="", help_text="Why the last attempt failed.")
+    failed = models.BooleanField(
+        db_default=False, help_text="A dead letter: not retried until an operator requests it."
+    )
 
     objects = ChangeQuerySet.as_manager()
 

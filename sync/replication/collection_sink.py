@@ -117,13 +117,13 @@ class CollectionSink:
         return written
 
     def _write(
-        self, documents: Documents, position: ReplicationState, reasons: dict[Key, str], *, anew: bool = False
+        self, documents: Documents, position: ReplicationState, reasons: dict[Key, str], *, recreate: bool = False
     ) -> int:
-        """One transaction. anew: existing documents are deleted and inserted instead of replaced."""
+        """One transaction. recreate: existing documents are deleted and inserted instead of replaced."""
 
         def act(session: ClientSession) -> int:
             self.checkpoint.save(position.as_state(), session)
-            operations = self._operations(documents, session, anew) if documents else []
+            operations = self._operations(documents, session, recreate) if documents else []
             if operations:
                 self.raw.bulk_write(operations, session=session, bypass_document_validation=True)
             self._remember(documents, reasons, session)
@@ -132,18 +132,18 @@ class CollectionSink:
         with self.client.start_session() as session:
             return session.with_transaction(act, ReadConcern("snapshot"), WriteConcern("majority"))
 
-    def _operations(self, documents: Documents, session: ClientSession, anew: bool) -> list[Any]:
+    def _operations(self, documents: Documents, session: ClientSession, recreate: bool) -> list[Any]:
         """The operations that bring the destination up to date: deletes first, so that unique values are free."""
         there = self.present(list(documents), session)
         # 5, NumberLong(5) and 5.0 are one `_id` to MongoDB, so a document may be found under another key than
         # requested.
-        deletes: list[Any] = [DeleteOne(is_(key)) for key in there if anew or documents.get(key) is None]
+        deletes: list[Any] = [DeleteOne(is_(key)) for key in there if recreate or documents.get(key) is None]
         replaces: list[Any] = []
         inserts: list[Any] = []
         for key, document in documents.items():
             if document is None:
                 continue
-            if key not in there or anew:
+            if key not in there or recreate:
                 inserts.append(InsertOne(document))
             elif there[key].raw != document.raw:
                 replaces.append(ReplaceOne(is_(key), document))
@@ -165,7 +165,7 @@ class CollectionSink:
     def _exchange(self, documents: Documents, before: ReplicationState, reasons: dict[Key, str]) -> int:
         """Documents that exchange unique values: none can be first, so all are deleted and then inserted."""
         try:
-            written = self._write(documents, before, {}, anew=True)
+            written = self._write(documents, before, {}, recreate=True)
         except BulkWriteError as error:
             if not _is_refusal(error):
                 raise

@@ -15,7 +15,7 @@ class DeadLetter(models.Model):
 
     id = models.CharField(primary_key=True, max_length=64, help_text="SHA-256 of model and _id.")
     model = models.CharField(max_length=100, db_index=True)
-    key = models.CharField(max_length=255, help_text="The document's _id, in words.")
+    key = models.CharField(max_length=255, help_text="The document's _id, for display.")
     document_key = models.BinaryField(help_text='BSON of {"_id": ...}.')
     reason = models.TextField()
     failed_at = models.DateTimeField(default=DatabaseNow)

@@ -15,11 +15,11 @@ class Verification(models.Model):
     mode = models.CharField(max_length=10, choices=[("full", "full"), ("sampled", "sampled"), ("strict", "strict")])
     started_at = models.DateTimeField(default=DatabaseNow)
     finished_at = models.DateTimeField(null=True)
-    position = models.TextField(blank=True, help_text="Where to go on after an interruption; empty: at the start.")
-    error = models.TextField(blank=True, db_default="", help_text="Why it ended before it was finished.")
+    position = models.TextField(blank=True, help_text="Where to continue after an interruption; empty: at the start.")
+    error = models.TextField(blank=True, db_default="", help_text="Why it was interrupted.")
     compared = models.BigIntegerField(default=0)
     pending = models.BigIntegerField(default=0)
-    found = models.BigIntegerField(default=0, help_text="Differences, without those that it has repaired.")
+    found = models.BigIntegerField(default=0, help_text="Mismatches, without those that it has repaired.")
 
     def __str__(self) -> str:
         return f"{self.model}, {self.mode}, {self.started_at:%Y-%m-%d %H:%M}"

@@ -21,8 +21,8 @@ class Worker(models.Model):
     queue = models.CharField(max_length=50, blank=True, help_text="The alias of the server that it delivers to.")
     started_at = models.DateTimeField(default=DatabaseNow)
     heartbeat_at = models.DateTimeField(db_index=True)
-    delivered = models.BigIntegerField(default=0, help_text="Keys, since it started.")
-    rate = models.FloatField(default=0, help_text="Keys a second, over the last interval.")
+    delivered = models.BigIntegerField(default=0, help_text="Keys since it started.")
+    rate = models.FloatField(default=0, help_text="Keys per second, over the last interval.")
     lags = models.JSONField(default=dict, help_text="From commit to delivery, as LagHistogram counts them.")
     note = models.CharField(max_length=255, blank=True, help_text="What it is waiting for.")
 
@@ -42,7 +42,7 @@ class ModelState(models.Model):
     model = models.CharField(primary_key=True, max_length=200)
     mapping = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the mapping last backfilled.")
     paused = models.BooleanField(default=False)
-    delivered_at = models.DateTimeField(null=True, help_text="When a heartbeat has last told of a delivery.")
+    delivered_at = models.DateTimeField(null=True, help_text="When a heartbeat last reported a delivery.")
 
     objects = ModelStateQuerySet.as_manager()
 
@@ -74,11 +74,11 @@ class Checkpoint(models.Model):
 
     name = models.CharField(primary_key=True, max_length=255, help_text="Such as pull:finance.sale.")
     owner = models.CharField(max_length=80, blank=True, help_text="The process that holds the lease.")
-    holder = models.CharField(max_length=120, blank=True, help_text="What a person calls it.")
+    holder = models.CharField(max_length=120, blank=True, help_text="Its readable name.")
     leased_until = models.DateTimeField(default=DatabaseNow)
-    state = DocumentField(default=dict, help_text="Where the route goes on; each kind of route has its own form.")
+    state = DocumentField(default=dict, help_text="The route's position; each kind of route has its own form.")
     paused = models.BooleanField(default=False)
-    in_sync_at = models.DateTimeField(null=True, help_text="When the target last had all that had changed until then.")
+    in_sync_at = models.DateTimeField(null=True, help_text="When the target last had every change.")
     seen_at = models.DateTimeField(null=True, help_text="When a process last worked on it.")
 
     objects = CheckpointQuerySet.as_manager()

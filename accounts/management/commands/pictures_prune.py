@@ -1,7 +1,7 @@
-"""Removes orphaned pictures: files that no person has, left by a process that was killed or by a deletion in SQL.
+"""Removes orphaned pictures: files that belong to no user, left by a killed process or by a deletion in SQL.
 
-Files younger than an hour stay, because a request may be about to save the person they belong to. Run it weekly, by
-cron say. Exit status 0: done; 1: a file could not be removed; 2: wrong use, or the database is out of reach.
+Files younger than an hour stay, because a request may be about to save their user. Run it weekly, for example with
+cron. Exit status: 0 done; 1 a file could not be removed; 2 wrong use, or the database is unreachable.
 """
 
 import argparse

@@ -1,7 +1,7 @@
-"""Removes entries of the audit log that are older than they have to be kept; run it daily, by cron say.
+"""Removes old entries of the audit log. Run it daily, for example with cron.
 
-That it was done, and to how many, is an entry of its own. Exit status 0: done; 2: wrong use, or the database is out of
-reach.
+The removal and its number of entries are an entry of their own. Exit status: 0 done; 2 wrong use, or the database is
+unreachable.
 """
 
 import argparse
