@@ -1,4 +1,4 @@
-"""Empties the database after a test that commits: only the tables that have rows, and no permissions made anew.
+"""Empties the database after a test that commits: only the tables that have rows, and no permissions made again.
 
 Django's own way truncates every table and runs the `post_migrate` receivers, which took more than half of the tests'
 time on MariaDB.

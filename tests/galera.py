@@ -101,7 +101,7 @@ class Node(MariaDB):
     def lagging(self) -> Iterator[None]:
         """Meanwhile the node takes reads, and applies nothing that the others commit; nor does it commit.
 
-        The lock leaves the group's flow control, as for a backup: the others go on.
+        The lock leaves the group's flow control, as for a backup: the others continue.
         """
         connection = MySQLdb.connect(unix_socket=f"{self.folder}/s", user="root", autocommit=True, read_timeout=20)
         try:

@@ -180,7 +180,7 @@ def kafka(settings: Any) -> Iterator[Kafka]:
     broker = SERVERS.kafka
     broker.empty()
     settings.SYNC_KAFKA = broker.settings
-    settings.SYNC_TIMEOUT = 20  # a busy machine is no broker that is away
+    settings.SYNC_TIMEOUT = 20  # a busy machine is no broker that is unreachable
     yield broker
     broker.thaw()
     if broker.status is not None:

@@ -52,7 +52,7 @@ class Page(NamedTuple):
     shows: str  # what a reader of the index finds there
     status: int = 200
     press: str = ""  # what is clicked before one looks
-    template: str = ""  # of a page that no address shows at will
+    template: str = ""  # of a page that no address shows freely
 
 
 # fmt: off

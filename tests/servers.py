@@ -2,7 +2,7 @@
 
 TEST_DATABASE chooses MySQL's part: `mariadb` (the default), `sqlite`, or the address of a running server
 (mysql://user:password@host:port/name), whose user may create the database test_<name>. With `memory` no server is
-started: SQLite in memory, and MongoDB out of reach; for the tests marked `quick`.
+started: SQLite in memory, and MongoDB unreachable; for the tests marked `quick`.
 """
 
 import os
@@ -30,7 +30,7 @@ PORTS = range(10_000, 32_768)  # below those that Linux gives to connections, un
 
 
 def free_port() -> int:
-    """A server that is away for a while finds it free again: no connection gets it by chance."""
+    """A server that is unreachable for a while finds it free again: no connection gets it by chance."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):

@@ -20,7 +20,7 @@ ALL = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# By class of page: who asks for which address, the status, and what Cache-Control has to say.
+# By class of page: which client requests which address, the status, and what Cache-Control has to say.
 PAGES = {
     "public page": ("nobody", "/", 200, None),
     "login": ("nobody", "/login/", 200, "no-store"),

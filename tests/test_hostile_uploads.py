@@ -86,7 +86,7 @@ class Visitor:
 
 @dataclass
 class Watch:
-    """What was seen while something else went on."""
+    """What was seen while something else happened."""
 
     memory: float = 0.0  # MB
     children: int = 0

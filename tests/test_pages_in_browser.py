@@ -51,7 +51,7 @@ class Look:
     violations: list[Any] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     focused: str = ""  # by the first Tab
-    unkept: list[str] = field(default_factory=list)  # static files that are sent anew, or as they are in the tree
+    unkept: list[str] = field(default_factory=list)  # static files that are sent again, or as they are in the tree
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str]
     complaints = [*found.complaints]  # what comes later is about axe, which styles what it looks at
     read(tab, found)
     context.close()
-    # Chromium tells of a status of 400 and above, too.
+    # Chromium reports a status of 400 and above, too.
     found.complaints = [said for said in complaints if f"status of {found.status}" not in said]
     return found
 

@@ -85,7 +85,7 @@ def test_no_log_has_what_was_typed(caplog: pytest.LogCaptureFixture, monkeypatch
 def test_no_page_and_no_log_has_the_password_of_a_database(
     caplog: pytest.LogCaptureFixture, settings: Any, client: Client
 ) -> None:
-    """While MongoDB is away or refuses us, which is when its address is talked about."""
+    """While MongoDB is unreachable or refuses us, which is when its address is talked about."""
     caplog.set_level(logging.DEBUG)
     assert SECRET not in errors.reason(ServerSelectionTimeoutError(f"127.0.0.1:9: refused, {ADDRESS}"))
     root = User.objects.create_superuser("root", "root@example.com", "a-password-9")

@@ -1,4 +1,4 @@
-"""MySQL is out of reach, read-only or full: one line for every command, a page that says so, and it goes on by itself;
+"""MySQL is unreachable, read-only or full: one line for every command, a page that says so, and it recovers on its own;
 TLS is what DATABASE_URL says, with both drivers."""
 
 import logging
@@ -175,7 +175,7 @@ def test_a_clients_certificate_is_shown(tls: TLSMariaDB) -> None:
 def test_a_server_without_tls_is_refused_where_the_address_demands_it(
     options: dict[str, str], tls: TLSMariaDB, mariadb: MariaDB, monkeypatch: Any, settings: Any
 ) -> None:
-    """MariaDB's client library would go on in plain text."""
+    """MariaDB's client library would continue in plain text."""
     url = tls.address(**options).replace(f":{tls.port}/", f":{mariadb.port}/")
     assert line_for(url, monkeypatch, settings).startswith("No TLS connection to MySQL: ")
     with pytest.raises(pymysql.OperationalError):
@@ -230,7 +230,7 @@ def test_options_are_read_in_either_spelling_and_percent_encoded() -> None:
     }  # fmt: skip
 
 
-# --- out of reach -----------------------------------------------------------------------------------------------------
+# --- unreachable -----------------------------------------------------------------------------------------------------
 
 LOGINS = [
     ({"password": "wrong"}, "MySQL rejects the login (Access denied for user 'portal'@"),
@@ -333,7 +333,7 @@ def test_a_mistake_in_the_settings_is_one_line() -> None:
     assert done.stderr.startswith("DATABASE_URL: ssl_mode=ALWAYS is not one of")
 
 
-# --- what people see, and that it goes on ----------------------------------------------------------------------------
+# --- what users see, and that it continues ----------------------------------------------------------------------------
 
 
 def test_a_read_only_database_is_a_page_that_says_to_try_again(

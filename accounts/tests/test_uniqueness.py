@@ -1,4 +1,4 @@
-"""One verified address for one person, one authenticator of a kind: on every database, whoever writes."""
+"""One verified address for one person, one authenticator of a kind: on every database, whatever writes."""
 
 from __future__ import annotations
 

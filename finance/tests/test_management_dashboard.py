@@ -1,4 +1,4 @@
-"""What senior management sees: exact figures from MongoDB, as of a time that is told, also while it is away."""
+"""What senior management sees: exact figures from MongoDB, as of a time that is told, also while it is unreachable."""
 
 import csv
 import datetime

@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db
 REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "250"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
-LEAVES = {"account_logout", "admin:logout"}  # whoever posts there is nobody afterwards
+LEAVES = {"account_logout", "admin:logout"}  # a client that posts there is signed out
 # Where records, people and what was done to them are shown: to a customer, and to a superuser.
 SHOWS = {
     "customer": re.compile(r"^(finance|dashboard/customer|profile)/(?!.*(add|edit|delete)/)"),

@@ -68,7 +68,7 @@ def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
         assert len(recorded()) == ROWS
     print(kills, "kills")
     while Change.objects.filter(settling=False).exists():
-        with suppress(Unavailable):  # a busy machine; the next round goes on
+        with suppress(Unavailable):  # a busy machine; the next round continues
             Relay().drain()
     assert differences(Account, mongo) == []
 

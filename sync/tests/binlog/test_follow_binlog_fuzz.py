@@ -1,6 +1,6 @@
 """Statements of all kinds and spellings beside a mirrored table: in the end every document is its row.
 
-FOLLOW_STATEMENTS is how many (2,000 by default; 50,000 for a thorough run, with -s to see how it goes on). SEED repeats
+FOLLOW_STATEMENTS is how many (2,000 by default; 50,000 for a thorough run, with -s to see progress). SEED repeats
 a run.
 """
 

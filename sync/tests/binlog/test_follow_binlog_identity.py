@@ -75,7 +75,7 @@ def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: Mar
 
 
 def test_a_reset_under_a_live_follower(mariadb: MariaDB, mongo: Database) -> None:
-    """MariaDB goes on to tell it that there is nothing new in the file that it has removed."""
+    """MariaDB continues to tell it that there is nothing new in the file that it has removed."""
     add_accounts(5)
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({}) == 5)

@@ -116,7 +116,7 @@ def test_a_table_that_is_missing_is_looked_at_when_it_is_back(mongo: Database) -
         try:
             sql("RENAME TABLE zoo_tag TO zt_away")
             process.until(lambda: "as soon as their tables exist: zoo.tag" in process.said)
-            assert mongo.zoo_tags.count_documents({}) == 1, "a missing table says nothing of its documents"
+            assert mongo.zoo_tags.count_documents({}) == 1, "a missing table says nothing about its documents"
             sql("UPDATE zt_away SET name = 'two'")
         finally:
             sql("/* back */ RENAME TABLE zt_away TO zoo_tag")

@@ -73,7 +73,7 @@ def test_an_empty_text_is_a_key_like_others(mongo: Database) -> None:
 
 def test_a_column_in_other_case_is_read_by_the_proof(mongo: Database) -> None:
     if connection.vendor != "mysql":
-        pytest.skip("only MySQL tells of columns' types")
+        pytest.skip("only MySQL reports columns' types")
     Keeper.objects.create(id=KEY, name="Ada")
     confirm()
     with connection.cursor() as cursor:

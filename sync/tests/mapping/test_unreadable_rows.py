@@ -1,4 +1,4 @@
-"""One row that cannot be read stops no reader of many: each of them names it, goes on with the others, and says so."""
+"""One row that cannot be read stops no reader of many: each names it, and continues with the others."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""MongoDB is out of reach in every way there is: a save keeps its bound, the line names the cause, no row is blamed,
-and when it is over everything goes on by itself."""
+"""MongoDB is unreachable in every way there is: a save keeps its bound, the line names the cause, no row is blamed,
+and when it is over everything continues on its own."""
 
 import datetime
 import logging
@@ -95,7 +95,7 @@ def all_is_delivered(documents: Any, count: int, seconds: float = 20.0) -> None:
     """By a relay that tries again and again, as one that runs does."""
     deadline = time.monotonic() + seconds
     while documents.count_documents({}) < count:
-        assert time.monotonic() < deadline, "it does not go on by itself"
+        assert time.monotonic() < deadline, "it does not continue on its own"
         hurry()
         try:
             Relay().drain()
@@ -281,7 +281,7 @@ HOST = "mongodb://mongo.example.test:{port}/analytics_test?directConnection=true
 def fake_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDNS]:
     fake = FakeDNS(monkeypatch, SERVERS.mongo.port)
     yield fake
-    fake.turn("ok")  # lets threads that wait go on
+    fake.turn("ok")  # lets threads that wait continue
 
 
 DNS_FAULTS = [
@@ -393,7 +393,7 @@ def test_a_relay_starts_while_dns_is_silent_and_says_so(tmp_path: Path) -> None:
         process.until_it_says("MongoDB cannot be reached: DNS does not respond")
         assert not re.search("sync.E001|Traceback", process.stderr)
         time.sleep(2)
-        assert process.status is None, "it goes on"
+        assert process.status is None, "it continues"
     nothing_is_blamed_on_a_row()
 
 
@@ -406,7 +406,7 @@ def manage_without_dns(folder: Path, *command: str) -> Process:
     )  # fmt: skip
 
 
-# --- it goes on by itself --------------------------------------------------------------------------------------------
+# --- it continues on its own ------------------------------------------------------------------------------------------
 
 
 def test_it_goes_on_when_the_file_is_there(tls: TLSMongo, tmp_path: Path, settings: Any, caplog: Any) -> None:

@@ -96,12 +96,12 @@ def test_retry_of_a_key_leaves_the_change_in_flight_and_records_another(operator
 def test_discard_skips_and_counts_what_is_in_flight(operator: Client) -> None:
     held = in_flight()
     before = as_is(held)
-    parked = change(failed=True)
+    dead = change(failed=True)
     assert sync("discard", "account", held.key, "--yes") == (1, ["1 change was discarded.", "1 skipped: in flight."])
     assert as_is(held) == before
-    assert not Change.objects.filter(pk=parked.pk).exists()
-    parked = change(failed=True)
-    data = {"act": DISCARD, "which": "selected", "sure": "on", "change": [held.pk, parked.pk]}
+    assert not Change.objects.filter(pk=dead.pk).exists()
+    dead = change(failed=True)
+    data = {"act": DISCARD, "which": "selected", "sure": "on", "change": [held.pk, dead.pk]}
     assert said(operator.post("/sync/changes/order/", data)) == ["1 change was discarded.", "1 skipped: in flight."]
     assert as_is(held) == before
 
@@ -150,9 +150,9 @@ def test_changes_of_a_target_that_is_gone_are_retried_and_discarded_as_on_the_pa
 
 
 def test_a_key_in_another_form_is_the_same_key() -> None:
-    parked = change(failed=True)
-    sync("retry", "account", parked.key.upper())
-    assert [each.key for each in Change.objects.all()] == [parked.key]
+    dead = change(failed=True)
+    sync("retry", "account", dead.key.upper())
+    assert [each.key for each in Change.objects.all()] == [dead.key]
 
 
 def test_pause_and_resume_say_the_same(operator: Client) -> None:

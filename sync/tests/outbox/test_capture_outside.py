@@ -179,7 +179,7 @@ def test_rows_in_another_database_are_refused(
 
 @pytest.fixture
 def by_hand(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes the table of a mirrored model anew, with a foreign key whose actions are given."""
+    """Makes the table of a mirrored model again, with a foreign key whose actions are given."""
 
     def make_table(actions: str) -> None:
         pk = Keeper._meta.pk.db_parameters(connection)

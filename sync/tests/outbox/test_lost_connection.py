@@ -1,4 +1,4 @@
-"""A relay whose connection to MySQL is lost in the middle of a transaction goes on with another one."""
+"""A relay whose connection to MySQL is lost in the middle of a transaction continues with another one."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""MongoDB is killed: saving goes on, and afterwards nothing is missing."""
+"""MongoDB is killed: saving continues, and afterwards nothing is missing."""
 
 import io
 import json

@@ -170,8 +170,8 @@ def test_a_row_that_exhausts_its_attempts_is_parked_and_comes_back_by_retry(mong
         for _ in range(3):
             Relay().drain()
             hurry()
-        [parked] = Change.objects.all()
-        assert (parked.attempts, parked.failed) == (2, True)
+        [dead] = Change.objects.all()
+        assert (dead.attempts, dead.failed) == (2, True)
         assert mongo.accounts.count_documents({}) == 4
     finally:
         mongo.command("collMod", "accounts", validator={})

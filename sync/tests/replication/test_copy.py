@@ -1,4 +1,4 @@
-"""Copies are equal byte for byte, are not written twice, and go on after kill -9, step-downs and lost streams."""
+"""Copies are equal byte for byte, are not written twice, and continue after kill -9, step-downs and lost streams."""
 
 import os
 import random
@@ -29,7 +29,7 @@ from sync.tests.support.copies import (
     wait_until_equal,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
+pytestmark = pytest.mark.django_db(transaction=True)  # where a copy reports itself
 
 
 def writes_since(client: pymongo.MongoClient, start: Timestamp, database: str) -> list[str]:

@@ -15,7 +15,7 @@ from sync.replication import copier
 from sync.replication.copier import Copier
 from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, status_of, wait_until_equal
 
-pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
+pytestmark = pytest.mark.django_db(transaction=True)  # where a copy reports itself
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=365)
 

@@ -28,7 +28,7 @@ from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, cop
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo
 
-pytestmark = pytest.mark.django_db(transaction=True)  # where a copy tells of itself
+pytestmark = pytest.mark.django_db(transaction=True)  # where a copy reports itself
 
 
 class Source(Mongo):

@@ -1,4 +1,4 @@
-"""A verify that is cut short says why in its first line, and then how to go on."""
+"""A verify that is cut short says why in its first line, and then how to continue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept of verify's runs: when, how much, since when something differs, and where to go on."""
+"""What is kept of verify's runs: when, how much, since when something differs, and where to continue."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Who delivers: a worker that is alive is not yet one that takes the pending changes of a queue."""
+"""Which workers deliver: a live worker does not necessarily claim the pending changes of a queue."""
 
 from __future__ import annotations
 
