@@ -44,7 +44,7 @@ def positive(kind: type) -> Any:
     def parse(text: str) -> Any:
         value = kind(text)
         if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} is not above zero")
+            raise argparse.ArgumentTypeError(f"{text} must be greater than zero")
         return value
 
     parse.__name__ = kind.__name__
