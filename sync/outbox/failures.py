@@ -12,7 +12,10 @@ from sync.outbox.models import Change, ChangeQuerySet
 
 # The first match counts. mongo_writer.py and delivery.py word the reasons; a test compares both.
 CLASSES = (
-    (gettext_noop("target is gone"), Q(error__startswith="there is no target")),
+    (
+        gettext_noop("target is gone"),
+        Q(error__startswith="the target ") | Q(error__startswith="there is no target"),  # the latter before 0.9
+    ),
     (gettext_noop("too large"), Q(error__startswith="the document has ", error__contains=" bytes; MongoDB holds ")),
     (gettext_noop("rejected by MongoDB"), Q(error__startswith="MongoDB")),
 )

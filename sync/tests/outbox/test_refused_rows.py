@@ -117,7 +117,7 @@ def test_the_model_of_an_old_change_may_be_gone(mongo: Database) -> None:
     Change.objects.create(model="finance.forgotten", key="1", due_at=DatabaseNow())
     make(1).save()
     Relay().drain()
-    assert "no target finance.forgotten" in Change.objects.get().error
+    assert "the target finance.forgotten no longer exists" in Change.objects.get().error
     assert reasons("finance.forgotten") == [Failures("target is gone", 0, 1)]
     gone = status().models[-1]
     assert (gone.model, gone.rows, gone.documents, gone.pending) == ("finance.forgotten", None, None, 1)

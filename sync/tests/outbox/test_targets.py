@@ -134,7 +134,7 @@ def test_the_changes_of_a_target_that_is_no_more_are_parked_with_the_reason(
     adopt_orphans("default")
     drain("")
     change = Change.objects.get(failed=True)
-    assert change.error == "there is no target zoo.keeper@far:keepers any more"
+    assert change.error == "the target zoo.keeper@far:keepers no longer exists"
 
 
 def test_a_target_needs_an_address_and_a_collection_of_its_own(far: Collection, settings: Any) -> None:

@@ -58,7 +58,7 @@ def test_a_trigger_of_a_pulled_table_or_one_that_names_it_is_named(act: Any) -> 
         f"CREATE TRIGGER on_ticket AFTER DELETE ON zoo_keeper FOR EACH ROW {begin} DELETE FROM {table} {end}",
         "DROP TRIGGER on_ticket",
     )
-    assert [message.split(" acts")[0] for message in named()] == [
+    assert [message.split(" runs")[0] for message in named()] == [
         "The trigger on_ticket of zoo_keeper", f"The trigger on_visit of {table}",
     ]  # fmt: skip
 
