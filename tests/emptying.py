@@ -12,8 +12,11 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.test import TransactionTestCase
 
 from sync.outbox.mapping_changes import plan_for_changed_mappings
+from sync.workers.models import ModelState
 
-KEPT = {"django_content_type", "django_migrations", "auth_permission"}  # what `migrate` wrote, and no test changes
+# What `migrate` wrote, and no test changes; ModelState's rows are put back below.
+KEPT = {"django_content_type", "django_migrations", "auth_permission", ModelState._meta.db_table}
+STATES: dict[str, list[dict[str, Any]]] = {}  # by database alias, the rows of ModelState that `migrate` writes
 
 
 def _empty(case: TransactionTestCase) -> None:
@@ -30,7 +33,20 @@ def empty(aliases: Iterable[str] = (DEFAULT_DB_ALIAS,)) -> None:
             full = [row[0] for row in cursor.fetchall()]
         if full:
             connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), full))
-            plan_for_changed_mappings(alias)
+        _restore_states(alias)
+
+
+def _restore_states(alias: str) -> None:
+    """Computing the mappings' fingerprints for each test took longer than emptying all tables."""
+    states = ModelState.objects.using(alias)
+    if alias in STATES:
+        if list(states.order_by("pk").values()) != STATES[alias]:
+            states.all().delete()
+            states.bulk_create(ModelState(**row) for row in STATES[alias])
+    else:
+        states.all().delete()
+        plan_for_changed_mappings(alias)
+        STATES[alias] = list(states.order_by("pk").values())
 
 
 def install() -> None:
