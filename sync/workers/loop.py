@@ -1,4 +1,4 @@
-"""The main loop of every worker: step after step until it is told to stop, with pauses during an outage."""
+"""The main loop of every worker: runs steps until it is stopped, and waits between retries during an outage."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from sync.workers.shutdown import StopEvent
 
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between two tries while a server is unreachable
 PAUSED = "paused"
-LOOK = 0.5  # seconds between two looks whether a paused route was resumed
+LOOK = 0.5  # seconds between two checks whether a paused route was resumed
 OUTAGES: tuple[type[Exception], ...] = (
     Unavailable, pymongo.errors.PyMongoError, OperationalError, InterfaceError, ProgrammingError
 )  # fmt: skip
 
 
 class Loop:
-    """Runs a step again and again. `trouble` is what it waits for, in one line; empty while it works.
+    """Runs a step repeatedly. `trouble` says in one line what the loop waits for; "" while it works.
 
-    logger: where an outage is reported, once when it begins and once when it is over. prefix: begins these lines.
-    interval: seconds between two steps. outages: the exceptions that are reported in a line, and after which it tries
-    again. recover: called after one. endless: it tries again after any other exception too, which is logged with its
-    traceback.
+    logger: reports an outage once when it starts and once when it is over. prefix: starts these lines.
+    interval: seconds between two steps. outages: exceptions that are logged in one line and retried. recover: called
+    after each of them. endless: retry after every other exception too, and log it with its traceback.
     """
 
     def __init__(
@@ -55,11 +54,10 @@ class Loop:
         self.began = 0.0
 
     def run(self, step: Callable[[], object], is_paused: Callable[[], bool] = lambda: False) -> None:
-        """Until `stop` is set. Raises whatever a step raises that is no outage.
+        """Runs steps until `stop` is set. Raises exceptions of a step that are not outages.
 
-        step: may return False, when it has not failed and does not show that the outage is over, either. It ends by
-        itself, or by raising Paused, when its route is paused meanwhile. is_paused: asked before each step; it may fail
-        as a step does.
+        step: returns False if it did not fail but does not show either that the outage is over. It returns, or raises
+        Paused, when its route is paused meanwhile. is_paused: called before each step; it may fail like a step.
         """
         while not self.stop.is_set():
             self.began = time.monotonic()
@@ -82,22 +80,22 @@ class Loop:
                 self.stop.wait(wait)
 
     def pauses(self) -> None:
-        """Says once that an operator has paused the route."""
+        """Logs once that an operator has paused the route."""
         if self.trouble != PAUSED:
             self.logger.info("%sPaused.", self.prefix)
         self.trouble = PAUSED
 
     def works(self) -> None:
-        """The step has come on: whatever it waited for is over."""
+        """Notes that the step makes progress, so an outage is over."""
         if self.trouble:
             self.logger.info("%sWorking again.", self.prefix)
         self.trouble = ""
-        # A step that soon fails again goes on with the longer pauses.
+        # A step that soon fails again keeps the longer pauses.
         if time.monotonic() - self.began > self.pause:
             self.pause = 0.0
 
     def fails(self, error: Exception) -> None:
-        """Says once what is wrong, with a traceback where it is no outage, and makes the next pause longer."""
+        """Logs the error once, with a traceback if it is not an outage, and doubles the next pause."""
         self.pause = min(max(2 * self.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
         trouble = in_one_line(error)
         if trouble != self.trouble:
@@ -111,7 +109,7 @@ class Loop:
 
 
 def in_one_line(error: Exception) -> str:
-    """Why a server failed, of either database's drivers."""
+    """Returns why MySQL or MongoDB failed, in one line."""
     if isinstance(error, pymongo.errors.PyMongoError):
         return reason(error)
     return mysql.reason(error).rstrip(".") or type(error).__name__
