@@ -1,4 +1,4 @@
-"""Reading the binary log, one transaction after the other."""
+"""Reads the binary log, one transaction after the other."""
 
 from __future__ import annotations
 
@@ -52,47 +52,47 @@ from sync.workers.routes import Route
 logger = logging.getLogger(__name__)
 query_events.install()
 
-# Events that carry no rows, and are passed over. Each other one is read, and one that we do not know is a gap.
+# Events without rows, which are skipped. All others are read, and an unknown event is a gap.
 WITHOUT_ROWS = {
-    BeginLoadQueryEvent,  # the file of LOAD DATA; ExecuteLoadQueryEvent says that it was loaded
-    IntvarEvent, RandEvent, UserVarEvent,  # values for the statement that follows
-    MariadbAnnotateRowsEvent, RowsQueryLogEvent,  # the statement whose rows follow
+    BeginLoadQueryEvent,  # the file of LOAD DATA; ExecuteLoadQueryEvent loads it
+    IntvarEvent, RandEvent, UserVarEvent,  # values for the next statement
+    MariadbAnnotateRowsEvent, RowsQueryLogEvent,  # the statement whose rows come next
     MariadbBinLogCheckPointEvent, MariadbGtidListEvent, MariadbStartEncryptionEvent, PreviousGtidsEvent, StopEvent,
-    TableMapEvent,  # the library's: it reads rows by it
+    TableMapEvent,  # the library itself uses it to read rows
 }  # fmt: skip
-# The same, of types that the library does not parse.
+# The same, for types that the library does not parse.
 TYPES_WITHOUT_ROWS = {
     BINLOG.ANONYMOUS_GTID_LOG_EVENT,
     0x24, 0x25,  # group replication: transaction context, view change
     0x29,  # a heartbeat's second version
 }  # fmt: skip
-HEARTBEAT = 1.0  # seconds of silence after which the server says that there is nothing new
-UNREADABLE = 1236  # error number: the server cannot send what we ask for
+HEARTBEAT = 1.0  # seconds without events after which the server reports that nothing is new
+UNREADABLE = 1236  # error number: the server cannot send the log from this position
 TAGGED_GTID = 0x2A
 INCIDENT = BINLOG.INCIDENT_EVENT
-IGNORABLE = 0x80  # a flag: a replica that does not know the event may pass over it, and has the same rows
-STANDALONE = 0x01  # a flag of MariaDB's GTIDs: one statement, and no COMMIT
-LATE_CHANGES = 200  # events of sync_change that are kept until the transaction ends
+IGNORABLE = 0x80  # a flag: a replica that does not know the event may skip it, and still has the same rows
+STANDALONE = 0x01  # a flag of MariaDB's GTIDs: a single statement without COMMIT
+LATE_CHANGES = 200  # events of sync_change that are kept undecoded until the transaction ends, at most
 
 CHANGES, CHECKPOINTS = Change._meta.db_table, Checkpoint._meta.db_table
-OURS = Table("", "name", str), ("", Route.FOLLOW_BINLOG.value)  # how to read those rows, and a follower's own
+OURS = Table("", "name", str), ("", Route.FOLLOW_BINLOG.value)  # how to read checkpoint rows; the follower's own key
 
 
 class Gap(Exception):
-    """The log does not hold what comes after our position, or cannot be read there. Says why in one line."""
+    """The log after the saved position was purged, or cannot be read. The message says why, in one line."""
 
 
 @dataclass
 class Transaction:
-    """What is to be recorded of one committed transaction.
+    """What the follower needs to know of one committed transaction.
 
-    keys: of rows that it wrote without recording them.
-    rewritten: labels of models whose rows changed without being named.
-    prepared: it is an XA transaction of this name, and its changes count when it is committed.
-    finished: the XA transaction of this name is over; committed: and its changes count.
-    gtid: its own; "" where the server has none.
-    file, offset: where the next transaction begins.
-    created: when this file was begun, in seconds since 1970.
+    keys: keys of the rows that it wrote and did not record.
+    rewritten: labels of models whose rows may have changed without being logged.
+    prepared: the name of the XA transaction that it prepares; its changes take effect at its commit. Otherwise "".
+    finished: the name of the XA transaction that it commits or rolls back. committed: whether it commits it.
+    gtid: its GTID; "" if the server has none.
+    file, offset: where the next transaction starts.
+    created: when this file was created, in seconds since 1970.
     at: when it was committed, in seconds since 1970 by the server's clock.
     """
 
@@ -109,22 +109,22 @@ class Transaction:
 
 
 class LogReader:
-    """Reads from `start` on. Iterating gives transactions; None when there is nothing new for a HEARTBEAT.
+    """Reads the log from `start`. Iterating yields transactions, and None after each HEARTBEAT without a new one.
 
-    Raises Gap where the position is gone, ImproperlyConfigured where a right is missing, pymysql.Error when the
-    server is away. Not to be used again after an error.
+    Raises Gap if the position was purged, ImproperlyConfigured if a privilege is missing, and pymysql.Error if the
+    server is unreachable. Do not use a reader again after an error.
     """
 
     def __init__(self, server: Server, start: Position, tables: dict[str, Table]) -> None:
-        # Made here, because reading has a thread of its own, and Django's connection is another's.
+        # Built here, because another thread reads the log and must not use this thread's Django connection.
         self.denied = server.denied()
         self.tables = {name.lower(): table for name, table in tables.items()}
         self.labels = {name: table.label for name, table in self.tables.items()}
-        # Whatever is done to the changes that are not delivered yet may have lost those of any model.
+        # A statement that rewrites the outbox may have removed pending changes of any model.
         self.statements = Statements(server.database, [*tables, CHANGES])
         self.file = start.file
-        self.created = 0  # when the file was begun, in seconds since 1970: no other file of this name has the same
-        self.idle_at = ("", 0)  # file, offset: where the server has last said that there is nothing new
+        self.created = 0  # when the file was created, in seconds since 1970: identifies it among files of this name
+        self.idle_at = ("", 0)  # file, offset: where the server last reported that nothing is new
         self.connections = 0
         self.stream = BinLogStreamReader(
             connection_settings=server.read_as_replica(),
@@ -146,9 +146,9 @@ class LogReader:
         self._begin()
 
     def _connect(self, **settings: Any) -> Any:
-        """For the library, which would connect again by itself, and read again from its first position."""
+        """Connects for the library. Refuses a reconnect, after which the library would read from its first position."""
         self.connections += 1
-        if self.connections > 2:  # the log's, and one to ask about tables
+        if self.connections > 2:  # one for the log, and one for queries about tables
             raise pymysql.OperationalError(2013, "The server has closed the connection")
         return _connect(**settings)
 
@@ -191,7 +191,7 @@ class LogReader:
         self.is_open = False
 
     def _take(self, event: Any) -> bool:
-        """Takes one event into account; whether the transaction is complete with it."""
+        """Handles one event. Returns whether it completes the transaction."""
         if isinstance(event, RowsEvent):
             self._rows(event)
         elif isinstance(event, QueryEvent):
@@ -208,7 +208,7 @@ class LogReader:
             self.transaction.gtid = event.gtid
             self.is_open = isinstance(event, MariadbGtidEvent) and not event.flags & STANDALONE
         elif isinstance(event, RotateEvent):
-            # The library keeps tables by number across files, but a restarted server numbers them anew.
+            # The library keeps table numbers across files, but a restarted server assigns them again.
             self.stream.table_map.clear()
             self.file = event.next_binlog
         elif isinstance(event, FormatDescriptionEvent):
@@ -247,7 +247,7 @@ class LogReader:
         return not self.is_open
 
     def _logged(self, event: QueryEvent) -> Statement:
-        # MySQL leaves the list out where it is too long. MariaDB has none.
+        # MySQL omits the list if it is too long. MariaDB has no such list.
         unlisted = [] if self.stream.is_mariadb else [self.statements.database]
         updated = [_text(name) for name in getattr(event, "mts_accessed_db_names", unlisted)]
         is_utf8 = _is_utf8(getattr(event, "character_set_client", None))
@@ -256,9 +256,9 @@ class LogReader:
 
     def _rows(self, event: RowsEvent) -> None:
         if event.table == CHECKPOINTS:
-            # A follower's own transaction begins with its checkpoint. What it has recorded is not worth reading.
+            # The follower's own transactions start with its checkpoint row. Their changes need not be read.
             table, own = OURS
-            with suppress(Exception):  # what the library cannot read is taken for another's, and recorded once more
+            with suppress(Exception):  # if the row is unreadable, read the transaction like any other
                 self.is_own = self.is_own or own in rows.keys(event, table)
         elif event.table != CHANGES:
             self._written(event)
@@ -272,13 +272,13 @@ class LogReader:
         try:
             self.transaction.keys.wrote(rows.keys(event, table))
         except Exception as error:
-            # Older than binlog_row_metadata=FULL, or than the key's present name; or a type that the library lacks.
+            # Logged before binlog_row_metadata=FULL or before the key was renamed, or of a type the library lacks.
             if table.label not in self.transaction.rewritten:
                 logger.warning("Rows of %s cannot be read from the log: %r", event.table, error)
             self.transaction.rewritten.add(table.label)
 
     def _decide_late(self) -> None:
-        """Most transactions that record changes write no row, or none unrecorded: then these are not even decoded."""
+        """Decodes the changes only if the transaction wrote rows of mirrored tables: most transactions write none."""
         if self.late and self.transaction.keys:
             self._recorded()
 
@@ -289,13 +289,13 @@ class LogReader:
                 self.transaction.keys.recorded(
                     {(change["model"].partition("@")[0], change["key"]) for change in changes if not change["until"]}
                 )
-            except Exception as error:  # recording once more does no harm
+            except Exception as error:  # recording a change twice is harmless
                 logger.warning("Changes cannot be read from the log: %r", error)
         self.late.clear()
 
 
 def file_created(server: Server, file: str) -> int:
-    """When the server began this file of its log, in seconds since 1970. Raises Gap where it has no such file."""
+    """Returns when the server created this log file, in seconds since 1970. Raises Gap if there is no such file."""
     stream = BinLogStreamReader(
         connection_settings=server.read_as_replica(),
         server_id=_server_id(),
@@ -317,13 +317,13 @@ def file_created(server: Server, file: str) -> int:
 
 
 def _gap(error: pymysql.MySQLError) -> Exception:
-    """What to raise for an error of the server's: itself, where it is not that the log lacks what we ask for."""
+    """Returns Gap if the error means that the log cannot be read from this position, otherwise the error itself."""
     number, text = (*error.args, "", "")[:2]
     return Gap(str(text)) if number == UNREADABLE and "same server" not in str(text) else error
 
 
 class _Names(frozenset[str]):
-    """Names of tables or databases. A server with lower_case_table_names has other capitals in its log than we."""
+    """Case-insensitive names: with lower_case_table_names, the log may have other capitals than Django's settings."""
 
     def __new__(cls, names: Iterable[str]) -> _Names:
         return super().__new__(cls, map(str.lower, names))
@@ -339,12 +339,12 @@ def _connect(**settings: Any) -> Any:
 
 
 def _server_id() -> int:
-    """Unlike every other replica's: of two with the same the server drops the elder."""
+    """Returns a random id: if two replicas have the same id, the server disconnects the older one."""
     return secrets.randbelow(2**31) + 2**31
 
 
 def _known_events(of: type[BinLogEvent] = BinLogEvent) -> set[type[BinLogEvent]]:
-    """All classes of events that the library parses."""
+    """Returns all classes of events that the library parses."""
     found = {of}
     for one in of.__subclasses__():
         found |= _known_events(one)
@@ -356,7 +356,7 @@ def _text(name: bytes | str) -> str:
 
 
 def _is_utf8(collation: int | None) -> bool:
-    """Whether a client whose collation has this number writes UTF-8, or what is the same in ASCII."""
+    """Returns whether a client with the collation of this number sends UTF-8 or ASCII."""
     try:
         return collation is None or charset_by_id(collation).name.startswith(("utf8", "ascii"))
     except KeyError:

@@ -1,4 +1,4 @@
-"""What the follower still has to look at."""
+"""The sweeps that the follower has planned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Sweep(models.Model):
-    """A look to be taken at the documents of a model, for those whose rows went without a word (TRUNCATE)."""
+    """A planned search for a model's orphans: documents whose rows were removed without a logged row (TRUNCATE)."""
 
     model = models.CharField(max_length=200)
     due_at = models.DateTimeField()

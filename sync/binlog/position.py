@@ -1,4 +1,4 @@
-"""A place in the binary log: after which transactions to go on."""
+"""Positions in the binary log, from which the follower continues."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pymysqlreplication.gtid import Gtid, GtidSet
 
 @dataclass(frozen=True)
 class Position:
-    """Behind the last transaction seen.
+    """The position after the last transaction read.
 
-    gtids: the transactions seen, as the server writes them: survives a failover. Empty where MySQL has no GTIDs.
-    file, offset: the same place in the log of one server.
+    gtids: the transactions read, in the server's notation; valid after a failover too. "" if MySQL has no GTIDs.
+    file, offset: the same position in the log of one server.
     """
 
     file: str
@@ -28,13 +28,13 @@ class Position:
 
 @dataclass
 class LogState:
-    """How far `sync follow-binlog` has come: the state of its checkpoint.
+    """The position of `sync follow-binlog`: the state of its checkpoint.
 
-    server: whose log `file` is of. file, offset, gtids: see Position.
-    part: of the next transaction the last [model, key] recorded.
-    followed: the labels of the models followed up to here.
-    unplanned: labels of models that need a backfill, and a look at the documents whose rows are gone.
-    prepared: by XA transaction that is prepared and not yet committed its keys.
+    server: the identity of the server and of its log file. file, offset, gtids: see Position.
+    part: the last [model, key] recorded of the next transaction, if that is a large one.
+    followed: the labels of the models followed up to this position.
+    unplanned: the labels of models to rescan, for which no backfill is planned yet.
+    prepared: the keys and rewritten models of each XA transaction that is prepared and not yet committed.
     """
 
     file: str
@@ -48,7 +48,7 @@ class LogState:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> LogState:
-        """Of what `as_state` made."""
+        """Reads the result of `as_state`."""
         return cls(**{**state, "offset": int(state["offset"])})
 
     def as_state(self) -> dict[str, Any]:
@@ -59,7 +59,7 @@ class LogState:
 
 
 class Gtids(Protocol):
-    """A set of transactions that grows."""
+    """A growing set of transactions."""
 
     def add(self, gtid: str) -> None: ...
 
@@ -78,7 +78,7 @@ class MariaDBGtids:
 
 
 class MySQLGtids:
-    """MySQL: all transactions, as intervals of each server's, such as `3e11fa47-...:1-100`."""
+    """MySQL: all transactions, as intervals for each server, such as `3e11fa47-...:1-100`."""
 
     def __init__(self, text: str) -> None:
         self.gtids = GtidSet(text)

@@ -1,8 +1,8 @@
-"""Statements in the log of MariaDB 11.5 and later, which the library cannot read by itself.
+"""Reads statements in the log of MariaDB 11.5 and later, which the library cannot read.
 
-In front of a statement is a list of variables, each with a number and a value whose length only the number tells: one
+A logged statement starts with a list of variables. Each has a number, which determines the length of its value, so one
 unknown number makes the rest unreadable. The library does not know `character_set_collations`, which these versions
-write with statements that depend on it, such as CREATE TABLE. The format: Q_CHARACTER_SET_COLLATIONS in MariaDB's
+log with statements that depend on it, such as CREATE TABLE. For the format, see Q_CHARACTER_SET_COLLATIONS in MariaDB's
 sql/log_event.h.
 """
 
@@ -26,5 +26,5 @@ def _read(event: Any, number: int) -> None:
 
 
 def install() -> None:
-    """Makes the library pass over the variable, in this process."""
+    """Makes the library skip the variable, in this process."""
     QueryEvent._read_status_vars_value_for_key = _read
