@@ -1,16 +1,16 @@
-"""The binary log follower: records changes for rows that were written without the ORM.
+"""The binary log follower: captures changes of rows that were written without the ORM.
 
-Raw SQL, other programs, a person with a client: MySQL writes all of their changes into its binary log. The follower
-reads the log as a replica does. For every row of a mirrored table whose transaction recorded no change, it records one:
+MySQL writes raw SQL, the writes of other programs and those of a person with a client to its binary log. The follower
+reads the log as a replica does, and records a change for each row of a mirrored table whose transaction recorded none:
 
-1. Before the first start, and whenever the log has a gap, the position is saved *first* and a backfill planned after.
-2. `log` reads transactions. Which of their rows the application has recorded itself is in the same transaction: the
-inserts into `sync_change`.
-3. The changes, and the position after the transactions they come from, commit in one MySQL transaction. A follower that
-is killed continues from there, so no change is missed or recorded twice.
-4. The relay delivers, as for every other change.
+1. On the first start, and after a gap in the log, the follower saves the position *first* and then plans a backfill.
+2. `log` reads transactions. The inserts into `sync_change` in the same transaction tell which rows the application has
+   already captured.
+3. The follower commits the changes, and the position after their transactions, in one MySQL transaction. A follower
+   that was killed continues from there, so it misses no row and records none twice.
+4. The relay delivers these changes like all others.
 
-A server may send a transaction to replicas before its own clients can see it, and a relay that read the row that early
-would deliver the old state. This cannot happen: MySQL and MariaDB commit in the order of the binary log, and what the
-follower records comes later in the same log. A relay that sees the change also sees the row.
+A server may send a transaction to replicas before its own clients can see it. A relay that read the row that early
+would deliver the old state. This cannot happen: MySQL and MariaDB commit in the order of the binary log, and the
+follower's change comes later in the same log. So a relay that sees the change also sees the row as it was written.
 """

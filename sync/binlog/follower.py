@@ -1,4 +1,4 @@
-"""The follower: reads the log, and saves its position together with the changes it records."""
+"""The follower: reads the log, and commits its position together with the changes that it records."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 100  # transactions read and not yet recorded
+AHEAD = 100  # transactions that are read ahead, at most
 CHUNK = 2000  # keys recorded in one transaction
-GATHER = 0.05  # minimum seconds between two recordings: under load, everything in between is recorded together
-PATIENCE = 0.2  # longest time in seconds for one read of the log
-KEEP = 5.0  # seconds after which the position is saved even if nothing was recorded
-NOTABLE = 3.0  # seconds of lag to report: with each HEARTBEAT the server says that there is nothing new
-SWEEP = 1.0  # seconds between two checks for sweeps
-WATCH = 60.0  # seconds between two checks whether the position may be purged
+GATHER = 0.05  # seconds between two recordings at least: under load, they record several transactions together
+PATIENCE = 0.2  # seconds to wait for the next transaction, at most
+KEEP = 5.0  # seconds after which the position is saved even without changes
+NOTABLE = 3.0  # seconds: a shorter lag is not shown, since the server reports only every HEARTBEAT that nothing is new
+SWEEP = 1.0  # seconds between two checks for due sweeps
+WATCH = 60.0  # seconds between two checks whether the position may soon be purged
 NO_SUCH_TABLE = 1146  # error number
-SILENT = 3  # consecutive heartbeats that do not come from the log's end
+SILENT = 3  # heartbeats in a row that do not come from the log's end, after which the follower reconnects
 OFFSETS = 2**32  # a heartbeat's offset has four bytes
-CREATED = "/"  # between a server's identity and the creation time of its log file
-PREPARED = 10_000  # keys kept of prepared XA transactions; for more, their models are backfilled instead
+CREATED = "/"  # separates a server's identity from the creation time of its log file
+PREPARED = 10_000  # keys stored for a prepared XA transaction, at most; with more, all models are backfilled
 
 
 class Bridged(Exception):
-    """The next part of the log cannot be read, and every model is backfilled instead. The message says why."""
+    """The next part of the log cannot be read, so every model is backfilled instead. The message says why."""
 
 
 class Follower:
-    """Follows the log until stopped. `stop` may be set from a signal handler or another thread."""
+    """Follows the log until `stop` is set, by a signal handler or another thread."""
 
     def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
         self.using = using
@@ -71,17 +71,17 @@ class Follower:
         self.danger = ""
         self.waiting = ""
         self.recorded = 0  # changes since the start
-        self.in_sync_at: float | None = None  # by time.time(): everything committed before is recorded
+        self.in_sync_at: float | None = None  # by time.time(): all transactions up to this time are recorded
         self.place = ""
-        self.heartbeat = WorkerHeartbeat(using, kind=FOLLOWER)  # it delivers nothing; its progress is in its note
+        self.heartbeat = WorkerHeartbeat(using, kind=FOLLOWER)  # delivers nothing: its counts are in its note
 
     @property
     def behind(self) -> float | None:
-        """Seconds from a transaction's commit until it is recorded; None before the first read of the log."""
+        """The lag in seconds, from a commit until it is recorded; None before the first read of the log."""
         return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def run(self) -> None:
-        """Raises ImproperlyConfigured and Busy if it cannot start. Once started, it continues after any outage."""
+        """Follows until stopped, and retries during an outage. Raises ImproperlyConfigured and Busy at the start."""
         Server(self.using)
         try:
             acquire(self.checkpoint, self.stop)
@@ -110,7 +110,7 @@ class Follower:
     def _follow(self) -> None:
         try:
             self._follow_or_bridge()
-        except Gap as gap:  # raised while bridging: the log's end could not be read, either
+        except Gap as gap:  # raised by `_bridge`: the end of the log cannot be read, either
             raise Bridged(f"Cannot read the binary log: {gap}") from gap
         except pymysql.MySQLError as error:
             self._fail(OperationalError(*error.args), error)
@@ -123,18 +123,18 @@ class Follower:
                 self.has_begun = True
                 session.follow()
         except Gap as gap:
-            self.has_begun = True  # the server responds: whatever fails from here on is not a wrong setting
+            self.has_begun = True  # the server responds, so later errors do not come from the settings
             self._bridge()
             raise Bridged(f"Cannot continue to read the binary log: {gap}") from gap
 
     def _fail(self, error: Exception, cause: Exception) -> None:
-        """Raises the error; before anything was followed, as an error of the settings."""
+        """Raises the error; as ImproperlyConfigured if nothing was followed yet, since the settings may be wrong."""
         if not self.has_begun:
             raise ImproperlyConfigured(in_one_line(error)) from cause
         raise error from cause
 
     def _bridge(self) -> None:
-        """Recovers from a gap: continues from the log's end, and rescans every model."""
+        """Continues after a gap: follows from the end of the log, and plans to rescan every model."""
         server = Server(self.using)
         server.require()
         position = server.position()
@@ -148,7 +148,7 @@ class Follower:
 
 
 class _Session:
-    """Following with one connection."""
+    """Follows the log over one connection."""
 
     def __init__(self, follower: Follower) -> None:
         self.follower = follower
@@ -158,7 +158,7 @@ class _Session:
         self.labels = sorted(table.label for table in self.tables.values())
         self.keys: dict[Key, None] = {}
         self.rewritten: set[str] = set()
-        self.looking: set[str] = set()  # models whose backfill is planned because they were rewritten
+        self.rescanning: set[str] = set()  # models that are rescanned because they were rewritten
         self.is_dirty = False
         self.silent = self.created = 0
         self.flushed_at = self.next_keep = self.next_plan = self.next_sweep = self.next_watch = 0.0
@@ -176,9 +176,7 @@ class _Session:
             self.reader.finish()
 
     def _load(self) -> LogState:
-        """Loads the position, or on the first start takes the log's end. Models that are new here have to be
-        backfilled.
-        """
+        """Returns the saved position; on the first start, the end of the log. Adds new models to `unplanned`."""
         if saved := self.follower.checkpoint.load():
             state = LogState.from_state(saved)
         else:
@@ -190,16 +188,16 @@ class _Session:
             if label not in state.followed:
                 state.unplanned[label] = True
         state.followed = self.labels
-        # Committed before anything is planned: then everything before it in the log is visible.
+        # Save the position before a backfill is planned: then the backfill sees everything before it in the log.
         self._save(state)
         self._recognise(state)
         return state
 
     def _recognise(self, state: LogState) -> None:
-        """Raises Gap unless the server's log is the one that was read up to the position.
+        """Raises Gap if the server's log is not the one that was read up to the saved position.
 
-        With GTIDs, a log may continue on another server. But GTIDs and file names start again when a log is reset, and
-        then they may belong to other transactions. So a file is the same only if it was also created at the same time.
+        With GTIDs, the follower may continue on another server. But after a reset, GTIDs and file names start again
+        and may name other transactions. A file is the same only if it also has the same creation time.
         """
         server, _, created = state.server.partition(CREATED)
         if server == self.server.identity:
@@ -226,13 +224,13 @@ class _Session:
         while not self.follower.stop.is_set():
             try:
                 self._take(self.reader.get(GATHER if self.keys else PATIENCE))
-            except queue.Empty:  # nothing more for now, or a large transaction is being read
+            except queue.Empty:  # nothing new, or the reader is still reading a large transaction
                 self._flush()
-            self._look_around()
+            self._run_periodic()
         self._flush()
 
     def _take(self, item: Transaction | None) -> None:
-        """The next transaction, or None if there is nothing new."""
+        """Handles one transaction, or None if there is nothing new."""
         self.follower.loop.works()
         if item is None:
             self.follower.in_sync_at = time.time()
@@ -255,10 +253,10 @@ class _Session:
             self._flush()
 
     def _check_the_end(self) -> None:
-        """Checks that the log ends where the server says that there is nothing new. After a reset it does not.
+        """Checks that the position where the server reports nothing new is the end of its log.
 
-        After a reset MariaDB continues to report the end of the file that it has removed. Raises OperationalError then,
-        so that the follower reconnects and checks whose log this is.
+        After a reset, MariaDB keeps reporting this for the file that it has removed. Raises OperationalError then, so
+        that the follower reconnects and checks the identity of the log.
         """
         assert self.reader is not None
         file, offset = self.reader.log.idle_at
@@ -276,7 +274,7 @@ class _Session:
         self.follower.in_sync_at = float(item.at)
 
     def _record_in_parts(self, item: Transaction) -> None:
-        """Records a large transaction in parts: the position stays before it, and says how much of it is recorded."""
+        """Records a large transaction. The position stays before it; `part` is the last key recorded."""
         self._flush()
         last = (self.state.part[0], self.state.part[1]) if self.state.part else None
         keys = item.keys.after(last)
@@ -286,13 +284,13 @@ class _Session:
         self.state.part, self.is_dirty = [], True
 
     def _prepare(self, item: Transaction) -> None:
-        """Keeps an XA transaction's keys: its rows are invisible until it is committed, possibly much later."""
+        """Keeps the keys of a prepared XA transaction: its rows become visible only at its commit, maybe much later."""
         keys = list(itertools.islice(item.keys.after(None), PREPARED + 1))
         rewritten = sorted(item.rewritten)
         if len(keys) > PREPARED:
-            # Too many to keep: treated as if any model could be rewritten.
+            # Too many keys to store: treat every model as rewritten.
             keys, rewritten = [], self.labels
-        # A transaction without keys is kept, too: one that was committed but not seen may have written anything.
+        # Store it even without keys: an unknown transaction counts as having rewritten every model when it commits.
         self.state.prepared[item.prepared] = {"keys": keys, "rewritten": rewritten}
         self.is_dirty |= bool(keys or rewritten)
 
@@ -304,7 +302,8 @@ class _Session:
             self.rewritten.update(held["rewritten"])
 
     def _flush(self) -> None:
-        """Records what was gathered with the position, and at intervals the position alone, to keep the lease."""
+        """Records the gathered keys with the position. Without keys, saves the position from time to time, which
+        extends the lease."""
         now = time.monotonic()
         if self.rewritten:
             if new := self.rewritten - self.state.unplanned.keys():
@@ -315,7 +314,7 @@ class _Session:
             self.keys.clear()
             self.is_dirty = False
             self._plan()
-            self.looking |= self.rewritten
+            self.rescanning |= self.rewritten
             self.rewritten.clear()
             self.flushed_at = time.monotonic()
 
@@ -325,7 +324,7 @@ class _Session:
             by_label[label].append(key)
         self.state.gtids = str(self.gtids)
         with transaction.atomic(self.using):
-            # The position first: by that the reader recognizes the follower's own transactions in the log.
+            # Save the position first: by this row the reader recognises the follower's own transactions in the log.
             self._save(self.state)
             for label, of_model in by_label.items():
                 record(apps.get_model(label), of_model, self.using, inline=False)
@@ -333,17 +332,15 @@ class _Session:
         self.follower.place = str(self.state)
 
     def _plan(self) -> None:
-        """Plans what a gap, a new model or a rewritten one needs: a rescan, that is a backfill and a search for
-        orphans.
-        """
+        """Plans to rescan models that are new or rewritten, or every model after a gap: a backfill and two sweeps."""
         now = time.monotonic()
         if not self.state.unplanned or now < self.next_plan:
             return
         missing = set()
         with transaction.atomic(self.using):
             for label in list(self.state.unplanned):
-                if label in self.looking and backfill.left(self.using, _target_labels(label)):
-                    continue  # one rescan after the other; otherwise many in a row would never reach the last rows
+                if label in self.rescanning and backfill.left(self.using, _target_labels(label)):
+                    continue  # let the running backfill finish: restarting it each time, it would never reach the end
                 if self._plan_model(label):
                     del self.state.unplanned[label]
                 else:
@@ -357,7 +354,7 @@ class _Session:
         self.follower.waiting = waiting
 
     def _plan_model(self, label: str) -> bool:
-        """Returns False if its table does not exist yet."""
+        """Plans to rescan one model. Returns False if its table does not exist yet."""
         try:
             with transaction.atomic(self.using), suppress(LookupError):  # the model no longer exists
                 self._plan_targets(label)
@@ -373,12 +370,13 @@ class _Session:
             if target.kind.readable:
                 sweep.plan(target.label, self.using)
 
-    def _look_around(self) -> None:
+    def _run_periodic(self) -> None:
+        """Plans rescans, runs due sweeps, and warns if the position may soon be purged."""
         self._plan()
         now = time.monotonic()
         if now > self.next_sweep:
             self.next_sweep = now + SWEEP
-            self.follower.checkpoint.require_running()  # a sweep saves no position, which would notice a pause
+            self.follower.checkpoint.require_running()  # a sweep saves no position, so it would not notice a pause
             try:
                 if sweep.work(self.using):
                     self.next_sweep = now
@@ -420,7 +418,7 @@ class _ReaderThread(threading.Thread):
                 return
 
     def get(self, patience: float) -> Transaction | None:
-        """The next transaction. Raises queue.Empty if there is none within the time, and whatever reading raised."""
+        """Returns the next item. Raises queue.Empty after `patience` seconds without one, and the reader's errors."""
         item = self.items.get(timeout=patience)
         if isinstance(item, Exception):
             raise item
@@ -432,7 +430,7 @@ class _ReaderThread(threading.Thread):
 
 
 def _targets(label: str) -> list[Target]:
-    """The targets of the model with this label. Raises LookupError if it no longer exists."""
+    """Returns the targets of the model with this label. Raises LookupError if the model no longer exists."""
     model: Any = apps.get_model(label)
     return targets(model)
 
@@ -445,5 +443,5 @@ def _target_labels(label: str) -> list[str]:
 
 
 def _log_identity(server: Server, created: int) -> str:
-    """Distinguishes one server's log file from every other file of the same name."""
+    """Returns a text that distinguishes a server's log file from all others of the same name."""
     return f"{server.identity}{CREATED}{created}"

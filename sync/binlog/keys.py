@@ -1,19 +1,19 @@
-"""The keys that one transaction wrote but did not record: any number of them in bounded memory."""
+"""The keys that a transaction wrote and did not record: any number of them, in bounded memory."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
 
-IN_MEMORY = 2000  # keys before they go to a temporary file
+IN_MEMORY = 2000  # keys; more are moved to a temporary file
 
 Key = tuple[str, str]  # the model's label, and the row's key as text
 
 
 class Unrecorded:
-    """Two sets, of keys written and of keys recorded, and their difference.
+    """The set of keys written, the set of keys recorded, and their difference.
 
-    A temporary SQLite database holds what does not fit into memory. Its file has no name and disappears with it.
+    Large sets move to a temporary SQLite database, an unnamed file that disappears with its connection.
     """
 
     def __init__(self) -> None:
@@ -44,16 +44,16 @@ class Unrecorded:
             keys.clear()
 
     def __bool__(self) -> bool:
-        """Whether anything was written."""
+        """Returns whether any key was written."""
         return self.is_large or bool(self._sets["written"])
 
     @property
     def is_large(self) -> bool:
-        """Whether there are too many keys to hold in memory at once."""
+        """Whether the keys were too many to keep in memory."""
         return self._file is not None
 
     def after(self, last: Key | None) -> Iterator[Key]:
-        """The keys written and not recorded, in order, after the key `last`."""
+        """Yields the keys written and not recorded, in order, starting after `last`."""
         if self._file is None:
             keys = sorted(self._sets["written"] - self._sets["recorded"])
             yield from (key for key in keys if last is None or key > last)

@@ -1,4 +1,4 @@
-"""Reads the binary log transaction by transaction."""
+"""Reads the binary log, one transaction after the other."""
 
 from __future__ import annotations
 
@@ -52,13 +52,13 @@ from sync.workers.routes import Route
 logger = logging.getLogger(__name__)
 query_events.install()
 
-# Events without rows, which are skipped. All others are read, and an unknown one is a gap.
+# Events without rows, which are skipped. All others are read, and an unknown event is a gap.
 WITHOUT_ROWS = {
-    BeginLoadQueryEvent,  # the file of LOAD DATA; ExecuteLoadQueryEvent says that it was loaded
-    IntvarEvent, RandEvent, UserVarEvent,  # values for the statement that follows
-    MariadbAnnotateRowsEvent, RowsQueryLogEvent,  # the statement whose rows follow
+    BeginLoadQueryEvent,  # the file of LOAD DATA; ExecuteLoadQueryEvent loads it
+    IntvarEvent, RandEvent, UserVarEvent,  # values for the next statement
+    MariadbAnnotateRowsEvent, RowsQueryLogEvent,  # the statement whose rows come next
     MariadbBinLogCheckPointEvent, MariadbGtidListEvent, MariadbStartEncryptionEvent, PreviousGtidsEvent, StopEvent,
-    TableMapEvent,  # the library's own: it needs it to read rows
+    TableMapEvent,  # the library itself uses it to read rows
 }  # fmt: skip
 # The same, for types that the library does not parse.
 TYPES_WITHOUT_ROWS = {
@@ -66,31 +66,31 @@ TYPES_WITHOUT_ROWS = {
     0x24, 0x25,  # group replication: transaction context, view change
     0x29,  # a heartbeat's second version
 }  # fmt: skip
-HEARTBEAT = 1.0  # seconds of silence after which the server says that there is nothing new
-UNREADABLE = 1236  # error number: the server cannot send the requested position
+HEARTBEAT = 1.0  # seconds without events after which the server reports that nothing is new
+UNREADABLE = 1236  # error number: the server cannot send the log from this position
 TAGGED_GTID = 0x2A
 INCIDENT = BINLOG.INCIDENT_EVENT
-IGNORABLE = 0x80  # flag: a replica that does not know the event may skip it and has the same rows
-STANDALONE = 0x01  # flag of MariaDB's GTIDs: one statement without COMMIT
-LATE_CHANGES = 200  # events of sync_change that are kept until the transaction ends
+IGNORABLE = 0x80  # a flag: a replica that does not know the event may skip it, and still has the same rows
+STANDALONE = 0x01  # a flag of MariaDB's GTIDs: a single statement without COMMIT
+LATE_CHANGES = 200  # events of sync_change that are kept undecoded until the transaction ends, at most
 
 CHANGES, CHECKPOINTS = Change._meta.db_table, Checkpoint._meta.db_table
-OURS = Table("", "name", str), ("", Route.FOLLOW_BINLOG.value)  # how to read those rows, and a follower's own
+OURS = Table("", "name", str), ("", Route.FOLLOW_BINLOG.value)  # how to read checkpoint rows; the follower's own key
 
 
 class Gap(Exception):
-    """The log lacks what comes after the position, or cannot be read there. The message says why in one line."""
+    """The log after the saved position was purged, or cannot be read. The message says why, in one line."""
 
 
 @dataclass
 class Transaction:
-    """What has to be recorded of one committed transaction.
+    """What the follower needs to know of one committed transaction.
 
-    keys: of rows that it wrote without recording them.
-    rewritten: labels of models whose rows changed without being named.
-    prepared: the name of an XA transaction whose changes count only when it is committed.
-    finished: the name of an XA transaction that ended; committed: and whose changes count.
-    gtid: its own; "" if the server has none.
+    keys: keys of the rows that it wrote and did not record.
+    rewritten: labels of models whose rows may have changed without being logged.
+    prepared: the name of the XA transaction that it prepares; its changes take effect at its commit. Otherwise "".
+    finished: the name of the XA transaction that it commits or rolls back. committed: whether it commits it.
+    gtid: its GTID; "" if the server has none.
     file, offset: where the next transaction starts.
     created: when this file was created, in seconds since 1970.
     at: when it was committed, in seconds since 1970 by the server's clock.
@@ -109,22 +109,22 @@ class Transaction:
 
 
 class LogReader:
-    """Reads from `start` on. Yields transactions, and None when there is nothing new for a HEARTBEAT.
+    """Reads the log from `start`. Iterating yields transactions, and None after each HEARTBEAT without a new one.
 
-    Raises Gap if the position is gone, ImproperlyConfigured if a right is missing, and pymysql.Error if the server is
-    unreachable. Cannot be used again after an error.
+    Raises Gap if the position was purged, ImproperlyConfigured if a privilege is missing, and pymysql.Error if the
+    server is unreachable. Do not use a reader again after an error.
     """
 
     def __init__(self, server: Server, start: Position, tables: dict[str, Table]) -> None:
-        # Read here, because the log is read in a thread of its own, which cannot use Django's connection.
+        # Built here, because another thread reads the log and must not use this thread's Django connection.
         self.denied = server.denied()
         self.tables = {name.lower(): table for name, table in tables.items()}
         self.labels = {name: table.label for name, table in self.tables.items()}
-        # Whatever rewrites the undelivered changes may have lost those of any model.
+        # A statement that rewrites the outbox may have removed pending changes of any model.
         self.statements = Statements(server.database, [*tables, CHANGES])
         self.file = start.file
-        self.created = 0  # creation time of the file, in seconds since 1970: unique among files of this name
-        self.idle_at = ("", 0)  # file, offset: where the server last said that there is nothing new
+        self.created = 0  # when the file was created, in seconds since 1970: identifies it among files of this name
+        self.idle_at = ("", 0)  # file, offset: where the server last reported that nothing is new
         self.connections = 0
         self.stream = BinLogStreamReader(
             connection_settings=server.read_as_replica(),
@@ -146,9 +146,9 @@ class LogReader:
         self._begin()
 
     def _connect(self, **settings: Any) -> Any:
-        """Connects for the library, which would otherwise reconnect and read again from its first position."""
+        """Connects for the library. Refuses a reconnect, after which the library would read from its first position."""
         self.connections += 1
-        if self.connections > 2:  # one connection for the log, and one to query tables
+        if self.connections > 2:  # one for the log, and one for queries about tables
             raise pymysql.OperationalError(2013, "The server has closed the connection")
         return _connect(**settings)
 
@@ -191,7 +191,7 @@ class LogReader:
         self.is_open = False
 
     def _take(self, event: Any) -> bool:
-        """Processes one event; returns whether it completes the transaction."""
+        """Handles one event. Returns whether it completes the transaction."""
         if isinstance(event, RowsEvent):
             self._rows(event)
         elif isinstance(event, QueryEvent):
@@ -208,7 +208,7 @@ class LogReader:
             self.transaction.gtid = event.gtid
             self.is_open = isinstance(event, MariadbGtidEvent) and not event.flags & STANDALONE
         elif isinstance(event, RotateEvent):
-            # The library numbers tables across files, but a restarted server numbers them from the start.
+            # The library keeps table numbers across files, but a restarted server assigns them again.
             self.stream.table_map.clear()
             self.file = event.next_binlog
         elif isinstance(event, FormatDescriptionEvent):
@@ -247,7 +247,7 @@ class LogReader:
         return not self.is_open
 
     def _logged(self, event: QueryEvent) -> Statement:
-        # MySQL omits the list if it is too long. MariaDB has none.
+        # MySQL omits the list if it is too long. MariaDB has no such list.
         unlisted = [] if self.stream.is_mariadb else [self.statements.database]
         updated = [_text(name) for name in getattr(event, "mts_accessed_db_names", unlisted)]
         is_utf8 = _is_utf8(getattr(event, "character_set_client", None))
@@ -256,9 +256,9 @@ class LogReader:
 
     def _rows(self, event: RowsEvent) -> None:
         if event.table == CHECKPOINTS:
-            # A follower's own transaction starts with its checkpoint. Its records need not be read.
+            # The follower's own transactions start with its checkpoint row. Their changes need not be read.
             table, own = OURS
-            with suppress(Exception):  # unreadable for the library: taken for another program's, and recorded once more
+            with suppress(Exception):  # if the row is unreadable, read the transaction like any other
                 self.is_own = self.is_own or own in rows.keys(event, table)
         elif event.table != CHANGES:
             self._written(event)
@@ -272,13 +272,13 @@ class LogReader:
         try:
             self.transaction.keys.wrote(rows.keys(event, table))
         except Exception as error:
-            # Older than binlog_row_metadata=FULL, or than the key's current name; or a type that the library lacks.
+            # Logged before binlog_row_metadata=FULL or before the key was renamed, or of a type the library lacks.
             if table.label not in self.transaction.rewritten:
                 logger.warning("Rows of %s cannot be read from the log: %r", event.table, error)
             self.transaction.rewritten.add(table.label)
 
     def _decide_late(self) -> None:
-        """Decodes late: most transactions that record changes write no other rows, and need no decoding."""
+        """Decodes the changes only if the transaction wrote rows of mirrored tables: most transactions write none."""
         if self.late and self.transaction.keys:
             self._recorded()
 
@@ -289,13 +289,13 @@ class LogReader:
                 self.transaction.keys.recorded(
                     {(change["model"].partition("@")[0], change["key"]) for change in changes if not change["until"]}
                 )
-            except Exception as error:  # recording once more is harmless
+            except Exception as error:  # recording a change twice is harmless
                 logger.warning("Changes cannot be read from the log: %r", error)
         self.late.clear()
 
 
 def file_created(server: Server, file: str) -> int:
-    """When the server created this file of its log, in seconds since 1970. Raises Gap if it has no such file."""
+    """Returns when the server created this log file, in seconds since 1970. Raises Gap if there is no such file."""
     stream = BinLogStreamReader(
         connection_settings=server.read_as_replica(),
         server_id=_server_id(),
@@ -317,13 +317,13 @@ def file_created(server: Server, file: str) -> int:
 
 
 def _gap(error: pymysql.MySQLError) -> Exception:
-    """The exception for a server's error: a Gap if the log lacks the requested position, otherwise the error itself."""
+    """Returns Gap if the error means that the log cannot be read from this position, otherwise the error itself."""
     number, text = (*error.args, "", "")[:2]
     return Gap(str(text)) if number == UNREADABLE and "same server" not in str(text) else error
 
 
 class _Names(frozenset[str]):
-    """Names of tables or databases. With lower_case_table_names, a server's log may spell them in another case."""
+    """Case-insensitive names: with lower_case_table_names, the log may have other capitals than Django's settings."""
 
     def __new__(cls, names: Iterable[str]) -> _Names:
         return super().__new__(cls, map(str.lower, names))
@@ -339,12 +339,12 @@ def _connect(**settings: Any) -> Any:
 
 
 def _server_id() -> int:
-    """Unlike every other replica's: of two replicas with the same id the server disconnects the older."""
+    """Returns a random id: if two replicas have the same id, the server disconnects the older one."""
     return secrets.randbelow(2**31) + 2**31
 
 
 def _known_events(of: type[BinLogEvent] = BinLogEvent) -> set[type[BinLogEvent]]:
-    """All event classes that the library parses."""
+    """Returns all classes of events that the library parses."""
     found = {of}
     for one in of.__subclasses__():
         found |= _known_events(one)
@@ -356,7 +356,7 @@ def _text(name: bytes | str) -> str:
 
 
 def _is_utf8(collation: int | None) -> bool:
-    """Whether a client with this collation number writes UTF-8, or ASCII that is the same."""
+    """Returns whether a client with the collation of this number sends UTF-8 or ASCII."""
     try:
         return collation is None or charset_by_id(collation).name.startswith(("utf8", "ascii"))
     except KeyError:

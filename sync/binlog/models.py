@@ -1,4 +1,4 @@
-"""What the follower still has to rescan."""
+"""The sweeps that the follower has planned."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Sweep(models.Model):
-    """A planned search for orphans of a model, whose rows may have been removed without row events (TRUNCATE)."""
+    """A planned search for a model's orphans: documents whose rows were removed without a logged row (TRUNCATE)."""
 
     model = models.CharField(max_length=200)
     due_at = models.DateTimeField()

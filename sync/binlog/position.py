@@ -1,4 +1,4 @@
-"""A position in the binary log: the transactions after which to continue."""
+"""Positions in the binary log, from which the follower continues."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from pymysqlreplication.gtid import Gtid, GtidSet
 class Position:
     """The position after the last transaction read.
 
-    gtids: the transactions read, as the server writes them: valid after a failover. Empty if MySQL has no GTIDs.
+    gtids: the transactions read, in the server's notation; valid after a failover too. "" if MySQL has no GTIDs.
     file, offset: the same position in the log of one server.
     """
 
@@ -28,13 +28,13 @@ class Position:
 
 @dataclass
 class LogState:
-    """The state of `sync follow-binlog` in its checkpoint.
+    """The position of `sync follow-binlog`: the state of its checkpoint.
 
-    server: whose log `file` belongs to. file, offset, gtids: see Position.
-    part: the last [model, key] recorded of the next transaction.
-    followed: the labels of the models followed up to here.
-    unplanned: labels of models that need a rescan.
-    prepared: by XA transaction that is prepared and not yet committed, its keys.
+    server: the identity of the server and of its log file. file, offset, gtids: see Position.
+    part: the last [model, key] recorded of the next transaction, if that is a large one.
+    followed: the labels of the models followed up to this position.
+    unplanned: the labels of models to rescan, for which no backfill is planned yet.
+    prepared: the keys and rewritten models of each XA transaction that is prepared and not yet committed.
     """
 
     file: str
@@ -48,7 +48,7 @@ class LogState:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> LogState:
-        """Reads what `as_state` wrote."""
+        """Reads the result of `as_state`."""
         return cls(**{**state, "offset": int(state["offset"])})
 
     def as_state(self) -> dict[str, Any]:
@@ -78,7 +78,7 @@ class MariaDBGtids:
 
 
 class MySQLGtids:
-    """MySQL: all transactions as intervals for each server, such as `3e11fa47-...:1-100`."""
+    """MySQL: all transactions, as intervals for each server, such as `3e11fa47-...:1-100`."""
 
     def __init__(self, text: str) -> None:
         self.gtids = GtidSet(text)

@@ -1,8 +1,8 @@
-"""Statements in the log of MariaDB 11.5 and later, which the library cannot read on its own.
+"""Reads statements in the log of MariaDB 11.5 and later, which the library cannot read.
 
-A statement is preceded by a list of variables, each with a number and a value whose length depends on the number. One
+A logged statement starts with a list of variables. Each has a number, which determines the length of its value, so one
 unknown number makes the rest unreadable. The library does not know `character_set_collations`, which these versions
-write with statements that depend on it, such as CREATE TABLE. The format: Q_CHARACTER_SET_COLLATIONS in MariaDB's
+log with statements that depend on it, such as CREATE TABLE. For the format, see Q_CHARACTER_SET_COLLATIONS in MariaDB's
 sql/log_event.h.
 """
 

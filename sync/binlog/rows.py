@@ -1,8 +1,8 @@
-"""Which keys the rows of one event have.
+"""Reads the keys of the rows of one event.
 
-The follower needs one column of each row. The library decodes all of them, which is most of the cost of following a
-large transaction. So the other columns are skipped here by their lengths. What cannot be skipped is left to the
-library. The format: https://dev.mysql.com/doc/dev/mysql-server/latest/classbinary__log_1_1Rows__event.html
+The follower needs one column of each row. The library decodes all columns, which is most of the cost of following a
+large transaction, so this module skips the other columns by their lengths. Events with columns that it cannot skip are
+left to the library. The format: https://dev.mysql.com/doc/dev/mysql-server/latest/classbinary__log_1_1Rows__event.html
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pymysqlreplication.row_event import PartialUpdateRowsEvent, RowsEvent, Upda
 from sync.binlog.keys import Key
 from sync.binlog.tables import Table
 
-# Bytes of a value. Negative: the number of bytes that hold the length.
+# The length of a value in bytes. If negative: the number of bytes that store the length, in front of the value.
 WIDTHS: dict[int, Callable[[Column], int]] = {
     FIELD_TYPE.TINY: lambda column: 1,
     FIELD_TYPE.SHORT: lambda column: 2,
@@ -47,8 +47,8 @@ UTF8 = {"utf8mb4", "utf8mb3", "utf8", "ascii"}
 
 
 def keys(event: RowsEvent, table: Table) -> set[Key]:
-    """The keys of the rows; of an update both if the key changed. Raises what the library raises for them."""
-    values = _passing_over(event, table.column)
+    """Returns the keys of all rows; for an update that changes a key, both keys. Raises the library's errors."""
+    values = _skipping(event, table.column)
     if values is None:
         values = _by_library(event, table.column)
     return {(table.label, table.to_text(value)) for value in values}
@@ -58,12 +58,12 @@ def _by_library(event: RowsEvent, name: str) -> set[Any]:
     if not isinstance(event, UpdateRowsEvent):
         return {row["values"][name] for row in event.rows}
     values = {row["before_values"][name] for row in event.rows}
-    # A minimal row image omits the second key if it has not changed.
+    # A minimal row image omits the new key if it has not changed.
     return values | {row["after_values"][name] for row in event.rows} - {None}
 
 
-def _passing_over(event: RowsEvent, name: str) -> set[Any] | None:
-    """None if only the library can tell."""
+def _skipping(event: RowsEvent, name: str) -> set[Any] | None:
+    """Returns the values of this column; None if only the library can read the event."""
     at = next((number for number, column in enumerate(event.columns) if column.name == name), None)
     if at is None or isinstance(event, PartialUpdateRowsEvent):
         return None
@@ -85,7 +85,7 @@ def _passing_over(event: RowsEvent, name: str) -> set[Any] | None:
 
 
 def _image(columns: list[Column], bitmap: bytes, key: int) -> tuple[list[int], int] | None:
-    """The widths of a row image's columns, and where among them the key is (-1: nowhere)."""
+    """Returns the widths of a row image's columns, and the key's index among them (-1: it has no key)."""
     present = [number for number in range(len(columns)) if bitmap[number // 8] >> number % 8 & 1]
     if any(columns[number].type not in WIDTHS for number in present):
         return None
@@ -94,7 +94,7 @@ def _image(columns: list[Column], bitmap: bytes, key: int) -> tuple[list[int], i
 
 
 def _find(data: bytes, images: list[tuple[list[int], int]]) -> set[bytes] | None:
-    """The bytes of all keys; None if the widths do not add up to the event."""
+    """Returns the bytes of all keys; None if the widths do not add up to the event's size."""
     found: set[bytes] = set()
     at, end = 0, len(data)
     while at < end:
@@ -117,7 +117,7 @@ def _find(data: bytes, images: list[tuple[list[int], int]]) -> set[bytes] | None
 
 
 def _reader(column: Column) -> Callable[[bytes], Any] | None:
-    """Returns the function that decodes a key's bytes; None if only the library can."""
+    """Returns the function that decodes a key; None if only the library can decode it."""
     if column.type in WHOLE_NUMBERS:
         return lambda data: int.from_bytes(data, "little", signed=not column.unsigned)
     if column.type in TEXTS and column.character_set_name in UTF8:
@@ -126,5 +126,5 @@ def _reader(column: Column) -> Callable[[bytes], Any] | None:
 
 
 def _digits(count: int) -> int:
-    """Bytes of a number of decimal digits: nine digits in four bytes, the rest in as few as hold them."""
+    """Returns the bytes that `count` decimal digits take: four for each nine, and as few as needed for the rest."""
     return count // 9 * 4 + (count % 9 + 1) // 2

@@ -1,4 +1,4 @@
-"""The server whose log is followed: whether its settings and grants make the log complete; its position."""
+"""The MySQL server whose log is followed: checks its settings and the user's privileges, and finds positions."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from django.db import connections
 from sync.binlog.position import Gtids, MariaDBGtids, MySQLGtids, NoGtids, Position
 from sync.core import mysql
 
-DENIED = {1044, 1045, 1142, 1227}  # error numbers: a grant is missing
+DENIED = {1044, 1045, 1142, 1227}  # error numbers: a privilege is missing
 WANTED = {
     "log_bin": "ON",
     "binlog_format": "ROW",
     "binlog_row_metadata": "FULL",  # otherwise columns have no names
-    "binlog_order_commits": "ON",  # MySQL; MariaDB always does this. Why it matters: sync/binlog/__init__.py
-    "log_bin_compress": "OFF",  # MariaDB: compressed rows cannot be read
-    "binlog_transaction_compression": "OFF",  # MySQL: compressed transactions cannot, either
+    "binlog_order_commits": "ON",  # MySQL only; MariaDB always does. sync/binlog/__init__.py explains why
+    "log_bin_compress": "OFF",  # MariaDB: the library cannot read compressed rows
+    "binlog_transaction_compression": "OFF",  # MySQL: the same
 }
 
 
 class Server:
-    """The server behind a Django connection, queried through that connection."""
+    """The server of a Django connection, queried over that connection."""
 
     def __init__(self, using: str) -> None:
         connection: Any = connections[using]
@@ -49,12 +49,12 @@ class Server:
         }
 
     def require(self) -> None:
-        """Raises ImproperlyConfigured, with the statement that fixes it, if the log would not be complete."""
+        """Raises ImproperlyConfigured, with the fix, if a setting would hide writes from the follower."""
         found = self._variables(*WANTED)
         for name, wanted in WANTED.items():
             value = found.get(name, wanted)
             if value.upper() not in (wanted, {"ON": "1", "OFF": "0"}.get(wanted)):
-                raise ImproperlyConfigured(f"The server has {name}={value}: {self._mend(name, wanted)}")
+                raise ImproperlyConfigured(f"The server has {name}={value}: {self._fix(name, wanted)}")
         _, _, only, ignored = self._log_status()[:4]
         database = self.database.lower()
         if (only and database not in only.lower().split(",")) or database in ignored.lower().split(","):
@@ -63,7 +63,7 @@ class Server:
                 "out of its configuration and restart it."
             )
 
-    def _mend(self, name: str, wanted: str) -> str:
+    def _fix(self, name: str, wanted: str) -> str:
         if name == "log_bin":
             return "add log_bin to its configuration and restart it."
         if self.is_mariadb:
@@ -71,14 +71,14 @@ class Server:
         return f"run SET PERSIST {name} = {wanted};"
 
     def grants(self) -> str:
-        """The statement that grants the required rights."""
+        """Returns the statement that grants the privileges that the follower needs."""
         [(user,)] = self.rows("SELECT CURRENT_USER()")
         name, host = user.rsplit("@", 1)
         right = "BINLOG MONITOR" if self.is_mariadb else "REPLICATION CLIENT"
         return f"GRANT REPLICATION SLAVE, {right} ON *.* TO '{name}'@'{host}';"
 
     def _log_status(self) -> tuple[Any, ...]:
-        """File, offset, databases logged, databases not logged."""
+        """Returns file, offset, databases logged, databases not logged."""
         return self._privileged("SHOW MASTER STATUS" if self.is_mariadb else "SHOW BINARY LOG STATUS")[0]
 
     def _privileged(self, sql: str) -> list[tuple[Any, ...]]:
@@ -90,34 +90,34 @@ class Server:
             raise
 
     def denied(self) -> ImproperlyConfigured:
-        """The message for a missing grant."""
+        """Returns the exception for a missing privilege."""
         return ImproperlyConfigured(f"The user may not follow the binary log: run {self.grants()}")
 
     @property
     def identity(self) -> str:
-        """Distinguishes servers. MariaDB servers may share it: see `file_created`."""
+        """The server's unique id. On MariaDB two servers may have the same id: see `file_created`."""
         variable = "server_id" if self.is_mariadb else "server_uuid"
         return str(self._variables(variable)[variable])
 
     def position(self) -> Position:
-        """The end of the log."""
+        """Returns the end of the log."""
         if self.is_mariadb:
             [(gtids,)] = self.rows("SELECT @@GLOBAL.gtid_binlog_pos")
         else:
             [(gtids,)] = self.rows("SELECT IF(@@GLOBAL.gtid_mode = 'ON', @@GLOBAL.gtid_executed, '')")
             gtids = gtids.replace("\n", "")
             if any(len(one.split(":")) > 1 and one.split(":")[1][:1].isalpha() for one in gtids.split(",")):
-                gtids = ""  # tagged GTIDs, which the library cannot read: use file and offset
+                gtids = ""  # the library cannot read tagged GTIDs: use file and offset instead
         return Position(*self.end(), gtids)
 
     def gtids(self, text: str) -> Gtids:
-        """An empty `text` means on MySQL that positions are given by file and offset."""
+        """Parses a GTID set. On MySQL, an empty `text` means that positions are file and offset only."""
         if self.is_mariadb:
             return MariaDBGtids(text)
         return MySQLGtids(text) if text else NoGtids()
 
     def lacks(self, gtids: str) -> bool:
-        """Whether the server lacks some of these transactions, so that its log cannot continue where they end."""
+        """Returns whether the server lacks some of these transactions, so that its log does not continue from them."""
         if not gtids:
             return False
         if not self.is_mariadb:
@@ -130,16 +130,16 @@ class Server:
         return any(int(gtid.split("-")[2]) > last.get(gtid.split("-")[0], 0) for gtid in gtids.split(","))
 
     def end(self) -> tuple[str, int]:
-        """File and offset of the log's end."""
+        """Returns file and offset of the end of the log."""
         file, offset = self._log_status()[:2]
         return str(file), int(offset)
 
     def size(self, file: str) -> int:
-        """Bytes of a log file; 0 if it does not exist."""
+        """Returns the size of a log file in bytes; 0 if there is no such file."""
         return next((int(row[1]) for row in self._privileged("SHOW BINARY LOGS") if row[0] == file), 0)
 
     def danger(self, file: str, lag: float) -> str:
-        """Why the position may soon be purged; empty if it is safe. lag: seconds."""
+        """Returns why the server may soon purge the position; "" if it is safe. lag: in seconds."""
         files = [row[0] for row in self._privileged("SHOW BINARY LOGS")]
         if len(files) > 1 and file == files[0]:
             return f"{file} is the oldest log file and not read yet: the next purge will lose changes"
@@ -149,7 +149,7 @@ class Server:
         return ""
 
     def read_as_replica(self) -> dict[str, Any]:
-        """The driver's connection settings, taken from Django's connection."""
+        """Returns the connection settings for the driver, taken from Django's connection."""
         settings = self.connection.get_connection_params()
         wanted: dict[str, Any] = {
             "host": settings.get("host", "localhost"),
@@ -159,7 +159,7 @@ class Server:
             "password": settings.get("password", ""),
             "charset": "utf8mb4",
             "connect_timeout": 5,
-            "read_timeout": 10,  # heartbeats come more often, so silence means a dead connection
+            "read_timeout": 10,  # heartbeats are more frequent, so a silent connection is dead
             "ssl_disabled": settings.get("ssl_mode") == "DISABLED",
             "ssl": mysql.tls_context(settings),
         }

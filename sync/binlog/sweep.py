@@ -1,8 +1,8 @@
-"""Sweeps: search for orphans after rows were removed without row events (TRUNCATE, a gap in the log), and record them.
+"""Sweeps: search a model's documents for orphans, and record a change for each.
 
-Only documents that the mirror wrote (`_sync.v`) count; others are left to verify. Each sweep runs at once and again
-after SYNC_SETTLE: a relay that read a row just before it was removed may insert its document for as long as its lease
-lasts.
+Orphans arise when the log has no rows of a deletion (TRUNCATE, a gap in the log). A sweep checks only documents that
+the mirror wrote (`_sync.v`); `sync verify` reports all others. The first sweep runs at once, the second after
+SYNC_SETTLE: a relay that read a row just before its deletion may still insert its document until its claim expires.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from sync.outbox.capture import record
 from sync.verification.scan import TEXT
 
 CHUNK = 1000  # documents checked in one step
-RETRY = 2.0  # seconds until a missing table is checked again
+RETRY = 2.0  # seconds until the next try if the table is missing
 
 
 def plan(label: str, using: str) -> None:
@@ -38,7 +38,7 @@ def plan(label: str, using: str) -> None:
 
 
 def work(using: str) -> bool:
-    """Checks one chunk that is due; returns False if there is none. Raises Unavailable."""
+    """Checks one chunk of a due sweep. Returns False if no sweep is due. Raises Unavailable."""
     sweep = Sweep.objects.using(using).filter(due_at__lte=DatabaseNow()).order_by("due_at").first()
     if sweep is None:
         return False
@@ -50,12 +50,12 @@ def work(using: str) -> bool:
     model, ids = target.model, _documents(target, sweep.after)
     keys = {}
     for _id in ids:
-        with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that is not a key of the model
+        with contextlib.suppress(ValueError, TypeError, AttributeError):  # an _id that cannot be a key of the model
             keys[known_codec(pk_of(model)).from_bson(_id)] = _id
-    # After the documents: a row inserted meanwhile is delivered by its own change.
+    # Read the rows after the documents: a row inserted in between has its own change, which is delivered.
     try:
         rows = set(all_rows(model, using).filter(pk__in=list(keys)).values_list("pk", flat=True))
-    except ProgrammingError:  # the table does not exist at the moment, which says nothing about its documents
+    except ProgrammingError:  # the table is missing at the moment, so its documents may not be orphans
         Sweep.objects.using(using).filter(pk=sweep.pk).update(due_at=DatabaseNow() + timedelta(seconds=RETRY))
         return True
     with transaction.atomic(using):
@@ -63,7 +63,7 @@ def work(using: str) -> bool:
         if len(ids) < CHUNK:
             sweep.delete()
         else:
-            # Another process may have run and finished the same sweep.
+            # update(), not save(): another process may have finished the same sweep and deleted its row.
             after = json_util.dumps({"_id": ids[-1]}, json_options=TEXT)
             Sweep.objects.using(using).filter(pk=sweep.pk).update(after=after)
     return True

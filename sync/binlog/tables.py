@@ -1,4 +1,4 @@
-"""The tables that are followed, and how a row in the binary log tells its key."""
+"""The tables that are followed, and how the key of a logged row is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sync.mapping.registry import label, mirrored_models
 
 
 class Table(NamedTuple):
-    """A mirrored table: its model's label, its key's column, and how a logged value becomes the key's text."""
+    """A mirrored table: its model's label, its key column, and the function that turns a logged value into key text."""
 
     label: str
     column: str
@@ -21,7 +21,7 @@ class Table(NamedTuple):
 
 
 def mirrored_tables() -> dict[str, Table]:
-    """By name."""
+    """Returns the mirrored tables by name."""
     return {
         model._meta.db_table: Table(label(model), pk_of(model).column, _to_text(pk_of(model)))
         for model in mirrored_models()
@@ -37,5 +37,5 @@ def _to_text(field: Any) -> Callable[[Any], str]:
 
 
 def _uuid(value: Any) -> str:
-    """MySQL stores 32 digits; MariaDB 16 bytes, and its log omits trailing zero bytes."""
+    """Returns a UUID as text. MySQL logs 32 digits; MariaDB logs 16 bytes without the trailing zero bytes."""
     return str(uuid.UUID(bytes=value.ljust(16, b"\0")) if isinstance(value, bytes) else uuid.UUID(value))

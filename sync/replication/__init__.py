@@ -1,4 +1,4 @@
-"""MongoDB as the source: collections are pulled into tables, or copied to other collections.
+"""Replication with MongoDB as the source: collections are pulled into tables, or copied to other collections.
 
 Imported by commands and checks.
 """

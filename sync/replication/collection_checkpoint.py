@@ -1,7 +1,7 @@
-"""A checkpoint beside a copy, in the collection `_sync_copy` of its database.
+"""A checkpoint stored next to a copy, in the collection `_sync_copy` of the same database.
 
-It is saved in one transaction with the documents: if the destination is restored from a dump, the checkpoint is
-restored with it. One document is one destination's checkpoint.
+It is saved in one transaction with the documents, so restoring the destination from a dump restores its checkpoint too.
+`_sync_copy` has one document for each destination collection.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ MAJORITY: dict[str, Any] = {
 
 
 class CollectionCheckpoint:
-    """The checkpoint of one destination, as one process sees it. sync/workers/lease.py has the protocol.
+    """One process's view of a destination's checkpoint. sync/workers/lease.py describes the protocol.
 
-    route: what operators pause. Its pause is in `sync_checkpoint`, so `paused` reads it there; a write in progress
-    completes.
+    route: the route that an operator pauses, in `sync_checkpoint`. paused: returns whether it is paused. Since that is
+    another database, a write that has started is still completed.
     """
 
     def __init__(self, database: Database[Any], collection: str, route: str, paused: Callable[[], bool]) -> None:
@@ -61,20 +61,21 @@ class CollectionCheckpoint:
         self.documents.update_one(self._mine(), {"$set": {"owner": "", "holder": ""}})
 
     def find(self) -> dict[str, Any]:
-        """The state, also while another process holds the lease; {} if there is none."""
+        """Returns the state, even if another process holds the lease; {} before the first save."""
         return self.documents.find_one({"_id": self.id}) or {}
 
     def load(self) -> dict[str, Any]:
-        """The state. Raises LeaseLost."""
+        """Returns the state. Raises LeaseLost."""
         state = self.documents.find_one(self._mine())
         if state is None:
             raise self._lost()
         return state
 
     def save(self, state: dict[str, Any], session: ClientSession | None = None) -> None:
-        """Saves these names of the state and keeps the others. First in the transaction of what is written.
+        """Saves these keys of the state and extends the lease; other keys stay. Raises LeaseLost and Paused.
 
-        A process that takes the lease meanwhile makes the transaction fail. Raises LeaseLost and Paused.
+        Call it first in the transaction that writes the documents: the transaction fails if another process takes the
+        lease meanwhile.
         """
         if self.paused():
             raise Paused(self.route)
@@ -83,12 +84,12 @@ class CollectionCheckpoint:
             raise self._lost()
 
     def require_running(self) -> None:
-        """Raises Paused."""
+        """Raises Paused if the route is paused."""
         if self.paused():
             raise Paused(self.route)
 
     def forget(self, *names: str) -> None:
-        """Removes these names from the state."""
+        """Removes these keys from the state."""
         self.documents.update_one(self._mine(), {"$unset": dict.fromkeys(names, "")})
 
     def end(self) -> None:

@@ -1,7 +1,7 @@
-"""Copying: a MongoDB collection as the target that follows another one. replicator.py has the protocol.
+"""A MongoDB collection as the target of a copy. sync/replication/replicator.py describes the protocol.
 
-Its checkpoint is stored beside the copy (collection_checkpoint.py), and so are its dead letters: a document in the same
-collection for each.
+The checkpoint is stored next to the copy (see collection_checkpoint.py). The same collection has one document for each
+dead letter: a document that the destination rejects.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from sync.replication.replicator import ReplicationState
 
 
 class NotOurs(Exception):
-    """The destination has documents that were never copied from this source. The message is one line."""
+    """The destination has documents that were not copied from this source."""
 
 
 class CollectionSink:
-    """The destination of a copy, as a target. Every write needs the lease of its checkpoint, and extends it.
+    """The destination collection as a target. Every write requires the lease of its checkpoint, and extends it.
 
-    source: the namespace that it is a copy of. route, paused: see CollectionCheckpoint.
+    source: the namespace of the source collection. route, paused: see CollectionCheckpoint.
     """
 
     def __init__(
@@ -54,18 +54,17 @@ class CollectionSink:
     # --- position ----------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Forgets the position, so that everything is compared again."""
+        """Forgets the position, so that the next pass compares every document."""
         self.checkpoint.forget("token", "phase", "after", "dropped", "history")
 
     def is_known(self) -> bool:
-        """Whether it was copied from this source before."""
+        """Returns whether the destination is already a copy of this source."""
         return self.checkpoint.find().get("source") == self.source
 
     def own(self, *, replace: bool) -> bool:
-        """Makes it this source's copy. Returns whether everything has to be compared again, because it was not this
-        copy before.
+        """Marks the destination as a copy of this source. Returns whether that is new, so that all must be compared.
 
-        Raises NotOurs if it has other documents, unless they are to be replaced.
+        Raises NotOurs if it has documents that were not copied from this source, unless `replace` is set.
         """
         state = self.checkpoint.load()
         if state.get("source") != self.source and not replace and self.plain.find_one({}, {"_id": 1}) is not None:
@@ -77,7 +76,7 @@ class CollectionSink:
         identity = {"source": self.source, "uuid": info and info["info"].get("uuid")}
         if all(state.get(name) == value for name, value in identity.items()):
             return False
-        # Another source, or another collection than the one that was written: compare everything.
+        # The source is another one, or the destination was dropped and created again: compare everything.
         self.forget()
         self.checkpoint.save(identity)
         return True
@@ -90,7 +89,7 @@ class CollectionSink:
         self.checkpoint.save({"indexes": kept.indexes, "expires": [[*pair] for pair in kept.expires.items()]})
 
     def end(self) -> None:
-        """Ends the copy: removes its checkpoint and dead letters, and the lease with them."""
+        """Removes the checkpoint, its lease and the dead letters: the destination is no longer a copy."""
         self.states.delete_many(self._refused())
         self.checkpoint.end()
 
@@ -108,7 +107,8 @@ class CollectionSink:
         except BulkWriteError as error:
             if not _is_refusal(error):
                 raise
-        # Some are refused: alone, each can do no harm, and only after that is the position saved.
+        # The destination rejects some documents. Write the others under the old position, which is safe to repeat, and
+        # save the new position only after that, together with the dead letters.
         before = self.position()
         written = self._each(list(documents.items()), before, reasons)
         if len(reasons) > 1:
@@ -117,13 +117,13 @@ class CollectionSink:
         return written
 
     def _write(
-        self, documents: Documents, position: ReplicationState, reasons: dict[Key, str], *, recreate: bool = False
+        self, documents: Documents, position: ReplicationState, reasons: dict[Key, str], *, reinsert: bool = False
     ) -> int:
-        """One transaction. recreate: existing documents are deleted and inserted instead of replaced."""
+        """Writes in one transaction. reinsert: delete and insert existing documents, instead of replacing them."""
 
         def act(session: ClientSession) -> int:
             self.checkpoint.save(position.as_state(), session)
-            operations = self._operations(documents, session, recreate) if documents else []
+            operations = self._operations(documents, session, reinsert) if documents else []
             if operations:
                 self.raw.bulk_write(operations, session=session, bypass_document_validation=True)
             self._remember(documents, reasons, session)
@@ -132,30 +132,29 @@ class CollectionSink:
         with self.client.start_session() as session:
             return session.with_transaction(act, ReadConcern("snapshot"), WriteConcern("majority"))
 
-    def _operations(self, documents: Documents, session: ClientSession, recreate: bool) -> list[Any]:
-        """The operations that bring the destination up to date: deletes first, so that unique values are free."""
+    def _operations(self, documents: Documents, session: ClientSession, reinsert: bool) -> list[Any]:
+        """Returns the writes that bring the destination in sync. Deletes come first, to free unique values."""
         there = self.present(list(documents), session)
-        # 5, NumberLong(5) and 5.0 are one `_id` to MongoDB, so a document may be found under another key than
-        # requested.
-        deletes: list[Any] = [DeleteOne(is_(key)) for key in there if recreate or documents.get(key) is None]
+        # MongoDB treats 5, NumberLong(5) and 5.0 as the same `_id`, so `there` may have a key that was not requested.
+        deletes: list[Any] = [DeleteOne(is_(key)) for key in there if reinsert or documents.get(key) is None]
         replaces: list[Any] = []
         inserts: list[Any] = []
         for key, document in documents.items():
             if document is None:
                 continue
-            if key not in there or recreate:
+            if key not in there or reinsert:
                 inserts.append(InsertOne(document))
             elif there[key].raw != document.raw:
                 replaces.append(ReplaceOne(is_(key), document))
         return deletes + replaces + inserts
 
     def present(self, keys: list[Key], session: ClientSession | None = None) -> dict[Key, RawBSONDocument]:
-        """The destination's documents with these keys."""
+        """Returns the destination's documents with these keys."""
         found = self.raw.find(is_one_of(keys), session=session, batch_size=BATCH)
         return {key_of(document): document for document in found}
 
     def _each(self, items: list[tuple[Key, Any]], before: ReplicationState, reasons: dict[Key, str]) -> int:
-        """Writes all at once, or each alone if the destination refuses that; returns how many it accepted."""
+        """Writes all at once, or bisects if the destination rejects some. Returns the number written."""
 
         def refuse(item: tuple[Key, Any], error: Any) -> None:
             reasons[item[0]] = error.details["writeErrors"][0]["errmsg"]
@@ -163,9 +162,9 @@ class CollectionSink:
         return sum(bisect(items, lambda some: self._write(dict(some), before, {}), refuse, _is_refusal))
 
     def _exchange(self, documents: Documents, before: ReplicationState, reasons: dict[Key, str]) -> int:
-        """Documents that exchange unique values: none can be first, so all are deleted and then inserted."""
+        """Writes documents that swap unique values. None of them can be written first: delete all, then insert all."""
         try:
-            written = self._write(documents, before, {}, recreate=True)
+            written = self._write(documents, before, {}, reinsert=True)
         except BulkWriteError as error:
             if not _is_refusal(error):
                 raise
@@ -173,7 +172,7 @@ class CollectionSink:
         reasons.clear()
         return written
 
-    # --- what the destination refuses --------------------------------------------------------------------------------
+    # --- dead letters ------------------------------------------------------------------------------------------------
 
     def _refused(self) -> dict[str, Any]:
         return {"copy": self.id}
@@ -191,7 +190,7 @@ class CollectionSink:
         return {"copy": self.id, "key": Binary(key)}
 
     def refused(self) -> Iterator[tuple[Key, str]]:
-        """What is not copied and why; those that were not retried for longest first."""
+        """Yields the dead letters with their reasons, the longest untried first."""
         for state in self.states.find(self._refused(), sort=[("tried", 1)]):
             yield bytes(state["_id"]["key"]), state["reason"]
 
@@ -210,7 +209,7 @@ class CollectionSink:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether single writes were refused. Otherwise, or if no document is at fault, the server could not write."""
+    """Returns whether single documents caused the error. Otherwise the server failed, and a retry may succeed."""
     if not isinstance(error, BulkWriteError):
         return False
     problems = (error.details or {}).get("writeErrors") or [{"code": None}]

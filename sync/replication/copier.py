@@ -1,4 +1,4 @@
-"""The copier: which collections `sync copy` copies, once or continuously."""
+"""The copier: selects the collections that `sync copy` copies, and copies them once or follows them."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 
 LOOK = 5.0  # seconds between two searches for new collections
-SPEC = 10.0  # seconds between two checks of a collection's options and indexes, on both sides
-RECHECKS = 3  # how often a mismatch is rechecked, a second apart, while both sides are in use
+SPEC = 10.0  # seconds between two comparisons of a collection's options and indexes
+RECHECKS = 3  # how often a mismatch is rechecked, one second apart, because it may be a change in flight
 
 
 @dataclass
 class Result:
-    """The result of one collection. problem: why it was skipped; "" if it was copied.
+    """The result of copying one collection. problem: why it was skipped; "" if it was copied.
 
-    spec: options and indexes that the destination refuses, in words.
+    refused: dead letters with their reasons. spec: the options and indexes that the destination rejects, as text.
     """
 
     source: str
@@ -53,7 +53,7 @@ class Result:
 
 @dataclass
 class Verified:
-    """The comparison of one collection. different: each mismatch and its `_id`."""
+    """The result of comparing one collection with its copy. different: the kind of each mismatch, and its `_id`."""
 
     source: str
     compared: int = 0
@@ -62,7 +62,7 @@ class Verified:
 
 
 class Copier:
-    """Copies from one address to another. Raises BadAddress for two that cannot be combined, and PyMongoError."""
+    """Copies from one address to another. Raises BadAddress if the two cannot be combined, and PyMongoError."""
 
     def __init__(self, source: Address, destination: Address, *, replace: bool = False, full: bool = False) -> None:
         if source.depth < destination.depth:
@@ -73,22 +73,22 @@ class Copier:
         self.theirs, self.ours = source.connect(), destination.connect()
         self.failure: Exception | None = None
         self.heartbeat = WorkerHeartbeat(DEFAULT_DB_ALIAS, kind=COPIER)
-        self.pauses: dict[str, RoutePause] = {}  # by the name of the route: those in progress
-        self.replicators: dict[str, Replicator] = {}  # the same, once they follow
+        self.pauses: dict[str, RoutePause] = {}  # by route, for each route that this process runs
+        self.replicators: dict[str, Replicator] = {}  # by route, from the moment that it follows
         self.loops: dict[str, Loop] = {}
 
     def close(self) -> None:
         self.theirs.close()
         self.ours.close()
 
-    # --- what is copied ----------------------------------------------------------------------------------------------
+    # --- which collections -------------------------------------------------------------------------------------------
 
     def require_two_places(self) -> None:
-        """Raises BadAddress if the destination is the source, or has no transactions."""
+        """Raises BadAddress if the destination is the source, or does not support transactions."""
         theirs, ours = self.theirs.admin.command("hello"), self.ours.admin.command("hello")
         if not ("setName" in ours or ours.get("msg") == "isdbgrid"):
             raise BadAddress(f"{self.destination} is not a replica set, so it has no transactions, which a copy needs.")
-        # The primaries of both are one process, whatever their host names are.
+        # The same process may be reached by two names, so compare the process ids of both primaries.
         same = theirs["topologyVersion"]["processId"] == ours["topologyVersion"]["processId"]
         names = (
             self.destination.database or self.source.database,
@@ -98,7 +98,7 @@ class Copier:
             raise BadAddress(f"{self.destination} is the source. Choose another destination.")
 
     def require_privileges(self, *, writes: bool) -> None:
-        """Raises NotPermitted if a user of the two addresses lacks a privilege that copying, or comparing, needs."""
+        """Raises NotPermitted if the user of either address lacks a privilege that copying, or comparing, needs."""
         source, database = self.source, self.destination.database or self.source.database
         names = [self.destination.collection or source.collection, STATES] if source.collection else []
         privileges.require(
@@ -108,7 +108,7 @@ class Copier:
         privileges.require(self.ours, privileges.WRITE if writes else privileges.READ, database, *names)
 
     def pairs(self) -> Iterator[tuple[Collection[Any], Collection[Any]]]:
-        """Each source collection and its destination: those that exist, and those that were copied before."""
+        """Yields each source collection and its destination, including dropped collections that were copied before."""
         source = self.source
         if source.collection:
             yield self._pair(source.database, source.collection)
@@ -133,7 +133,7 @@ class Copier:
     # --- copying -----------------------------------------------------------------------------------------------------
 
     def copy(self) -> Iterator[Result]:
-        """Copies what has changed until now, one collection after the other."""
+        """Copies all changes up to now, one collection after the other."""
         for source, destination in self.pairs():
             if self.stop.is_set():
                 return
@@ -143,7 +143,7 @@ class Copier:
             yield result
 
     def follow(self, say: Callable[[Result], None]) -> None:
-        """Copies and follows all collections, including new ones, each in a thread, until stopped."""
+        """Copies and follows all collections, new ones too, each in a separate thread, until stopped."""
         threads: dict[str, threading.Thread] = {}
         with self.heartbeat.beating(self._trouble, self._routes):
             while not self.stop.is_set():
@@ -174,7 +174,7 @@ class Copier:
     def _follow(self, source: Collection[Any], destination: Collection[Any], say: Callable[[Result], None]) -> None:
         result = Result(source.full_name, destination.full_name)
         target = self._target(source.full_name, destination)
-        loop = Loop(self.stop, logger, prefix=f"{source.full_name}: ", recover=StaleClient(self._connect_anew))
+        loop = Loop(self.stop, logger, prefix=f"{source.full_name}: ", recover=StaleClient(self._reconnect))
         self.loops[source.full_name] = loop
         try:
             with _left_out(result, one=bool(self.source.collection)):
@@ -192,14 +192,14 @@ class Copier:
 
     def _target(self, source: str, destination: Collection[Any]) -> CollectionSink:
         route = Route.COPY.of(f"{self.destination.hosts}/{destination.full_name}")
-        # One for the loop and for each target, so that they agree on whether the route is paused.
+        # The loop and the target share one RoutePause, so that they agree on whether the route is paused.
         return CollectionSink(destination, source, route, self.pauses.setdefault(route, RoutePause(route)))
 
     def _again(self, source: Collection[Any]) -> Collection[Any]:
-        """The same collection, through the current client."""
+        """Returns the same collection of the current client."""
         return self.theirs[source.database.name][source.name]
 
-    def _connect_anew(self) -> None:
+    def _reconnect(self) -> None:
         self.theirs.close()
         self.theirs = self.source.connect()
 
@@ -216,10 +216,10 @@ class Copier:
             raise NotFollowed(f"There is no collection {source.full_name}.")
         acquire(target.checkpoint, self.stop)
         try:
-            if self.stop.is_set():  # perhaps while it waited for the lease
+            if self.stop.is_set():  # may be set while waiting for the lease
                 return
             target.checkpoint.require_running()
-            # Before the lease, another copier might create the same indexes; after a refusal, nothing may be changed.
+            # With the lease, no other copier creates the same indexes. The first `own` raises before anything changes.
             target.own(replace=self.replace)
             self._prepare(source, destination, target, result)
             target.own(replace=True)
@@ -228,7 +228,7 @@ class Copier:
             replicator = self.replicators[target.checkpoint.route] = Replicator(source, target, self.stop)
             replicator.on_write = self._counting(source, destination, target, result, works)
             act(replicator)
-            if result.spec:  # documents that have changed by now may have been in the way
+            if result.spec:  # the documents that made the destination reject an index may have changed
                 self._prepare(source, destination, target, result)
             result.refused = list(target.refused())
         finally:
@@ -242,27 +242,27 @@ class Copier:
         result: Result,
         works: Callable[[], None],
     ) -> Callable[[int, int], None]:
-        """The function that a replicator calls after each write; at intervals it also compares options and indexes."""
-        looked_at = time.monotonic()
+        """Returns the callback for each write. Every SPEC seconds it also compares options and indexes."""
+        compared_at = time.monotonic()
 
         def count(seen: int, written: int) -> None:
-            nonlocal looked_at
+            nonlocal compared_at
             works()
             self.heartbeat.count(written, [])
             result.seen += seen
             result.written += written
-            if time.monotonic() - looked_at > SPEC:
-                looked_at = time.monotonic()
+            if time.monotonic() - compared_at > SPEC:
+                compared_at = time.monotonic()
                 self._prepare(source, destination, target, result)
                 if target.own(replace=True):
-                    raise Replaced  # the copy was dropped, or another collection put in its place
+                    raise Replaced  # the copy was dropped, or replaced by another collection
 
         return count
 
     def _prepare(
         self, source: Collection[Any], destination: Collection[Any], target: CollectionSink, result: Result
     ) -> None:
-        """Applies options and indexes, and reports once which of them the destination refuses."""
+        """Brings options and indexes in sync, and logs once each option or index that the destination rejects."""
         before = target.kept()
         kept, refused = collection_spec.prepare(source, destination, before)
         if kept != before:
@@ -272,7 +272,10 @@ class Copier:
         result.spec = refused
 
     def promote(self) -> Iterator[tuple[str, list[str]]]:
-        """Ends each copy and restores what was withheld from it. Does not use the source. Raises Busy, NotOurs."""
+        """Turns each copy into a normal collection, with its TTL indexes active. Yields its name and what was done.
+
+        Does not connect to the source. Raises Busy and NotOurs.
+        """
         found = False
         for source, destination in self._copies():
             found = True
@@ -280,14 +283,14 @@ class Copier:
             acquire(target.checkpoint, self.stop)
             done = collection_spec.promote(destination, target.kept().expires)
             target.end()
-            with suppress(DatabaseError):  # for operators only; a copy does not need this database
+            with suppress(DatabaseError):  # only pages show this row, and a copy does not need this database
                 Checkpoint.objects.filter(name=target.checkpoint.route).delete()
             yield destination.full_name, done
         if not found:
             raise NotOurs(f"{self.destination} has no copy of {self.source} to promote.")
 
     def _copies(self) -> Iterator[tuple[str, Collection[Any]]]:
-        """The namespace that was copied, and its copy, by the destination's own checkpoints."""
+        """Yields each source namespace and its copy, as recorded in the destination."""
         wanted = ".".join(filter(None, (self.source.database, self.source.collection)))
         database = self.destination.database or self.source.database
         for name in [database] if database else self.ours.list_database_names():
@@ -299,7 +302,7 @@ class Copier:
     # --- comparing ---------------------------------------------------------------------------------------------------
 
     def verify(self) -> Iterator[Verified]:
-        """Compares every document of both sides by its bytes, and options and indexes."""
+        """Compares every document of both sides byte by byte, and options and indexes."""
         for source, destination in self.pairs():
             result = Verified(source.full_name)
             collection_spec.require_collection(source, collection_spec.info_of(source))
@@ -317,7 +320,7 @@ class Copier:
             yield result
 
     def _different(self, stream: ChangeStream, target: CollectionSink, documents: Documents) -> list[tuple[str, Key]]:
-        """The mismatches that persist: while both sides are in use, one side is read before the other."""
+        """Returns the mismatches that remain after rechecks: the two sides are not read at the same moment."""
         for _ in range(RECHECKS):
             there = target.present(list(documents))
             different = [
@@ -341,7 +344,7 @@ def _kind(in_source: bool, in_destination: bool) -> str:
 
 @contextmanager
 def _left_out(result: Result, *, one: bool) -> Iterator[None]:
-    """Records why a collection is skipped while others are copied; raises the reason if it is the only one."""
+    """Notes in the result why a collection is skipped. Raises the error instead if only one collection is copied."""
     try:
         yield
     except (NotFollowed, NotOurs, Busy, LeaseLost, Paused) as error:

@@ -1,4 +1,4 @@
-"""What the rows of pulled models could not hold."""
+"""The dead letters of pulls: documents that do not fit their models."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from sync.core.clock import DatabaseNow
 
 
 class DeadLetter(models.Model):
-    """A document that its model cannot hold in its current state. Its row, if there is one, stays unchanged.
+    """A document that the table of its model cannot store. If the document has a row, that row is unchanged.
 
-    Removed when the document changes to something that fits, or is deleted. Retried at intervals.
+    The puller retries it from time to time, and removes it when the document fits or is deleted.
     """
 
     id = models.CharField(primary_key=True, max_length=64, help_text="SHA-256 of model and _id.")

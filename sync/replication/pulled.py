@@ -1,8 +1,7 @@
-"""What an application uses for data whose main database is MongoDB: `PulledModel`, a table kept in sync with a
-collection.
+"""`PulledModel`, for data whose main database is MongoDB: its table is kept in sync with a collection.
 
-Only `manage.py sync pull` writes its rows. Any other write by the ORM is refused: the document's next change would
-overwrite it, and until then both databases would disagree.
+Only `manage.py sync pull` writes its rows. Every other write through the ORM raises ReadOnlyError: the next change of
+the document would overwrite it, and until then the two databases would differ.
 """
 
 from __future__ import annotations
@@ -20,12 +19,12 @@ from sync.mapping import documents
 
 @dataclass(frozen=True)
 class Source:
-    """Which documents a model's rows come from.
+    """The collection that a model's rows come from.
 
     collection: its name in the database of MONGODB_URI.
-    exclude: names of fields that no document has; pulled rows have their defaults.
-    extra: name of a DocumentField for what a document has beyond the model's fields. Without one, a document with an
-    unknown field cannot be pulled.
+    exclude: names of model fields that documents do not have; pulled rows get the default.
+    extra: name of a DocumentField that stores the document's fields that are not fields of the model. Without it, a
+        document with an unknown field becomes a dead letter.
     """
 
     collection: str
@@ -34,7 +33,7 @@ class Source:
 
 
 class ReadOnlyError(TypeError):
-    """A row that comes from MongoDB cannot be changed in MySQL. The message says where to change it."""
+    """The application tried to write a row of a pulled model. The message says where to change the data instead."""
 
 
 def refuse(model: Any) -> NoReturn:
@@ -46,7 +45,7 @@ def refuse(model: Any) -> NoReturn:
 
 
 class PulledQuerySet(models.QuerySet):
-    """Reads like any queryset and refuses to write. get_or_create() and others call save()."""
+    """A queryset that only reads. get_or_create() and similar methods call save(), which raises as well."""
 
     @alters_data
     def update(self, **kwargs: Any) -> int:
@@ -64,15 +63,15 @@ class PulledQuerySet(models.QuerySet):
     def delete(self) -> tuple[int, dict[str, int]]:
         refuse(self.model)
 
-    delete.queryset_only = True  # type: ignore[attr-defined]  # read by Django, when it makes a manager
+    delete.queryset_only = True  # type: ignore[attr-defined]  # Django reads it when it builds a manager
 
 
 class PulledManager(models.Manager.from_queryset(PulledQuerySet)):  # type: ignore[misc]  # a base made at run time
-    """The manager of pulled models. Create others with `PulledManager.from_queryset(...)`."""
+    """The default manager of pulled models. Define your own with `PulledManager.from_queryset(...)`."""
 
 
 class PulledModel(models.Model):
-    """A model whose rows are a collection's documents. Declare `source = Source("collection")` and inherit `Meta`."""
+    """Base class of models whose rows come from a collection. Set `source = Source("collection")`, inherit `Meta`."""
 
     source: ClassVar[Source]
     objects: ClassVar[Any] = PulledManager()
@@ -86,17 +85,16 @@ class PulledModel(models.Model):
         refuse(type(self))
 
     def _save_table(self, *args: Any, **kwargs: Any) -> bool:
-        refuse(type(self))  # loaddata calls the save_base() of Model itself
+        refuse(type(self))  # loaddata calls Model.save_base() directly
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
         refuse(type(self))
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> Self:
-        """The row for a document, by the table of types in sync/mapping/documents.py. Override it for another shape.
+        """Returns the row for a document, by the types in sync/mapping/documents.py. Override it for other structures.
 
-        Raises an exception with the reason if there is no such row: the document becomes a dead letter with that
-        reason.
+        Raises an exception if the document does not fit: the document becomes a dead letter with that reason.
         """
         return documents.from_document(cls, document)
 
@@ -106,7 +104,7 @@ def _refuse_delete(sender: type[models.Model], **_: Any) -> None:
 
 
 def _watch_deletes(sender: type[models.Model], **_: Any) -> None:
-    # For cascades, which call neither model nor queryset.
+    # Cascades call neither Model.delete() nor QuerySet.delete().
     if issubclass(sender, PulledModel) and not sender._meta.abstract:
         pre_delete.connect(_refuse_delete, sender=sender, dispatch_uid=f"sync.replication.pulled.{sender._meta.label}")
 
@@ -115,5 +113,5 @@ class_prepared.connect(_watch_deletes)
 
 
 def pulled_models() -> list[type[PulledModel]]:
-    """Every pulled model with a table of its own."""
+    """Returns every pulled model that has its own table."""
     return [model for model in apps.get_models() if issubclass(model, PulledModel) and not model._meta.proxy]

@@ -1,4 +1,4 @@
-"""The puller: follows the collections of pulled models, each in a thread; each model has one puller at a time."""
+"""The puller: follows the collections of pulled models, each in a separate thread. Each model has only one puller."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class Puller:
-    """Pulls models until `stop` is set, which a signal handler or another thread may do."""
+    """Pulls models until `stop` is set, by a signal handler or another thread."""
 
     def __init__(self, models: list[type[PulledModel]], using: str = DEFAULT_DB_ALIAS) -> None:
         self.stop = StopEvent()
@@ -46,21 +46,21 @@ class Puller:
             pull.rows.checkpoint.release()
 
     def catch_up(self) -> None:
-        """Pulls what has changed until now. Raises Paused, and whatever a server raises."""
+        """Pulls all changes up to now. Raises Paused, and errors of both drivers."""
         for pull in self.pulls:
-            if self.stop.is_set():  # perhaps while it waited for the lease
+            if self.stop.is_set():  # may be set while waiting for the lease
                 return
             pull.rows.checkpoint.require_running()
             pull.follow(Replicator.catch_up)
 
     def run(self) -> None:
-        """Pulls until stopped and continues after server failures. Raises LeaseLost, NotFollowed, NotPermitted."""
+        """Pulls until stopped, and retries during an outage. Raises LeaseLost, NotFollowed, NotPermitted."""
         threads = [threading.Thread(target=self._run, args=(pull,), name=pull.rows.label) for pull in self.pulls]
         with self.heartbeat.beating(self._trouble, self._routes):
             for thread in threads:
                 thread.start()
             for thread in threads:
-                while thread.is_alive():  # not an endless join(), during which a signal would not be handled
+                while thread.is_alive():  # join() without a timeout would block signal handlers
                     thread.join(0.2)
         if self.failure:
             raise self.failure
@@ -82,7 +82,7 @@ class Puller:
 
 
 class Pull:
-    """One model's rows, and the loop that keeps them in sync. count: called with the number of rows written."""
+    """The pull of one model: its rows, and its loop. count: called with the number of rows written."""
 
     def __init__(self, rows: TableSink, stop: StopEvent) -> None:
         self.rows = rows

@@ -1,25 +1,23 @@
-"""Following: brings a target in sync with one MongoDB collection, and keeps it in sync.
+"""The replicator: brings a target in sync with one MongoDB collection, and keeps it in sync.
 
-The protocol, for one collection and one follower at a time (the target's lease ensures that):
+The protocol, for one collection and one replicator at a time (the target's lease ensures that):
 
-1. Take a resume token of the change stream, and save it with the identity of its server: no later change can be missed.
-2. Snapshot: read the collection in order of `_id` and write what differs. The position is saved with each batch.
-3. Prune: look up the target's keys in the source, and remove those that are gone. The stream reports later what is
-deleted or restored meanwhile.
-4. Streaming: take the next events, read the current documents they are about, write what differs, and save the stream's
-new token in one transaction with what was written.
+1. Save a resume token of the change stream and the server that issued it: from here on no change can be missed.
+2. Snapshot: read the collection in order of `_id`, and write the documents that differ. Each batch saves the position.
+3. Prune: look up the target's keys in the source, and remove those that the source no longer has. The change stream
+   reports later what is deleted or inserted in the meantime.
+4. Streaming: poll the next events, read the current documents of their keys, write those that differ, and save the new
+   resume token in the same transaction.
 
-No data is taken from an event: it only names a key. The document is read afterwards, from what the majority of the
-members have, in its state at the time of the event or later. So everything may be read and written twice, after a crash
-at any point, and an earlier state never follows a later one.
+An event only provides a key; its content is never written. The document is read after the event, with majority read
+concern. So after a crash at any point, every step can be repeated, and an older state never replaces a newer one.
 
-Steps 1 to 3 are repeated if the server has lost the history after the token, if another server responds that does not
-have the last event, or if the collection is dropped, renamed or replaced. A drop deletes every document, so it empties
-the target. But a collection that is missing without a drop having been seen is taken for a mistake in the address, and
-nothing is removed.
+Steps 1 to 3 are repeated when the server no longer has the history of the token, when another server responds that does
+not have the last event, or when the collection is dropped, renamed or replaced. A drop deletes every document, so it
+empties the target. But if a collection is missing and no drop was seen, the replicator assumes a wrong address and
+removes nothing.
 
-A follower that was frozen while another took over is stopped by the target, which accepts writes only from the holder
-of the lease.
+If a replicator was frozen and another one took over, the target stops the first: only the lease's holder can write.
 """
 
 from __future__ import annotations
@@ -58,17 +56,17 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
-KEEP = 2.0  # seconds between two saves of a stream's token while nothing happens
-STALE = 10.0  # seconds for which a primary may have lost an election without knowing it
+KEEP = 2.0  # seconds between two saves of the position while the stream has no events
+STALE = 10.0  # seconds: a primary may need so long to notice that it has lost an election
 RETRY = 60.0  # seconds between two retries of dead letters
 
 
 @dataclass(frozen=True)
 class ReplicationState:
-    """The state of a checkpoint.
+    """The position of a replicator: the state of its checkpoint.
 
-    token: of the change stream; None before step 1. history: whose token it is. after: the last key written in step 2.
-    dropped: the pass was started by a drop or a rename, so a missing collection is an empty one.
+    token: the resume token; None before step 1. history: the server that issued it. after: the last key written in
+    step 2. dropped: a drop or rename started this pass, so a missing collection counts as empty.
     """
 
     phase: Literal["snapshot", "prune", "streaming"] = "snapshot"
@@ -79,7 +77,7 @@ class ReplicationState:
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> ReplicationState:
-        """Reads what `as_state` wrote; an empty state is the start. Ignores other names in the state."""
+        """Reads the result of `as_state`. An empty state is the beginning. Ignores other keys."""
         phase = state.get("phase") or "snapshot"
         after = state.get("after")
         return cls(
@@ -88,40 +86,41 @@ class ReplicationState:
         )  # fmt: skip
 
     def as_state(self) -> dict[str, Any]:
-        """As BSON can hold it."""
+        """Returns a dict that BSON can encode."""
         return {**dataclasses.asdict(self), "after": Binary(self.after) if self.after else None}
 
 
-# The names of the phases in copies made by versions before 0.9.
+# The names of the phases in checkpoints that were saved before version 0.9.
 FORMER_PHASES: dict[str, Any] = {"documents": "snapshot", "extras": "prune", "following": "streaming"}
 
 
 class Target(Protocol):
-    """What is kept in sync. Every method may raise LeaseLost, Paused, and whatever its database raises."""
+    """What a replicator writes to. Every method may raise LeaseLost, Paused, and the errors of its database."""
 
     name: str
 
     def position(self) -> ReplicationState:
-        """The saved position; Position() if there is none yet, or if everything has to be compared again."""
+        """Returns the last saved position; ReplicationState() if there is none, or if all must be compared again."""
 
     def write(self, documents: Documents, position: ReplicationState) -> int:
-        """Writes what differs, saves the position and extends the lease: all or nothing. Returns how many differed.
+        """Writes the documents that differ, saves the position and extends the lease, atomically.
 
-        A document that the target cannot hold becomes a dead letter with the reason, until it is written.
+        A document that the target rejects becomes a dead letter, until a later version fits. Returns the number of
+        documents written.
         """
 
     def count(self) -> int:
-        """How many `keys` there are."""
+        """Returns the number of `keys`."""
 
     def keys(self) -> Iterator[Key]:
-        """The keys of everything the target has, also of its dead letters; they may change meanwhile."""
+        """Yields all keys of the target and of its dead letters. The target may change during the iteration."""
 
     def oldest_dead_letters(self) -> list[Key]:
-        """A batch of keys that it could not hold, those that were not retried for longest first."""
+        """Returns the keys of one batch of dead letters, the longest untried first."""
 
 
 class Replicator:
-    """Follows until `stop` is set, which any thread may do."""
+    """Follows a collection until `stop` is set, by any thread."""
 
     def __init__(self, collection: Collection[Any], target: Target, stop: StopEvent | None = None) -> None:
         self.collection = collection
@@ -130,19 +129,19 @@ class Replicator:
         self.on_write: Callable[[int, int], None] = lambda seen, written: None
         self.retried_at = time.monotonic()
         self.kept_at = float("-inf")
-        self.in_sync_at: float | None = None  # by time.time(): the target has everything that changed before
+        self.in_sync_at: float | None = None  # by time.time(): the target has every change up to this time
 
     @property
     def behind(self) -> float | None:
-        """Seconds that the target is behind the source; None during a comparison."""
+        """The lag in seconds; None during snapshot and prune."""
         return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def catch_up(self) -> None:
-        """Runs until the target has everything that had changed when this was called."""
+        """Runs until the target has every change made before this call."""
         self._follow(once=True)
 
     def run(self) -> None:
-        """Runs until stopped. Raises what a server raises; call it again to continue."""
+        """Runs until stopped. Raises the errors of both databases; call it again to continue."""
         self._follow(once=False)
 
     def _follow(self, once: bool) -> None:
@@ -153,7 +152,7 @@ class Replicator:
                 is_done = True
 
     def _follow_server(self, stream: ChangeStream, once: bool) -> None:
-        """Follows as long as the same server responds. Raises Replaced."""
+        """Follows while the same server responds. Raises Replaced."""
         stream.require_followable()
         goal = stream.latest() if once else None
         position = self.target.position()
@@ -181,7 +180,7 @@ class Replicator:
         return position
 
     def _pass(self, stream: ChangeStream, position: ReplicationState) -> ReplicationState:
-        """Steps 1 to 3, from where they were interrupted. Returns the position where they finished or stopped."""
+        """Continues steps 1 to 3. Returns the position at the end, or where it was stopped."""
         if position.token is None:
             position = self._begin(stream, position)
         if not position.dropped and stream.kind() == "absent" and next(iter(self.target.keys()), None) is not None:
@@ -199,7 +198,7 @@ class Replicator:
                 if self.stop.is_set():
                     return position
             position = dataclasses.replace(position, phase="prune", after=None)
-            # Each document read is in the target now. If the target has no more than these, there are no orphans.
+            # Each document seen is in the target now. If the target has no more than these, it has no extra ones.
             has_extras = not is_whole or self.target.count() != seen
         for keys in groups(self.target.keys() if has_extras else ()):
             gone = set(keys) - stream.existing(keys)
@@ -211,7 +210,7 @@ class Replicator:
         return position
 
     def _stream(self, stream: ChangeStream, position: ReplicationState, goal: str | None) -> bool:
-        """Step 4. Returns whether the goal is reached; False if stopped."""
+        """Runs step 4. Returns True if the goal is reached, False if stopped."""
         assert position.token is not None
         with stream.resume(position.token, position.history, WAIT if goal is None else GLANCE) as events:
             uuid = position.history.uuid or stream.uuid()
@@ -240,7 +239,7 @@ class Replicator:
     def _write_current(
         self, stream: ChangeStream, keys: list[Key], newest: Any, before: ReplicationState, position: ReplicationState
     ) -> None:
-        """Writes the current documents of these keys. The new position is saved when all are written."""
+        """Writes the current documents of these keys. The last batch saves the new position."""
         parts = stream.fetch(keys, newest)
         part = next(parts)
         for later in parts:
@@ -255,26 +254,26 @@ class Replicator:
 
 
 class StaleClient:
-    """What to do after an outage: reconnect, and at times with a new client.
+    """Reconnects after an outage, and replaces the client if the primary stays stale for STALE seconds.
 
-    A client refuses a primary that was elected before one that it has known. If such a primary stays, it belongs to
-    another replica set or an older backup, and only a new client connects to it.
+    A client rejects a primary that was elected before another primary that it knows. If such a primary stays, it
+    belongs to another replica set or was restored from an older backup, and only a new client accepts it.
     """
 
-    def __init__(self, connect_anew: Callable[[], None]) -> None:
-        self.connect_anew = connect_anew
+    def __init__(self, reconnect: Callable[[], None]) -> None:
+        self.reconnect = reconnect
         self.since: float | None = None
 
     def __call__(self, error: Exception) -> None:
         forget_connection(DEFAULT_DB_ALIAS)
         self.since = (self.since or time.monotonic()) if "marked stale" in str(error) else None
         if self.since and time.monotonic() - self.since > STALE:
-            self.connect_anew()
+            self.reconnect()
             self.since = None
 
 
 def ahead(items: Iterable[T]) -> Iterator[T]:
-    """Yields the items; a thread prepares the next one while one is used."""
+    """Yields the items. Another thread produces the next item while the caller uses the current one."""
     iterator = iter(items)
     with ThreadPoolExecutor(1, "reading ahead") as thread:
         coming = thread.submit(next, iterator, None)
@@ -284,7 +283,7 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
 
 
 def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:
-    """Groups of keys, BATCH or BATCH_BYTES at a time: an `_id` can be as large as a document."""
+    """Yields the keys in groups of at most BATCH keys and about BATCH_BYTES: an `_id` may be as large as a document."""
     group: list[Key] = []
     size = 0
     for key in keys:

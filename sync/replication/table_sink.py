@@ -1,4 +1,4 @@
-"""Pulling: the rows of a pulled model as the target that follows a collection. replicator.py has the protocol."""
+"""The table of a pulled model as a target. sync/replication/replicator.py describes the protocol."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ from sync.workers.routes import Route
 
 logger = logging.getLogger(__name__)
 
-LARGE = 1_000_000  # bytes of a document above which its row may be too large for a statement
+LARGE = 1_000_000  # bytes: the row of a larger document may exceed max_allowed_packet
 
 
 class TableSink:
-    """The rows of one pulled model. checkpoint: their position, whose lease every write needs and extends."""
+    """The table of one pulled model as a target. Every write requires the lease of its checkpoint, and extends it."""
 
     def __init__(self, model: type[PulledModel], using: str) -> None:
         self.model = model
@@ -54,7 +54,7 @@ class TableSink:
         self.has_dead_letters = True
         self.has_other_unique = _has_other_unique(model)
         self.kinds = [(field, isinstance(field, DocumentField)) for field in self.fields]
-        # Without converters: the text of a document matches only for the same values of the same types.
+        # Documents are compared as text, without the fields' converters, which would hide a difference of types.
         self.columns = [
             ExpressionWrapper(F(field.attname), models.TextField()) if is_text else F(field.attname)
             for field, is_text in self.kinds
@@ -63,7 +63,7 @@ class TableSink:
     # --- position ----------------------------------------------------------------------------------------------------
 
     def forget(self) -> None:
-        """Forgets the position, so that everything is compared again."""
+        """Forgets the position, so that the next pass compares every document."""
         self.checkpoint.save({})
 
     def position(self) -> ReplicationState:
@@ -71,11 +71,11 @@ class TableSink:
         self.has_dead_letters = self._dead_letters().exists()
         if state.get("mapping") == self.mapping:
             return ReplicationState.from_state(state)
-        # The rows were written with another mapping, or with none yet: a new field has its default in all of them.
+        # The mapping has changed since the rows were written: a new field has its default in all rows.
         return ReplicationState(dropped=state.get("dropped", False))
 
     def _keep(self, position: ReplicationState) -> None:
-        """First in the transaction of the rows."""
+        """Saves the position. Call it first in the transaction that writes the rows."""
         state = {**position.as_state(), "mapping": self.mapping}
         self.checkpoint.save(state, in_sync=position.phase == "streaming")
 
@@ -112,12 +112,12 @@ class TableSink:
                 batch.rows[row.instance.pk] = row
                 if len(raw.raw) > LARGE:
                     batch.large.append(row)
-            except Exception as error:  # an own from_document may raise anything, and the others continue
+            except Exception as error:  # an application's from_document may raise anything; pull the other documents
                 batch.reasons[key] = str(error) or repr(error)
         return batch
 
     def _row(self, instance: models.Model) -> _Row:
-        """Raises MappingError for a value that a column cannot hold."""
+        """Prepares the values of a row. Raises MappingError if a value does not fit its column."""
         connection = connections[self.using]
         values, stored = [], []
         for field, is_text in self.kinds:
@@ -133,7 +133,7 @@ class TableSink:
         return _Row(instance, values, stored)
 
     def _pk_or_none(self, key: Key) -> list[Any]:
-        """The primary key for a document's; [] if no row can have it."""
+        """Returns the primary key for a document's key; [] if no row can have it."""
         try:
             return [self.pk_codec.from_bson(from_key(key))]
         except Exception:
@@ -143,7 +143,7 @@ class TableSink:
         return to_key(self.pk_codec.to_bson(pk))
 
     def _refuse_larger_than_a_statement(self, batch: _Batch) -> None:
-        """MySQL closes the connection on a statement that is too large, so such a row must be refused before."""
+        """Turns rows that exceed max_allowed_packet into dead letters: MySQL would close the connection."""
         connection: Any = connections[self.using]
         if connection.vendor != "mysql":
             return
@@ -159,7 +159,7 @@ class TableSink:
                 )
 
     def _different(self, rows: dict[Any, _Row]) -> tuple[list[_Row], list[_Row]]:
-        """Rows that differ from the table, and rows that are missing."""
+        """Returns the rows that differ from the table, and the rows that the table does not have."""
         place = self.fields.index(self.pk)
         there: dict[Any, tuple[Any, ...]] = {}
         for part in chunks(list(rows)):
@@ -176,7 +176,7 @@ class TableSink:
     def _each(
         self, items: list[Any], act: Callable[[list[Any]], None], key: Callable[[Any], Key], reasons: dict[Key, str]
     ) -> int:
-        """Runs `act` on all at once, or on each alone if the database refuses that; returns how many it accepted."""
+        """Calls `act` for all items, or bisects if the database rejects some. Returns the number accepted."""
 
         def take(some: Sequence[Any]) -> int:
             with transaction.atomic(self.using):
@@ -189,7 +189,7 @@ class TableSink:
         return sum(bisect(items, take, refuse, _is_refusal))
 
     def _exchange(self, rows: list[Any], reasons: dict[Key, str]) -> int:
-        """Rows that exchange unique values: none can be first, so they are deleted together and inserted together."""
+        """Writes rows that swap unique values. None of them can be written first: delete all, then insert all."""
         refused = [row for row in rows if self._key(row.instance.pk) in reasons]
         if len(refused) < 2 or not self.has_other_unique:
             return 0
@@ -218,20 +218,20 @@ class TableSink:
         if not self.has_other_unique:
             self._write_rows(rows, *_upsert_sql(self.model, self.using))
             return
-        # On MySQL an upsert would change whichever row has the same unique value.
+        # On MySQL an upsert would also update another row that has the same unique value.
         for row in rows:
             values = {field.attname: getattr(row.instance, field.attname) for field in others}
             all_rows(self.model, self.using).filter(pk=row.instance.pk).update(**values)
 
     def _write_rows(self, rows: list[_Row], insert: str, places: str, end: str) -> None:
-        # Plain SQL: the values are ready, and the ORM would encode them again.
+        # Plain SQL, because the ORM would encode the prepared values a second time.
         most = connections[self.using].features.max_query_params
         with connections[self.using].cursor() as cursor:
             for part in chunks(rows, most // len(self.fields) if most else BATCH):
                 sql = insert + ", ".join([places] * len(part)) + end
                 cursor.execute(sql, [value for row in part for value in row.values])
 
-    # --- what the model cannot hold ----------------------------------------------------------------------------------
+    # --- dead letters ------------------------------------------------------------------------------------------------
 
     def _dead_letters(self) -> Any:
         return DeadLetter.objects.using(self.using).filter(model=self.label)
@@ -270,7 +270,7 @@ class TableSink:
         rows = all_rows(self.model, self.using).order_by("pk").values_list("pk", flat=True)
         last: Any = None
         while part := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[:BATCH]):
-            # A stored text that is not a key, as another program may write it, belongs to no document.
+            # Another program may have written an invalid key; no document has it.
             yield from (self._key(pk) for pk in part if type(pk) is not Unreadable)
             last = part[-1]
         dead_letters = self._dead_letters().order_by("pk")
@@ -281,7 +281,7 @@ class TableSink:
 
 
 def _decode(raw: bytes | memoryview) -> dict[str, Any]:
-    """The document. Raises MappingError if Python cannot hold it exactly, and BSONError if it is unreadable."""
+    """Decodes a document. Raises MappingError if Python cannot represent it exactly, BSONError if it is invalid."""
     document = bson.decode(raw, CODEC_OPTIONS)
     if bson.encode(document, codec_options=CODEC_OPTIONS) != raw:
         raise MappingError(
@@ -292,17 +292,17 @@ def _decode(raw: bytes | memoryview) -> dict[str, Any]:
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether the database would accept the other rows of the batch without this one."""
+    """Returns whether the error concerns one row, so that the database would accept the other rows of the batch."""
     if isinstance(error, (DataError, IntegrityError)):
         return True
     code = mysql.number(error)
-    if not isinstance(error, OperationalError) or code is None or code >= 2000:  # from there on the client's own
+    if not isinstance(error, OperationalError) or code is None or code >= 2000:  # client errors start here
         return False
     return code not in mysql.OTHER_TABLES and not mysql.is_outage(error)
 
 
 def fingerprint(model: type[PulledModel]) -> str:
-    """What decides which row a document becomes, in 64 hex digits: fields, their classes and sizes, and the source."""
+    """Returns 64 hex digits that change whenever a document could become another row: with fields, sizes or source."""
     fields = [(name, *_definition(field)) for name, field in mirrored_fields(model)]
     return hashlib.sha256(repr((fields, model.source)).encode()).hexdigest()
 
@@ -313,7 +313,7 @@ def _definition(field: models.Field) -> tuple[Any, ...]:
 
 @dataclasses.dataclass
 class _Batch:
-    """The outcome of documents: rows by primary key, primary keys to delete, and reasons why there is no row."""
+    """A batch to write: rows by primary key, primary keys to delete, and the reasons of new dead letters."""
 
     rows: dict[Any, _Row] = dataclasses.field(default_factory=dict)
     gone: list[Any] = dataclasses.field(default_factory=list)
@@ -322,7 +322,7 @@ class _Batch:
 
 
 class _Row(NamedTuple):
-    """A row to write: `values` as parameters of SQL, `stored` as `Rows.columns` returns them."""
+    """A row to write: `values` are the SQL parameters, `stored` what `TableSink.columns` returns for them."""
 
     instance: models.Model
     values: list[Any]
@@ -330,7 +330,7 @@ class _Row(NamedTuple):
 
 
 def _constant(field: models.Field, default: Any) -> Any:
-    """The value of a `db_default`."""
+    """Returns the value of a `db_default`. Raises MappingError if the database computes it."""
     if isinstance(default.expression, models.Value):
         return default.expression.value
     raise MappingError(f"{field.name}: computed by the database; give it a `default` instead")
@@ -342,23 +342,23 @@ def _fields(model: type[models.Model]) -> list[models.Field]:
 
 @functools.cache
 def _insert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
-    """`INSERT ... VALUES `, one row's placeholders, and an empty suffix: compiled by the ORM once per process."""
-    head, places = _phrase(model, using).split("VALUES ", 1)
+    """Returns `INSERT ... VALUES `, the placeholders of one row, and "". The ORM compiles it once per process."""
+    head, places = _compiled(model, using).split("VALUES ", 1)
     return f"{head}VALUES ", places, ""
 
 
 @functools.cache
 def _upsert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
-    """The same, with the suffix that makes it an update if the row exists."""
+    """Returns the same as `_insert_sql`, with the clause that updates an existing row as the last part."""
     insert, places, _ = _insert_sql(model, using)
     others = [field for field in _fields(model) if not field.primary_key]
-    sql = _phrase(
+    sql = _compiled(
         model, using, on_conflict=OnConflict.UPDATE, update_fields=others, unique_fields=[model._meta.pk]
     )  # fmt: skip
     return insert, places, sql.removeprefix(insert + places)
 
 
-def _phrase(model: type[models.Model], using: str, **options: Any) -> str:
+def _compiled(model: type[models.Model], using: str, **options: Any) -> str:
     query, fields = InsertQuery(model, **options), _fields(model)
     query.insert_values(fields, [model(**{field.attname: None for field in fields})])
     [(sql, _)] = query.get_compiler(using).as_sql()

@@ -1,4 +1,4 @@
-"""A checkpoint in the table of checkpoints, for routes whose targets are tables of the same database."""
+"""A checkpoint stored as a row of Checkpoint, for routes whose targets are tables of the same database."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from sync.workers.models import Checkpoint
 
 
 class TableCheckpoint:
-    """The row of one route, as one process sees it. lease.py has the protocol.
+    """One process's view of a route's checkpoint row. sync/workers/lease.py describes the protocol.
 
-    route: the checkpoint's name. name: a readable name of its target.
+    route: the checkpoint's name. name: how messages name what the checkpoint belongs to.
     """
 
     def __init__(self, route: str, name: str, using: str) -> None:
@@ -42,29 +42,30 @@ class TableCheckpoint:
         self._mine().update(owner="", holder="", leased_until=DatabaseNow())
 
     def load(self) -> dict[str, Any]:
-        """The state; {} before the first one was saved. Raises LeaseLost."""
+        """Returns the state, {} before the first save. Raises LeaseLost."""
         row = self._mine().first()
         if row is None:
             raise self._lost()
         return dict(row.state)
 
     def save(self, state: dict[str, Any], *, in_sync: bool = False) -> None:
-        """First in the transaction of what was written: a process that takes the lease meanwhile waits for its end.
+        """Saves the state and extends the lease. Raises LeaseLost and Paused.
 
-        in_sync: the target has everything by now. Raises LeaseLost and Paused.
+        Call it first in the transaction that writes the data: its row lock makes a process that tries to take the
+        lease wait until the transaction ends. in_sync: the target has every change of the source.
         """
         more = {"in_sync_at": DatabaseNow()} if in_sync else {}
         if not self._mine().filter(paused=False).update(state=state, leased_until=_lease_end(), **more):
             raise self._refused()
 
     def is_paused(self) -> bool:
-        """Whether the route is paused. Extends the lease, which a paused route keeps. Raises LeaseLost."""
+        """Returns whether the route is paused. Extends the lease, which a paused route keeps. Raises LeaseLost."""
         if not self._mine().update(leased_until=_lease_end()):
             raise self._lost()
         return self._mine().filter(paused=True).exists()
 
     def require_running(self) -> None:
-        """Raises Paused and LeaseLost."""
+        """Raises Paused if the route is paused, and LeaseLost."""
         if self.is_paused():
             raise Paused(self.route)
 

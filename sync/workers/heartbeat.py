@@ -1,8 +1,8 @@
-"""Heartbeats: what a worker reports in its own row of Worker, by the database's clock.
+"""Heartbeats: each delivering process reports its state in its own row of Worker, by the database's clock.
 
-A relay writes its row every BEAT seconds, in a thread of its own, so that a slow batch does not look like a death, and
-removes the row when it stops. A web process writes its row with a delivery, at most every INLINE_BEAT seconds: an idle
-one writes nothing. A heartbeat must never fail or delay a delivery.
+A relay writes its row every BEAT seconds from a separate thread, so that a slow batch does not look like a crash, and
+removes the row when it stops. A web process writes its row together with a delivery, at most every INLINE_BEAT seconds;
+an idle web process writes nothing. A heartbeat must never make a delivery fail or wait.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 
 class Kind(StrEnum):
-    """What a worker does. The only list of kinds; the values are those of Worker.kind."""
+    """The kinds of workers. The values are stored in Worker.kind."""
 
     RELAY = "relay"
     INLINE = "inline"  # a web process, which delivers only what it saves itself
@@ -44,12 +44,12 @@ class Kind(StrEnum):
     CONSUMER = "consumer"
 
     def delivers_to(self, queue: str) -> bool:
-        """Whether it delivers the pending changes of this queue, if the queue is its own. Most kinds deliver none."""
+        """Returns whether this kind delivers the pending changes of this queue. Most kinds deliver none."""
         return self == kind_of(queue).worker
 
     @property
     def label(self) -> str:
-        """For a page, to be translated."""
+        """The name shown on pages, not yet translated."""
         return TITLES[self]
 
 
@@ -65,14 +65,14 @@ TITLES = {
 }
 BEAT = 5.0
 INLINE_BEAT = 10.0
-# Seconds of silence after which a worker counts as dead: three missed heartbeats, or nothing left to count.
+# Seconds without a heartbeat after which a worker counts as dead: three missed beats, or an empty lag window.
 SILENCE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: WINDOW}
-SHORTEST = 1.0  # minimum seconds over which a rate is computed
-STUCK = 20.0  # seconds in one batch after which the row says so and the relay does not count as alive
+SHORTEST = 1.0  # seconds: the shortest interval that a rate is computed over
+STUCK = 20.0  # seconds in one batch after which the relay counts as stuck, and its row says so
 
 
 class Heartbeat:
-    """One process's counters, and its row. Its methods may be called from any thread."""
+    """The counters of one process, and its row. Thread-safe."""
 
     def __init__(self, kind: Kind, using: str = DEFAULT_DB_ALIAS, queue: str = "") -> None:
         self.kind = kind
@@ -81,20 +81,20 @@ class Heartbeat:
         self.reset()
 
     def reset(self) -> None:
-        """Starts again as another worker: also after a fork."""
+        """Resets all counters and becomes a new worker with a new row. Also called after a fork."""
         self.id = new_object_id()
         self.lock = threading.Lock()
         self.lags = LagHistogram()
         self.delivered = 0
         self.labels: set[str] = set()
         self.note = ""
-        self.trouble = ""  # why the last heartbeat could not be written
-        self.told = (time.monotonic(), 0)
+        self.trouble = ""  # why the last heartbeat was not written
+        self.reported = (time.monotonic(), 0)  # time and `delivered` of the last report
 
     def count(self, keys: int, lags: Iterable[float], labels: Collection[str] = ()) -> None:
         """Counts delivered keys.
 
-        lags: seconds from commit to delivery, where known. labels: of the targets they were delivered to.
+        lags: seconds from commit to delivery, for the keys where this is known. labels: of the targets.
         """
         with self.lock:
             self.delivered += keys
@@ -103,7 +103,7 @@ class Heartbeat:
                 self.lags.add(seconds)
 
     def write(self) -> None:
-        """Writes the row with one UPDATE unless it is new or was swept. Logs a failure once and does not raise it."""
+        """Writes the row, with one UPDATE unless the row is new or was swept. A failure is logged once, not raised."""
         try:
             self._write()
             self.trouble = ""
@@ -128,9 +128,9 @@ class Heartbeat:
     def _values(self) -> dict[str, Any]:
         with self.lock:
             now = time.monotonic()
-            since, before = self.told
+            since, before = self.reported
             rate = (self.delivered - before) / max(now - since, SHORTEST)
-            self.told = (now, self.delivered)
+            self.reported = (now, self.delivered)
             return {
                 "heartbeat_at": DatabaseNow(),
                 "delivered": self.delivered,
@@ -140,7 +140,7 @@ class Heartbeat:
             }
 
     def _sweep(self) -> None:
-        """Removes the rows of workers of this kind that died without removing them."""
+        """Removes the rows of dead workers of this kind."""
         silent = DatabaseNow() - timedelta(seconds=SILENCE[self.kind])
         Worker.objects.using(self.using).filter(kind=self.kind, heartbeat_at__lt=silent).delete()
 
@@ -152,7 +152,7 @@ class Heartbeat:
 
 
 class WorkerHeartbeat(Heartbeat):
-    """A relay's heartbeat, written by a thread of its own."""
+    """The heartbeat of a relay or another long-running worker, written by a separate thread."""
 
     def __init__(self, using: str, queue: str = "", kind: Kind = RELAY) -> None:
         super().__init__(kind, using, queue)
@@ -160,7 +160,7 @@ class WorkerHeartbeat(Heartbeat):
         self.routes: Callable[[], Mapping[str, float | None]] = dict
 
     def at_work(self, is_at_work: bool) -> None:
-        """Another batch starts, or the relay waits for work."""
+        """Notes that the worker starts a batch, or (False) that it waits for work."""
         self.batch_began = time.monotonic() if is_at_work else None
 
     @contextmanager
@@ -169,8 +169,8 @@ class WorkerHeartbeat(Heartbeat):
     ) -> Iterator[None]:
         """Writes heartbeats until the block ends, then removes the row.
 
-        trouble: returns what the worker waits for, if anything. routes: by checkpoint name, how many seconds the route
-        is behind; None if unknown.
+        trouble: returns what the worker waits for, or "". routes: returns the lag in seconds by the name of the
+        route's checkpoint; None if the lag is unknown.
         """
         self.routes = routes
         stop = threading.Event()
@@ -215,7 +215,7 @@ class WorkerHeartbeat(Heartbeat):
 
 
 class InlineHeartbeat(Heartbeat):
-    """A web process's heartbeat, written with its deliveries."""
+    """The heartbeat of a web process, written together with its deliveries."""
 
     def __init__(self) -> None:
         super().__init__(INLINE)
@@ -227,9 +227,9 @@ class InlineHeartbeat(Heartbeat):
     def delivered_inline(
         self, keys: int, seconds: float, using: str, trouble: str = "", labels: Collection[str] = ()
     ) -> None:
-        """Counts a delivery of `keys` keys, `seconds` after its commit, and writes the row if it is due.
+        """Counts a delivery of `keys` keys, `seconds` after their commit, and writes the row if INLINE_BEAT has passed.
 
-        trouble: why MongoDB was unavailable; nothing was delivered then.
+        trouble: why the delivery failed; no key was delivered then.
         """
         with self.lock:
             if keys:
@@ -237,7 +237,7 @@ class InlineHeartbeat(Heartbeat):
                 self.labels.update(labels)
                 self.lags.add(seconds, keys)
             now = time.monotonic()
-            # Inside a transaction (a test's) the row would be written with it, or lost with it.
+            # Inside a transaction (as in tests), a rollback would remove the row again.
             if now < self.next_write or connections[using].in_atomic_block:
                 return
             self.next_write = now + INLINE_BEAT

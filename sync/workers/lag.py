@@ -1,4 +1,4 @@
-"""Lag, from commit to delivery: counted in buckets, so that the counts of many processes can be added up."""
+"""Lag from commit to delivery, counted in buckets, so that the counts of many processes can be added up."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from sync.core.clock import database_now
 if TYPE_CHECKING:
     from sync.outbox.models import Claimed
 
-# Upper bounds in seconds, from a millisecond to an hour. One more bucket holds longer lags.
+# Upper bounds in seconds, from a millisecond to an hour. One more bucket counts longer lags.
 BOUNDS = (*(float(f"{digit}e{power}") for power in range(-3, 3) for digit in (1, 2, 5)), 1000.0, 2000.0, 3600.0)
-WINDOW = 300.0  # seconds that count as recent
-SLOT = 30.0  # the window moves in such steps
+WINDOW = 300.0  # seconds that "recent" means
+SLOT = 30.0  # seconds: the window moves in steps of this length
 
 
 def no_lags() -> list[int]:
-    """A count for each bucket, all zero."""
+    """Returns a count of zero for each bucket."""
     return [0] * (len(BOUNDS) + 1)
 
 
 class LagHistogram:
-    """The lags of one process: those of the last WINDOW seconds, and all since it started. Not locked."""
+    """The lags of one process: those of the last WINDOW seconds, and all since it started. Not thread-safe."""
 
     def __init__(self) -> None:
         self.slots: dict[int, list[int]] = {}
@@ -43,7 +43,7 @@ class LagHistogram:
         self.seconds += seconds * count
 
     def as_data(self) -> dict[str, Any]:
-        """For Worker.lags: `recent` and `ever` have a count for each bucket, `seconds` is the sum of all lags."""
+        """Returns the value of Worker.lags: counts per bucket in `recent` and `ever`, the sum of lags in `seconds`."""
         self._forget_old(int(time.monotonic() / SLOT))
         return {"recent": total(self.slots.values()), "ever": list(self.ever), "seconds": round(self.seconds, 6)}
 
@@ -53,15 +53,15 @@ class LagHistogram:
 
 
 def total(histograms: Iterable[Sequence[int]]) -> list[int]:
-    """The sum, bucket by bucket. Ignores counts with other bounds (of an older release)."""
+    """Returns the sum for each bucket. Skips histograms that another release counted with other bounds."""
     same = [counts for counts in histograms if len(counts) == len(BOUNDS) + 1]
     return [sum(counts) for counts in zip(no_lags(), *same, strict=True)]
 
 
 def quantile(counts: Sequence[int], share: float) -> float | None:
-    """The bound in seconds that `share` (0 to 1) of the lags do not exceed; None if there are none.
+    """Returns the bucket bound, in seconds, that `share` (0 to 1) of the lags do not exceed; None without any lags.
 
-    An hour means "an hour or more".
+    The last bound, an hour, stands for "an hour or more".
     """
     enough = share * sum(counts)
     if not enough:
@@ -75,7 +75,7 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
 
 
 def ages(changes: Sequence[Claimed], using: str) -> list[float]:
-    """Seconds since each change was recorded, by the database's clock: one query for all of them."""
+    """Returns the seconds since each change was recorded, by the database's clock. Runs one query."""
     if not changes:
         return []
     now = database_now(using)

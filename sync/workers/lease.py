@@ -1,13 +1,12 @@
-"""A lease: one process at a time works on a checkpoint, and one that has lost the lease learns it when it writes.
+"""Leases: one process at a time works on a checkpoint. A process that has lost the lease cannot write.
 
 The protocol, modelled in sync/tests/support/checkpoint_model.py:
 
-1. A worker takes the lease, then loads the checkpoint's state, and never uses a state that it loaded before.
-2. What it writes and the new state are one transaction, which succeeds only while the checkpoint names this worker, and
-which extends the lease. A worker that was frozen for longer finds another's name there, and has written nothing.
-3. A lease that is not extended can be taken when it has expired. The lease of a process that ended on this machine can
-be taken at once.
-4. While the route is paused, step 2 fails as well. The checkpoint stays unchanged, and the route continues from it.
+1. A worker takes the lease, then loads the checkpoint's state. It never uses a state that it loaded before.
+2. The worker writes data and the new state in one transaction, which extends the lease and succeeds only while the
+   checkpoint names this worker. A worker that was frozen past its lease finds another owner there and writes nothing.
+3. A worker can take a lease that has expired, or, at once, the lease of a process of this machine that has exited.
+4. While the route is paused, step 2 fails as well. The checkpoint does not move, and the route continues from it.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-LOOK = 0.2  # seconds between two checks of a lease that another process holds
+LOOK = 0.2  # seconds between two tries to take a lease that another process holds
 
 
 class Busy(Exception):
-    """Another process works on this checkpoint. The message names it."""
+    """Another process holds the lease of this checkpoint. The message names it."""
 
 
 class LeaseLost(Exception):
-    """Another process has taken over. The message is one line."""
+    """Another process took over the checkpoint. The message names the route."""
 
 
 class Paused(Exception):
@@ -46,7 +45,7 @@ class Paused(Exception):
 
 
 class Held(NamedTuple):
-    """Another process's lease. holder: its readable name."""
+    """A lease that another worker holds. holder: how messages name that worker."""
 
     owner: str
     holder: str
@@ -54,19 +53,19 @@ class Held(NamedTuple):
 
 
 class Leased(Protocol):
-    """A checkpoint in its store. name: a readable name."""
+    """A checkpoint in its store. name: how messages name it."""
 
     name: str
 
     def take(self) -> Held | None:
-        """Takes the lease if it is free or expired, or its holder is dead. Returns None if it is this process's now."""
+        """Takes the lease if it is free or expired, or if its holder is dead. Returns None, or who holds the lease."""
 
     def release(self) -> None:
-        """Releases the lease if this process still holds it."""
+        """Releases the lease, if this worker still holds it."""
 
 
 def acquire(store: Leased, stop: StopEvent) -> None:
-    """Takes the lease, waiting for one that is not extended to expire. Raises Busy if it is extended."""
+    """Takes the lease, or waits until the lease of another worker expires. Raises Busy if that worker extends it."""
     seen = None
     while (held := store.take()) is not None and not stop.is_set():
         if seen is None:
@@ -78,17 +77,17 @@ def acquire(store: Leased, stop: StopEvent) -> None:
 
 
 def new_owner() -> str:
-    """A name for a new holder that also identifies the process on this machine."""
+    """Returns a unique name for a new holder, which includes its process id and machine (see `is_dead`)."""
     return f"{new_object_id()} {os.getpid()} {_machine()}"
 
 
 def holder() -> str:
-    """The readable name of this process."""
+    """Returns how messages name this process."""
     return f"process {os.getpid()} on {socket.gethostname()[:80]}"
 
 
 def is_dead(owner: str) -> bool:
-    """Whether the holder is known to be dead: a process of this boot and process namespace that does not exist."""
+    """Returns whether the holder has certainly exited: it ran in this boot and process namespace, and is gone."""
     _, _, process = owner.partition(" ")
     pid, _, machine = process.partition(" ")
     if not pid.isdigit() or not machine or machine != _machine():
@@ -104,7 +103,7 @@ def is_dead(owner: str) -> bool:
 
 @functools.cache
 def _machine() -> str:
-    """16 hex digits that two processes share only if one can see the other's id; empty if that is unknown."""
+    """Returns 16 hex digits that two processes share only if each can see the other's id; "" if that is unknown."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return hashlib.sha256(f"{boot} {Path('/proc/self/ns/pid').readlink()}".encode()).hexdigest()[:16]

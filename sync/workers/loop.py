@@ -1,4 +1,4 @@
-"""The main loop of every worker: runs step after step until it is stopped, with pauses during an outage."""
+"""The main loop of every worker: runs steps until it is stopped, and waits between retries during an outage."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OUTAGES: tuple[type[Exception], ...] = (
 
 
 class Loop:
-    """Runs a step again and again. `trouble` is what it waits for, in one line; empty while it works.
+    """Runs a step repeatedly. `trouble` says in one line what the loop waits for; "" while it works.
 
-    logger: where an outage is reported once when it starts and once when it is over. prefix: starts these lines.
-    interval: seconds between two steps. outages: the exceptions that are reported in one line and retried. recover:
-    called after one of them. endless: retries after any other exception too, which is logged with its traceback.
+    logger: reports an outage once when it starts and once when it is over. prefix: starts these lines.
+    interval: seconds between two steps. outages: exceptions that are logged in one line and retried. recover: called
+    after each of them. endless: retry after every other exception too, and log it with its traceback.
     """
 
     def __init__(
@@ -54,11 +54,10 @@ class Loop:
         self.began = 0.0
 
     def run(self, step: Callable[[], object], is_paused: Callable[[], bool] = lambda: False) -> None:
-        """Runs until `stop` is set. Raises whatever a step raises that is not an outage.
+        """Runs steps until `stop` is set. Raises exceptions of a step that are not outages.
 
-        step: may return False if it has not failed but does not show that the outage is over, either. It returns, or
-        raises Paused, when its route is paused meanwhile. is_paused: called before each step; it may fail as a step
-        does.
+        step: returns False if it did not fail but does not show either that the outage is over. It returns, or raises
+        Paused, when its route is paused meanwhile. is_paused: called before each step; it may fail like a step.
         """
         while not self.stop.is_set():
             self.began = time.monotonic()
@@ -87,16 +86,16 @@ class Loop:
         self.trouble = PAUSED
 
     def works(self) -> None:
-        """The step has made progress: what it waited for is over."""
+        """Notes that the step makes progress, so an outage is over."""
         if self.trouble:
             self.logger.info("%sWorking again.", self.prefix)
         self.trouble = ""
-        # A step that soon fails again continues with the longer pauses.
+        # A step that soon fails again keeps the longer pauses.
         if time.monotonic() - self.began > self.pause:
             self.pause = 0.0
 
     def fails(self, error: Exception) -> None:
-        """Logs once what is wrong, with a traceback unless it is an outage, and makes the next pause longer."""
+        """Logs the error once, with a traceback if it is not an outage, and doubles the next pause."""
         self.pause = min(max(2 * self.pause, SHORTEST_PAUSE), LONGEST_PAUSE)
         trouble = in_one_line(error)
         if trouble != self.trouble:
@@ -110,7 +109,7 @@ class Loop:
 
 
 def in_one_line(error: Exception) -> str:
-    """Why a server failed, for either database's drivers."""
+    """Returns why MySQL or MongoDB failed, in one line."""
     if isinstance(error, pymongo.errors.PyMongoError):
         return reason(error)
     return mysql.reason(error).rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""What workers share: their heartbeats, and the state of each target and route."""
+"""The tables that workers share: their heartbeats, the state of each target, and the checkpoints of routes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sync.mapping.fields import DocumentField, new_object_id
 
 
 class Worker(models.Model):
-    """A process that delivers: a relay, or a web process with inline delivery. Removed when its heartbeat stops."""
+    """The heartbeat of a worker, or of a web process with inline delivery. Removed after the heartbeat stops."""
 
     id = models.CharField(primary_key=True, max_length=24, default=new_object_id)
     kind = models.CharField(max_length=20)
@@ -32,12 +32,12 @@ class Worker(models.Model):
 
 class ModelStateQuerySet(models.QuerySet):
     def paused(self, using: str) -> frozenset[str]:
-        """The labels of the targets whose delivery is paused."""
+        """Returns the labels of the targets whose delivery is paused."""
         return frozenset(self.using(using).filter(paused=True).values_list("model", flat=True))
 
 
 class ModelState(models.Model):
-    """The state of one target: the mapping its documents were written with, and whether it is paused."""
+    """The state of one target: the mapping that its documents were written with, and whether it is paused."""
 
     model = models.CharField(primary_key=True, max_length=200)
     mapping = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the mapping last backfilled.")
@@ -52,7 +52,7 @@ class ModelState(models.Model):
 
 class CheckpointQuerySet(models.QuerySet):
     def seen(self, name: str, behind: float | None, using: str) -> None:
-        """Records that the route is alive, and that it had everything `behind` seconds ago; None if unknown."""
+        """Notes that a worker runs the route, with a lag of `behind` seconds; None if the lag is unknown."""
         rows = self.using(using)
         values: dict[str, Any] = {"seen_at": DatabaseNow()}
         if behind is not None:
@@ -61,15 +61,15 @@ class CheckpointQuerySet(models.QuerySet):
             rows.get_or_create(name=name, defaults=values)
 
     def set_paused(self, name: str, using: str, *, paused: bool) -> bool:
-        """Pauses or resumes a route; returns whether that changed anything."""
+        """Pauses or resumes a route. Returns whether that changed its state."""
         self.using(using).get_or_create(name=name)
         return bool(self.using(using).filter(name=name, paused=not paused).update(paused=paused))
 
 
 class Checkpoint(models.Model):
-    """The position of a long-running route, its holder, and whether it is paused. See lease.py and routes.py.
+    """The position of a route, the holder of its lease, and whether it is paused. See lease.py and routes.py.
 
-    A route whose state must be kept beside its data elsewhere (copy, consume) keeps it there, and only the rest here.
+    Routes that store their state together with their data elsewhere (copy, consume) use only the other columns.
     """
 
     name = models.CharField(primary_key=True, max_length=255, help_text="Such as pull:finance.sale.")

@@ -1,13 +1,13 @@
-"""Routes: the ways that changes take, each with one checkpoint, whose name starts with its kind.
+"""Routes from a source to a target. Each has one checkpoint, whose name starts with the kind of the route.
 
     pull:MODEL            MongoDB to the rows of a pulled model
-    copy:HOST/NAMESPACE   a collection to another one
+    copy:HOST/NAMESPACE   a MongoDB collection to another one
     follow-binlog         the binary log to changes
     publish               changes to Kafka
-    consume:GROUP         Kafka to the group's target
+    consume:GROUP         Kafka to the targets of the consumer group
 
-Delivery from changes to MongoDB is not a route: its position is the changes themselves, and each of its targets is
-paused separately.
+Delivery from the outbox to MongoDB is not a route: it has no checkpoint besides the changes themselves, and its targets
+are paused one by one.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from django.db import DEFAULT_DB_ALIAS, DatabaseError
 
 from sync.workers.models import Checkpoint
 
-PAUSE_AGE = 1.0  # seconds for which an answer about a pause is used
-UNREACHABLE_AGE = 30.0  # the same, if there was no answer
+PAUSE_AGE = 1.0  # seconds for which the answer of the database is cached
+UNREACHABLE_AGE = 30.0  # seconds until the next query after the database did not respond
 
 
 class Route(StrEnum):
-    """The kinds of routes. The values are the prefixes of their checkpoints' names."""
+    """The kinds of routes. The names of their checkpoints start with these values."""
 
     PULL = "pull"
     COPY = "copy"
@@ -33,15 +33,15 @@ class Route(StrEnum):
     CONSUME = "consume"
 
     def of(self, what: str) -> str:
-        """The name of the checkpoint of one of these routes."""
+        """Returns the name of the checkpoint of one route of this kind."""
         return f"{self}:{what}"[:255]
 
 
 class RoutePause:
-    """Whether an operator has paused a route, for routes whose state is not in the table of checkpoints.
+    """Returns, when called, whether an operator has paused a route whose state is not in the table of checkpoints.
 
-    Queries the database at most once in PAUSE_AGE seconds, and in UNREACHABLE_AGE after it did not respond, which may
-    take long. Meanwhile its last answer is used: a route that does not need this database continues without it.
+    Queries the database at most once in PAUSE_AGE seconds, and once in UNREACHABLE_AGE seconds after it did not
+    respond. The last answer counts meanwhile, so a route that does not need this database continues without it.
     """
 
     def __init__(self, name: str, using: str = DEFAULT_DB_ALIAS) -> None:

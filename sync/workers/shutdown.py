@@ -1,4 +1,4 @@
-"""Stopping, by a signal or from another thread."""
+"""Stopping a worker with a signal or from another thread."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class StopEvent:
-    """Like threading.Event, but a signal handler may set it.
+    """Like threading.Event, but safe to set in a signal handler.
 
-    An Event's `set` takes the lock that its `wait` holds for a moment. A handler runs in the main thread, so a signal
-    in that moment would wait for itself forever. A SimpleQueue's `put` may interrupt its `get`.
+    `Event.set` takes a lock that `Event.wait` holds for a moment. A handler runs in the main thread, so a signal in
+    that moment would deadlock. `SimpleQueue.put` is reentrant: it may interrupt `SimpleQueue.get`.
     """
 
     def __init__(self) -> None:
@@ -27,20 +27,20 @@ class StopEvent:
         return self._is_set
 
     def wait(self, seconds: float) -> bool:
-        """Waits until it is set, at most this long; returns whether it is set."""
+        """Waits until the event is set, at most for `seconds`. Returns whether it is set."""
         if not self._is_set:
             with suppress(queue.Empty):
                 self._bell.get(timeout=seconds)
-                self._bell.put(None)  # for other threads that wait
+                self._bell.put(None)  # wakes the next waiting thread
         return self._is_set
 
 
 def stop_on_signals(stop: StopEvent) -> None:
-    """Sets `stop` at the first SIGINT or SIGTERM; the second one kills the process."""
+    """Sets `stop` at the first SIGINT or SIGTERM. The second signal terminates the process."""
 
     def heard(number: int, frame: Any) -> None:
         stop.set()
-        signal.signal(number, signal.SIG_DFL)  # the second one stops it at once
+        signal.signal(number, signal.SIG_DFL)  # the second signal terminates at once
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, heard)

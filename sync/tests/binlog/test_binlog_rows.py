@@ -1,4 +1,4 @@
-"""Keys are read from the log without decoding the rest of a row: they are those that the library decodes."""
+"""Keys that are read without decoding the rest of a row are the same that the library decodes."""
 
 import os
 import random
@@ -23,7 +23,7 @@ pytestmark = [
 ]
 
 TABLE = "every_type"
-# Types, and what may be in such a column besides NULL.
+# Column types, and SQL values for such a column besides NULL.
 COLUMNS = {
     "TINYINT": ["-128", "0", "127"],
     "TINYINT UNSIGNED": ["255"],
@@ -69,7 +69,7 @@ KEYS: dict[str, Callable[[int], str]] = {
 @pytest.fixture
 def start() -> Iterator[Position]:
     follow.grant()
-    connection.close()  # what it may do was decided when it was opened
+    connection.close()  # privileges take effect in a new connection
     sql(f"DROP TABLE IF EXISTS {TABLE}")
     yield Server(DEFAULT_DB_ALIAS).position()
     sql(f"DROP TABLE IF EXISTS {TABLE}")
@@ -92,7 +92,7 @@ def test_keys_among_columns_of_every_type(key: str, start: Position) -> None:
     sql(f"DELETE FROM {TABLE} WHERE the_key <> {KEYS[key](30)}")
     sql(f"INSERT INTO {TABLE} (the_key) VALUES ({KEYS[key](40)})")
 
-    ours = [rows._passing_over(event, "the_key") for event in _events(start)]
+    ours = [rows._skipping(event, "the_key") for event in _events(start)]
     theirs = [rows._by_library(event, "the_key") for event in _events(start)]
     assert ours == theirs
     assert len(set().union(*theirs)) == 22
@@ -105,7 +105,7 @@ def _make(key: str, types: list[str], place: int) -> None:
 
 
 def _events(start: Position) -> Iterator[RowsEvent]:
-    """Those of the table, to the row that is inserted after others were deleted."""
+    """Yields the events of the table, up to the row that is inserted after the others were deleted."""
     server, has_deleted = Server(DEFAULT_DB_ALIAS), False
     stream: Any = BinLogStreamReader(
         connection_settings=server.read_as_replica(), server_id=random.randrange(2**31), is_mariadb=server.is_mariadb,

@@ -41,7 +41,7 @@ def test_a_row_written_by_another_program_is_in_mongodb_within_a_second(mongo: D
 
 
 def _by_client(statement: str) -> None:
-    """With MariaDB's own client, where there is one to the server."""
+    """Runs the statement with MariaDB's own client, if the test server has one."""
     if SERVERS.mariadb is None:
         sql(statement)
         return
@@ -53,14 +53,14 @@ def _by_client(statement: str) -> None:
     )  # fmt: skip
 
 
-def test_the_first_start_backfills_what_is_there_already(mongo: Database) -> None:
+def test_the_first_start_backfills_existing_rows(mongo: Database) -> None:
     add_accounts(10)
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({}) == 10)
         assert differences(Account, mongo) == []
 
 
-def test_what_a_transaction_has_recorded_itself_is_not_recorded_again() -> None:
+def test_changes_that_the_transaction_recorded_are_not_recorded_again() -> None:
     with following() as process:
         accounts = [Account(account_id=number, limit=0) for number in range(3)]
         Account.objects.bulk_create(accounts)
@@ -71,11 +71,11 @@ def test_what_a_transaction_has_recorded_itself_is_not_recorded_again() -> None:
 
 
 def _deleted(account: Account) -> str:
-    """A deleted instance has lost its key, and its change has it still."""
+    """Returns the key of a deleted account, which its change still has and the instance no longer has."""
     return next(key for key, count in recorded().items() if count == 3)
 
 
-def test_a_transaction_of_both_kinds_records_what_is_missing() -> None:
+def test_the_follower_records_only_the_rows_that_a_mixed_transaction_did_not() -> None:
     with following() as process:
         account = Account.objects.create(account_id=1, limit=0)
         with transaction.atomic():
@@ -96,11 +96,11 @@ def test_a_rolled_back_transaction_records_nothing() -> None:
 
 @retry_on_deadlock
 def forget_changes() -> None:
-    """The follower writes to the same table, so MySQL may end either of the two as a deadlock's victim."""
+    """Deletes all changes. Retries on a deadlock, because the follower writes to the same table."""
     Change.objects.all().delete()
 
 
-def test_a_changed_key_is_recorded_as_both() -> None:
+def test_a_changed_key_is_recorded_as_two_keys() -> None:
     with following() as process:
         [key] = add_accounts(1)
         catch_up(process)
@@ -126,7 +126,7 @@ def test_keys_of_each_kind_are_read() -> None:
         assert recorded("zoo.animal") == recorded("zoo.bird") == {"b" * 24: 1}
 
 
-def test_an_alter_in_between_does_no_harm() -> None:
+def test_an_alter_between_two_writes_is_harmless() -> None:
     with following() as process:
         add_accounts(1)
         try:
@@ -146,7 +146,7 @@ def test_truncate_removes_the_documents(mongo: Database) -> None:
     add_accounts(1500)
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({}) == 1500)
-        mongo.accounts.insert_one({"_id": "somebody else's"})
+        mongo.accounts.insert_one({"_id": "not written by the mirror"})
         sql("SET FOREIGN_KEY_CHECKS = 0")
         sql("TRUNCATE TABLE finance_account")
         sql("SET FOREIGN_KEY_CHECKS = 1")
@@ -154,7 +154,7 @@ def test_truncate_removes_the_documents(mongo: Database) -> None:
         process.until(lambda: not Sweep.objects.exists())
 
 
-def test_a_partitions_end_and_a_converted_column_are_backfilled(mongo: Database) -> None:
+def test_a_dropped_partition_and_a_converted_column_are_backfilled(mongo: Database) -> None:
     add_accounts(3)
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({}) == 3)
@@ -163,14 +163,14 @@ def test_a_partitions_end_and_a_converted_column_are_backfilled(mongo: Database)
         process.until(lambda: mongo.accounts.count_documents({}) == 3)
 
 
-def test_an_xa_transaction_counts_when_it_is_committed() -> None:
+def test_an_xa_transaction_takes_effect_at_its_commit() -> None:
     with following() as process:
         for key, end in (("a" * 24, "COMMIT"), ("b" * 24, "ROLLBACK")):
             sql("XA START 'x'")
             sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'xa')", key)
             sql("XA END 'x'")
             sql("XA PREPARE 'x'")
-            connection.close()  # another session may end it, and only that may write before
+            connection.close()  # only another session can write before the commit, and can commit it
             catch_up(process)
             assert key not in recorded("zoo.keeper")
             sql(f"XA {end} 'x'")
@@ -186,7 +186,7 @@ def test_minimal_row_images_suffice(mariadb: MariaDB) -> None:
         forget_changes()
         try:
             mariadb.sql("SET GLOBAL binlog_row_image = 'MINIMAL'")
-            connection.close()  # a new session has the new setting
+            connection.close()  # only new sessions use the new setting
             sql("UPDATE finance_account SET `limit` = 3")
             account = Account.objects.create(account_id=9, limit=0)
             sql("DELETE FROM finance_account WHERE account_id = 1")
@@ -197,7 +197,7 @@ def test_minimal_row_images_suffice(mariadb: MariaDB) -> None:
         assert recorded().keys() == {f"{1:024x}", f"{2:024x}", account.pk}
 
 
-def test_a_model_without_capture_is_followed_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_without_capture_is_captured_by_the_follower_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     from dataclasses import replace
 
     monkeypatch.setattr(Account, "mirror", replace(Account.mirror, capture=False))

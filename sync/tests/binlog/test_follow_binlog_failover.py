@@ -1,4 +1,4 @@
-"""The server dies, and its replica takes over."""
+"""The server dies, and the follower continues with its replica."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ class Replica(MariaDB):
         return [*super()._options(), "--server-id=2", "--log-slave-updates"]
 
     def follow(self, primary: MariaDB, database: str) -> None:
-        """Becomes a replica of `primary`, which nobody writes to meanwhile."""
+        """Becomes a replica of `primary`, which must have no writes meanwhile."""
         self.restore(database, primary)
         seen = primary.sql("SELECT @@gtid_binlog_pos").strip()
         self.sql(
@@ -41,7 +41,9 @@ def replica(mariadb: MariaDB, tmp_path: Path) -> Iterator[Replica]:
     server.stop()
 
 
-def test_it_goes_on_with_the_replica(mariadb: MariaDB, replica: Replica, mongo: Database, settings: Any) -> None:
+def test_the_follower_continues_with_the_replica(
+    mariadb: MariaDB, replica: Replica, mongo: Database, settings: Any
+) -> None:
     settings.SYNC_INLINE = False
     follow.grant()
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
@@ -50,7 +52,7 @@ def test_it_goes_on_with_the_replica(mariadb: MariaDB, replica: Replica, mongo: 
         replica.follow(mariadb, name)
         add_accounts(1)
         catch_up(process)
-    add_accounts(500, first=2)  # nobody has seen these when the primary dies
+    add_accounts(500, first=2)  # the follower has not read these when the primary dies
     seen = mariadb.sql("SELECT @@gtid_binlog_pos").strip()
     wait_for(lambda: replica.sql("SELECT @@gtid_slave_pos").strip() == seen)
     replica.sql("STOP SLAVE")
@@ -63,6 +65,7 @@ def test_it_goes_on_with_the_replica(mariadb: MariaDB, replica: Replica, mongo: 
             catch_up(process)
             assert len(recorded()) == 502
             assert set(recorded().values()) == {1}
+            assert "Cannot continue to read the binary log" not in process.said
             assert "cannot be read" not in process.said
             assert saved().gtids != before
         with following(and_relaying=True) as process:

@@ -1,4 +1,4 @@
-"""What a follower bears: kill -9, restarts, purged logs, transactions of any size; and what it refuses to start with.
+"""The follower survives kill -9, restarts, purged logs and large transactions, and rejects settings that lose events.
 
 FOLLOW_ROWS is the number of changes under kill -9 (5,000 by default; 100,000 for a thorough run).
 """
@@ -59,7 +59,7 @@ def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
                 add_accounts(count, first=written + 1)
                 written += count
             if chance.random() < KILLS * 800 / ROWS or written == ROWS:
-                time.sleep(0.5 + chance.random())  # it needs about half a second to start
+                time.sleep(0.5 + chance.random())  # the follower needs about 0.5 s to start
                 process.kill()
                 kills += 1
                 process.start()
@@ -98,7 +98,7 @@ def _wait_for_a_part(process: Process) -> None:
 
 
 def test_a_large_transaction_needs_no_more_memory() -> None:
-    """FOLLOW_LARGE: its rows (50,000 by default; a million for a thorough run)."""
+    """FOLLOW_LARGE is the number of rows (50,000 by default; a million for a thorough run)."""
     if SERVERS.mariadb is None and "PYTEST_XDIST_WORKER" in os.environ:
         pytest.skip("the log of a shared server carries other tests' rows of 16 MB meanwhile")
     count = int(os.environ.get("FOLLOW_LARGE", "50000"))
@@ -119,12 +119,12 @@ def test_a_large_transaction_needs_no_more_memory() -> None:
 
 
 def _memory(process: Process, what: str) -> int:
-    """In kB."""
+    """Returns this line of the process's status, in kB."""
     with open(f"/proc/{process.pid}/status") as status:
         return next(int(line.split()[1]) for line in status if line.startswith(what))
 
 
-def test_it_goes_on_after_a_restart_of_the_server(mariadb: MariaDB, mongo: Database) -> None:
+def test_the_follower_continues_after_a_restart_of_the_server(mariadb: MariaDB, mongo: Database) -> None:
     with following(and_relaying=True) as process:
         add_accounts(3)
         catch_up(process)
@@ -136,7 +136,7 @@ def test_it_goes_on_after_a_restart_of_the_server(mariadb: MariaDB, mongo: Datab
         connection.close()
 
 
-def test_it_goes_on_in_the_next_log_file(mariadb: MariaDB) -> None:
+def test_the_follower_continues_in_the_next_log_file(mariadb: MariaDB) -> None:
     with following() as process:
         for number in range(1, 4):
             add_accounts(1, first=number)
@@ -153,18 +153,18 @@ def test_a_purged_position_is_bridged_by_a_backfill(mariadb: MariaDB, mongo: Dat
     sql("UPDATE finance_account SET `limit` = 9")
     sql("DELETE FROM finance_account WHERE account_id = 1")
     mariadb.sql("FLUSH BINARY LOGS")
-    # A log that is still being sent, to a follower that is gone, is not purged.
+    # The server does not purge a log while it still sends it to the follower that was stopped.
     wait_for(lambda: _purge(mariadb) == 1)
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({"limit": 9}) == 4)
         process.until(lambda: differences(Account, mongo) == [])
-        assert "cannot be read on from here" in process.said
+        assert "Cannot continue to read the binary log" in process.said
         add_accounts(1, first=100)
         process.until(lambda: mongo.accounts.count_documents({}) == 5)
 
 
 def _purge(mariadb: MariaDB) -> int:
-    """Purges all logs but the last; how many are left."""
+    """Purges all logs but the last. Returns how many are left."""
     last = mariadb.sql("SHOW BINARY LOGS").split("\n")[-2].split("\t")[0]
     mariadb.sql(f"PURGE BINARY LOGS TO '{last}'")
     return len(mariadb.sql("SHOW BINARY LOGS").splitlines())
@@ -176,7 +176,7 @@ def test_a_second_follower_is_refused() -> None:
 
 
 def _refusal() -> str:
-    """What the command says when it does not start."""
+    """Returns the error of a follower that does not start."""
     connection.close()
     with pytest.raises(CommandError) as refused:
         call_command("sync", "follow-binlog")
@@ -196,20 +196,20 @@ def _refusal() -> str:
 def test_settings_that_lose_events_are_refused(mariadb: MariaDB, setting: str, bad: str, good: str) -> None:
     mariadb.sql(f"SET GLOBAL {setting} = {bad}")
     try:
-        said = _refusal()
+        error = _refusal()
     finally:
         mariadb.sql(f"SET GLOBAL {setting} = {good}")
-    assert f"{setting}={bad}" in said
-    assert f"SET GLOBAL {setting} = {good};" in said
+    assert f"{setting}={bad}" in error
+    assert f"SET GLOBAL {setting} = {good};" in error
 
 
-@pytest.mark.parametrize("right", ["REPLICATION SLAVE", "BINLOG MONITOR"])
-def test_a_missing_right_is_named(mariadb: MariaDB, right: str) -> None:
-    mariadb.sql(f"REVOKE {right} ON *.* FROM portal@'%'")
+@pytest.mark.parametrize("privilege", ["REPLICATION SLAVE", "BINLOG MONITOR"])
+def test_the_error_for_a_missing_privilege_has_the_grant_statement(mariadb: MariaDB, privilege: str) -> None:
+    mariadb.sql(f"REVOKE {privilege} ON *.* FROM portal@'%'")
     assert "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'portal'@'%';" in _refusal()
 
 
-def test_compression_switched_on_meanwhile_stops_it(mariadb: MariaDB) -> None:
+def test_switching_compression_on_stops_a_running_follower(mariadb: MariaDB) -> None:
     with following() as process:
         mariadb.sql("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
         try:
@@ -220,25 +220,25 @@ def test_compression_switched_on_meanwhile_stops_it(mariadb: MariaDB) -> None:
         finally:
             mariadb.sql("SET GLOBAL log_bin_compress = OFF")
             connection.close()
-    with following(and_relaying=True) as process:  # bridged, now that it can be
+    with following(and_relaying=True) as process:  # the log is readable again, so the follower bridges the gap
         process.until(lambda: saved().unplanned == {})
 
 
-def test_its_state_is_in_its_heartbeat() -> None:
+def test_the_heartbeat_has_the_followers_state() -> None:
     with following() as process:
         add_accounts(1)
         catch_up(process)
         process.until(lambda: Worker.objects.get(kind="follower").note.endswith("up to date, 2 recorded"))
 
 
-def test_it_ends_at_the_first_signal() -> None:
+def test_the_follower_exits_at_the_first_signal() -> None:
     with following() as process:
         add_accounts(1)
         assert process.terminate(10) == 0
         assert not Worker.objects.filter(kind="follower").exists()
 
 
-def test_mysql_gtids_are_added_up() -> None:
+def test_mysql_gtids_are_merged_into_intervals() -> None:
     one = "3e11fa47-71ca-11e1-9e33-c80aa9429562"
     gtids = MySQLGtids(f"{one}:1-5")
     for number in (6, 7, 9, 8, 7):
@@ -249,10 +249,10 @@ def test_mysql_gtids_are_added_up() -> None:
 @pytest.mark.parametrize(
     "second", [Gap("no such file"), pymysql.OperationalError(2003, "refused"), OperationalError(2013, "lost")], ids=repr
 )
-def test_a_gap_that_cannot_be_bridged_at_once_does_not_end_it(
+def test_a_gap_that_cannot_be_bridged_at_once_does_not_stop_the_follower(
     monkeypatch: pytest.MonkeyPatch, second: Exception
 ) -> None:
-    """The server goes away, or its log does, between the gap and the look at the log's end."""
+    """The server or its log becomes unavailable after the gap is found and before the end of the log is read."""
     follower = Follower()
 
     def bridge() -> None:

@@ -1,7 +1,7 @@
-"""Statements of all kinds and spellings beside a mirrored table: in the end every document is its row.
+"""Random statements of all kinds and spellings around a mirrored table: at the end every document matches its row.
 
-FOLLOW_STATEMENTS is how many (2,000 by default; 50,000 for a thorough run, with -s to see progress). SEED repeats
-a run.
+FOLLOW_STATEMENTS is their number (2,000 by default; 50,000 for a thorough run, with -s to see its progress). SEED
+repeats a run.
 """
 
 import os
@@ -40,7 +40,7 @@ COUNT = int(os.environ.get("FOLLOW_STATEMENTS", "2000"))
 BATCH = 500  # statements between two comparisons
 ROWS = f"SELECT id, text, `integer` FROM {MIRRORED}"
 LABEL = "zoo.typed"
-# By which a statement that does not name the mirrored table reaches it.
+# Objects by which a statement reaches the mirrored table without naming it.
 ROUTINES = [
     f"TRIGGER zt_trigger_insert AFTER INSERT ON zt_trigger FOR EACH ROW UPDATE {MIRRORED} SET `integer` = 11",
     f"VIEW zt_view AS SELECT * FROM {MIRRORED}",
@@ -65,7 +65,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
 
 @pytest.fixture
 def tables(_rights: None) -> Iterator[None]:
-    """What the statements work with, beside the mirrored table; which is as it was, in the end."""
+    """Creates the objects that the statements use besides the mirrored table, and restores the table at the end."""
     sql(f"CREATE TABLE zt_shape LIKE {MIRRORED}")
     for name in ("zt_plain", SPARE):
         sql(f"CREATE TABLE {name} LIKE zt_shape")
@@ -84,7 +84,7 @@ def tables(_rights: None) -> Iterator[None]:
 
 
 class Fuzz:
-    """Runs samples, and keeps of each statement what it did and where it is in the log."""
+    """Runs random statements, and records the effect of each and its place in the log."""
 
     def __init__(self, process: Process, mongo: Database, seed: int) -> None:
         self.process = process
@@ -98,7 +98,7 @@ class Fuzz:
         self.number = self.statements = self.changed = self.harmless = 0
 
     def batch(self) -> None:
-        """Many statements; then what the log says of each, and whether documents and rows are the same."""
+        """Runs a batch of statements, then checks the log's verdict on each, and compares documents with rows."""
         self._session()
         begin, done = self.server.position(), []
         for _ in range(BATCH // 4):
@@ -120,7 +120,7 @@ class Fuzz:
         sql(f"SET SESSION sql_mode = '{'ANSI_QUOTES' if self.speller.ansi else ''}'")
 
     def _fill(self) -> None:
-        """Brings the tables back, and rows into them, by ordinary writes."""
+        """Restores the tables, and fills them with ordinary writes."""
         names = {name for (name,) in sql("SHOW TABLES")}
         for name in {MIRRORED, SPARE, "zt_shape"} - names:
             sql(f"CREATE TABLE {name} LIKE zt_plain")
@@ -137,7 +137,7 @@ class Fuzz:
         return f"('{key}', '{name} ☃', {self.chance.randrange(3)}, {1000 + self.number}, {-self.number})"
 
     def _harmless(self) -> list[str]:
-        """Some of them, with those that they need."""
+        """Returns some of the statements, with those that they need."""
         at = self.chance.choice([0, 2, 4, 5, 6, 7, 12, 14])
         end = next((end for end in (2, 4, 5, 6, 7, 12, 14, 16) if end > at), None)
         return HARMLESS[at:end]
@@ -152,7 +152,7 @@ class Fuzz:
             sql("SET SESSION binlog_format = ROW, tx_isolation = 'READ-COMMITTED'")
 
     def _run(self, template: str, harmless: bool = False) -> tuple[Any, ...]:
-        """Text, what it is known to have done, and where the log was before and after."""
+        """Runs a statement. Records its text, its known effect, and the log's positions before and after."""
         text = self.speller.spell(template, executes_comments=not harmless)
         rows, end = self.rows, self.end
         try:
@@ -199,10 +199,10 @@ class Fuzz:
         return rows == found
 
 
-OTHER_HISTORY = 1731  # MySQL exchanges no partition with a table that has had columns added at other times
+OTHER_HISTORY = 1731  # error number: MySQL cannot exchange a partition with a table with other instant columns
 
 
-def test_whatever_is_done_to_a_table_its_documents_follow(tables: None, mongo: Database) -> None:
+def test_documents_match_their_rows_after_random_statements(tables: None, mongo: Database) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     begun = said = time.monotonic()

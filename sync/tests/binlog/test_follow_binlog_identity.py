@@ -1,4 +1,4 @@
-"""A log that is not the one that was read: reset, restored, another server's. All is compared then."""
+"""The follower detects a log that was reset, restored or belongs to another server, and rescans every model."""
 
 import time
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from tests.servers import MariaDB
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-GAP = "cannot be read on from here"
+GAP = "Cannot continue to read the binary log"
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
 
 
 def _change_unseen(mariadb: MariaDB) -> None:
-    """Changes that are in no log any more: a row is changed, one goes and one comes."""
+    """Updates, deletes and inserts a row so that the log has none of these changes."""
     sql("UPDATE finance_account SET `limit` = 9 WHERE account_id = 2")
     sql("DELETE FROM finance_account WHERE account_id = 1")
     add_accounts(1, first=50)
@@ -47,7 +47,7 @@ def _is_equal(mongo: Database) -> bool:
 
 
 def _follow_once(mongo: Database) -> None:
-    """A follower that has read some of the log, and is killed."""
+    """Runs a follower that reads a part of the log and is killed."""
     add_accounts(5)
     with following(and_relaying=True) as process:
         catch_up(process)
@@ -55,9 +55,9 @@ def _follow_once(mongo: Database) -> None:
 
 
 def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: MariaDB, mongo: Database) -> None:
-    """Its file, offset and GTID exist again, and are those of other transactions."""
-    mariadb.sql("RESET MASTER")  # so that there is little to overtake
-    time.sleep(1.1)  # files are told apart by the second when they were begun
+    """The follower's file, offset and GTID exist again, but belong to other transactions."""
+    mariadb.sql("RESET MASTER")  # so that the new log soon passes the saved position
+    time.sleep(1.1)  # files are distinguished by their creation time in seconds
     _follow_once(mongo)
     _change_unseen(mariadb)
     position = saved()
@@ -75,7 +75,7 @@ def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: Mar
 
 
 def test_a_reset_under_a_live_follower(mariadb: MariaDB, mongo: Database) -> None:
-    """MariaDB continues to tell it that there is nothing new in the file that it has removed."""
+    """MariaDB keeps reporting to the follower that the removed file has nothing new."""
     add_accounts(5)
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({}) == 5)
@@ -101,7 +101,7 @@ def test_a_reset_just_before_it_is_killed(mariadb: MariaDB, mongo: Database) -> 
 
 
 def test_a_lost_position(mongo: Database) -> None:
-    """A dump without our tables was loaded, say: also the documents of rows that went meanwhile are found."""
+    """The checkpoint was deleted, for example by loading a dump: orphans of rows deleted meanwhile are found."""
     _follow_once(mongo)
     Checkpoint.objects.all().delete()
     sql("DELETE FROM finance_account WHERE account_id = 1")
@@ -110,26 +110,26 @@ def test_a_lost_position(mongo: Database) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"),
+    ("wrong", "message"),
     [
-        ({"offset": 2**31}, "ends before what was read of it"),
+        ({"offset": 2**31}, "ends before the position that was read"),
         ({"file": "binlog.999999"}, "Could not find"),
-        ({"gtids": "0-1-999999999"}, "has not seen all transactions"),
-        ({"gtids": "7-1-1"}, "has not seen all transactions"),
+        ({"gtids": "0-1-999999999"}, "this server lacks transactions that were read"),
+        ({"gtids": "7-1-1"}, "this server lacks transactions that were read"),
         ({"server": "1/1"}, "the log was reset"),
-        ({"server": "77/1", "gtids": "0-77-999999999"}, "has not seen all transactions"),
+        ({"server": "77/1", "gtids": "0-77-999999999"}, "this server lacks transactions that were read"),
     ],
 )
-def test_a_position_that_is_not_in_the_log_is_recognised(mariadb: MariaDB, wrong: dict[str, Any], said: str) -> None:
+def test_a_position_that_is_not_in_the_log_is_detected(mariadb: MariaDB, wrong: dict[str, Any], message: str) -> None:
     with _Session(Follower()):
         pass
     spoil(**wrong)
-    with pytest.raises(Gap, match=said), _Session(Follower()):
+    with pytest.raises(Gap, match=message), _Session(Follower()):
         pass
     connection.close()
 
 
-def test_a_position_of_before_files_were_told_apart(mariadb: MariaDB, mongo: Database) -> None:
+def test_a_position_saved_without_the_files_creation_time_is_not_a_gap(mariadb: MariaDB, mongo: Database) -> None:
     _follow_once(mongo)
     spoil(server="1")
     add_accounts(1, first=100)
@@ -140,7 +140,7 @@ def test_a_position_of_before_files_were_told_apart(mariadb: MariaDB, mongo: Dat
 
 
 def test_a_server_restored_from_a_dump(mariadb: MariaDB, mongo: Database, tmp_path: Path) -> None:
-    """It has the same server_id, the same names of files, and none of our transactions."""
+    """The restored server has the same server_id and file names, but lacks the transactions that were read."""
     _follow_once(mongo)
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
     server = MariaDB(tmp_path / "restored")

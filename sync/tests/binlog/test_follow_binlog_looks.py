@@ -1,4 +1,4 @@
-"""What the log does not say row by row: the follower looks at the tables again, once it can be seen."""
+"""The follower rescans tables whose rows changed without being logged row by row, after the change is visible."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,8 +38,8 @@ def _ranges(label: str = "finance.account") -> int:
     return Change.objects.filter(model=label).exclude(until="").count()
 
 
-def test_each_event_that_the_library_parses_is_decided_upon() -> None:
-    """A newer library may know more: then decide whether they carry rows, and put them into one of the two lists."""
+def test_each_event_that_the_library_parses_is_handled_or_listed_as_without_rows() -> None:
+    """If a newer library parses more events: decide whether they carry rows, and add them to one of the two lists."""
     assert _known_events() - WITHOUT_ROWS == {
         event.BinLogEvent, event.ExecuteLoadQueryEvent, event.FormatDescriptionEvent, event.GtidEvent,
         event.HeartbeatLogEvent, event.MariadbGtidEvent, event.NotImplementedEvent, event.QueryEvent, event.RotateEvent,
@@ -61,7 +61,7 @@ def test_load_data_that_is_logged_as_a_statement(mariadb: MariaDB, mongo: Databa
         process.until(lambda: mongo.zoo_tags.count_documents({"_id": 4711, "name": "loaded"}) == 1)
 
 
-def test_a_statement_in_an_xa_transaction_counts_when_it_is_committed(mariadb: MariaDB, mongo: Database) -> None:
+def test_a_statement_in_an_xa_transaction_takes_effect_at_its_commit(mariadb: MariaDB, mongo: Database) -> None:
     add_accounts(2)
     mariadb.sql("GRANT BINLOG ADMIN ON *.* TO portal@'%'")
     try:
@@ -83,7 +83,7 @@ def test_a_statement_in_an_xa_transaction_counts_when_it_is_committed(mariadb: M
 
 
 @pytest.mark.engine
-def test_an_xa_transaction_of_before_the_first_start(mongo: Database) -> None:
+def test_an_xa_transaction_prepared_before_the_first_start(mongo: Database) -> None:
     for statement in (
         "XA START 'z'",
         "INSERT INTO zoo_tag (id, name) VALUES (4712, 'xa')",
@@ -98,7 +98,7 @@ def test_an_xa_transaction_of_before_the_first_start(mongo: Database) -> None:
 
 
 @pytest.mark.engine
-def test_changes_that_are_thrown_away_before_they_are_delivered(mongo: Database) -> None:
+def test_changes_that_are_truncated_before_their_delivery_are_backfilled(mongo: Database) -> None:
     with following() as process:
         add_accounts(3)
         catch_up(process)
@@ -109,14 +109,14 @@ def test_changes_that_are_thrown_away_before_they_are_delivered(mongo: Database)
 
 
 @pytest.mark.engine
-def test_a_table_that_is_missing_is_looked_at_when_it_is_back(mongo: Database) -> None:
+def test_a_missing_table_is_rescanned_when_it_exists_again(mongo: Database) -> None:
     with following(and_relaying=True) as process:
         sql("INSERT INTO zoo_tag (id, name) VALUES (1, 'one')")
         process.until(lambda: mongo.zoo_tags.count_documents({}) == 1)
         try:
             sql("RENAME TABLE zoo_tag TO zt_away")
             process.until(lambda: "as soon as their tables exist: zoo.tag" in process.said)
-            assert mongo.zoo_tags.count_documents({}) == 1, "a missing table says nothing about its documents"
+            assert mongo.zoo_tags.count_documents({}) == 1, "a missing table does not make its documents orphans"
             sql("UPDATE zt_away SET name = 'two'")
         finally:
             sql("/* back */ RENAME TABLE zt_away TO zoo_tag")
@@ -125,7 +125,7 @@ def test_a_table_that_is_missing_is_looked_at_when_it_is_back(mongo: Database) -
 
 
 @pytest.mark.engine
-def test_a_table_that_is_rewritten_again_and_again_is_looked_at_one_time_after_the_other(mongo: Database) -> None:
+def test_a_table_that_is_rewritten_repeatedly_is_rescanned_once_at_a_time(mongo: Database) -> None:
     add_accounts(3)
     with following(and_relaying=True) as process:
         process.until(lambda: _limits(mongo) == [0, 0, 0])
@@ -142,7 +142,7 @@ def test_a_table_that_is_rewritten_again_and_again_is_looked_at_one_time_after_t
         assert differences(Account, mongo) == []
 
 
-def test_a_server_that_keeps_all_names_in_lower_case(mariadb: MariaDB, mongo: Database, tmp_path: Path) -> None:
+def test_a_server_that_stores_all_names_in_lower_case(mariadb: MariaDB, mongo: Database, tmp_path: Path) -> None:
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
     server = LowerCase(tmp_path / "lower")
     server.start()

@@ -1,4 +1,4 @@
-"""A follower is paused and resumed while it follows, and after kill -9 while it is paused."""
+"""An operator pauses and resumes a running follower, also across a kill -9 during the pause."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -23,7 +23,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
     follow.revoke()
 
 
-def test_a_paused_follower_records_nothing_and_then_each_change_once() -> None:
+def test_a_paused_follower_records_nothing_and_after_resuming_each_change_once() -> None:
     with following() as process:
         add_accounts(5)
         until(lambda: len(recorded()) == 5)

@@ -1,4 +1,4 @@
-"""Which statements of the binary log are harmless, however they are spelled."""
+"""Harmless and harmful statements of the binary log are told apart in every spelling."""
 
 import os
 import random
@@ -37,7 +37,7 @@ def rewritten(text: str, schema: str = DATABASE, **more: Any) -> set[str]:
         "TRUNCATE /*!50100finance_account*/",
         "TRUNCATE/*!080000TABLE*/finance_account",
         "RENAME TABLE a TO b, c TO/*M!100100finance_account*/",
-        "RENAME TABLE a TO b /*M! ' */ /*!50100 , c TO finance_account */ /*M! ' */",  # MySQL: /*M! */ is no more
+        "RENAME TABLE a TO b /*M! ' */ /*!50100 , c TO finance_account */ /*M! ' */",  # MySQL: /*M! */ is a comment
         "TRUNCATE finance_account\0",
         "TRUNCATE shop . finance_account",
         "TRUNCATE .finance_account",
@@ -68,7 +68,7 @@ def rewritten(text: str, schema: str = DATABASE, **more: Any) -> set[str]:
         "SET STATEMENT max_statement_time=1, sql_mode='' FOR TRUNCATE finance_account",
     ],
 )  # fmt: skip
-def test_a_statement_that_may_have_changed_rows_is_seen(text: str) -> None:
+def test_a_statement_that_may_have_changed_rows_is_detected(text: str) -> None:
     assert "finance_account" in rewritten(text)
     assert "größe" in rewritten(re.sub("finance_account", "Größe", text, flags=re.IGNORECASE))
 
@@ -91,9 +91,9 @@ def test_a_statement_that_may_have_changed_rows_is_seen(text: str) -> None:
         "ANALYZE FORMAT=JSON UPDATE b SET c = 1",
         "CREATE TABLE a SELECT f()",
         "BEGIN NOT ATOMIC TRUNCATE finance_account; END",
-        "TRUNCATE finance_account\0",  # as a client in C may send it; servers take it and log it so
+        "TRUNCATE finance_account\0",  # a client in C may send this; servers accept it and log it unchanged
         "DROP TABLE a\0",
-        "TRUNCATE `finance_account",  # no statement of ours
+        "TRUNCATE `finance_account",  # invalid: the quote is not closed
         "TRUNCATE 'finance_account",
         "FROBNICATE the.database",
         "IMPORT TABLE FROM 'a.sdi'",
@@ -103,7 +103,7 @@ def test_a_statement_that_may_have_changed_rows_is_seen(text: str) -> None:
         "",
     ],
 )
-def test_a_statement_that_is_not_understood_may_have_changed_everything(text: str) -> None:
+def test_a_statement_that_cannot_be_parsed_may_have_changed_every_table(text: str) -> None:
     assert rewritten(text) == ALL
 
 
@@ -143,11 +143,11 @@ def test_a_statement_that_is_not_understood_may_have_changed_everything(text: st
         "TRUNCATE `finance_account `",
     ],
 )
-def test_a_harmless_statement_plans_nothing(text: str) -> None:
+def test_a_harmless_statement_plans_no_rescan(text: str) -> None:
     assert rewritten(text) == set()
 
 
-def test_another_database_in_use_does_not_hide_ours() -> None:
+def test_a_qualified_table_is_found_when_another_database_is_in_use() -> None:
     assert rewritten("TRUNCATE shop.finance_account", "other") == {"finance_account"}
     assert rewritten("RENAME TABLE a TO `SHOP`.`finance_account`", "other") == {"finance_account"}
     assert rewritten("TRUNCATE finance_account", "other") == set()
@@ -156,21 +156,21 @@ def test_another_database_in_use_does_not_hide_ours() -> None:
     assert rewritten("INSERT INTO a VALUES (f())", "other", updated=frozenset({"other", "shop"})) == ALL
 
 
-def test_quotes_are_read_as_sql_mode_has_them() -> None:
+def test_quotes_are_parsed_by_sql_mode() -> None:
     assert rewritten('TRUNCATE "finance_account"', sql_mode=ANSI_QUOTES) == {"finance_account"}
     assert rewritten('RENAME TABLE "a\\" TO "b", "c" TO "finance_account"', sql_mode=ANSI_QUOTES) == {"finance_account"}
     text = "ALTER TABLE a COMMENT '\\', RENAME finance_account"
     assert rewritten(text, sql_mode=NO_BACKSLASH_ESCAPES) == {"finance_account"}
-    assert rewritten(text) == ALL, "a string without an end"
+    assert rewritten(text) == ALL, "the string is not terminated"
 
 
-def test_text_of_another_character_set_is_not_understood() -> None:
+def test_text_in_another_character_set_may_have_changed_every_table() -> None:
     assert rewritten("ALTER TABLE a COMMENT '\u0095\\'", is_utf8=False) == ALL
     assert rewritten("CREATE TABLE a (b int)", is_utf8=False) == set()
 
 
 @isolate_apps("finance")
-def test_migrations_of_other_tables_plan_nothing(django_db_blocker: Any) -> None:
+def test_migrations_of_other_tables_plan_no_rescan(django_db_blocker: Any) -> None:
     class Author(models.Model):
         name = models.CharField(max_length=20, unique=True)
 
@@ -200,7 +200,7 @@ def test_migrations_of_other_tables_plan_nothing(django_db_blocker: Any) -> None
     assert [text for text in statements if not text.startswith("--") and rewritten(text)] == []
 
 
-def test_no_spelling_hides_what_changes_rows() -> None:
+def test_no_spelling_hides_a_harmful_statement() -> None:
     speller, count = _speller(), 0
     for _ in range(2000):
         sample = speller.chance.choice([*REWRITING, *MARIADB_REWRITING, *LOGGED_AS_STATEMENTS])

@@ -1,4 +1,4 @@
-"""A statement is read from the log whatever the server has put in front of it."""
+"""A statement is read from the log with any list of variables in front of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sync.binlog import log  # noqa: F401  (it installs what is tested)
 
 pytestmark = pytest.mark.quick
 
-SERVER = SimpleNamespace(charset="utf8", _get_dbms=lambda: "mariadb")  # of its connection, what the library asks for
+SERVER = SimpleNamespace(charset="utf8", _get_dbms=lambda: "mariadb")  # the part of a connection that the library uses
 CHARSET = b"\x04" + struct.pack("<HHH", 45, 46, 47)  # of the client, the connection and the server
 COLLATIONS = {
     "none": b"\x83\x00",
@@ -38,7 +38,7 @@ def statement(variables: bytes) -> QueryEvent:
 
 
 @pytest.mark.parametrize("collations", COLLATIONS.values(), ids=COLLATIONS)
-def test_collations_of_the_session_are_passed_over_wherever_they_are(collations: bytes) -> None:
+def test_collations_of_the_session_are_skipped_at_any_position(collations: bytes) -> None:
     for variables in (CHARSET, collations + CHARSET, CHARSET + collations):
         event = statement(variables)
         assert (event.schema, event.query) == (b"shop", "CREATE TABLE goods (id INT)")

@@ -1,4 +1,4 @@
-"""What the tests of copies share: both sides on the tests' MongoDB, empty before and after."""
+"""Fixtures for tests of copies: source and destination on the test server, both empty before and after a test."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Copies are equal byte for byte, are not written twice, and continue after kill -9, step-downs and lost streams."""
+"""Copies match byte for byte, are not written twice, and continue after kill -9, step-downs and lost streams."""
 
 import os
 import random
@@ -29,11 +29,11 @@ from sync.tests.support.copies import (
     wait_until_equal,
 )
 
-pytestmark = pytest.mark.django_db(transaction=True)  # where a copy reports itself
+pytestmark = pytest.mark.django_db(transaction=True)  # for the heartbeat of the copier
 
 
 def writes_since(client: pymongo.MongoClient, start: Timestamp, database: str) -> list[str]:
-    """What the server's log of operations says was written to the copies, in transactions too."""
+    """Returns the writes to this database in the server's oplog, including those in transactions."""
     found = []
     for entry in client["local"]["oplog.rs"].find({"ts": {"$gt": start}}):
         inner = entry["o"].get("applyOps") if isinstance(entry["o"], dict) else None
@@ -100,7 +100,7 @@ def test_changes_and_deletes_follow(source: Collection, copied: Collection) -> N
     assert contents(copied) == contents(source)
 
 
-def test_verify_names_each_difference_and_full_fixes_it(source: Collection, copied: Collection) -> None:
+def test_verify_names_each_mismatch_and_full_repairs_it(source: Collection, copied: Collection) -> None:
     source.insert_many([{"_id": number} for number in range(5)])
     source.create_index("a", name="by_a")
     copy()
@@ -112,16 +112,16 @@ def test_verify_names_each_difference_and_full_fixes_it(source: Collection, copi
     with pytest.raises(SystemExit) as stopped:
         call_command("sync", "copy", address(SOURCE, "things"), address(COPY, "things"), "--verify", stdout=out)
     assert stopped.value.code == 1
-    said = out.getvalue()
-    assert "3 mismatches" in said
+    output = out.getvalue()
+    assert "3 mismatches" in output
     for line in ("more is extra", "1 is missing", "2 is different", "the index by_a is missing"):
-        assert line in said
+        assert line in output
     copy("--full")
     assert contents(copied) == contents(source)
     assert status_of("--verify") == 0
 
 
-def test_a_destination_that_was_dropped_is_made_again(source: Collection, copied: Collection) -> None:
+def test_a_dropped_destination_is_copied_again(source: Collection, copied: Collection) -> None:
     source.insert_many([{"_id": number} for number in range(5)])
     copy()
     copied.drop()
@@ -130,14 +130,14 @@ def test_a_destination_that_was_dropped_is_made_again(source: Collection, copied
 
 
 def without_expiry(collection: Collection) -> dict[str, Any]:
-    """Its indexes as a copy has them: a copy deletes nothing by itself."""
+    """Returns the indexes that its copy should have, without expiry: a copy does not delete documents itself."""
     return {
         name: {option: value for option, value in index.items() if option != "expireAfterSeconds"}
         for name, index in collection.index_information().items()
     }
 
 
-def test_indexes_and_options_come_along(client: pymongo.MongoClient, source: Collection, copied: Collection) -> None:
+def test_indexes_and_options_are_copied(client: pymongo.MongoClient, source: Collection, copied: Collection) -> None:
     collation = {"locale": "en", "strength": 2}
     validator = {"$jsonSchema": {"required": ["name"]}}
     client[SOURCE].create_collection("things", collation=collation)
@@ -157,7 +157,7 @@ def test_indexes_and_options_come_along(client: pymongo.MongoClient, source: Col
     assert status_of("--verify") == 0
 
 
-def test_unique_values_may_be_exchanged(source: Collection, copied: Collection) -> None:
+def test_documents_may_swap_unique_values(source: Collection, copied: Collection) -> None:
     source.create_index("name", unique=True)
     source.insert_many([{"_id": 1, "name": "a"}, {"_id": 2, "name": "b"}, {"_id": 3, "name": "c"}])
     copy()
@@ -168,7 +168,9 @@ def test_unique_values_may_be_exchanged(source: Collection, copied: Collection) 
     assert contents(copied) == contents(source)
 
 
-def test_what_the_destination_refuses_stops_nothing_else(source: Collection, copied: Collection) -> None:
+def test_a_document_that_the_destination_rejects_does_not_stop_the_others(
+    source: Collection, copied: Collection
+) -> None:
     copied.create_index("name", unique=True)
     source.insert_many([{"_id": number, "name": number} for number in range(1000)])
     source.insert_one({"_id": "same", "name": 500})
@@ -187,7 +189,7 @@ def test_a_database_is_copied_with_all_its_collections(client: pymongo.MongoClie
     for name in ("a", "b.c", "d"):
         client[SOURCE][name].insert_one({"name": name})
     client[SOURCE].create_collection("seen", viewOn="a")
-    assert status_of(address(SOURCE), address(COPY)) == 1  # the view is left out
+    assert status_of(address(SOURCE), address(COPY)) == 1  # the view is skipped
     client[SOURCE]["seen"].drop()
     client[SOURCE]["d"].drop()
     assert status_of(address(SOURCE), address(COPY)) == 0
@@ -207,7 +209,7 @@ def test_a_dropped_source_empties_its_copy_but_a_wrong_address_does_not(source: 
 
 
 @pytest.mark.parametrize("code", [286, 280, 260])
-def test_a_lost_stream_means_comparing_again(
+def test_after_a_lost_stream_everything_is_compared_again(
     client: pymongo.MongoClient, source: Collection, copied: Collection, code: int
 ) -> None:
     source.insert_many([{"_id": number} for number in range(100)])
@@ -223,7 +225,7 @@ def test_a_lost_stream_means_comparing_again(
 
 
 @pytest.mark.parametrize("token", ["nonsense", "82", "8265000000000000012B0229296E04"])
-def test_a_token_that_the_server_does_not_take_means_comparing_again(
+def test_after_an_invalid_resume_token_everything_is_compared_again(
     client: pymongo.MongoClient, source: Collection, copied: Collection, token: str
 ) -> None:
     source.insert_many([{"_id": number} for number in range(100)])
@@ -249,7 +251,7 @@ def test_a_token_that_the_server_does_not_take_means_comparing_again(
         ("mongodb://127.0.0.1:1/a", "mongodb://127.0.0.1:1/b/c"),
     ],
 )
-def test_what_cannot_be_an_address_is_wrong_use(settings: Any, given: str, to: str) -> None:
+def test_an_invalid_address_is_a_usage_error(settings: Any, given: str, to: str) -> None:
     settings.SYNC_TIMEOUT = 0.5
     with pytest.raises(CommandError) as stopped:
         copy(given, to)
@@ -259,7 +261,7 @@ def test_what_cannot_be_an_address_is_wrong_use(settings: Any, given: str, to: s
 
 
 @pytest.mark.usefixtures("source")
-def test_it_is_not_copied_to_itself(source: Collection) -> None:
+def test_a_collection_is_not_copied_to_itself(source: Collection) -> None:
     source.insert_one({"_id": 1})
     other_name = address(SOURCE, "things").replace("127.0.0.1", "localhost").partition("?")[0]
     for to in (address(SOURCE, "things"), address(SOURCE), address(), f"{other_name}?directConnection=true"):
@@ -277,7 +279,7 @@ def test_views_and_capped_collections_and_time_series_are_refused(client: pymong
         assert stopped.value.returncode == 2
 
 
-def test_somebody_elses_documents_are_not_deleted(source: Collection, copied: Collection) -> None:
+def test_documents_that_were_not_copied_from_the_source_are_not_deleted(source: Collection, copied: Collection) -> None:
     source.insert_one({"_id": 1})
     copied.insert_one({"_id": "precious"})
     with pytest.raises(CommandError, match="--replace") as stopped:
@@ -289,7 +291,7 @@ def test_somebody_elses_documents_are_not_deleted(source: Collection, copied: Co
 
 
 def churn(collection: Collection, chance: random.Random, count: int) -> None:
-    """Inserts, changes and deletes a few keys again and again."""
+    """Inserts, changes and deletes a few keys repeatedly."""
     for _ in range(count):
         key = chance.randrange(1000)
         match chance.randrange(3):
@@ -301,7 +303,7 @@ def churn(collection: Collection, chance: random.Random, count: int) -> None:
                 collection.update_one({"_id": key}, {"$inc": {"n": 1}}, upsert=True)
 
 
-def test_killed_with_9_again_and_again_it_ends_equal(source: Collection, copied: Collection) -> None:
+def test_a_copy_that_is_killed_repeatedly_is_in_sync_at_the_end(source: Collection, copied: Collection) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     chance = random.Random(seed)
@@ -317,13 +319,11 @@ def test_killed_with_9_again_and_again_it_ends_equal(source: Collection, copied:
         wait_until_equal(source, copied)
         churn(source, chance, 200)
         wait_until_equal(source, copied)
-        assert status_of(*arguments, "--follow") == 2  # one at a time
+        assert status_of(*arguments, "--follow") == 2  # another process holds the lease
         assert process.terminate(30) == 0
 
 
-def test_a_frozen_copy_that_finds_another_at_its_work_writes_nothing_old(
-    source: Collection, copied: Collection
-) -> None:
+def test_a_frozen_copier_that_was_replaced_writes_no_old_state(source: Collection, copied: Collection) -> None:
     source.insert_one({"_id": 1, "n": 0})
     arguments = (address(SOURCE, "things"), address(COPY, "things"))
     with copying(*arguments) as first:
@@ -339,7 +339,7 @@ def test_a_frozen_copy_that_finds_another_at_its_work_writes_nothing_old(
             assert second.terminate(30) == 0
 
 
-def test_following_goes_on_when_primaries_step_down(mongo: Database) -> None:
+def test_following_continues_when_primaries_step_down(mongo: Database) -> None:
     members = ThreeMembers(election=3000)
     chance = random.Random(7)
     try:

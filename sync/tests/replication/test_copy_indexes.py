@@ -1,4 +1,4 @@
-"""A copy does nothing by itself: what would delete there is inert, and what would refuse there is named."""
+"""A copy does not change by itself: TTL indexes are inert there, and indexes that reject documents are reported."""
 
 import threading
 import time
@@ -15,14 +15,14 @@ from sync.replication import copier
 from sync.replication.copier import Copier
 from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, status_of, wait_until_equal
 
-pytestmark = pytest.mark.django_db(transaction=True)  # where a copy reports itself
+pytestmark = pytest.mark.django_db(transaction=True)  # for the heartbeat of the copier
 
 LONG_AGO = datetime.now(UTC) - timedelta(days=365)
 
 
 @pytest.fixture
 def client(client: pymongo.MongoClient) -> Iterator[pymongo.MongoClient]:
-    """Nothing expires there but where a test lets it."""
+    """Documents expire on this server only while a test allows it."""
     client.admin.command("setParameter", 1, ttlMonitorEnabled=False)
     yield client
     client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
@@ -30,7 +30,7 @@ def client(client: pymongo.MongoClient) -> Iterator[pymongo.MongoClient]:
 
 @pytest.fixture
 def following(source: Collection, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A copy that follows, in a thread, and often looks at indexes."""
+    """A copier that follows in a thread, and compares indexes every 0.1 s."""
     monkeypatch.setattr(copier, "SPEC", 0.1)
     monkeypatch.setattr("sync.replication.replicator.KEEP", 0.1)
     work = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
@@ -45,7 +45,7 @@ def following(source: Collection, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
 
 
 def let_expire(client: pymongo.MongoClient) -> None:
-    """Lets the server delete what has expired, and waits until it has looked twice."""
+    """Lets the server delete expired documents, and waits for two passes of its TTL monitor."""
     passes = client.admin.command("serverStatus")["metrics"]["ttl"]["passes"]
     client.admin.command("setParameter", 1, ttlMonitorEnabled=True)
     end = time.monotonic() + 60
@@ -56,7 +56,7 @@ def let_expire(client: pymongo.MongoClient) -> None:
 
 
 def expiring(collection: Collection) -> dict[str, Any]:
-    """`expireAfterSeconds` by the index that has it; "" is the collection's own."""
+    """Returns `expireAfterSeconds` by index; "" is the collection itself."""
     found = {index["name"]: index["expireAfterSeconds"] for index in collection.list_indexes()
              if "expireAfterSeconds" in index}  # fmt: skip
     options = collection.options()
@@ -85,7 +85,7 @@ def test_a_document_that_the_source_keeps_does_not_expire_in_the_copy(
     assert status_of("--verify") == 0
 
 
-def test_what_expires_in_the_source_goes_from_the_copy(
+def test_a_document_that_expires_in_the_source_is_deleted_from_the_copy(
     client: pymongo.MongoClient, source: Collection, copied: Collection
 ) -> None:
     source.create_index("at", expireAfterSeconds=60)
@@ -99,7 +99,7 @@ def test_what_expires_in_the_source_goes_from_the_copy(
 
 
 @pytest.mark.parametrize("options", [{}, {"partialFilterExpression": {"a": {"$gt": 1}}}, {"sparse": True}])
-def test_an_index_that_expired_in_a_copy_of_before_is_made_inert(
+def test_a_ttl_index_of_an_older_copy_is_made_inert(
     source: Collection, copied: Collection, options: dict[str, Any]
 ) -> None:
     source.create_index("at", expireAfterSeconds=60, **options)
@@ -110,7 +110,7 @@ def test_an_index_that_expired_in_a_copy_of_before_is_made_inert(
     assert "at_1" in copied.index_information()
 
 
-def test_an_index_of_the_destinations_own_deletes_nothing_while_it_is_a_copy(
+def test_a_ttl_index_that_only_the_destination_has_is_inert_while_it_is_a_copy(
     client: pymongo.MongoClient, source: Collection, copied: Collection
 ) -> None:
     copied.create_index("at", expireAfterSeconds=60, name="own")
@@ -142,7 +142,7 @@ def test_a_clustered_collection_that_expires_is_copied_without_expiry(
     assert status_of("--verify") == 0
 
 
-def test_promoting_gives_the_copy_what_was_withheld_also_without_the_source(
+def test_promoting_activates_the_ttl_indexes_of_the_copy_even_without_the_source(
     source: Collection, copied: Collection
 ) -> None:
     source.create_index("at", expireAfterSeconds=60)
@@ -153,7 +153,7 @@ def test_promoting_gives_the_copy_what_was_withheld_also_without_the_source(
     nowhere = "mongodb://127.0.0.1:9/" + f"{SOURCE}/things"
     assert "is 7200" in copy(nowhere, address(COPY, "things"), "--promote")
     assert expiring(copied) == {"at_1": 7200}
-    assert status_of() == 2, "it is no copy any more, and has documents of its own"
+    assert status_of() == 2, "it is no longer a copy, and it has documents"
     assert status_of("--promote") == 2, "there is nothing to promote"
 
 
@@ -170,7 +170,7 @@ def test_promoting_gives_the_copy_what_was_withheld_also_without_the_source(
         lambda copied: copied.database.command("collMod", "things", index={"name": "kept_1", "expireAfterSeconds": 60}),
     ],
 )
-def test_verify_names_what_deletes_refuses_or_is_missing_in_the_copy(
+def test_verify_names_indexes_that_delete_reject_or_are_missing_in_the_copy(
     source: Collection, copied: Collection, change: Any
 ) -> None:
     source.insert_one({"_id": 1})
@@ -178,7 +178,7 @@ def test_verify_names_what_deletes_refuses_or_is_missing_in_the_copy(
     copy()
     assert status_of("--verify") == 0
     copied.create_index("more")
-    assert status_of("--verify") == 0, "a plain index more does no harm"
+    assert status_of("--verify") == 0, "an additional normal index is harmless"
     change(copied)
     assert status_of("--verify") == 1
 
@@ -195,7 +195,7 @@ def test_documents_that_violate_the_sources_own_rule_are_copied(source: Collecti
     assert copied.options() == source.options()
 
 
-def test_an_index_that_the_destination_refuses_is_named_and_stops_nothing(
+def test_an_index_that_the_destination_rejects_is_named_and_does_not_stop_the_copy(
     source: Collection, copied: Collection
 ) -> None:
     copied.create_index("name", name="another")

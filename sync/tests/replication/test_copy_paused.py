@@ -1,4 +1,4 @@
-"""A copy is paused and resumed while it follows, on a schedule and alone, and after kill -9 while it is paused."""
+"""An operator pauses and resumes copies that follow, run on a schedule or run once, also across a kill -9."""
 
 import threading
 import time
@@ -40,20 +40,20 @@ def follow_copy(*collection: str) -> Process:
 
 
 def write(source: Collection, number: int) -> None:
-    """Inserts, changes and deletes."""
+    """Inserts, changes and deletes documents."""
     source.insert_many([{"_id": number * 100 + each, "text": "a"} for each in range(20)])
     source.update_one({"_id": number * 100 + 5}, {"$set": {"text": f"new {number}"}})
     source.delete_one({"_id": number * 100 + 6})
 
 
-def equal(source: Collection, copied: Collection) -> bool:
+def in_sync(source: Collection, copied: Collection) -> bool:
     return contents(source) == contents(copied)
 
 
 def test_a_paused_copy_writes_nothing_and_loses_nothing(source: Collection, copied: Collection) -> None:
     write(source, 1)
     with follow_copy("things") as process:
-        until(lambda: equal(source, copied) and status_of(route()).get("alive"))
+        until(lambda: in_sync(source, copied) and status_of(route()).get("alive"))
         pause(route())
         time.sleep(PAUSE_AGE + 0.5)
         write(source, 2)
@@ -67,26 +67,26 @@ def test_a_paused_copy_writes_nothing_and_loses_nothing(source: Collection, copi
         assert len(contents(copied)) == 19
         assert process.status is None
         resume(route())
-        until(lambda: equal(source, copied))
+        until(lambda: in_sync(source, copied))
         assert len(contents(copied)) == 57
         until(lambda: status_of(route())["lag"] < 5)
 
 
-def test_of_several_collections_one_is_paused(client: pymongo.MongoClient, source: Collection) -> None:
+def test_one_of_several_collections_is_paused(client: pymongo.MongoClient, source: Collection) -> None:
     other = client[SOURCE]["others"]
     write(source, 1)
     write(other, 1)
     with follow_copy():
-        until(lambda: equal(other, client[COPY]["others"]) and status_of(route()).get("alive"))
+        until(lambda: in_sync(other, client[COPY]["others"]) and status_of(route()).get("alive"))
         pause(route())
         time.sleep(PAUSE_AGE + 0.5)
         write(source, 2)
         write(other, 2)
-        until(lambda: equal(other, client[COPY]["others"]))
+        until(lambda: in_sync(other, client[COPY]["others"]))
         stays_as_it_is(lambda: contents(client[COPY]["things"]))
         assert len(contents(client[COPY]["things"])) == 19
         resume(route())
-        until(lambda: equal(source, client[COPY]["things"]))
+        until(lambda: in_sync(source, client[COPY]["things"]))
 
 
 def test_a_single_copy_of_a_paused_route_is_refused(source: Collection, copied: Collection) -> None:
@@ -96,7 +96,7 @@ def test_a_single_copy_of_a_paused_route_is_refused(source: Collection, copied: 
     assert contents(copied) == []
     resume(route())
     copy()
-    assert equal(source, copied)
+    assert in_sync(source, copied)
 
 
 def test_a_copy_on_a_schedule_waits_until_it_is_resumed(source: Collection, copied: Collection) -> None:
@@ -110,7 +110,7 @@ def test_a_copy_on_a_schedule_waits_until_it_is_resumed(source: Collection, copi
         stays_as_it_is(lambda: contents(copied), 1.0)
         assert thread.is_alive()
         resume(route())
-        until(lambda: equal(source, copied))
+        until(lambda: in_sync(source, copied))
     finally:
         copier.stop.set()
         thread.join(30)

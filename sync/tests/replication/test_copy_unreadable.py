@@ -1,4 +1,4 @@
-"""A document that cannot be decoded is copied byte for byte, or named by a pull, and stops no other."""
+"""A document that cannot be decoded is copied byte for byte, becomes a dead letter of a pull, and stops no other."""
 
 import threading
 from io import StringIO
@@ -80,7 +80,9 @@ def copied(client: pymongo.MongoClient) -> Collection:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("name", odd_documents())
-def test_what_cannot_be_decoded_is_copied_byte_for_byte(source: Collection, copied: Collection, name: str) -> None:
+def test_a_document_that_cannot_be_decoded_is_copied_byte_for_byte(
+    source: Collection, copied: Collection, name: str
+) -> None:
     odd = odd_documents()[name]
     source.insert_many([{"_id": 100}, odd, {"_id": ObjectId()}])
     copy()
@@ -97,7 +99,7 @@ def test_what_cannot_be_decoded_is_copied_byte_for_byte(source: Collection, copi
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_copy_that_follows_is_stopped_by_none_of_them(source: Collection, copied: Collection) -> None:
+def test_none_of_them_stops_a_copy_that_follows(source: Collection, copied: Collection) -> None:
     work = Copier(parse(address(SOURCE, "things")), parse(address(COPY, "things")))
     source.insert_one({"_id": "first"})
     thread = threading.Thread(target=work.follow, args=(lambda result: None,))
@@ -122,7 +124,7 @@ def test_a_copy_that_follows_is_stopped_by_none_of_them(source: Collection, copi
         work.close()
 
 
-def test_keys_are_cut_out_of_any_document_wherever_they_are() -> None:
+def test_the_key_is_extracted_from_any_position_in_a_document() -> None:
     values: list[Any] = [1, 1.5, "x", {"a": [1]}, b"x", None, True, Int64(3), ObjectId(), bson.Decimal128("1"),
                          bson.Timestamp(1, 2), bson.MinKey(), bson.MaxKey(), bson.Code("f"), bson.DBRef("a", 1),
                          bson.Code("f", {"a": 1}), bson.Regex("a", "i"), [1, "2"]]  # fmt: skip
@@ -134,7 +136,7 @@ def test_keys_are_cut_out_of_any_document_wherever_they_are() -> None:
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.engine
-def test_a_document_that_a_row_would_not_hold_exactly_is_parked_alone(mongo: Database) -> None:
+def test_only_the_document_that_a_row_cannot_store_exactly_becomes_a_dead_letter(mongo: Database) -> None:
     visits = mongo["zoo_visits"]
     visits.drop()
     raw = visits.with_options(codec_options=RAW)

@@ -1,4 +1,4 @@
-"""Rows follow a collection: every kind of change, what cannot be held, drops and renames, lost streams, one puller."""
+"""Rows follow a collection: all kinds of changes, dead letters, drops and renames, lost streams, a single puller."""
 
 import json
 import threading
@@ -39,7 +39,7 @@ def visits(mongo: Database) -> Iterator[Collection]:
     yield mongo["zoo_visits"]
     mongo.client.admin.command("configureFailPoint", "failCommand", mode="off")
     mongo["zoo_visits"].drop()
-    mongo["system.views"].drop()  # which other tests could not empty
+    mongo["system.views"].drop()  # otherwise other tests could not empty the database
     mongo["zoo_other"].drop()
 
 
@@ -88,7 +88,7 @@ def test_a_field_that_no_document_has_keeps_the_default_of_its_column(visits: Co
     assert rows()[1]["minutes"] == 5
 
 
-def test_a_type_that_changes_changes_the_row(visits: Collection) -> None:
+def test_a_change_of_type_changes_the_row(visits: Collection) -> None:
     visits.insert_one(visit(1, notes={"n": 1}))
     pull()
     for value, text in ((Int64(1), '{"n": {"$numberLong": "1"}}'), (1.0, '{"n": 1.0}'), (True, '{"n": true}')):
@@ -97,7 +97,7 @@ def test_a_type_that_changes_changes_the_row(visits: Collection) -> None:
         assert rows()[1]["notes"] == text
 
 
-def test_a_full_pass_fixes_what_other_hands_did_to_the_table(visits: Collection) -> None:
+def test_a_full_pass_repairs_changes_made_in_the_table(visits: Collection) -> None:
     visits.insert_many([visit(number) for number in range(1500)])
     pull()
     with connection.cursor() as cursor:
@@ -108,7 +108,7 @@ def test_a_full_pass_fixes_what_other_hands_did_to_the_table(visits: Collection)
     assert badges() == {number: f"b{number}" for number in range(1500)}
 
 
-def test_a_poison_document_is_parked_alone(visits: Collection) -> None:
+def test_only_a_document_that_does_not_fit_becomes_a_dead_letter(visits: Collection) -> None:
     visits.insert_many([visit(number) for number in range(1200)])
     bad: dict[Any, dict[str, Any]] = {
         "not a number": {"_id": "text", "badge": "t"},
@@ -122,12 +122,12 @@ def test_a_poison_document_is_parked_alone(visits: Collection) -> None:
     visits.insert_many(bad.values())
     raw = visits.with_options(codec_options=visits.codec_options.with_options(document_class=RawBSONDocument))
     raw.insert_one(RawBSONDocument(bson.encode(visit(5005, notes="aXb")).replace(b"aXb", b"a\xffb")))
-    said = pull()
-    assert said.startswith("1\n")
+    output = pull()
+    assert output.startswith("1\n")
     assert badges() == {number: f"b{number}" for number in range(1200)}
     assert DeadLetter.objects.count() == 8
-    assert "badge: missing" in said
-    assert "double where int32 is expected" in said
+    assert "badge: missing" in output
+    assert "double where int32 is expected" in output
     visits.update_one({"_id": 5000}, {"$set": {"badge": "new"}})
     visits.delete_many({"_id": {"$in": ["text", 5001, 5002, 5004, 5005, bad["an ObjectId"]["_id"]]}})
     visits.delete_one({"_id": 7})
@@ -136,7 +136,7 @@ def test_a_poison_document_is_parked_alone(visits: Collection) -> None:
     assert not DeadLetter.objects.exists()
 
 
-def test_unique_values_may_be_exchanged(visits: Collection) -> None:
+def test_documents_may_swap_unique_values(visits: Collection) -> None:
     visits.insert_many([visit(number) for number in range(3)])
     pull()
     for number in range(3):
@@ -145,20 +145,20 @@ def test_unique_values_may_be_exchanged(visits: Collection) -> None:
     assert badges() == {0: "b1", 1: "b2", 2: "b0"}
 
 
-def test_a_row_that_others_point_to_is_kept_and_named(visits: Collection) -> None:
+def test_a_row_that_a_foreign_key_references_is_kept_and_named(visits: Collection) -> None:
     visits.insert_one(visit(1))
     pull()
     ticket = Ticket.objects.create(visit_id=1)
     visits.delete_one({"_id": 1})
-    if connection.vendor == "mysql":  # SQLite looks at references at the end of a transaction only
-        assert "the database refuses it" in pull()
+    if connection.vendor == "mysql":  # SQLite checks foreign keys only at the end of a transaction
+        assert "the database rejects it" in pull()
         assert badges() == {1: "b1"}
     ticket.delete()
     assert pull() == "0\n"
     assert badges() == {}
 
 
-def test_a_large_document_is_held_or_parked(visits: Collection) -> None:
+def test_a_large_document_becomes_a_row_or_a_dead_letter(visits: Collection) -> None:
     visits.insert_many([visit(1, notes="'\"" * 2_000_000), visit(2, notes={"a": ["x" * 1_000_000] * 15}), visit(3)])
     pull()
     assert set(badges()) | {int(key) for key in DeadLetter.objects.values_list("key", flat=True)} == {1, 2, 3}
@@ -166,7 +166,7 @@ def test_a_large_document_is_held_or_parked(visits: Collection) -> None:
 
 
 @pytest.mark.parametrize("code", [286, 280, 136])
-def test_a_lost_stream_means_a_full_pass(mongo: Database, visits: Collection, code: int) -> None:
+def test_a_lost_stream_starts_a_full_pass(mongo: Database, visits: Collection, code: int) -> None:
     visits.insert_many([visit(number) for number in range(10)])
     pull()
     visits.delete_one({"_id": 5})
@@ -177,7 +177,7 @@ def test_a_lost_stream_means_a_full_pass(mongo: Database, visits: Collection, co
     assert len(badges()) == 9
 
 
-def test_a_token_of_another_server_means_a_full_pass(visits: Collection) -> None:
+def test_a_token_of_another_server_starts_a_full_pass(visits: Collection) -> None:
     visits.insert_one(visit(1))
     pull()
     write_state("pull:zoo.visit", token={"_data": "8265000000000000012B0229296E04"})
@@ -197,7 +197,9 @@ def test_a_drop_removes_the_rows(visits: Collection) -> None:
     assert badges() == {3: "b3"}
 
 
-def test_after_a_rename_the_rows_are_those_of_what_has_the_name(mongo: Database, visits: Collection) -> None:
+def test_after_a_rename_the_rows_follow_the_collection_that_now_has_the_name(
+    mongo: Database, visits: Collection
+) -> None:
     visits.insert_many([visit(1), visit(2)])
     pull()
     visits.rename("zoo_other")
@@ -209,11 +211,11 @@ def test_after_a_rename_the_rows_are_those_of_what_has_the_name(mongo: Database,
     assert badges() == {1: "b1", 2: "b2"}
 
 
-def test_a_collection_that_was_never_there_removes_nothing(visits: Collection) -> None:
+def test_a_collection_that_never_existed_removes_no_rows(visits: Collection) -> None:
     visits.insert_one(visit(1))
     pull()
     visits.drop()
-    write_state("pull:zoo.visit", token=None, phase="snapshot")  # as with another MongoDB, where nobody saw a drop
+    write_state("pull:zoo.visit", token=None, phase="snapshot")  # as with another MongoDB, where no drop was seen
     with pytest.raises(CommandError, match="Is the address right") as stopped:
         pull()
     assert stopped.value.returncode == 2
@@ -230,7 +232,7 @@ def test_a_view_is_refused(visits: Collection) -> None:
     assert stopped.value.returncode == 2
 
 
-def test_a_new_mapping_means_a_full_pass(visits: Collection, monkeypatch: Any) -> None:
+def test_a_new_mapping_starts_a_full_pass(visits: Collection, monkeypatch: Any) -> None:
     visits.insert_one(visit(1))
     pull()
     with connection.cursor() as cursor:  # as if the column were new
@@ -263,7 +265,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_other_writes_are_refused_and_told_where_to_go(visits: Collection, name: str) -> None:
+def test_other_writes_are_refused_with_an_error_that_names_the_collection(visits: Collection, name: str) -> None:
     visits.insert_one(visit(1))
     pull()
     with pytest.raises(ReadOnlyError, match="the MongoDB collection zoo_visits: change the document there"):
@@ -281,7 +283,7 @@ def test_fixtures_are_refused_too(visits: Collection, tmp_path: Any) -> None:
 
 @pytest.fixture
 def running(visits: Collection) -> Iterator[Puller]:
-    """A puller at work in a thread."""
+    """A puller that runs in a thread."""
     puller = Puller([Visit])
     puller.lease()
     thread = threading.Thread(target=puller.run)
@@ -323,7 +325,7 @@ def test_a_second_puller_is_refused(visits: Collection, running: Puller) -> None
 def test_a_puller_whose_lease_was_taken_writes_nothing(visits: Collection) -> None:
     old, new = TableSink(Visit, "default"), TableSink(Visit, "default")
     assert old.checkpoint.take() is None
-    assert new.checkpoint.take() is not None, "it is held"
+    assert new.checkpoint.take() is not None, "another puller holds the lease"
     Checkpoint.objects.update(leased_until="2020-01-01T00:00Z")
     assert new.checkpoint.take() is None
     with pytest.raises(LeaseLost):
@@ -332,7 +334,7 @@ def test_a_puller_whose_lease_was_taken_writes_nothing(visits: Collection) -> No
         old.position()
 
 
-def test_it_goes_on_when_mongodb_comes_back(mongod: Mongo, visits: Collection, running: Puller) -> None:
+def test_the_puller_continues_after_mongodb_was_unreachable(mongod: Mongo, visits: Collection, running: Puller) -> None:
     visits.insert_one(visit(1))
     wait_for({1: "b1"})
     mongod.kill()
@@ -342,7 +344,7 @@ def test_it_goes_on_when_mongodb_comes_back(mongod: Mongo, visits: Collection, r
     wait_for({1: "b1", 2: "b2"})
 
 
-def test_it_goes_on_when_mysql_comes_back(mariadb: Any, visits: Collection, running: Puller) -> None:
+def test_the_puller_continues_after_mysql_was_unreachable(mariadb: Any, visits: Collection, running: Puller) -> None:
     visits.insert_one(visit(1))
     wait_for({1: "b1"})
     connection.close()
@@ -353,7 +355,7 @@ def test_it_goes_on_when_mysql_comes_back(mariadb: Any, visits: Collection, runn
     wait_for({1: "b1", 2: "b2"})
 
 
-def test_an_unknown_model_is_wrong_use() -> None:
+def test_an_unknown_model_is_a_usage_error() -> None:
     for name in ("nonsense", "account"):
         with pytest.raises(CommandError, match=r"is not a pulled model\. Pulled models: ") as stopped:
             call_command("sync", "pull", name)

@@ -1,4 +1,4 @@
-"""A pull is paused and resumed while it runs, and after kill -9 while it is paused."""
+"""An operator pauses and resumes a running pull, also across a kill -9 during the pause."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -49,7 +49,7 @@ def visit(number: int) -> dict[str, Any]:
 
 
 def write(visits: Collection, number: int) -> None:
-    """Inserts, changes and deletes."""
+    """Inserts, changes and deletes documents."""
     visits.insert_many([visit(number * 100 + each) for each in range(20)])
     visits.update_one({"_id": number * 100 + 5}, {"$set": {"badge": f"new {number}"}})
     visits.delete_one({"_id": number * 100 + 6})
@@ -78,7 +78,7 @@ def test_a_paused_pull_writes_nothing_and_loses_nothing(visits: Collection) -> N
         until(lambda: status_of(ROUTE)["lag"] < 5)
 
 
-def test_a_pull_that_is_paused_in_its_first_pass_goes_on_there(visits: Collection) -> None:
+def test_a_pull_that_is_paused_in_its_snapshot_continues_from_there(visits: Collection) -> None:
     visits.insert_many([visit(number) for number in range(20_000)])
     with manage(*PULL):
         until(lambda: badges())

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture
 def act(request: Any) -> Iterator[Callable[[str, str], None]]:
-    """Runs a statement, and another one when the test is over."""
+    """Returns a function that runs a statement at once, and another one after the test."""
     undo: list[str] = []
 
     def run(statement: str, undone_by: str) -> None:
@@ -39,7 +39,7 @@ def only_mysql() -> None:
         pytest.skip("only MySQL and MariaDB have it")
 
 
-def test_tables_as_django_makes_them_have_nothing_of_the_kind() -> None:
+def test_tables_created_by_django_have_none_of_these() -> None:
     assert named() == []
 
 
@@ -70,7 +70,7 @@ def test_a_trigger_of_a_pulled_table_or_one_that_names_it_is_named(act: Any) -> 
         ("ON DELETE RESTRICT", False), ("", False),
     ],
 )  # fmt: skip
-def test_a_foreign_key_that_acts_is_named(act: Any, action: str, expected: bool) -> None:
+def test_a_foreign_key_with_an_action_is_named(act: Any, action: str, expected: bool) -> None:
     visit = "visit_id bigint" if connection.vendor == "mysql" else "visit_id integer"
     reference = f"FOREIGN KEY (visit_id) REFERENCES {Visit._meta.db_table} (id) {action}"
     act(f"CREATE TABLE by_hand (id integer PRIMARY KEY, {visit}, {reference})", "DROP TABLE by_hand")

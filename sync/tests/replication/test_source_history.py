@@ -1,6 +1,6 @@
-"""A token is followed only where its history is proven: other servers, older backups, other collections of the name.
+"""A resume token is used only with its own history, not with another server, an older backup or a new collection.
 
-The source of these tests is a server of its own, whose data are put in the place of other data.
+The source of these tests is a separate server whose data the tests replace.
 """
 
 import logging
@@ -28,22 +28,22 @@ from sync.tests.support.copies import COPY, SOURCE, address, contents, copy, cop
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo
 
-pytestmark = pytest.mark.django_db(transaction=True)  # where a copy reports itself
+pytestmark = pytest.mark.django_db(transaction=True)  # for the heartbeat of the copier
 
 
 class Source(Mongo):
-    """A server whose data folder can be kept, and changed for another one, behind the same address."""
+    """A server whose data can be backed up and replaced, at the same address."""
 
     clients: ClassVar[list[pymongo.MongoClient]] = []
 
     def keep(self, name: str) -> None:
-        """Keeps the data as they are now: a backup."""
+        """Makes a backup of the data."""
         self.shut_down()
         shutil.copytree(self.folder, self.folder.with_name(name))
         self.start()
 
     def restore(self, name: str) -> None:
-        """Puts what was kept in the place of the data; nothing was kept: an empty server."""
+        """Replaces the data with a backup. Without one, the server is empty."""
         self.shut_down()
         shutil.rmtree(self.folder)
         kept = self.folder.with_name(name)
@@ -57,7 +57,7 @@ class Source(Mongo):
         self.process.wait(60)
 
     def things(self) -> Collection:
-        """The source through a new client: one that has known other data refuses these."""
+        """Returns the source of a new client: a client that has seen other data rejects this server."""
         self.clients.append(pymongo.MongoClient(self.uri(""), tz_aware=True, serverSelectionTimeoutMS=10_000))
         return self.clients[-1][SOURCE]["things"]
 
@@ -99,7 +99,7 @@ def put(collection: Collection, *keys: int, value: int = 0) -> None:
 
 @contextmanager
 def following(source: str) -> Iterator[None]:
-    """A copy that follows, in a thread of this process."""
+    """Runs a copier that follows, in a thread of this process."""
     work = Copier(parse(source), parse(address(COPY, "things")))
     thread = threading.Thread(target=work.follow, args=(lambda result: None,))
     thread.start()
@@ -113,7 +113,7 @@ def following(source: str) -> Iterator[None]:
 
 
 def older_backup(server: Source) -> None:
-    """What the copy has seen last is undone, and other changes have come in its place."""
+    """Restores an older backup without the last changes that the copy saw, and makes other changes."""
     server.restore("backup")
     source = server.things()
     put(source, 3, value=33)
@@ -121,7 +121,7 @@ def older_backup(server: Source) -> None:
 
 
 def same_key_again(server: Source) -> None:
-    """The older backup sees the same last change, at another time, and one before it that the copy never heard of."""
+    """Restores an older backup, makes a change that the copy did not see, then the same last change at another time."""
     server.restore("backup")
     source = server.things()
     put(source, 8)
@@ -146,7 +146,7 @@ SWAPS: list[Callable[[Source], None]] = [
     ("swap", "is_live"),
     [*((swap, False) for swap in SWAPS), (older_backup, True), (another_server, True)],
 )
-def test_another_history_behind_the_address_is_seen_and_everything_compared(
+def test_another_history_at_the_address_is_detected_and_everything_compared(
     server: Source, source: Collection, copied: Collection, swap: Any, is_live: bool, caplog: Any
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -172,11 +172,11 @@ def test_another_history_behind_the_address_is_seen_and_everything_compared(
         swap(server)
         copy(*arguments)
         assert contents(copied) == contents(server.things())
-    assert "everything is compared again" in caplog.text
+    assert "Comparing everything again" in caplog.text
     assert status_of(*arguments, "--verify") == 0
 
 
-def test_a_server_that_starts_again_with_its_own_data_is_not_compared(
+def test_a_server_that_restarts_with_the_same_data_is_not_compared_again(
     server: Source, source: Collection, copied: Collection, caplog: Any
 ) -> None:
     caplog.set_level(logging.WARNING)
@@ -193,7 +193,7 @@ def test_a_server_that_starts_again_with_its_own_data_is_not_compared(
     server.start()
     assert " 1 read, 1 written" in copy(*arguments)
     assert contents(copied) == contents(source)
-    assert "compared again" not in caplog.text
+    assert "Comparing everything again" not in caplog.text
 
 
 def test_a_token_that_is_ahead_of_the_server_is_lost(server: Source, source: Collection, copied: Collection) -> None:
@@ -208,7 +208,7 @@ def test_a_token_that_is_ahead_of_the_server_is_lost(server: Source, source: Col
     assert contents(copied) == contents(source)
 
 
-def test_an_empty_server_behind_the_address_empties_nothing(
+def test_an_empty_server_at_the_address_removes_no_documents(
     server: Source, source: Collection, copied: Collection
 ) -> None:
     put(source, *range(5))
@@ -264,7 +264,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_becomes_of_a_collection_is_followed_stopped_and_live(
+def test_drops_and_renames_of_a_collection_are_followed_stopped_and_live(
     server: Source, source: Collection, copied: Collection, change: Any
 ) -> None:
     arguments = (server.address(SOURCE, "things"), address(COPY, "things"))
@@ -283,7 +283,7 @@ def test_what_becomes_of_a_collection_is_followed_stopped_and_live(
         wait_until_equal(source, copied)
 
 
-def test_a_killed_copy_follows_a_collection_that_was_made_again(
+def test_a_killed_copy_follows_a_collection_that_was_created_again(
     server: Source, source: Collection, copied: Collection
 ) -> None:
     put(source, *range(5))
@@ -297,7 +297,7 @@ def test_a_killed_copy_follows_a_collection_that_was_made_again(
         assert process.terminate() == 0
 
 
-def test_a_change_in_a_restart_without_a_log_is_seen_by_the_collections_uuid(
+def test_a_collection_replaced_during_a_restart_without_oplog_is_detected_by_its_uuid(
     server: Source, source: Collection, copied: Collection
 ) -> None:
     arguments = (server.address(SOURCE, "things"), address(COPY, "things"))
@@ -316,7 +316,7 @@ def test_a_change_in_a_restart_without_a_log_is_seen_by_the_collections_uuid(
 @pytest.mark.engine
 @pytest.mark.slow
 @pytest.mark.parametrize("is_live", [False, True], ids=["stopped", "live"])
-def test_a_pull_sees_another_history_too(
+def test_a_pull_detects_another_history_too(
     server: Source, source: Collection, mongo: Database, settings: Any, is_live: bool
 ) -> None:
     settings.MONGODB_URI = server.uri("analytics_test")

@@ -1,4 +1,4 @@
-"""The model of the checkpoint is clean within its bounds, and each mutation of it breaks."""
+"""The model of the checkpoint protocol has no violation within its bounds, and every mutation has one."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from sync.tests.support.checkpoint_model import MUTATIONS, Protocol, explore
 pytestmark = pytest.mark.quick
 
 
-def test_the_target_is_what_the_source_was_at_the_checkpoint() -> None:
+def test_the_target_equals_the_source_at_the_checkpoint() -> None:
     result = explore(Protocol())
     assert result.way is None
     assert result.states > 1000

@@ -1,4 +1,4 @@
-"""Workers tell that they live, what they wait for and how fast they are, and never at the cost of a save."""
+"""Workers report that they are alive, what they wait for and their throughput, and never make a save fail."""
 
 import multiprocessing
 import os
@@ -42,7 +42,7 @@ pytestmark = [
 
 @pytest.fixture
 def running(mongo: Database, monkeypatch: Any) -> Iterator[Relay]:
-    """A relay at work in a thread, with a heartbeat ten times as fast."""
+    """A relay that runs in a thread, with a heartbeat every 0.1 s."""
     monkeypatch.setattr("sync.workers.heartbeat.BEAT", 0.1)
     relay = Relay(interval=0.05)
     thread = threading.Thread(target=relay.run)
@@ -57,7 +57,7 @@ def silence(seconds: float) -> None:
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=seconds))
 
 
-def test_a_relay_tells_what_it_delivers_and_how_late(running: Relay, settings: Any) -> None:
+def test_a_relay_reports_what_it_delivers_and_its_lag(running: Relay, settings: Any) -> None:
     settings.SYNC_INLINE = False
     Account.objects.bulk_create([make(number) for number in range(20)])
     wait_for(lambda: Worker.objects.get().delivered == 20)
@@ -69,12 +69,12 @@ def test_a_relay_tells_what_it_delivers_and_how_late(running: Relay, settings: A
     wait_for(lambda: Worker.objects.get().heartbeat_at > first)
 
 
-def test_a_relay_that_stops_takes_its_row_along(running: Relay) -> None:
+def test_a_relay_that_stops_removes_its_row(running: Relay) -> None:
     running.stop.set()
     wait_for(lambda: not Worker.objects.exists())
 
 
-def test_a_relay_says_what_it_waits_for(running: Relay, mongod: Mongo, settings: Any) -> None:
+def test_a_relay_reports_what_it_waits_for(running: Relay, mongod: Mongo, settings: Any) -> None:
     settings.SYNC_INLINE, settings.SYNC_TIMEOUT = False, 1.0
     mongod.freeze()
     make(1).save()
@@ -83,7 +83,7 @@ def test_a_relay_says_what_it_waits_for(running: Relay, mongod: Mongo, settings:
     wait_for(lambda: Worker.objects.get().note == "")
 
 
-def test_a_relay_in_one_batch_for_long_says_so(mongo: Database, monkeypatch: Any) -> None:
+def test_a_relay_reports_that_one_batch_takes_long(mongo: Database, monkeypatch: Any) -> None:
     heartbeat = WorkerHeartbeat("default")
     heartbeat.at_work(True)
     heartbeat.batch_began = time.monotonic() - 30
@@ -94,7 +94,7 @@ def test_a_relay_in_one_batch_for_long_says_so(mongo: Database, monkeypatch: Any
 def test_a_killed_relay_is_dead_after_three_missed_heartbeats_and_swept_by_the_next(mongo: Database) -> None:
     with relaying() as relay:
         relay.until(Worker.objects.exists)
-    assert status().relays == 1, "nobody can know yet"
+    assert status().relays == 1, "its heartbeat has not expired yet"
     silence(SILENCE[RELAY] + 1)
     assert status().relays == 0
     assert [worker.alive for worker in status().workers] == [False]
@@ -102,7 +102,7 @@ def test_a_killed_relay_is_dead_after_three_missed_heartbeats_and_swept_by_the_n
     assert Worker.objects.get().pid == os.getpid()
 
 
-def test_a_relay_that_was_swept_while_it_was_frozen_is_back_with_its_next_beat(mongo: Database) -> None:
+def test_a_relay_that_was_swept_while_it_was_frozen_returns_with_its_next_heartbeat(mongo: Database) -> None:
     heartbeat = WorkerHeartbeat("default")
     heartbeat.count(3, [0.1])
     heartbeat.write()
@@ -111,7 +111,7 @@ def test_a_relay_that_was_swept_while_it_was_frozen_is_back_with_its_next_beat(m
     assert (Worker.objects.get().pk, Worker.objects.get().delivered) == (heartbeat.id, 3)
 
 
-def test_a_web_process_writes_its_row_with_a_delivery_and_then_not_for_ten_seconds(mongo: Database) -> None:
+def test_a_web_process_writes_its_row_with_a_delivery_at_most_every_ten_seconds(mongo: Database) -> None:
     make(1).save()
     row = Worker.objects.get()
     assert (row.kind, row.delivered, sum(row.lags["ever"])) == (INLINE, 1, 1)
@@ -128,7 +128,7 @@ def test_a_web_process_writes_its_row_with_a_delivery_and_then_not_for_ten_secon
     assert Worker.objects.get().delivered == 3
 
 
-def test_it_is_never_written_inside_of_a_transaction(mongo: Database) -> None:
+def test_a_heartbeat_is_never_written_inside_a_transaction(mongo: Database) -> None:
     with transaction.atomic():
         INLINE_HEARTBEAT.delivered_inline(1, 0.001, "default")
         assert not Worker.objects.exists()
@@ -136,7 +136,9 @@ def test_it_is_never_written_inside_of_a_transaction(mongo: Database) -> None:
     assert Worker.objects.get().delivered == 2
 
 
-def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monkeypatch: Any, caplog: Any) -> None:
+def test_a_heartbeat_that_cannot_be_written_does_not_fail_a_save(
+    mongo: Database, monkeypatch: Any, caplog: Any
+) -> None:
     def fail(*args: Any, **kwargs: Any) -> None:
         raise DatabaseError("the table is locked")
 
@@ -147,7 +149,7 @@ def test_a_heartbeat_that_cannot_be_written_harms_no_save(mongo: Database, monke
     assert status().word == "equal"
 
 
-def test_a_web_process_says_that_mongodb_does_not_answer(mongo: Database, mongod: Mongo, settings: Any) -> None:
+def test_a_web_process_reports_that_mongodb_does_not_respond(mongo: Database, mongod: Mongo, settings: Any) -> None:
     settings.SYNC_INLINE_TIMEOUT = 0.3
     mongod.freeze()
     make(1).save()
@@ -157,7 +159,7 @@ def test_a_web_process_says_that_mongodb_does_not_answer(mongo: Database, mongod
     assert row.delivered == 0
 
 
-def test_a_silent_web_process_is_counted_for_some_minutes_and_swept_by_the_next(mongo: Database) -> None:
+def test_an_idle_web_process_is_counted_for_some_minutes_and_then_swept_by_the_next(mongo: Database) -> None:
     make(1).save()
     silence(60)
     assert status().lag.delivered == 1
@@ -167,7 +169,7 @@ def test_a_silent_web_process_is_counted_for_some_minutes_and_swept_by_the_next(
     assert Worker.objects.count() == 1
 
 
-def test_each_process_has_a_row_of_its_own_after_a_fork(mongo: Database) -> None:
+def test_each_process_has_its_own_row_after_a_fork(mongo: Database) -> None:
     make(1).save()
     mine, results = INLINE_HEARTBEAT.id, multiprocessing.get_context("fork").Queue()
 
@@ -182,7 +184,7 @@ def test_each_process_has_a_row_of_its_own_after_a_fork(mongo: Database) -> None
     assert theirs[1:] == (0, 0.0)
 
 
-def test_threads_lose_no_count(mongo: Database) -> None:
+def test_concurrent_threads_lose_no_count(mongo: Database) -> None:
     heartbeat = InlineHeartbeat()
     heartbeat.next_write = float("inf")
 
@@ -198,13 +200,13 @@ def test_threads_lose_no_count(mongo: Database) -> None:
     assert heartbeat.delivered == sum(heartbeat.lags.ever) == 8000
 
 
-def test_the_bounds_reach_from_a_millisecond_to_an_hour() -> None:
+def test_the_bounds_range_from_a_millisecond_to_an_hour() -> None:
     assert (BOUNDS[0], BOUNDS[-1]) == (0.001, 3600.0)
     assert all(1 < high / low <= 2.5 for low, high in pairwise(BOUNDS))
     assert quantile([0] * (len(BOUNDS) + 1), 0.5) is None
 
 
-def test_a_heartbeat_that_is_not_written_is_told_once_and_again_after_one_that_was(
+def test_a_heartbeat_that_cannot_be_written_is_logged_once_and_again_after_a_success(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     heartbeat, works = WorkerHeartbeat("default"), [False, False, True, False]
@@ -214,6 +216,6 @@ def test_a_heartbeat_that_is_not_written_is_told_once_and_again_after_one_that_w
             raise DatabaseError("the table is locked")
 
     monkeypatch.setattr(Heartbeat, "_write", write)
-    for told in (1, 1, 1, 2):
+    for logged in (1, 1, 1, 2):
         heartbeat.write()
-        assert caplog.text.count("Could not write the heartbeat") == told
+        assert caplog.text.count("Could not write the heartbeat") == logged

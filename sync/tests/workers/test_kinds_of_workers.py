@@ -1,4 +1,4 @@
-"""Which workers deliver: a live worker does not necessarily claim the pending changes of a queue."""
+"""Kinds of workers: a worker that is alive does not necessarily deliver the pending changes of a queue."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture(autouse=True)
 def late(mongo: Database) -> None:
-    """A change that has waited for longer than any relay takes."""
+    """A change that has been pending for longer than a running relay would need."""
     INLINE_HEARTBEAT.reset()
     make(1).save()
     confirm()
@@ -50,7 +50,7 @@ def beat(kind: Kind, queue: str = "") -> Heartbeat:
     return heartbeat
 
 
-def said() -> str:
+def status_output() -> str:
     out = io.StringIO()
     with suppress(SystemExit):
         call_command("sync", "status", stdout=out)
@@ -61,10 +61,10 @@ def said() -> str:
 def test_only_a_relay_delivers_to_mongodb(kind: Kind) -> None:
     beat(kind)
     assert (status().word, status().relays) == ("stalled", 0)
-    assert "relay: none running; start one: manage.py sync relay" in said()
+    assert "relay: none running; start one: manage.py sync relay" in status_output()
     beat(Kind.RELAY)
     assert (status().word, status().relays) == ("behind", 1)
-    assert "relay: 1 running" in said()
+    assert "relay: 1 running" in status_output()
 
 
 def test_every_kind_without_a_relay_is_still_stalled() -> None:
@@ -85,10 +85,10 @@ def test_a_relay_does_not_publish() -> None:
     pending("news.story@kafka:story-events", "kafka")
     beat(Kind.RELAY)
     assert status().word == "stalled"
-    assert "publisher: none running; start one: manage.py sync publish" in said()
+    assert "publisher: none running; start one: manage.py sync publish" in status_output()
     beat(Kind.PUBLISHER, "kafka")
     assert status().word == "behind"
-    assert "publisher: 1 running" in said()
+    assert "publisher: 1 running" in status_output()
 
 
 def test_a_relay_that_is_stuck_in_a_batch_does_not_deliver() -> None:
@@ -98,7 +98,7 @@ def test_a_relay_that_is_stuck_in_a_batch_does_not_deliver() -> None:
     heartbeat.write()
     assert (status().word, status().relays) == ("stalled", 0)
     assert [(worker.alive, worker.stuck, worker.delivers) for worker in status().workers] == [(True, True, False)]
-    assert "relay: none running, 1 stuck; start one: manage.py sync relay" in said()
+    assert "relay: none running, 1 stuck; start one: manage.py sync relay" in status_output()
     heartbeat.at_work(False)
     heartbeat.write()
     assert (status().word, status().relays) == ("behind", 1)
@@ -108,16 +108,16 @@ def test_a_dead_relay_does_not_deliver() -> None:
     beat(Kind.RELAY)
     Worker.objects.update(heartbeat_at=DatabaseNow() - timedelta(seconds=SILENCE[Kind.RELAY] + 1))
     assert (status().word, status().relays) == ("stalled", 0)
-    assert "relay: none running" in said()
+    assert "relay: none running" in status_output()
 
 
-def test_what_is_paused_is_not_stalled() -> None:
+def test_a_paused_target_is_not_stalled() -> None:
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     beat(Kind.FOLLOWER)
     assert status().word == "paused"
 
 
-def test_a_backfill_that_nobody_takes_is_stalled_too() -> None:
+def test_a_backfill_without_a_relay_is_stalled_too() -> None:
     Change.objects.all().delete()
     pending(until="f" * 24)
     beat(Kind.FOLLOWER)
@@ -126,14 +126,14 @@ def test_a_backfill_that_nobody_takes_is_stalled_too() -> None:
     assert status().word == "behind"
     Worker.objects.all().delete()
     Change.objects.update(claim="a" * 24, due_at=DatabaseNow() + timedelta(seconds=20))
-    assert status().word == "behind", "somebody is at it"
+    assert status().word == "behind", "a relay has claimed it"
 
 
-def test_a_kind_of_another_release_harms_nothing_and_delivers_nothing() -> None:
+def test_a_kind_of_another_release_causes_no_error_and_does_not_deliver() -> None:
     beat(Kind.RELAY)
     Worker.objects.update(kind="teleporter")
     assert (status().word, status().relays) == ("stalled", 0)
-    assert "teleporter" in said()
+    assert "teleporter" in status_output()
 
 
 def test_the_metrics_count_every_kind() -> None:

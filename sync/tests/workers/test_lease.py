@@ -1,4 +1,4 @@
-"""A lease is one holder's at a time, a dead holder's is free at once, and only the holder of a running route writes."""
+"""A lease has one holder at a time, is free at once if its holder is dead, and only its holder can write."""
 
 import json
 import os
@@ -38,7 +38,7 @@ def holder_of_the_lease() -> TableCheckpoint:
 
 
 def row() -> dict[str, Any]:
-    """The checkpoint, as the table has it."""
+    """The stored row of the checkpoint."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT owner, holder, state, paused FROM sync_checkpoint WHERE name = %s", [ROUTE])
         owner, holder, state, paused = cursor.fetchone()
@@ -60,7 +60,7 @@ def keepers() -> list[str]:
 
 
 def write(checkpoint: TableCheckpoint, name: str, state: dict[str, Any], *, save_first: bool = True) -> None:
-    """What every worker does: one transaction for what it writes and for its state."""
+    """Does what every worker does: writes the data and its state in one transaction."""
     with transaction.atomic():
         if save_first:
             checkpoint.save(state)
@@ -76,7 +76,7 @@ def test_a_free_lease_is_taken_and_lasts_as_long_as_the_setting_says() -> None:
     assert conf.LEASE - 5 < seconds_left() <= conf.LEASE
 
 
-def test_a_lease_is_held_against_others_and_taken_again_by_its_holder() -> None:
+def test_only_its_holder_can_take_a_held_lease_again() -> None:
     checkpoint = holder_of_the_lease()
     held = worker().take()
     assert held is not None
@@ -85,7 +85,7 @@ def test_a_lease_is_held_against_others_and_taken_again_by_its_holder() -> None:
     assert checkpoint.take() is None
 
 
-def test_an_expired_lease_is_taken() -> None:
+def test_an_expired_lease_can_be_taken() -> None:
     holder_of_the_lease()
     expire()
     new = holder_of_the_lease()
@@ -93,7 +93,7 @@ def test_an_expired_lease_is_taken() -> None:
     assert seconds_left() > 0
 
 
-def test_one_of_many_takes_it() -> None:
+def test_only_one_of_several_processes_takes_the_lease() -> None:
     Checkpoint.objects.create(name=ROUTE)
     taken, barrier = [], threading.Barrier(4)
 
@@ -119,14 +119,14 @@ def test_the_lease_of_a_process_that_was_killed_is_taken_at_once() -> None:
         process.until(lambda: Checkpoint.objects.exclude(owner="").exists(), "it has the lease")
         assert worker().take() is not None, "the process lives"
         process.kill()
-    assert seconds_left() > conf.LEASE / 2, "it would be held for long"
+    assert seconds_left() > conf.LEASE / 2, "the lease has not expired"
     new = holder_of_the_lease()
     assert row()["owner"] == new.owner
 
 
-@pytest.mark.parametrize("machine", ["0123456789abcdef", ""], ids=["another machine", "a machine that cannot tell"])
-def test_the_lease_of_a_process_elsewhere_is_taken_when_it_has_expired_and_not_before(machine: str) -> None:
-    process = finished(python("-V"))  # so that nobody here has its number
+@pytest.mark.parametrize("machine", ["0123456789abcdef", ""], ids=["another machine", "an unknown machine"])
+def test_the_lease_of_a_process_on_another_machine_can_be_taken_only_after_it_has_expired(machine: str) -> None:
+    process = finished(python("-V"))  # a process id that no process of this machine has
     holder_of_the_lease()
     Checkpoint.objects.update(owner=f"{'a' * 24} {process.pid} {machine}")
     assert worker().take() is not None
@@ -134,7 +134,7 @@ def test_the_lease_of_a_process_elsewhere_is_taken_when_it_has_expired_and_not_b
     assert worker().take() is None
 
 
-def test_a_process_namespace_and_a_boot_are_machines_of_their_own(monkeypatch: Any) -> None:
+def test_another_process_namespace_or_boot_counts_as_another_machine(monkeypatch: Any) -> None:
     def machine() -> str:
         return lease._machine.__wrapped__()
 
@@ -158,7 +158,7 @@ def test_a_holder_whose_lease_was_taken_writes_nothing(save_first: bool) -> None
     expire()
     new = holder_of_the_lease()
     write(new, "second", {"at": 2})
-    with pytest.raises(LeaseLost, match="another process took over"):
+    with pytest.raises(LeaseLost, match="another process took over, because this one did not renew its lease"):
         write(old, "third", {"at": 3}, save_first=save_first)
     for act in (old.load, old.is_paused, old.require_running):
         with pytest.raises(LeaseLost):
@@ -168,7 +168,7 @@ def test_a_holder_whose_lease_was_taken_writes_nothing(save_first: bool) -> None
 
 
 @pytest.mark.parametrize("save_first", [True, False])
-def test_a_paused_route_writes_nothing_and_goes_on_where_it_was(save_first: bool) -> None:
+def test_a_paused_route_writes_nothing_and_continues_from_its_checkpoint(save_first: bool) -> None:
     checkpoint = holder_of_the_lease()
     write(checkpoint, "first", {"at": 1})
     assert Checkpoint.objects.set_paused(ROUTE, "default", paused=True)
@@ -181,7 +181,7 @@ def test_a_paused_route_writes_nothing_and_goes_on_where_it_was(save_first: bool
     assert (keepers(), row()["state"]) == (["first", "second"], {"at": 2})
 
 
-def test_a_route_that_waits_while_it_is_paused_keeps_its_lease() -> None:
+def test_a_paused_route_keeps_its_lease() -> None:
     checkpoint = holder_of_the_lease()
     Checkpoint.objects.set_paused(ROUTE, "default", paused=True)
     expire()
@@ -199,13 +199,13 @@ def test_a_save_extends_the_lease() -> None:
     assert seconds_left() > conf.LEASE / 2
 
 
-def test_what_was_released_is_free() -> None:
+def test_a_released_lease_is_free() -> None:
     holder_of_the_lease().release()
     assert (row()["owner"], row()["holder"]) == ("", "")
     assert worker().take() is None
 
 
-def test_a_former_holder_does_not_release_anothers_lease() -> None:
+def test_a_former_holder_cannot_release_the_lease_of_another() -> None:
     old = holder_of_the_lease()
     expire()
     new = holder_of_the_lease()
@@ -214,7 +214,7 @@ def test_a_former_holder_does_not_release_anothers_lease() -> None:
     assert seconds_left() > 0
 
 
-def test_a_lease_that_is_extended_is_busy_and_one_that_is_not_is_waited_for() -> None:
+def test_acquire_raises_busy_if_the_lease_is_extended_and_waits_otherwise() -> None:
     checkpoint = holder_of_the_lease()
     stop = threading.Event()
 
@@ -238,14 +238,14 @@ def test_a_lease_that_is_extended_is_busy_and_one_that_is_not_is_waited_for() ->
 
 
 def expire_elsewhere() -> None:
-    """In another thread, which has a connection of its own."""
+    """Expires the lease from another thread, which has its own connection."""
     try:
         expire()
     finally:
         connection.close()
 
 
-def test_one_that_waits_for_a_lease_can_be_stopped() -> None:
+def test_waiting_for_a_lease_can_be_stopped() -> None:
     checkpoint = holder_of_the_lease()
     stop = StopEvent()
     threading.Timer(0.3, stop.set).start()

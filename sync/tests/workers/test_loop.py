@@ -1,4 +1,4 @@
-"""The loop of every worker: an outage is said once, and so is its end; pauses grow; a stop ends every wait at once."""
+"""The main loop: it logs an outage and its end once each, its pauses grow, and a stop interrupts every wait at once."""
 
 import logging
 import threading
@@ -18,11 +18,11 @@ from sync.workers.shutdown import StopEvent
 pytestmark = pytest.mark.quick
 
 LOGGER = logging.getLogger("sync.tests.loop")
-AWAY = Unavailable("MongoDB does not respond")
+OUTAGE = Unavailable("MongoDB does not respond")
 
 
 class FakeStop(StopEvent):
-    """Notes the waits, and passes them at once; set when there is no more to do."""
+    """Records the waits without waiting. A test sets it after the last step."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class FakeStop(StopEvent):
 
 
 def run(outcomes: Iterable[Any], **options: Any) -> tuple[Loop, list[float]]:
-    """A loop whose steps have these outcomes: an exception is raised, all else is returned. The waits between them."""
+    """Runs a loop whose steps raise or return these outcomes. Returns the loop and the waits between the steps."""
     stop = FakeStop()
     options.setdefault("recover", lambda error: None)
     loop = Loop(stop, LOGGER, **options)
@@ -59,8 +59,8 @@ def said(caplog: Any) -> Any:
     return lambda: [(record.levelname, record.getMessage()) for record in caplog.records if record.name == LOGGER.name]
 
 
-def test_an_outage_and_its_end_are_each_said_once(said: Any) -> None:
-    loop, _ = run([None, AWAY, AWAY, AWAY, None, None], prefix="eu: ")
+def test_an_outage_and_its_end_are_each_logged_once(said: Any) -> None:
+    loop, _ = run([None, OUTAGE, OUTAGE, OUTAGE, None, None], prefix="eu: ")
     assert said() == [
         ("ERROR", "eu: MongoDB does not respond. Nothing is lost; retrying until it is back."),
         ("INFO", "eu: Working again."),
@@ -68,8 +68,8 @@ def test_an_outage_and_its_end_are_each_said_once(said: Any) -> None:
     assert loop.trouble == ""
 
 
-def test_another_reason_and_the_next_outage_are_said_as_well(said: Any) -> None:
-    run([AWAY, Unavailable("MySQL does not respond"), None, AWAY])
+def test_another_reason_and_the_next_outage_are_logged_as_well(said: Any) -> None:
+    run([OUTAGE, Unavailable("MySQL does not respond"), None, OUTAGE])
     assert [line.partition(".")[0] for _, line in said()] == [
         "MongoDB does not respond", "MySQL does not respond", "Working again", "MongoDB does not respond",
     ]  # fmt: skip
@@ -84,16 +84,16 @@ def test_an_outage_has_no_traceback_and_a_reason_of_either_driver(caplog: Any) -
 
 
 def test_the_trouble_is_what_it_waits_for(said: Any) -> None:
-    loop, _ = run([None, AWAY])
+    loop, _ = run([None, OUTAGE])
     assert loop.trouble == "MongoDB does not respond"
 
 
-def test_pauses_grow_to_the_longest_and_begin_anew_after_a_step_that_works() -> None:
-    _, waits = run([*[AWAY] * 8, None, AWAY, AWAY])
+def test_pauses_grow_to_the_longest_and_start_again_after_a_step_that_works() -> None:
+    _, waits = run([*[OUTAGE] * 8, None, OUTAGE, OUTAGE])
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
 
 
-def test_a_step_that_works_and_then_fails_soon_goes_on_with_the_longer_pauses(said: Any) -> None:
+def test_a_step_that_works_and_soon_fails_again_keeps_the_longer_pauses(said: Any) -> None:
     stop = FakeStop()
     loop = Loop(stop, LOGGER, recover=lambda error: None)
 
@@ -101,13 +101,13 @@ def test_a_step_that_works_and_then_fails_soon_goes_on_with_the_longer_pauses(sa
         loop.works()
         if len(stop.waits) == 3:
             stop.set()
-        raise AWAY
+        raise OUTAGE
 
     loop.run(step)
     assert stop.waits == [0.5, 1.0, 2.0, 4.0]
 
 
-def test_a_step_that_worked_for_longer_than_the_pause_begins_anew(monkeypatch: Any) -> None:
+def test_a_step_that_worked_for_longer_than_the_pause_resets_the_pauses(monkeypatch: Any) -> None:
     now = [0.0]
     monkeypatch.setattr("sync.workers.loop.time.monotonic", lambda: now[0])
     stop = FakeStop()
@@ -118,50 +118,50 @@ def test_a_step_that_worked_for_longer_than_the_pause_begins_anew(monkeypatch: A
             now[0] += 60
             loop.works()
             stop.set()
-        raise AWAY
+        raise OUTAGE
 
     loop.run(step)
     assert stop.waits == [0.5, 1.0, 2.0, SHORTEST_PAUSE]
 
 
-def test_a_step_that_returns_false_shows_no_end_of_an_outage(said: Any) -> None:
-    loop, waits = run([AWAY, False, AWAY])
+def test_a_step_that_returns_false_does_not_end_an_outage(said: Any) -> None:
+    loop, waits = run([OUTAGE, False, OUTAGE])
     assert len(said()) == 1
     assert loop.trouble == "MongoDB does not respond"
     assert waits == [SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
 
 
-def test_between_steps_it_waits_for_the_interval() -> None:
+def test_the_loop_waits_for_the_interval_between_steps() -> None:
     assert run([None, None, None], interval=7.0)[1] == [7.0] * 3
     assert run([None, None])[1] == []
 
 
-def test_after_an_outage_it_recovers_before_it_waits() -> None:
+def test_recover_is_called_before_the_pause() -> None:
     seen: list[Exception] = []
-    run([AWAY, None], recover=seen.append)
-    assert seen == [AWAY]
+    run([OUTAGE, None], recover=seen.append)
+    assert seen == [OUTAGE]
 
 
-@pytest.mark.parametrize("error", [KeyError("a fault"), LeaseLost("another has taken over")])
-def test_what_is_no_outage_ends_it(error: Exception) -> None:
+@pytest.mark.parametrize("error", [KeyError("a fault"), LeaseLost("another process took over")])
+def test_an_error_that_is_not_an_outage_stops_the_loop(error: Exception) -> None:
     with pytest.raises(type(error)):
         run([None, error, None])
 
 
-def test_an_endless_one_survives_it_and_logs_its_traceback(caplog: Any) -> None:
-    run([KeyError("a fault"), AWAY, None], endless=True)
+def test_an_endless_loop_retries_after_any_error_and_logs_its_traceback(caplog: Any) -> None:
+    run([KeyError("a fault"), OUTAGE, None], endless=True)
     with_traceback = [record.exc_info is not None for record in caplog.records if record.levelname == "ERROR"]
     assert with_traceback == [True, False]
 
 
-def test_a_failure_that_loses_something_does_not_say_that_nothing_is_lost(said: Any) -> None:
+def test_an_error_with_data_loss_is_not_logged_as_nothing_is_lost(said: Any) -> None:
     error = Unavailable("The topic is gone")
     error.is_loss = True  # type: ignore[attr-defined]
     run([error])
     assert said() == [("ERROR", "The topic is gone. Waiting until it is back.")]
 
 
-def test_a_paused_route_makes_no_step_until_it_is_resumed(said: Any) -> None:
+def test_a_paused_route_runs_no_step_until_it_is_resumed(said: Any) -> None:
     stop, answers, steps = FakeStop(), [False, True, True, True, False], []
     loop = Loop(stop, LOGGER, prefix="pull: ")
     troubles = []
@@ -181,13 +181,13 @@ def test_a_paused_route_makes_no_step_until_it_is_resumed(said: Any) -> None:
     assert said() == [("INFO", "pull: Paused."), ("INFO", "pull: Working again.")]
 
 
-def test_a_step_that_finds_its_route_paused_is_no_outage(said: Any) -> None:
+def test_a_step_that_raises_paused_is_not_an_outage(said: Any) -> None:
     recovered: list[Exception] = []
     loop, waits = run([Paused("publish"), None], recover=recovered.append)
     assert (loop.trouble, waits, recovered, said()) == ("", [], [], [])
 
 
-def test_it_may_fail_to_find_out_whether_it_is_paused(said: Any) -> None:
+def test_a_failing_pause_check_counts_as_an_outage(said: Any) -> None:
     stop, steps = FakeStop(), []
 
     def is_paused() -> bool:
@@ -205,7 +205,7 @@ def test_it_may_fail_to_find_out_whether_it_is_paused(said: Any) -> None:
 
 
 @pytest.mark.parametrize("state", ["an outage", "a pause", "between two steps"])
-def test_a_stop_ends_it_at_once(state: str, monkeypatch: Any) -> None:
+def test_a_stop_interrupts_every_wait_at_once(state: str, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.workers.loop.LOOK", 600.0)
     stop, begun = StopEvent(), threading.Event()
     loop = Loop(stop, LOGGER, interval=600.0, recover=lambda error: None)
@@ -214,7 +214,7 @@ def test_a_stop_ends_it_at_once(state: str, monkeypatch: Any) -> None:
         begun.set()
         if state == "an outage":
             loop.pause = 600.0
-            raise AWAY
+            raise OUTAGE
 
     def is_paused() -> bool:
         begun.set()
@@ -223,7 +223,7 @@ def test_a_stop_ends_it_at_once(state: str, monkeypatch: Any) -> None:
     thread = threading.Thread(target=loop.run, args=(step, is_paused))
     thread.start()
     assert begun.wait(10)
-    time.sleep(0.1)  # it waits by now
+    time.sleep(0.1)  # until the loop waits
     assert thread.is_alive()
     began = time.monotonic()
     stop.set()

@@ -1,4 +1,4 @@
-"""Whether a route is paused: asked now and then, and not again at once of a database that does not respond."""
+"""RoutePause caches whether a route is paused, and does not query an unreachable database again at once."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 
 @pytest.mark.django_db
-def test_an_answer_is_believed_for_a_while(clock: list[float]) -> None:
+def test_an_answer_is_cached_for_a_while(clock: list[float]) -> None:
     pause = RoutePause("copy:a/b.c")
     assert pause() is False
     Checkpoint.objects.create(name="copy:a/b.c", paused=True)
@@ -27,8 +27,8 @@ def test_an_answer_is_believed_for_a_while(clock: list[float]) -> None:
     assert pause() is True
 
 
-def test_a_database_that_does_not_answer_holds_up_no_write(clock: list[float], monkeypatch: Any) -> None:
-    """To connect in vain may take seconds, and a copy asks before each write."""
+def test_an_unreachable_database_does_not_delay_writes(clock: list[float], monkeypatch: Any) -> None:
+    """A failing connection may take seconds, and a copy checks for a pause before each write."""
     asked: list[float] = []
 
     def using(alias: str) -> None:
@@ -37,7 +37,7 @@ def test_a_database_that_does_not_answer_holds_up_no_write(clock: list[float], m
 
     monkeypatch.setattr(Checkpoint.objects, "using", using)
     pause = RoutePause("copy:a/b.c")
-    pause.answer = True  # what it was told last
+    pause.answer = True  # the last answer
     for _ in range(100):
         assert pause() is True
         clock[0] += UNREACHABLE_AGE / 40

@@ -1,4 +1,4 @@
-"""A signal stops a worker at whatever moment it comes."""
+"""A signal stops a worker whenever it arrives."""
 
 import random
 import threading
@@ -9,8 +9,8 @@ from sync.tests.support.processes import script
 from sync.workers.shutdown import StopEvent
 
 
-def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
-    """With a threading.Event, one process in twenty of these never ended."""
+def test_a_signal_during_a_wait_stops_the_process() -> None:
+    """With a threading.Event, 1 process in 20 never exited."""
     chance = random.Random()
     with ExitStack() as stack:
         waiters = [stack.enter_context(script("sync.tests.support.scripts.wait_for_signal")) for _ in range(60)]
@@ -20,7 +20,7 @@ def test_a_signal_in_the_middle_of_a_wait_is_heard() -> None:
             assert waiter.terminate(20) == 0
 
 
-def test_all_that_wait_hear_it() -> None:
+def test_every_waiting_thread_is_woken() -> None:
     stop, heard = StopEvent(), []
     threads = [threading.Thread(target=lambda: heard.append(stop.wait(20))) for _ in range(3)]
     for thread in threads:
