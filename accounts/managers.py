@@ -10,7 +10,7 @@ from django.db import transaction
 if TYPE_CHECKING:
     from accounts.models import User
 
-DEMO_PASSWORD = "demo-password-1"  # noqa: S105  (known to everybody on purpose: refused outside DEBUG)
+DEMO_PASSWORD = "demo-password-1"  # noqa: S105  (deliberately public: refused outside DEBUG)
 
 
 class UserManager(DjangoUserManager["User"]):

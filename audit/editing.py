@@ -169,7 +169,7 @@ class EditForm(forms.ModelForm):
             raise forms.ValidationError(
                 _(
                     "%(who)s changed this record. Stored now: %(stored)s. Below, what you edited is as you "
-                    "entered it, and all else as it is stored now. Save again to store what you see below."
+                    "entered it, and everything else as it is stored. Save again to store what you see below."
                 ),
                 params={"who": self._who(), "stored": self._in_words(changed)},
             )

@@ -68,7 +68,7 @@ def _rows(entries: QuerySet[Entry]) -> Iterator[list[object]]:
 
 def _below(entries: QuerySet[Entry], last: Entry) -> QuerySet[Entry]:
     """Entries after `last`. The second condition implies the first, which is the one that an index serves."""
-    if last.at is None:  # SQL has written a date that does not exist; as text it compares as it is sorted
+    if last.at is None:  # SQL has written a date that does not exist; as text it compares in sort order
         moment = Cast("at", CharField())
         text = Entry.objects.filter(pk=last.pk).values_list(moment, flat=True).get()
         entries = entries.alias(moment=moment)

@@ -107,7 +107,7 @@ def expect(true: bool, what: str) -> None:
 
 
 class Visitor:
-    """Somebody's browser, as far as forms need one."""
+    """A user's browser, as far as forms need one."""
 
     def __init__(self) -> None:
         self.cookies = http.cookiejar.CookieJar()

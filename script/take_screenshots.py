@@ -37,7 +37,7 @@ THEMES: tuple[Literal["light"], Literal["dark"]] = ("light", "dark")
 SHOTS = "../screenshots/pages"  # as docs/reference/screenshots.md says it
 HIGHEST = 1800  # pixels; what is below is cut
 ROLES = {
-    "anybody": "Everybody", "customer": "Customers", "newcomer": "Customers whose record is not linked yet",
+    "anybody": "Every visitor", "customer": "Customers", "newcomer": "Customers whose record is not linked yet",
     "technician": "Technical workers", "manager": "Senior management", "staff": "Staff", "away": "MongoDB unreachable",
 }  # fmt: skip
 # These are taken once more when MongoDB has been killed.

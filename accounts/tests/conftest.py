@@ -21,7 +21,7 @@ def confirm_identity(browser: Client) -> None:
 
 @pytest.fixture
 def person(db: None) -> Callable[..., User]:
-    """Makes somebody with a verified address and PASSWORD."""
+    """Creates a user with a verified address and PASSWORD."""
 
     def make(username: str, **fields: Any) -> User:
         user = User.objects.create_user(username, f"{username}@example.com", PASSWORD, **fields)

@@ -1,4 +1,4 @@
-"""The admin gives nobody more power than they have."""
+"""The admin gives no user more power than they have."""
 
 from __future__ import annotations
 

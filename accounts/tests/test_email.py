@@ -1,4 +1,4 @@
-"""One's addresses: each belongs to one person, and nobody is left without."""
+"""Email addresses: each belongs to one user, and no user is left without one."""
 
 from __future__ import annotations
 

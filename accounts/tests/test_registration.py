@@ -1,4 +1,4 @@
-"""Registering: everybody becomes a customer, and nobody more than that."""
+"""Registration: every user becomes a customer, and nothing more."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets of second factors: encrypted in the database, rotated by a command, shown to nobody."""
+"""Secrets of second factors: encrypted in the database, rotated by a command, and never displayed."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def test_use_is_noted_once_a_minute(ada: User, later: Callable[[float], None]) -
 
 
 def test_its_key_is_another_one_after_the_login(ada: User) -> None:
-    """A key that somebody was made to use before (session fixation) opens nothing afterwards."""
+    """A session key that a user was tricked into using (session fixation) is useless after the login."""
     browser = Client()
     session = browser.session
     session["planted"] = "1"

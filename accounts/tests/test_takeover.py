@@ -35,7 +35,7 @@ def stolen(ada: User) -> Client:
 
 @pytest.fixture
 def fresh(ada: User) -> Client:
-    """The session of somebody who has just given the password."""
+    """The session of a user who has just confirmed the password."""
     browser = Client()
     browser.post("/login/", {"login": "ada", "password": PASSWORD})
     browser.post("/reauthenticate/", {"password": PASSWORD})
