@@ -109,9 +109,8 @@ class DocumentField(models.JSONField):
 
     @property
     def db_returning(self) -> bool:
-        # Django reads each column with a `db_default` back after an INSERT. This one can be megabytes long, and the
-        # value
-        # sent is always the Python default.
+        # Django reads each column with a `db_default` back after an INSERT. This one can be megabytes long, and
+        # its INSERT already sends the Python default.
         return super().db_returning and not self.has_default()
 
     def deconstruct(self) -> Any:

@@ -95,7 +95,7 @@ def _names(model: type[models.Model]) -> list[tuple[str, str]]:
 
 
 def _with_notes(row: Any) -> Any:
-    """Sets `unreadable` and `json_nulls` on the row if they are not empty, as in MirroredModel."""
+    """Sets `unreadable` and `json_nulls` on the row if they differ from MirroredModel's empty defaults."""
     kinds = set(map(type, row.__dict__.values()))
     if Unreadable in kinds or not hasattr(row, "unreadable"):
         row.unreadable = unreadable(row)

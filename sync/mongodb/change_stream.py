@@ -235,7 +235,7 @@ def moment_of(token: str) -> int:
     try:
         return int(token[2:18], 16)
     except ValueError as error:
-        raise HistoryLost(f"{token!r} is no token") from error
+        raise HistoryLost(f"{token!r} is not a resume token") from error
 
 
 def _as_lost(error: OperationFailure) -> Exception:
@@ -318,7 +318,7 @@ class ChangeStream:
             )  # fmt: skip
         except OperationFailure as error:
             if error.code == NO_REPLICA_SET:
-                raise NotFollowed(f"{self.name}: its server is no replica set and has no change streams.") from error
+                raise NotFollowed(f"{self.name}: its server is not a replica set and has no change streams.") from error
             raise (_as_lost(error) if token or since else error) from error
         with stream:
             yield Events(self, stream)

@@ -223,7 +223,7 @@ def collection(target: Target) -> Collection[dict[str, Any]]:
 
 
 class ServerClock:
-    """A server's clock, extrapolated with this process's monotonic clock, which runs on while it is frozen."""
+    """A server's clock, extrapolated with the monotonic clock, which continues while the process is frozen."""
 
     def __init__(self, alias: str) -> None:
         self.alias = alias

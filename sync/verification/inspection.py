@@ -62,7 +62,7 @@ class Side:
     """A row beside its document at one target.
 
     error: why MongoDB did not respond; then nothing else is known.
-    finding: how they differ; None if they are in sync.
+    mismatch: how they differ; None if they are in sync.
     document: the stored document without `_sync`; None if there is none.
     written_at, written_by: of the last delivery, from the document's `_sync`.
     """
@@ -115,9 +115,7 @@ def find_model(label: str) -> type[MirroredModel]:
 
 
 def find_key(model: type[MirroredModel], text: str) -> str:
-    """The key that a user typed, in the form that changes have. Raises ValueError for what cannot be a key of the
-    model.
-    """
+    """The key that a user typed, as changes store it. Raises ValueError if it cannot be a key of the model."""
     pk: Any = model._meta.pk
     try:
         value = pk.to_python(text)
@@ -149,7 +147,7 @@ def inspect(
 
 
 def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
-    """The row's document, or why there is none and the row's columns."""
+    """The row's document, or the reason why it has none and its columns."""
     if row is None:
         return {}, "", []
     try:

@@ -22,7 +22,7 @@ LARGEST_SEEN = 8 * 1024 * 1024  # bytes of a document that can be sent with a co
 
 
 class Repairer:
-    """Repairs the mismatches of one model, as verify's `fix`.
+    """Repairs the mismatches of one model, as verify's `repair`.
 
     prune: deletes orphans, too.
     dry_run: only reports what would be done.

@@ -51,7 +51,7 @@ class KeyMismatch:
     key: as text; for an `_id` that cannot be a key of the model, the `_id` in Extended JSON.
     kind: missing (no document), extra (no row), different, type or order (in `fields`), or unmappable: BSON cannot hold
     the row, and the one field's path says why.
-    foreign: the stored document if its `_id` cannot be a key, so that no delivery will ever reach it.
+    orphan: the stored document if its `_id` cannot be a key, so that no delivery will ever reach it.
     """
 
     key: str

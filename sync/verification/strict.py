@@ -166,7 +166,7 @@ def _values(pk: Any, keys: Collection[str]) -> Iterator[Any]:
     for key in keys:
         try:
             yield pk.to_python(key)
-        except Exception:  # noqa: S112 (a key that is none is unmappable, which was seen before)
+        except Exception:  # noqa: S112 (an invalid key is unmappable and already reported)
             continue
 
 

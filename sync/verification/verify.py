@@ -30,7 +30,7 @@ from sync.verification import mismatches
 from sync.verification.models import Verification
 from sync.verification.scan import CHUNK, KeyMismatch, Scan, fingerprint, from_text, id_of, to_text
 
-LOOKS = 3  # how often a changing suspect is rechecked before it counts as pending
+RECHECKS = 3  # how often a changing suspect is rechecked before it counts as pending
 PAUSE = 0.2  # seconds before each recheck
 SAVE_EVERY = 5.0  # seconds of work that an interruption may cost
 UNSEEN = b"?"  # the fingerprint of a document that was not read yet
@@ -55,7 +55,7 @@ def verify(
     sample: only this many random rows and documents: a number from 1, or a share of all below 1.
     resume: continues the last full run if it was interrupted.
     strict: also compares each document with the columns' own texts: see sync/verification/strict.py.
-    fix: is called with confirmed mismatches, at most CHUNK at a time.
+    repair: is called with confirmed mismatches, at most CHUNK at a time.
     Raises Unavailable; a full run can be resumed then, and after any other interruption.
     """
     scan = Scan(target, using, strict=strict)
@@ -145,7 +145,7 @@ class _Run:
     def _documents(self, start: Any) -> None:
         """All documents without a row."""
         for ids in self.scan.id_chunks(start):
-            keys = self._part_foreign(ids)
+            keys = self._separate_orphans(ids)
             present = self.scan.present(keys)
             self.suspects |= {key: UNSEEN for key in keys if key not in present}
             if ids:
@@ -157,7 +157,7 @@ class _Run:
         rows, documents = _counts(self.scan, sample) if sample < 1 else (int(sample), int(sample))
         keys = self.scan.sample_keys(rows) if rows else []
         ids = self.scan.sample_ids(documents) if documents else []
-        keys += self._part_foreign(ids)
+        keys += self._separate_orphans(ids)
         for start in range(0, len(keys), CHUNK):
             some = keys[start : start + CHUNK]
             for key, row, _, document in self.scan.look(dict.fromkeys(some)):
@@ -169,7 +169,7 @@ class _Run:
             self.progress(len(some))
         self._settle()
 
-    def _part_foreign(self, ids: Iterable[Any]) -> list[str]:
+    def _separate_orphans(self, ids: Iterable[Any]) -> list[str]:
         """The keys for these ids; ids that cannot be keys are stored separately."""
         keys = []
         for _id in ids:
@@ -197,16 +197,16 @@ class _Run:
 
     def _settle(self) -> None:
         """Rechecks the suspects until each is in sync, a mismatch, or counted as pending."""
-        for _ in range(LOOKS):
+        for _ in range(RECHECKS):
             if not self.suspects:
                 break
             time.sleep(PAUSE)
-            self._look_again()
+            self._recheck()
         self.kept.pending += len(self.suspects)
         self.suspects = {}
         self._found(self._compare_orphans())
 
-    def _look_again(self) -> None:
+    def _recheck(self) -> None:
         before, self.suspects = self.suspects, {}
         certain = []
         for key, row, pending, document in self.scan.look(before):

@@ -1,7 +1,8 @@
-"""Every column type that a Django project meets, at its extremes and with what a lax server lets in.
+"""Every column type of a Django project, at its extremes and with the invalid values that a lax server accepts.
 
-A value is written by SQL, so that no converter of Django has a part in it. Then its document holds exactly that value,
-or the row is a dead letter that names the column and says why; never is there another value. `verify --strict` agrees.
+SQL writes each value, so that no converter of Django takes part. Afterwards the document holds exactly that value, or
+the row is a dead letter that names the column and the reason; no document holds any other value. `verify --strict`
+agrees.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ SOME_UUID = uuid.UUID("0123456789ab4def8123456789abcd00")
 
 
 class Absent:
-    """There is no such field in the document."""
+    """The document does not have the field."""
 
 
 class Case(NamedTuple):
     column: str
-    sql: str  # the value, as SQL has it
+    sql: str  # the value in SQL
     expected: Any = None  # the document's value
-    refused: str = ""  # or what the dead letter says
+    refused: str = ""  # or a part of the dead letter's error
     micros: int = 0
-    only: str = ""  # mariadb, mysql: where the value or the type exists
+    only: str = ""  # mariadb or mysql, if only it has the value or the type
 
 
 def moment(*parts: int) -> datetime.datetime:
@@ -176,7 +177,7 @@ CASES = [
     Case("document", "'{\"a\": 1, \"a\": 2}'", refused="document: an object has the name 'a' twice"),
     Case("document", "'[1e2, 0.1]'", [100.0, 0.1]),
 ]  # fmt: skip
-# What SQLite takes as well: it has no types of columns, only of values.
+# What SQLite accepts as well: it types values, not columns.
 ON_SQLITE = [
     Case("flag", "2", refused="flag: 2 is not true or false"),
     Case("flag", "'yes'", refused="flag: 'yes' is not"),
@@ -202,7 +203,7 @@ ON_SQLITE = [
 
 @pytest.fixture
 def lax_session() -> Iterator[None]:
-    """One that takes what a strict one refuses."""
+    """A session that accepts what a strict session rejects."""
     with lax():
         yield
 
@@ -217,16 +218,16 @@ def exists_here(case: Case) -> bool:
 )
 def test_a_column_is_delivered_exactly_or_is_a_dead_letter(number: int, lax_session: None, mongo: Database) -> None:
     if connection.vendor != "mysql":
-        pytest.skip("SQLite has cases of its own")
+        pytest.skip("SQLite has its own cases")
     if not exists_here(CASES[number]):
         pytest.skip("the type does not exist here")
     _try(CASES[number], mongo)
 
 
 @pytest.mark.parametrize("case", ON_SQLITE, ids=lambda case: f"{case.column}-{case.sql}")
-def test_sqlite_has_types_of_values_only(case: Case, lax_session: None, mongo: Database) -> None:
+def test_sqlite_types_values_and_not_columns(case: Case, lax_session: None, mongo: Database) -> None:
     if connection.vendor != "sqlite":
-        pytest.skip("of SQLite")
+        pytest.skip("only on SQLite")
     _try(case, mongo)
 
 

@@ -1,4 +1,4 @@
-"""The limits of BSON: what just fits is delivered exactly, what does not is refused with its reason."""
+"""The limits of BSON: a document at a limit is delivered exactly, and one beyond it is refused with the reason."""
 
 from typing import Any
 
@@ -22,29 +22,29 @@ MAX_DEPTH = 180  # levels of documents and arrays, the document itself included
 @pytest.fixture(autouse=True)
 def through_the_relay(mongo: Database, settings: Any) -> None:
     settings.SYNC_INLINE = False
-    settings.SYNC_TIMEOUT, settings.SYNC_LEASE, settings.SYNC_SETTLE = 20, 60, 90  # large, on a busy machine
+    settings.SYNC_TIMEOUT, settings.SYNC_LEASE, settings.SYNC_SETTLE = 20, 60, 90  # for large documents
 
 
 def size(account: Account) -> int:
-    """Of its document in bytes, with what delivery adds: a version and a token of 24 characters."""
+    """The size of its document in bytes, with the version and the token of 24 characters that delivery adds."""
     sync = {"v": bson.Int64(1), "by": "x" * 24}
     return len(bson.encode({**account.to_document(), "_sync": sync}, codec_options=CODEC_OPTIONS))
 
 
 def fill(account: Account, wanted: int) -> None:
-    """Makes its document `wanted` bytes large."""
+    """Makes its document exactly `wanted` bytes large."""
     account.products = [""]
     account.products = ["x" * (wanted - size(account))]
     assert size(account) == wanted
 
 
 def drain() -> list[str]:
-    """The reasons of what is not delivered."""
+    """Runs a relay. Returns the errors of the changes that it could not deliver."""
     Relay().drain()
     return list(Change.objects.values_list("error", flat=True))
 
 
-def test_the_largest_document_there_can_be_is_inserted_and_replaced(mongo: Database) -> None:
+def test_the_largest_possible_document_is_inserted_and_replaced(mongo: Database) -> None:
     account = make(1)
     fill(account, MAX_BSON_SIZE)
     account.save()
@@ -62,7 +62,7 @@ def test_the_largest_document_there_can_be_is_inserted_and_replaced(mongo: Datab
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["inserted", "replaced"])
-def test_one_byte_more_is_refused_and_holds_up_nobody(there: bool, mongo: Database) -> None:
+def test_one_byte_more_is_refused_and_delays_no_other_change(there: bool, mongo: Database) -> None:
     account = make(1)
     if there:
         account.save()
@@ -97,7 +97,7 @@ def test_deep_documents_are_delivered_exactly(depth: int, there: bool, mongo: Da
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["inserted", "replaced"])
-def test_deeper_ones_are_refused_and_hold_up_nobody(there: bool, mongo: Database) -> None:
+def test_deeper_documents_are_refused_and_delay_no_other_change(there: bool, mongo: Database) -> None:
     account = make(1)
     if there:
         account.save()
@@ -115,7 +115,7 @@ def test_deeper_ones_are_refused_and_hold_up_nobody(there: bool, mongo: Database
 
 
 @pytest.mark.parametrize("there", [False, True], ids=["inserted", "replaced"])
-def test_names_and_texts_that_mean_something_in_an_update_are_kept_as_they_are(there: bool, mongo: Database) -> None:
+def test_names_and_texts_with_a_meaning_in_updates_are_delivered_unchanged(there: bool, mongo: Database) -> None:
     account = make(1)
     if there:
         account.save()

@@ -1,4 +1,4 @@
-"""Keys as other programs spell them: each names one row and one document, on every way from the one to the other."""
+"""Keys as other programs write them: each identifies one row and one document, in both directions."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ KEY = "abcdef0123456789abcdef01"
 
 
 @pytest.fixture
-def capitals(mongo: Database) -> None:
-    """A row whose ObjectId another program has written in capitals."""
+def upper_case(mongo: Database) -> None:
+    """A row whose ObjectId another program has written in upper case."""
     if connection.vendor != "mysql":
-        pytest.skip("SQLite compares text by its case")
+        pytest.skip("SQLite compares text case-sensitively")
     with connection.cursor() as cursor:
         cursor.execute("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'Ada')", [KEY.upper()])
 
 
-def test_an_object_id_in_capitals_is_the_same_key(capitals: None, mongo: Database) -> None:
+def test_an_object_id_in_upper_case_is_the_same_key(upper_case: None, mongo: Database) -> None:
     plan(Target(Keeper))
     Relay().drain()
     for arguments in ((), ("--strict",), ("--sample", "9"), ("--repair", "--prune")):
@@ -44,7 +44,7 @@ def test_an_object_id_in_capitals_is_the_same_key(capitals: None, mongo: Databas
 
 
 @pytest.mark.parametrize("spelling", [KEY, KEY.upper()])
-def test_a_change_of_either_spelling_delivers_the_row(capitals: None, spelling: str, mongo: Database) -> None:
+def test_a_change_with_either_spelling_delivers_the_row(upper_case: None, spelling: str, mongo: Database) -> None:
     for name in ("x", "y"):
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute("UPDATE zoo_keeper SET name = %s", [name])
@@ -54,7 +54,7 @@ def test_a_change_of_either_spelling_delivers_the_row(capitals: None, spelling: 
     assert not Change.objects.exists()
 
 
-def test_a_row_with_a_uuid_is_traced(mongo: Database) -> None:
+def test_trace_finds_a_uuid_in_any_spelling(mongo: Database) -> None:
     key = uuid.uuid4()
     Typed.objects.create(id=key, uuid=key)
     confirm()
@@ -64,14 +64,14 @@ def test_a_row_with_a_uuid_is_traced(mongo: Database) -> None:
         assert "verdict:   in sync" in out
 
 
-def test_an_empty_text_is_a_key_like_others(mongo: Database) -> None:
+def test_an_empty_text_is_a_key_like_any_other(mongo: Database) -> None:
     scan = Scan(Target(Keeper), "default")
     scan.codec = Scan(Target(Keeper), "default").codec._replace(to_bson=str, from_bson=str)
     mongo.zoo_keepers.insert_one({"_id": ""})
     assert set(scan.documents([""])) == {""}
 
 
-def test_a_column_in_other_case_is_read_by_the_proof(mongo: Database) -> None:
+def test_the_proof_reads_a_column_whose_name_is_in_another_case(mongo: Database) -> None:
     if connection.vendor != "mysql":
         pytest.skip("only MySQL reports columns' types")
     Keeper.objects.create(id=KEY, name="Ada")

@@ -1,4 +1,4 @@
-"""Every field at its extremes: the document holds exactly what the row holds, or the row is refused in words."""
+"""Every field at its extremes: the document holds exactly what the row holds, or the row is refused with a reason."""
 
 import datetime
 import time
@@ -102,7 +102,7 @@ REFUSED: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED, ids=lambda value: ascii(value)[:20])
-def test_what_bson_would_alter_is_refused_in_words(name: str, value: Any, reason: str) -> None:
+def test_a_value_that_bson_would_alter_is_refused_with_the_reason(name: str, value: Any, reason: str) -> None:
     with pytest.raises(MappingError, match=reason) as error:
         to_document(Typed(id=SOME_UUID, **{name: value}))
     assert str(error.value).startswith(f"{name}: ")
@@ -119,7 +119,7 @@ def test_what_bson_would_alter_is_refused_in_words(name: str, value: Any, reason
     ],
     ids=ascii,
 )
-def test_a_document_field_is_not_even_saved_with_what_bson_would_alter(value: Any, reason: str, mongo: Any) -> None:
+def test_a_document_field_with_a_value_that_bson_would_alter_is_not_saved(value: Any, reason: str, mongo: Any) -> None:
     with pytest.raises(ValueError, match=reason):
         Typed.objects.create(id=SOME_UUID, document=value)
     assert not Typed.objects.exists()
@@ -129,13 +129,13 @@ def test_a_document_field_is_not_even_saved_with_what_bson_would_alter(value: An
     "document",
     [{"_sync": 5}, {"_sync": {"us": 1}}, {"_id": 5}, {"text": 1}, {"moment": "x", "_sync": {"us": {"moment": "x"}}}],
 )
-def test_a_document_that_is_no_row_says_why(document: dict[str, Any]) -> None:
+def test_a_document_that_cannot_become_a_row_is_refused(document: dict[str, Any]) -> None:
     with pytest.raises(MappingError):
         from_document(Typed, document)
 
 
-def test_a_number_of_a_type_of_its_own_is_mapped_at_once() -> None:
-    """As IntegerChoices makes them: Python would count through a whole range for one."""
+def test_a_number_of_a_custom_type_is_mapped_fast() -> None:
+    """For example of IntegerChoices: for such a number, Python would search a `range` linearly."""
 
     class Size(models.IntegerChoices):
         LARGE = 2**30

@@ -1,4 +1,4 @@
-"""One row that cannot be read stops no reader of many: each names it, and continues with the others."""
+"""An unreadable row stops no reader of many rows: each reports it and continues with the others."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 KEYS = [f"{number:024x}" for number in range(1, 12)]
 BAD = KEYS[5]
 GOOD = [key for key in KEYS if key != BAD]
-CLOCK = "838:59:59"  # no time of day, and JSON of its column is none either
+CLOCK = "838:59:59"  # not a time of day; the row's JSON is invalid, too
 LABEL = "zoo.legacy"
 
 
@@ -67,7 +67,7 @@ def test_the_relay_delivers_the_others_and_names_both_columns(rows: list[str], m
     assert "data_text: '[broken' is not JSON" in change.error
 
 
-def test_verify_names_it_and_ends_with_1(rows: list[str], mongo: Database) -> None:
+def test_verify_reports_it_and_exits_with_1(rows: list[str], mongo: Database) -> None:
     Relay().drain()
     mongo.zoo_legacy.update_one({"_id": ObjectId(KEYS[8])}, {"$set": {"text": "y"}})
     status, out = sync("verify", LABEL, "--json")
@@ -87,7 +87,7 @@ def test_repair_fixes_the_others(rows: list[str], mongo: Database) -> None:
     assert documents(mongo) == set(GOOD)
 
 
-def test_a_sample_of_all_names_it(rows: list[str], mongo: Database) -> None:
+def test_a_sample_of_all_reports_it(rows: list[str], mongo: Database) -> None:
     Relay().drain()
     status, out = sync("verify", LABEL, "--sample", "50")
     assert status == 1
@@ -111,7 +111,7 @@ def test_trace_shows_the_columns_as_the_database_has_them(rows: list[str], mongo
     assert "  clock: 838:59:59" in out
 
 
-def test_its_page_shows_the_raw_text_with_the_reason(rows: list[str], mongo: Database, client: Client) -> None:
+def test_the_record_page_shows_the_raw_text_with_the_reason(rows: list[str], mongo: Database, client: Client) -> None:
     client.force_login(user("vera", *VIEWER))
     response = client.get(f"/sync/record/{LABEL}/{BAD}/")
     page = response.content.decode()
@@ -121,7 +121,7 @@ def test_its_page_shows_the_raw_text_with_the_reason(rows: list[str], mongo: Dat
     assert "is not JSON" in page
 
 
-def test_a_row_is_not_saved_while_it_holds_what_could_not_be_read(rows: list[str], mongo: Database) -> None:
+def test_a_row_is_not_saved_while_it_holds_an_unreadable_value(rows: list[str], mongo: Database) -> None:
     from sync.mapping.reading import exact
 
     row = exact(Legacy.objects.all()).get(pk=BAD)
@@ -134,9 +134,9 @@ def test_a_row_is_not_saved_while_it_holds_what_could_not_be_read(rows: list[str
     assert mongo.zoo_legacy.find_one({"_id": ObjectId(BAD)})["data_text"] == [2]
 
 
-def test_a_key_that_is_none_is_named_and_stops_no_other(mongo: Database) -> None:
+def test_an_invalid_key_is_reported_and_stops_no_other(mongo: Database) -> None:
     if connection.vendor == "mysql" and connection.mysql_is_mariadb:  # type: ignore[attr-defined]
-        pytest.skip("MariaDB's own UUID type takes no other text")
+        pytest.skip("MariaDB's own UUID type accepts no other text")
     good = [uuid.UUID(int=number) for number in range(1, 6)]
     with transaction.atomic(), connection.cursor() as cursor:
         for key in [*(key.hex for key in good), "0" * 31 + "g", "not at all"]:
@@ -151,7 +151,7 @@ def test_a_key_that_is_none_is_named_and_stops_no_other(mongo: Database) -> None
         assert "not at all" in out, arguments
 
 
-def test_a_document_that_is_not_utf8_is_different_and_stops_nothing(rows: list[str], mongo: Database) -> None:
+def test_a_document_that_is_not_utf8_is_a_mismatch_and_stops_nothing(rows: list[str], mongo: Database) -> None:
     Relay().drain()
     key = ObjectId(KEYS[3])
     raw = bson.encode({"_id": key, "text": "PLACE"}).replace(b"PLACE", b"\xff\xfe\xff\xfe\xff")
@@ -183,7 +183,7 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     assert crashed.error == "the disk is full of bees"
     Mismatch.objects.all().delete()
     [legacy] = [model for model in json.loads(sync("status", "--json")[1])["models"] if model["model"] == LABEL]
-    assert legacy["mismatches"] is None, "the run that did not finish may have found some"
+    assert legacy["mismatches"] is None, "the unfinished run may have found some"
     assert f'sync_mismatches{{model="{LABEL}"}}' not in exposition().decode()
     _, out = sync("status")
     assert "10 rows compared" not in out
@@ -205,7 +205,7 @@ def test_a_verify_that_mongodb_interrupts_says_why(rows: list[str], mongo: Datab
 
 @pytest.mark.parametrize("text", ['["\\ud800"]', '{"\\ud800": 1}', '{"a\\u0000": 1}', "[" * 900 + "]" * 900])
 @pytest.mark.parametrize("column", ["document", "data_text"])
-def test_a_value_that_no_field_can_write_is_shown_all_the_same(
+def test_a_value_that_no_field_can_write_is_still_displayed(
     column: str, text: str, mongo: Database, client: Client
 ) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
@@ -217,12 +217,12 @@ def test_a_value_that_no_field_can_write_is_shown_all_the_same(
     assert sync("verify", LABEL)[0] == 1
     status, out = sync("trace", LABEL, BAD)
     assert status == 1
-    assert out.encode()  # a terminal takes it
+    assert out.encode()  # a terminal can print it
     client.force_login(user("vera", *VIEWER))
     assert client.get(f"/sync/record/{LABEL}/{BAD}/").status_code == 200
 
 
-def test_a_document_with_a_uuid_of_another_length_is_different_and_stops_nothing(
+def test_a_document_with_a_uuid_of_another_length_is_a_mismatch_and_stops_nothing(
     rows: list[str], mongo: Database
 ) -> None:
     Relay().drain()
@@ -244,7 +244,7 @@ def test_a_document_with_a_uuid_of_another_length_is_different_and_stops_nothing
 
 
 @pytest.mark.parametrize("text", ['"\\ud800"', '{"a\\u0000": 1}', '{"$numberLong": "99999999999999999999"}'])
-def test_what_bson_cannot_hold_is_told_with_its_column(text: str, mongo: Database) -> None:
+def test_a_value_that_bson_cannot_hold_is_reported_with_its_column(text: str, mongo: Database) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute("INSERT INTO zoo_legacy (id, document) VALUES (%s, %s)", [BAD, text])
         record(Legacy, [BAD], inline=False)

@@ -1,4 +1,4 @@
-"""A row whose key is a UUID is found again by it: updated and deleted, not only inserted."""
+"""A document with a UUID as its key is found by it: it is updated and deleted, not only inserted."""
 
 import uuid
 
@@ -11,7 +11,7 @@ from sync.tests.zoo.models import Typed
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 
-def test_its_document_follows(mongo: Database) -> None:
+def test_the_document_is_updated_and_deleted(mongo: Database) -> None:
     row = Typed.objects.create(id=uuid.uuid4(), text="old")
     row.text = "new"
     row.save()

@@ -1,7 +1,7 @@
-"""`migrate` upgrades a database of the version before `sync` was arranged in packages, and loses nothing.
+"""`migrate` upgrades a database of the version before `sync` was divided into packages, and loses no data.
 
-The side before is fixed: it is written through the historical models of BEFORE, whose names stay as they were. The side
-after is read through today's models.
+The previous version is fixed: its tables are written through the historical models of BEFORE, whose names never change.
+The upgraded tables are read through today's models.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from sync.workers.models import Checkpoint, ModelState, Worker
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 BEFORE = [("sync", "0005_pull_history")]
-# As the version before computed it. With another one, `migrate` would deliver every row again.
+# As the previous version computed it. With any other, `migrate` would deliver every row again.
 FINGERPRINT_BEFORE = "db417a64429df2727d274897bb5eb3b923a7ec374bf8fd2b2d3980230c0b3cb0"
 FIRST, SECOND, THIRD = (str(number) * 24 for number in (1, 2, 3))  # keys of keepers
 DAY = datetime.datetime(2026, 11, 20, 8, 30, 15, 123456, datetime.UTC)
-LATER = DAY + datetime.timedelta(days=365_000)  # not due while anybody tests
+LATER = DAY + datetime.timedelta(days=365_000)  # not due during any test run
 
 
 class Table(NamedTuple):
-    """What one table of the version before holds, and where it is today."""
+    """The rows of one table in the previous version, and its model today."""
 
     now: type[models.Model]
     rows: list[dict[str, Any]]
-    renamed: Mapping[str, str] = {}  # columns: from the name before to today's
-    becomes: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: row  # where more than names is another
+    renamed: Mapping[str, str] = {}  # columns: from the previous name to today's
+    becomes: Callable[[dict[str, Any]], dict[str, Any]] = lambda row: row  # if more than names differ
 
 
 def to_checkpoint_of_follower(row: dict[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def to_checkpoint_of_follower(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def to_checkpoint_of_puller(row: dict[str, Any]) -> dict[str, Any]:
-    """Nobody holds its lease after the upgrade: the workers of the version before have ended."""
+    """No worker holds its lease after the upgrade: the workers of the previous version have stopped."""
     kept = {name: row[name] for name in ("token", "after", "dropped", "history", "mapping")}
     state = {**kept, "phase": {"following": "streaming"}[row["phase"]]}
     return {"name": f"pull:{row['model']}", "state": state, "in_sync_at": row["equal_at"], "owner": ""}
@@ -68,7 +68,7 @@ def change(number: int, **values: Any) -> dict[str, Any]:
     return {"id": f"{number:024}", "model": "zoo.keeper", "key": FIRST, "recorded_at": DAY, "due_at": LATER, **values}
 
 
-# Every column has a value that is not its default in one row at least.
+# Every column has a value other than its default in at least one row.
 TABLES = {
     "Change": Table(
         Change,
@@ -76,7 +76,7 @@ TABLES = {
             change(1),  # pending
             change(2, lane="eu", model="zoo.keeper@eu:keepers"),
             change(3, claim="a" * 24),  # in flight
-            change(4, attempts=3, error="It timed out."),  # to be tried again
+            change(4, attempts=3, error="It timed out."),  # waits for its next attempt
             change(5, attempts=20, error="Document failed validation", failed=True),  # a dead letter
             change(6, key="", until=SECOND),  # a range of a backfill
             change(7, settling=True),  # a delete that settles
@@ -96,7 +96,8 @@ TABLES = {
         [
             {
                 "id": "c" * 24, "kind": "relay", "host": "portal-1", "pid": 4711, "lane": "eu", "started_at": DAY,
-                "heartbeat_at": DAY, "delivered": 12, "rate": 2.5, "lags": {"0.05": 7}, "note": "MongoDB is away",
+                "heartbeat_at": DAY, "delivered": 12, "rate": 2.5, "lags": {"0.05": 7},
+                "note": "MongoDB is unreachable",
             }
         ],
         renamed={"lane": "queue"},
@@ -152,7 +153,7 @@ TABLES = {
             {
                 "id": 1, "model": "zoo.keeper", "kind": "repair", "prune": True, "unfinished": "zoo.keeper",
                 "asked_by": "tess", "asked_at": DAY, "due_at": LATER, "claim": "a" * 24, "steps": 100, "done": 40,
-                "found": 3, "repaired": 2, "note": "MongoDB is away", "finished_at": None,
+                "found": 3, "repaired": 2, "note": "MongoDB is unreachable", "finished_at": None,
             },
             {
                 "id": 2, "model": "zoo.tag", "kind": "verify", "prune": False, "unfinished": None, "asked_by": "tess",
@@ -166,7 +167,7 @@ TABLES = {
         [
             {
                 "id": 1, "model": "zoo.keeper", "mode": "strict", "started_at": DAY, "finished_at": None,
-                "position": SECOND, "error": "MongoDB is away", "compared": 1000, "pending": 4, "found": 1,
+                "position": SECOND, "error": "MongoDB is unreachable", "compared": 1000, "pending": 4, "found": 1,
             },
             {
                 "id": 2, "model": "zoo.keeper", "mode": "full", "started_at": DAY, "finished_at": DAY,
@@ -192,25 +193,25 @@ TABLES = {
 
 @pytest.fixture
 def before() -> Iterator[StateApps]:
-    """The tables of the version before, empty; its models. Today's tables are back when the test is over."""
+    """Creates the empty tables of the previous version; yields its models. Restores today's tables afterwards."""
     apps = MigrationExecutor(connection).migrate(BEFORE).apps
-    apps.get_model("sync", "ModelState").objects.all().delete()  # `migrate` has made them, with today's fingerprints
+    apps.get_model("sync", "ModelState").objects.all().delete()  # `migrate` created them with today's fingerprints
     yield apps
     upgrade()
 
 
 def upgrade() -> None:
-    """As people do: not only the migrations run, but also what `sync` does after them."""
+    """Upgrades as an operator does: runs the migrations, and what `sync` does after them."""
     call_command("migrate", verbosity=0)
 
 
-def test_every_row_of_every_table_is_kept_with_its_meaning(before: StateApps) -> None:
+def test_every_row_of_every_table_survives_the_upgrade(before: StateApps) -> None:
     old = {model.__name__: model for model in before.get_app_config("sync").get_models()}
     assert old.keys() == TABLES.keys()
     for name, table in TABLES.items():
         columns = [field.attname for field in old[name]._meta.concrete_fields]
         empty = [column for column in columns if not any(row.get(column) for row in table.rows)]
-        assert empty == [], f"no row of {name} has a value there"
+        assert empty == [], f"no row of {name} has a value in these columns"
         for row in table.rows:
             old[name].objects.create(**row)
     kept = {name: list(model.objects.values()) for name, model in old.items()}
@@ -226,21 +227,21 @@ def test_every_row_of_every_table_is_kept_with_its_meaning(before: StateApps) ->
 
 @pytest.fixture
 def keepers(before: StateApps, mongo: Database) -> StateApps:
-    """Three rows, no documents and no changes, in the version before."""
+    """Three rows in the previous version, without documents and changes."""
     for key in (FIRST, SECOND, THIRD):
         sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'Ann')", key)
     return before
 
 
 def record(before: StateApps, *changes: dict[str, Any], paused: bool = False) -> None:
-    """These changes, for keepers whose documents were all written before."""
+    """Creates these changes, and a fingerprint that counts all keepers as delivered by the previous version."""
     before.get_model("sync", "ModelState").objects.create(model="zoo.keeper", mapping=FINGERPRINT_BEFORE, paused=paused)
     for values in changes:
         before.get_model("sync", "Change").objects.create(**values)
 
 
 def delivered(mongo: Database) -> list[str]:
-    """Which keepers have a document after a relay has been there."""
+    """Runs a relay. Returns the keys of the keepers that have a document."""
     Relay().drain()
     return [str(document["_id"]) for document in mongo.zoo_keepers.find(sort=[("_id", 1)])]
 
@@ -266,10 +267,8 @@ def test_ranges_of_a_backfill_are_delivered(keepers: StateApps, mongo: Database)
     assert delivered(mongo) == [FIRST, SECOND]
 
 
-def test_deletes_that_settle_are_delivered_once_more_when_their_time_has_come(
-    before: StateApps, mongo: Database
-) -> None:
-    mongo.zoo_keepers.insert_one({"_id": ObjectId(FIRST), "name": "Ann", "_sync": {"v": Int64(1)}})  # put back
+def test_settling_deletes_are_delivered_once_more_when_they_are_due(before: StateApps, mongo: Database) -> None:
+    mongo.zoo_keepers.insert_one({"_id": ObjectId(FIRST), "name": "Ann", "_sync": {"v": Int64(1)}})  # restored
     record(before, change(1, settling=True))
 
     upgrade()
@@ -296,7 +295,7 @@ def test_a_paused_model_stays_paused(keepers: StateApps, mongo: Database) -> Non
     assert delivered(mongo) == [FIRST]
 
 
-def test_documents_of_the_version_before_are_not_delivered_again(keepers: StateApps, mongo: Database) -> None:
+def test_documents_of_the_previous_version_are_not_delivered_again(keepers: StateApps, mongo: Database) -> None:
     record(keepers)
 
     upgrade()

@@ -1,4 +1,4 @@
-"""With exactly the privileges that the documentation lists everything works; without any one of them it says which."""
+"""With exactly the documented privileges everything works; if one is missing, the error names it."""
 
 import json
 import re
@@ -27,7 +27,7 @@ ROOT = "root:root-pw@"
 
 
 def documented() -> dict[str, dict[str, Any]]:
-    """The roles of the documentation's code blocks by name, as arguments of createRole."""
+    """The roles in the documentation's code blocks by name, as arguments of createRole."""
     pages = [
         django_settings.BASE_DIR / name
         for name in ("docs/how-to/production.md", "docs/how-to/copy.md", "docs/how-to/pull.md")
@@ -41,7 +41,7 @@ ACTIONS = [(name, action) for name, role in ROLES.items() for action in role["pr
 
 
 class Guarded(Mongo):
-    """A replica set that asks for users."""
+    """A replica set with access control."""
 
     def start(self) -> None:
         self.folder.mkdir(exist_ok=True)
@@ -57,17 +57,17 @@ class Guarded(Mongo):
         return f"mongodb://{login}127.0.0.1:{self.port}/{'/'.join(path)}?replicaSet=rs0&authSource=admin"
 
     def user(self, *roles: dict[str, Any]) -> str:
-        """A new user with these roles alone: its login."""
+        """Creates a user with these roles only. Returns its login, for an address."""
         with pymongo.MongoClient(self.address(ROOT)) as client:
             for role in roles:
                 if client.admin.command("rolesInfo", role["createRole"])["roles"]:
                     client.admin.command("dropRole", role["createRole"])
                 client.admin.command(role)
             names = [role["createRole"] for role in roles]
-            if client.admin.command("usersInfo", "somebody")["users"]:
-                client.admin.command("dropUser", "somebody")
-            client.admin.command("createUser", "somebody", pwd="pw", roles=names)
-        return "somebody:pw@"
+            if client.admin.command("usersInfo", "limited")["users"]:
+                client.admin.command("dropUser", "limited")
+            client.admin.command("createUser", "limited", pwd="pw", roles=names)
+        return "limited:pw@"
 
 
 def without(role: dict[str, Any], action: str) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def server() -> Iterator[Guarded]:
 
 @pytest.fixture
 def client(server: Guarded) -> Iterator[pymongo.MongoClient]:
-    """An administrator's."""
+    """An administrator's client, for empty databases."""
     with pymongo.MongoClient(server.address(ROOT), tz_aware=True) as client:
         for name in ("shop", "backup", "analytics"):
             client.drop_database(name)
@@ -95,7 +95,7 @@ def client(server: Guarded) -> Iterator[pymongo.MongoClient]:
 
 @pytest.fixture
 def as_user(server: Guarded, settings: Any) -> Iterator[Any]:
-    """Makes a user with these roles the one of MONGODB_URI."""
+    """Creates a user with these roles and sets it in MONGODB_URI."""
 
     def be(*roles: dict[str, Any]) -> None:
         settings.MONGODB_URI = server.address(server.user(*roles), "analytics")
@@ -106,7 +106,7 @@ def as_user(server: Guarded, settings: Any) -> Iterator[Any]:
 
 
 def said(*arguments: str) -> tuple[int, str]:
-    """The exit status of `manage.py sync`, and what it says."""
+    """The exit status of `manage.py sync`, and its output or error."""
     try:
         return sync(*arguments)
     except CommandError as error:
@@ -118,7 +118,7 @@ def addresses(server: Guarded, login: str) -> tuple[str, str]:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_copies_work_with_the_privileges_of_the_documentation(server: Guarded, client: pymongo.MongoClient) -> None:
+def test_copies_work_with_the_documented_privileges(server: Guarded, client: pymongo.MongoClient) -> None:
     pair = addresses(server, server.user(ROLES["syncCopySource"], ROLES["syncCopyDestination"]))
     source, copied = client["shop"]["things"], client["backup"]["things"]
     source.insert_many([{"_id": number, "name": number} for number in range(100)])
@@ -143,7 +143,7 @@ def test_copies_work_with_the_privileges_of_the_documentation(server: Guarded, c
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_cluster_is_copied_with_the_privileges_of_the_documentation(
+def test_a_cluster_is_copied_with_the_documented_privileges(
     server: Guarded, client: pymongo.MongoClient, mongo: Any
 ) -> None:
     role = ROLES["syncCopySource"]
@@ -152,7 +152,7 @@ def test_a_cluster_is_copied_with_the_privileges_of_the_documentation(
     login = server.user(everywhere)
     status, text = said("copy", server.address(login, ""), SERVERS.mongo.uri(""))
     assert status == 2
-    assert "somebody lacks listDatabases on all databases" in text
+    assert "limited lacks listDatabases on all databases" in text
     cluster = {"resource": {"cluster": True}, "actions": ["listDatabases"]}
     page = django_settings.BASE_DIR / "docs" / "how-to" / "copy.md"
     assert json.dumps(cluster).replace("True", "true") in page.read_text()
@@ -165,20 +165,18 @@ def test_a_cluster_is_copied_with_the_privileges_of_the_documentation(
 
 
 @pytest.mark.parametrize(("name", "action"), [one for one in ACTIONS if one[0].startswith("syncCopy")])
-def test_a_copy_without_a_privilege_says_which(
-    server: Guarded, client: pymongo.MongoClient, name: str, action: str
-) -> None:
+def test_a_copy_names_a_missing_privilege(server: Guarded, client: pymongo.MongoClient, name: str, action: str) -> None:
     lesser = without(ROLES[name], action)
     login = server.user(*({**ROLES, name: lesser}[which] for which in ("syncCopySource", "syncCopyDestination")))
     client["shop"]["things"].insert_one({"_id": 1})
     status, text = said("copy", *addresses(server, login))
     assert status == 2
-    assert re.search(rf"somebody lacks {action} on the database (shop|backup)", text)
+    assert re.search(rf"limited lacks {action} on the database (shop|backup)", text)
     assert "\n" not in text
 
 
 @pytest.mark.django_db(transaction=True)
-def test_pulling_works_with_the_privileges_of_the_documentation(client: pymongo.MongoClient, as_user: Any) -> None:
+def test_pulling_works_with_the_documented_privileges(client: pymongo.MongoClient, as_user: Any) -> None:
     as_user(ROLES["syncPull"])
     client["analytics"]["zoo_visits"].insert_one({"_id": Int64(1), "badge": "a"})
     assert said("pull", "visit", "--once")[0] == 0
@@ -189,11 +187,11 @@ def test_pulling_works_with_the_privileges_of_the_documentation(client: pymongo.
     for action in ROLES["syncPull"]["privileges"][0]["actions"]:
         as_user(without(ROLES["syncPull"], action))
         status, text = said("pull", "visit", "--once")
-        assert (status, f"somebody lacks {action} on" in text) == (2, True)
+        assert (status, f"limited lacks {action} on" in text) == (2, True)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_portal_works_with_the_privileges_of_the_documentation(client: pymongo.MongoClient, as_user: Any) -> None:
+def test_the_portal_works_with_the_documented_privileges(client: pymongo.MongoClient, as_user: Any) -> None:
     as_user(ROLES["portal"])
     documents = client["analytics"]["accounts"]
     account = Account.objects.create(account_id=1, limit=1)
@@ -219,7 +217,7 @@ def test_the_portal_works_with_the_privileges_of_the_documentation(client: pymon
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("action", [action for name, action in ACTIONS if name == "portal"])
-def test_the_portal_without_a_privilege_says_which(client: pymongo.MongoClient, as_user: Any, action: str) -> None:
+def test_the_portal_names_a_missing_privilege(client: pymongo.MongoClient, as_user: Any, action: str) -> None:
     as_user(ROLES["portal"])
     account = Account.objects.create(account_id=1, limit=1)
     confirm()

@@ -1,4 +1,4 @@
-"""A replica set of three: nothing counts as delivered that a failover would undo."""
+"""A replica set of three members: a change counts as delivered only when no failover can undo it."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytes
 
 @pytest.fixture
 def members(settings: Any) -> Iterator[ThreeMembers]:
-    """In the place of the one MongoDB."""
+    """Replaces the single MongoDB server."""
     members = ThreeMembers(election=3000)
     settings.MONGODB_URI = members.uri("", "analytics_test")
     settings.SYNC_SETTLE = 3600
@@ -32,12 +32,12 @@ def members(settings: Any) -> Iterator[ThreeMembers]:
 
 
 def cut_off(members: ThreeMembers) -> None:
-    """No other member gets what the primary writes from now on."""
+    """Keeps the other members from receiving what the primary writes from now on."""
     primary = members.primary()
     others = [member for member in members.members if member is not primary]
     members._stop_replication(others, "alwaysOn")
     with members._direct(primary) as client:
-        # What was asked for before is still answered: with this.
+        # A pending request of the other members still gets a response: this document.
         client["analytics_test"].get_collection("asked_for", write_concern=pymongo.WriteConcern(w=1)).insert_one({})
     for member in others:
         with members._direct(member) as client:
@@ -50,10 +50,10 @@ def test_a_delete_that_only_the_primary_has_does_not_settle(members: ThreeMember
     assert not Change.objects.exists()
     primary = members.primary()
     cut_off(members)
-    account.delete()  # inline: gone on the primary, and nowhere else
+    account.delete()  # inline: deleted on the primary and on no other member
     with members._direct(primary) as alone:
         assert alone["analytics_test"].accounts.count_documents({}) == 0
-    for _ in range(2):  # the delete, and the same once more when it settles
+    for _ in range(2):  # the delete, and its repetition when it settles
         hurry()
         with suppress(Unavailable):
             Relay().drain()
@@ -62,10 +62,10 @@ def test_a_delete_that_only_the_primary_has_does_not_settle(members: ThreeMember
     primary.kill()
     members._stop_replication(others, "off")
     with members.client() as client:
-        client.admin.command("ping")  # the others have elected one of them, before it is back
+        client.admin.command("ping")  # the others elect a primary before the old one is back
         members.heal()
         documents = client["analytics_test"].accounts
-        assert documents.count_documents({}) == 1, "the failover has brought it back"
+        assert documents.count_documents({}) == 1, "the failover has restored it"
         for _ in range(3):
             with suppress(PyMongoError, Unavailable):
                 confirm()

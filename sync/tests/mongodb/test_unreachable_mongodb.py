@@ -1,5 +1,8 @@
-"""MongoDB is unreachable in every way there is: a save keeps its bound, the line names the cause, no row is blamed,
-and when it is over everything continues on its own."""
+"""MongoDB is unreachable, for every known reason.
+
+A save keeps its time limit, the error names the cause in one line, no row is blamed, and delivery continues on its own
+afterwards.
+"""
 
 import datetime
 import logging
@@ -34,8 +37,8 @@ from tests.servers import SERVERS, Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True)]
 
-BOUND = 0.3  # seconds of SYNC_INLINE_TIMEOUT here
-MARGIN = 1.0  # what a busy machine may take beyond it
+BOUND = 0.3  # seconds, the SYNC_INLINE_TIMEOUT of these tests
+MARGIN = 1.0  # seconds that a busy machine may take beyond it
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +51,7 @@ def tls() -> Iterator[TLSMongo]:
 
 @pytest.fixture(autouse=True)
 def short_times(mongo: Database, settings: Any) -> Iterator[None]:
-    require_keys.cache_clear()  # as in a process that has not been served yet
+    require_keys.cache_clear()  # as in a process that has not reached MongoDB yet
     settings.SYNC_INLINE_TIMEOUT, settings.SYNC_TIMEOUT, settings.SYNC_BREAKER_RESET = BOUND, 0.7, 0.1
     yield
     settings.MONGODB_URI = SERVERS.mongo.uri("analytics_test")
@@ -63,7 +66,7 @@ def save_in_time(number: int) -> None:
     assert took < BOUND + MARGIN, f"the save took {took:.2f} s"
 
 
-def nothing_is_blamed_on_a_row(count: int = 1) -> None:
+def no_row_is_blamed(count: int = 1) -> None:
     assert list(Change.objects.values_list("attempts", "failed", "error").distinct()) == [(0, False, "")]
     assert Change.objects.count() == count
 
@@ -74,28 +77,28 @@ def one_line(text: str) -> str:
     return text
 
 
-def out_of_reach(settings: Any, caplog: Any, uri: str) -> str:
-    """Saves, and lets a relay try. Returns the line that both have said, which ends in what to do."""
+def unreachable_at(settings: Any, caplog: Any, uri: str) -> str:
+    """Saves an account and runs a relay while this address is unreachable. Returns the relay's error, one line."""
     settings.MONGODB_URI = uri
     forget_clients()
     caplog.set_level(logging.WARNING, "sync")
     save_in_time(1)
     (warning,) = [record.getMessage() for record in caplog.records]
     assert warning.endswith("; 1 change is left to the relay")
-    nothing_is_blamed_on_a_row()
+    no_row_is_blamed()
     hurry()
     with pytest.raises(Unavailable) as error:
         Relay().drain()
-    nothing_is_blamed_on_a_row()
+    no_row_is_blamed()
     one_line(warning)
     return one_line(str(error.value))
 
 
 def all_is_delivered(documents: Any, count: int, seconds: float = 20.0) -> None:
-    """By a relay that tries again and again, as one that runs does."""
+    """Runs a relay until `count` documents exist. Retries after each failure, as a running relay does."""
     deadline = time.monotonic() + seconds
     while documents.count_documents({}) < count:
-        assert time.monotonic() < deadline, "it does not continue on its own"
+        assert time.monotonic() < deadline, "delivery does not continue on its own"
         hurry()
         try:
             Relay().drain()
@@ -103,7 +106,7 @@ def all_is_delivered(documents: Any, count: int, seconds: float = 20.0) -> None:
             time.sleep(0.1)
 
 
-# --- settings that are wrong -----------------------------------------------------------------------------------------
+# --- wrong settings --------------------------------------------------------------------------------------------------
 
 FILES = {
     "missing": lambda folder: str(folder / "missing.pem"),
@@ -118,7 +121,7 @@ def test_a_certificate_file_that_cannot_be_used_is_named(
     option: str, fault: str, tls: TLSMongo, tmp_path: Path, settings: Any, caplog: Any
 ) -> None:
     path = FILES[fault](tmp_path)
-    line = out_of_reach(settings, caplog, tls.uri("analytics_test", **{option: path}))
+    line = unreachable_at(settings, caplog, tls.uri("analytics_test", **{option: path}))
     said = "cannot be read: " if fault in ("missing", "a folder") else "does not hold "
     assert line.startswith(f"MongoDB cannot be reached: in MONGODB_URI, the file {path} ({option}) {said}")
     messages = run_checks()
@@ -127,7 +130,7 @@ def test_a_certificate_file_that_cannot_be_used_is_named(
 
 
 def test_a_key_file_without_the_certificate_of_its_key_is_named(tls: TLSMongo, settings: Any, caplog: Any) -> None:
-    line = out_of_reach(settings, caplog, tls.uri("analytics_test", tlsCertificateKeyFile=tls.file("ca")))
+    line = unreachable_at(settings, caplog, tls.uri("analytics_test", tlsCertificateKeyFile=tls.file("ca")))
     assert "(tlsCertificateKeyFile) does not hold a certificate and its private key in PEM" in line
 
 
@@ -142,7 +145,7 @@ def test_a_key_file_without_the_certificate_of_its_key_is_named(tls: TLSMongo, s
         "mongodb+srv://a.example.test/x?noSuchOption=1",
     ],
 )  # fmt: skip
-def test_a_mistake_in_an_address_is_refused_before_anything_runs(uri: str, settings: Any) -> None:
+def test_a_wrong_address_is_refused_by_the_system_checks(uri: str, settings: Any) -> None:
     settings.MONGODB_URI = uri
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -152,7 +155,7 @@ def test_a_mistake_in_an_address_is_refused_before_anything_runs(uri: str, setti
     assert "p@ss" not in messages[0].msg
 
 
-# --- servers that are none, and TLS ----------------------------------------------------------------------------------
+# --- other servers, and TLS ------------------------------------------------------------------------------------------
 
 ANSWERS = [
     (unreachable.stays_silent, "", r"MongoDB does not respond in time"),
@@ -170,12 +173,12 @@ ANSWERS = [
 @pytest.mark.parametrize(
     ("answer", "options", "words"), ANSWERS, ids=[answer.__name__ + options for answer, options, _ in ANSWERS]
 )
-def test_what_answers_in_mongodbs_place_is_said(
+def test_the_error_names_what_responds_instead_of_mongodb(
     answer: Any, options: str, words: str, settings: Any, caplog: Any
 ) -> None:
     with listener(answer) as port:
         uri = f"mongodb://127.0.0.1:{port}/analytics_test?directConnection=true{options}"
-        assert re.match(words, out_of_reach(settings, caplog, uri))
+        assert re.match(words, unreachable_at(settings, caplog, uri))
 
 
 TLS_FAULTS = [
@@ -194,17 +197,17 @@ TLS_FAULTS = [
 
 
 @pytest.mark.parametrize(("options", "host", "words"), TLS_FAULTS, ids=["another CA", "another name", "no TLS"])
-def test_what_is_wrong_with_tls_is_said(
+def test_the_error_names_the_fault_in_tls(
     options: dict[str, str], host: str, words: str, tls: TLSMongo, settings: Any, caplog: Any
 ) -> None:
     given = {name: tls.file(value) if value else "" for name, value in options.items()}
-    line = out_of_reach(settings, caplog, tls.uri("analytics_test", host, **given))
+    line = unreachable_at(settings, caplog, tls.uri("analytics_test", host, **given))
     assert re.match(words, line), line
 
 
-def test_tls_to_a_server_without_is_said(settings: Any, caplog: Any) -> None:
+def test_the_error_names_a_server_without_tls(settings: Any, caplog: Any) -> None:
     uri = f"mongodb://127.0.0.1:{SERVERS.mongo.port}/analytics_test?directConnection=true&tls=true"
-    assert out_of_reach(settings, caplog, uri).startswith("MongoDB ends the TLS handshake")
+    assert unreachable_at(settings, caplog, uri).startswith("MongoDB ends the TLS handshake")
 
 
 LOGINS = [
@@ -215,18 +218,18 @@ LOGINS = [
 
 
 @pytest.mark.parametrize(("mechanism", "words"), LOGINS)
-def test_a_login_that_does_not_fit_is_said(mechanism: str, words: str, settings: Any, caplog: Any) -> None:
+def test_the_error_names_the_fault_in_a_login(mechanism: str, words: str, settings: Any, caplog: Any) -> None:
     uri = f"mongodb://u:p@127.0.0.1:{SERVERS.mongo.port}/analytics_test?authMechanism={mechanism}&directConnection=true"
     if mechanism == "PLAIN":
         uri += "&authSource=$external"
-    assert out_of_reach(settings, caplog, uri).startswith(words)
+    assert unreachable_at(settings, caplog, uri).startswith(words)
 
 
-def test_a_secondary_alone_is_said_to_have_no_primary(mongod: Mongo, settings: Any, caplog: Any) -> None:
+def test_the_error_names_a_missing_primary(mongod: Mongo, settings: Any, caplog: Any) -> None:
     with pymongo.MongoClient(mongod.uri("admin"), directConnection=True) as direct:  # type: pymongo.MongoClient
         direct.admin.command("replSetStepDown", 20, force=True)
         try:
-            line = out_of_reach(settings, caplog, mongod.uri("analytics_test"))
+            line = unreachable_at(settings, caplog, mongod.uri("analytics_test"))
         finally:
             direct.admin.command("replSetFreeze", 0)
             while not direct.admin.command("hello")["isWritablePrimary"]:
@@ -234,7 +237,7 @@ def test_a_secondary_alone_is_said_to_have_no_primary(mongod: Mongo, settings: A
     assert line.startswith("MongoDB has no primary now")
 
 
-# --- what the server itself refuses ----------------------------------------------------------------------------------
+# --- the server rejects writes ---------------------------------------------------------------------------------------
 
 REFUSALS = [
     (14031, "MongoDB's disk is full: free or add space there"),
@@ -245,26 +248,26 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize(("code", "words"), REFUSALS)
-def test_a_server_that_refuses_everything_is_not_taken_for_a_bad_row(
+def test_no_row_is_blamed_for_a_server_that_rejects_every_write(
     code: int, words: str, mongo: Database, settings: Any, caplog: Any
 ) -> None:
     fail = {"failCommands": ["update", "delete", "insert"], "errorCode": code}
     mongo.client.admin.command("configureFailPoint", "failCommand", mode="alwaysOn", data=fail)
     try:
-        line = out_of_reach(settings, caplog, SERVERS.mongo.uri("analytics_test"))
+        line = unreachable_at(settings, caplog, SERVERS.mongo.uri("analytics_test"))
     finally:
         mongo.client.admin.command("configureFailPoint", "failCommand", mode="off")
     assert line.startswith(words)
-    forget_clients()  # which asks the server again only after ten seconds, where it has said that it shuts down
+    forget_clients()  # a client retries a server that reported its shutdown only after ten seconds
     all_is_delivered(mongo.accounts, 1)
 
 
-def test_blocked_writes_are_not_taken_for_bad_rows(mongo: Database, settings: Any, caplog: Any) -> None:
-    """MongoDB answers each write of the bulk by itself, as if each document were wrong."""
+def test_no_row_is_blamed_for_blocked_writes(mongo: Database, settings: Any, caplog: Any) -> None:
+    """MongoDB reports an error for each write of the bulk, as if each document were invalid."""
     admin = mongo.client.admin
     admin.command({"setUserWriteBlockMode": 1, "global": True})
     try:
-        line = out_of_reach(settings, caplog, SERVERS.mongo.uri("analytics_test"))
+        line = unreachable_at(settings, caplog, SERVERS.mongo.uri("analytics_test"))
     finally:
         admin.command({"setUserWriteBlockMode": 1, "global": False})
     assert line == "MongoDB accepts no writes: an administrator has blocked them (setUserWriteBlockMode)"
@@ -281,7 +284,7 @@ HOST = "mongodb://mongo.example.test:{port}/analytics_test?directConnection=true
 def fake_dns(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeDNS]:
     fake = FakeDNS(monkeypatch, SERVERS.mongo.port)
     yield fake
-    fake.turn("ok")  # lets threads that wait continue
+    fake.turn("ok")  # releases waiting threads
 
 
 DNS_FAULTS = [
@@ -293,28 +296,26 @@ DNS_FAULTS = [
 
 
 @pytest.mark.parametrize(("uri", "state", "words"), DNS_FAULTS)
-def test_dns_that_is_silent_or_says_no_costs_a_save_no_more_than_its_bound(
+def test_a_save_keeps_its_time_limit_if_dns_is_silent_or_has_no_record(
     uri: str, state: str, words: str, fake_dns: FakeDNS, mongo: Database, settings: Any, caplog: Any
 ) -> None:
     fake_dns.turn(state)
-    line = out_of_reach(settings, caplog, uri.format(port=SERVERS.mongo.port))
+    line = unreachable_at(settings, caplog, uri.format(port=SERVERS.mongo.port))
     assert line.startswith(words)
     time.sleep(settings.SYNC_BREAKER_RESET)
     save_in_time(2)
-    nothing_is_blamed_on_a_row(2)
+    no_row_is_blamed(2)
     fake_dns.turn("ok")
     all_is_delivered(mongo.accounts, 2)
 
 
-def test_of_several_hosts_the_one_with_the_fault_is_named(fake_dns: FakeDNS, settings: Any, caplog: Any) -> None:
+def test_the_error_names_the_host_with_the_fault(fake_dns: FakeDNS, settings: Any, caplog: Any) -> None:
     fake_dns.turn("unknown")
-    line = out_of_reach(settings, caplog, "mongodb://127.0.0.1:1,mongo.example.test:2/analytics_test?replicaSet=rs0")
+    line = unreachable_at(settings, caplog, "mongodb://127.0.0.1:1,mongo.example.test:2/analytics_test?replicaSet=rs0")
     assert line.startswith("MongoDB's host name cannot be resolved (mongo.example.test:2): ")
 
 
-def test_members_that_are_known_by_other_addresses_than_the_uri_has_are_named(
-    mongod: Mongo, settings: Any, caplog: Any
-) -> None:
+def test_the_error_names_members_whose_addresses_are_not_in_the_uri(mongod: Mongo, settings: Any, caplog: Any) -> None:
     settings.MONGODB_URI = mongod.uri("analytics_test").replace("127.0.0.1", "localhost")
     forget_clients()
     save_in_time(7)
@@ -328,8 +329,8 @@ def test_members_that_are_known_by_other_addresses_than_the_uri_has_are_named(
     assert re.match(said, one_line(str(error.value))), str(error.value)
 
 
-def test_dns_is_not_blamed_where_no_name_is_looked_up(monkeypatch: Any, settings: Any) -> None:
-    """On a busy machine the client of a plain address may take longer than a save may."""
+def test_dns_is_not_blamed_if_no_name_is_looked_up(monkeypatch: Any, settings: Any) -> None:
+    """On a busy machine, creating the client of a plain address may take longer than a save is allowed to."""
     made, connect = threading.Event(), mongo_module.connect
     monkeypatch.setattr(mongo_module, "connect", lambda *args, **kw: made.wait(10) and connect(*args, **kw))
     forget_clients()
@@ -339,7 +340,7 @@ def test_dns_is_not_blamed_where_no_name_is_looked_up(monkeypatch: Any, settings
     assert client().admin.command("ping")["ok"] == 1
 
 
-def test_a_pool_that_grows_while_dns_is_silent_keeps_to_the_bound(
+def test_a_pool_that_grows_while_dns_is_silent_keeps_the_time_limit(
     fake_dns: FakeDNS, mongo: Database, settings: Any
 ) -> None:
     settings.MONGODB_URI = HOST.format(port=SERVERS.mongo.port)
@@ -357,7 +358,7 @@ def test_a_pool_that_grows_while_dns_is_silent_keeps_to_the_bound(
     all_is_delivered(mongo.accounts, 2)
 
 
-def test_the_checks_ask_no_dns(fake_dns: FakeDNS, settings: Any) -> None:
+def test_the_system_checks_query_no_dns(fake_dns: FakeDNS, settings: Any) -> None:
     settings.MONGODB_URI = SRV
     fake_dns.turn("silent")
     start = time.monotonic()
@@ -386,19 +387,19 @@ def test_commands_that_need_no_mongodb_run_while_dns_is_silent(command: list[str
     assert time.monotonic() - start < 20
 
 
-def test_a_relay_starts_while_dns_is_silent_and_says_so(tmp_path: Path) -> None:
+def test_a_relay_starts_while_dns_is_silent_and_reports_it(tmp_path: Path) -> None:
     with manage_without_dns(tmp_path, "sync", "relay") as process:
         Account.objects.create(account_id=1, limit=1)
         hurry()
         process.until_it_says("MongoDB cannot be reached: DNS does not respond")
         assert not re.search("sync.E001|Traceback", process.stderr)
         time.sleep(2)
-        assert process.status is None, "it continues"
-    nothing_is_blamed_on_a_row()
+        assert process.status is None, "the relay continues"
+    no_row_is_blamed()
 
 
 def manage_without_dns(folder: Path, *command: str) -> Process:
-    """A command in whose DNS no answer ever comes."""
+    """A command whose DNS never responds."""
     write(folder / "sitecustomize.py", HANGING)
     return manage(
         *command, MONGODB_URI=SRV, PYTHONPATH=str(folder), SYNC_TIMEOUT="1",
@@ -406,32 +407,32 @@ def manage_without_dns(folder: Path, *command: str) -> Process:
     )  # fmt: skip
 
 
-# --- it continues on its own ------------------------------------------------------------------------------------------
+# --- delivery continues on its own ------------------------------------------------------------------------------------
 
 
-def test_it_goes_on_when_the_file_is_there(tls: TLSMongo, tmp_path: Path, settings: Any, caplog: Any) -> None:
+def test_delivery_continues_when_the_file_appears(tls: TLSMongo, tmp_path: Path, settings: Any, caplog: Any) -> None:
     path = tmp_path / "ca.pem"
-    out_of_reach(settings, caplog, tls.uri("analytics_test", tlsCAFile=str(path)))
+    unreachable_at(settings, caplog, tls.uri("analytics_test", tlsCAFile=str(path)))
     write(path, Path(tls.file("ca")).read_text())
     with tls.connect() as direct:
         direct.analytics_test.accounts.delete_many({})
         all_is_delivered(direct.analytics_test.accounts, 1)
 
 
-def test_it_goes_on_when_another_ca_is_put_in_the_files_place(
+def test_delivery_continues_when_another_ca_replaces_the_file(
     tls: TLSMongo, tmp_path: Path, settings: Any, caplog: Any
 ) -> None:
-    """The driver has read the old one, and would not read it again."""
+    """The driver has read the old file and does not read it again."""
     path = tmp_path / "ca.pem"
     write(path, Path(tls.file("other_ca")).read_text())
-    out_of_reach(settings, caplog, tls.uri("analytics_test", tlsCAFile=str(path)))
+    unreachable_at(settings, caplog, tls.uri("analytics_test", tlsCAFile=str(path)))
     write(path, Path(tls.file("ca")).read_text())
     with tls.connect() as direct:
         direct.analytics_test.accounts.delete_many({})
         all_is_delivered(direct.analytics_test.accounts, 1)
 
 
-def test_a_half_written_file_does_not_end_what_works(tls: TLSMongo, tmp_path: Path, settings: Any) -> None:
+def test_a_half_written_file_does_not_break_a_working_client(tls: TLSMongo, tmp_path: Path, settings: Any) -> None:
     path = tmp_path / "ca.pem"
     write(path, Path(tls.file("ca")).read_text())
     settings.MONGODB_URI = tls.uri("analytics_test", tlsCAFile=str(path))
@@ -444,14 +445,14 @@ def test_a_half_written_file_does_not_end_what_works(tls: TLSMongo, tmp_path: Pa
         assert direct.analytics_test.accounts.count_documents({}) == 2
 
 
-def test_an_expired_certificate_is_said_and_it_goes_on_when_it_is_renewed(
+def test_an_expired_certificate_is_named_and_delivery_continues_after_renewal(
     tls: TLSMongo, settings: Any, caplog: Any
 ) -> None:
     tls.issue("server", "localhost", until=now() + datetime.timedelta(seconds=2))
-    tls.use_new_certificate()  # MongoDB takes none that has expired already
+    tls.use_new_certificate()  # MongoDB accepts no certificate that has already expired
     time.sleep(2.1)
     try:
-        line = out_of_reach(settings, caplog, tls.uri("analytics_test"))
+        line = unreachable_at(settings, caplog, tls.uri("analytics_test"))
         assert re.match(r"MongoDB's certificate has expired \(localhost:\d+\): renew it", line), line
     finally:
         tls.issue("server", "localhost")
@@ -461,13 +462,13 @@ def test_an_expired_certificate_is_said_and_it_goes_on_when_it_is_renewed(
         all_is_delivered(direct.analytics_test.accounts, 1)
 
 
-# --- what people see -------------------------------------------------------------------------------------------------
+# --- commands --------------------------------------------------------------------------------------------------------
 
 COMMANDS = [("relay", "--once"), ("verify",), ("trace", "account", "0" * 24), ("backfill", "account")]
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[command[0] for command in COMMANDS])
-def test_every_command_says_the_same_line_and_exits_with_2(
+def test_every_command_prints_the_same_line_and_exits_with_2(
     command: tuple[str, ...], tmp_path: Path, settings: Any, capsys: Any
 ) -> None:
     settings.SYNC_INLINE = False

@@ -1,4 +1,4 @@
-"""Verify finds every difference, type differences included, and takes nothing on its way for one."""
+"""Verify finds every mismatch, including differences in type, and reports no change in flight as one."""
 
 import datetime
 import uuid
@@ -34,19 +34,19 @@ def accounts(mongo: Database) -> list[Account]:
 
 
 def found() -> dict[str, tuple[str, list[str]]]:
-    """By key the kind of difference, and the fields in words."""
+    """By key, the kind of mismatch and the fields in words."""
     return {
         difference.key: (difference.kind, [str(FieldDifference(**field)) for field in difference.fields])
         for difference in verify(Target(Account)).mismatches
     }
 
 
-def test_equal_sides_have_no_difference(accounts: list[Account]) -> None:
+def test_databases_in_sync_have_no_mismatch(accounts: list[Account]) -> None:
     assert found() == {}
     assert verify(Target(Account)).compared == 5
 
 
-def test_it_names_what_is_missing_extra_and_different(accounts: list[Account], mongo: Database) -> None:
+def test_it_reports_missing_extra_and_different_documents(accounts: list[Account], mongo: Database) -> None:
     ids = [ObjectId(account.pk) for account in accounts]
     mongo.accounts.delete_one({"_id": ids[0]})
     mongo.accounts.insert_one({"_id": ObjectId("0" * 24), "account_id": 1})
@@ -64,7 +64,7 @@ def test_it_names_what_is_missing_extra_and_different(accounts: list[Account], m
     }
 
 
-def test_a_field_added_by_hand_is_a_difference(accounts: list[Account], mongo: Database) -> None:
+def test_a_field_added_by_hand_is_a_mismatch(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.update_one({"account_id": 0}, {"$set": {"note": "by hand"}})
     mongo.accounts.update_one({"account_id": 1}, {"$set": {"_sync.note": "by hand"}})
     mongo.accounts.update_one({"account_id": 2}, {"$set": {"_sync.v": "by hand"}})
@@ -75,7 +75,7 @@ def test_a_field_added_by_hand_is_a_difference(accounts: list[Account], mongo: D
     }
 
 
-def test_documents_whose_id_is_no_key_are_extra_whatever_its_type(accounts: list[Account], mongo: Database) -> None:
+def test_documents_whose_id_cannot_be_a_key_are_extra(accounts: list[Account], mongo: Database) -> None:
     ids = ["no key of ours", "NO KEY of ours", 5, Int64(6), {"a": [1]}, None, accounts[0].pk, MinKey(), MaxKey(), True]
     ids += [uuid.UUID(int=7), "long " * 100, datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC), b"bytes"]
     mongo.get_collection("accounts", CODEC_OPTIONS).insert_many([{"_id": _id, "account_id": 1} for _id in ids])
@@ -97,13 +97,13 @@ def test_an_id_of_another_number_type_is_the_same_key(mongo: Database) -> None:
     assert [(difference.key, difference.kind) for difference in differences] == [(str(tag.pk), "type") for tag in tags]
 
 
-def test_fields_in_another_order_are_a_difference(accounts: list[Account], mongo: Database) -> None:
+def test_fields_in_another_order_are_a_mismatch(accounts: list[Account], mongo: Database) -> None:
     document = mongo.accounts.find_one({"_id": ObjectId(accounts[0].pk)})
     mongo.accounts.replace_one({"_id": document["_id"]}, dict(reversed(document.items())))
     assert found() == {accounts[0].pk: ("order", ["order of fields"])}
 
 
-def test_a_row_that_cannot_be_a_document_is_named_with_the_reason(mongo: Database) -> None:
+def test_a_row_that_cannot_become_a_document_is_reported_with_the_reason(mongo: Database) -> None:
     Typed.objects.bulk_create([Typed(id=uuid.UUID(int=1), json={"$where": 1})])
     Typed.objects.create(id=uuid.UUID(int=2))
     Change.objects.update(failed=True)
@@ -112,7 +112,7 @@ def test_a_row_that_cannot_be_a_document_is_named_with_the_reason(mongo: Databas
     assert "json: the key '$where' starts with" in str(difference)
 
 
-def test_what_is_pending_is_no_difference(accounts: list[Account], settings: Any) -> None:
+def test_pending_changes_are_no_mismatch(accounts: list[Account], settings: Any) -> None:
     settings.SYNC_INLINE = False
     Account.objects.filter(account_id__lt=3).update(limit=1)
     accounts[4].delete()
@@ -121,7 +121,7 @@ def test_what_is_pending_is_no_difference(accounts: list[Account], settings: Any
     assert result.pending == 4
 
 
-def test_what_a_backfill_has_still_to_deliver_is_pending(accounts: list[Account], mongo: Database) -> None:
+def test_rows_that_a_backfill_has_yet_to_deliver_are_pending(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.delete_many({})
     keys = sorted(account.pk for account in accounts)
     Change.objects.create(model="finance.account", key="", until=keys[1], due_at=timezone.now())
@@ -132,19 +132,19 @@ def test_what_a_backfill_has_still_to_deliver_is_pending(accounts: list[Account]
     assert result.pending == 3
 
 
-def test_what_has_failed_is_a_difference(accounts: list[Account], settings: Any) -> None:
+def test_a_failed_change_is_a_mismatch(accounts: list[Account], settings: Any) -> None:
     settings.SYNC_INLINE = False
     Account.objects.filter(account_id=1).update(limit=1)
     Change.objects.update(failed=True)
     assert found() == {accounts[1].pk: ("different", ["limit"])}
 
 
-def test_what_is_written_between_two_looks_is_no_difference(
+def test_a_key_written_between_two_checks_is_no_mismatch(
     accounts: list[Account], mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A key that toggles: whenever it is looked at, nothing is pending, the row is the one, the document the other."""
+    """A key that toggles: at every check nothing is pending, and row and document have different values."""
     row = accounts[0]
-    mongo.accounts.update_one({"_id": ObjectId(row.pk)}, {"$set": {"limit": 99}})  # a suspect at first sight
+    mongo.accounts.update_one({"_id": ObjectId(row.pk)}, {"$set": {"limit": 99}})  # a suspect at the first check
     read = Scan.documents
 
     def documents(scan: Scan, keys: Any) -> dict[str, bytes]:
@@ -161,7 +161,7 @@ def test_what_is_written_between_two_looks_is_no_difference(
     assert result.pending == 1
 
 
-def test_an_unknown_model_is_wrong_use(mongo: Database) -> None:
+def test_an_unknown_model_is_a_usage_error(mongo: Database) -> None:
     with pytest.raises(CommandError, match=r"finance\.account") as error:
         call_command("sync", "verify", "nothing")
     assert error.value.returncode == 2

@@ -1,4 +1,4 @@
-"""A verify that is cut short says why in its first line, and then how to continue."""
+"""An interrupted verify says why in its first line, and how to continue in its second."""
 
 from __future__ import annotations
 
@@ -44,11 +44,11 @@ def test_while_mongodb_is_down(
     assert "Interrupted" not in capsys.readouterr().err
 
 
-def test_while_mysql_goes(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
-    def go(*args: Any, **kwargs: Any) -> None:
+def test_while_mysql_closes_the_connection(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lose_connection(*args: Any, **kwargs: Any) -> None:
         raise OperationalError(2013, "Lost connection to server during query")
 
-    monkeypatch.setattr("sync.cli.verify.verify", go)
+    monkeypatch.setattr("sync.cli.verify.verify", lose_connection)
     with pytest.raises(CommandError) as error:
         call_command("sync", "verify", "account", stdout=io.StringIO())
     first, second = str(error.value).splitlines()

@@ -1,4 +1,4 @@
-"""Verify names where two documents differ: nested, with both types, and in what order fields stand."""
+"""Verify reports where two documents differ: the nested path, both types, and the order of the fields."""
 
 import datetime
 from decimal import Decimal
@@ -46,7 +46,7 @@ CASES: list[tuple[Any, Any, str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("expected", "found", "name", "words"), CASES, ids=lambda value: ascii(value)[:30])
-def test_each_field_is_named_in_words(expected: Any, found: Any, name: str, words: list[str]) -> None:
+def test_each_differing_field_is_reported_in_words(expected: Any, found: Any, name: str, words: list[str]) -> None:
     wanted, document = {"_id": 1, "x": expected}, stored({"_id": 1, "x": found, "_sync": SYNC})
     assert not is_equal(wanted, document)
     differences = field_differences(wanted, document)
@@ -54,7 +54,7 @@ def test_each_field_is_named_in_words(expected: Any, found: Any, name: str, word
     assert kind(differences) == name
 
 
-def test_equal_documents_are_equal_whatever_their_version() -> None:
+def test_documents_that_differ_only_in_their_version_are_equal() -> None:
     wanted: dict[str, Any] = {"_id": 1, "x": {"a": [1, Int64(2), Decimal128(Decimal("3"))]}, "_sync": {"us": {"x": 5}}}
     assert is_equal(wanted, stored({**wanted, "_sync": {"v": Int64(9), "by": "another", "us": {"x": 5}}}))
     assert list(wanted) == ["_id", "x", "_sync"]
@@ -63,7 +63,7 @@ def test_equal_documents_are_equal_whatever_their_version() -> None:
 
 
 @pytest.mark.parametrize("sync", [{}, None, "by hand", {"v": 7, "by": "a"}, {"v": Int64(7)}, {**SYNC, "note": 1}])
-def test_only_what_delivery_writes_into_sync_is_equal(sync: Any) -> None:
+def test_sync_must_hold_exactly_what_delivery_writes(sync: Any) -> None:
     wanted = {"_id": 1, "x": 1}
     assert is_equal(wanted, stored({**wanted, "_sync": SYNC}))
     document = stored({**wanted, "_sync": sync})
@@ -73,12 +73,12 @@ def test_only_what_delivery_writes_into_sync_is_equal(sync: Any) -> None:
     assert not is_equal(wanted, stored(wanted))
 
 
-def test_what_only_the_bytes_tell_is_a_difference_of_the_whole_document() -> None:
+def test_a_difference_that_only_the_bytes_show_is_reported_for_the_whole_document() -> None:
     twice = stored({"_id": 1, "x": 1})[4:-1] + stored({"x": 1, "_sync": SYNC})[4:]
     document = (len(twice) + 4).to_bytes(4, "little") + twice
     assert [difference.path for difference in field_differences({"_id": 1, "x": 1}, document)] == [""]
 
 
-def test_no_more_than_fifty_fields_are_named() -> None:
+def test_at_most_fifty_fields_are_reported() -> None:
     wanted = {"_id": 1, "x": [1] * 1000}
     assert len(field_differences(wanted, stored({"_id": 1, "x": [2] * 1000, "_sync": SYNC}))) == 50

@@ -1,4 +1,4 @@
-"""Verify repairs what it finds through the same delivery, and deletes only when it is told to."""
+"""Verify repairs mismatches through the same delivery, and deletes documents only with --prune."""
 
 import threading
 from typing import Any
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture
 def accounts(mongo: Database) -> list[Account]:
-    """Five accounts: missing, of another type, different, and two equal ones; and two documents too many."""
+    """Five accounts: one missing, one with another type, one different and two in sync; and two extra documents."""
     accounts = [make(number) for number in range(5)]
     for account in accounts:
         account.save()
@@ -41,7 +41,7 @@ def accounts(mongo: Database) -> list[Account]:
     return accounts
 
 
-def test_it_writes_what_differs_and_leaves_what_is_extra(accounts: list[Account], mongo: Database) -> None:
+def test_it_writes_mismatched_documents_and_leaves_extra_ones(accounts: list[Account], mongo: Database) -> None:
     status, output = command("account", "--repair")
     assert status == 1
     assert f"finance.account {accounts[0].pk}: missing, written" in output
@@ -51,7 +51,7 @@ def test_it_writes_what_differs_and_leaves_what_is_extra(accounts: list[Account]
     assert {difference.kind for difference in Mismatch.objects.all()} == {"extra"}
 
 
-def test_with_prune_it_deletes_what_is_extra(accounts: list[Account], mongo: Database) -> None:
+def test_with_prune_it_deletes_extra_documents(accounts: list[Account], mongo: Database) -> None:
     status, output = command("account", "--repair", "--prune")
     assert status == 0
     assert 'finance.account "by hand": extra, deleted' in output
@@ -72,7 +72,7 @@ def test_a_dry_run_says_what_it_would_do_and_does_nothing(accounts: list[Account
     assert not Change.objects.exists()
 
 
-def test_it_works_beside_a_relay(accounts: list[Account], mongo: Database) -> None:
+def test_it_works_while_a_relay_runs(accounts: list[Account], mongo: Database) -> None:
     relay = Relay(interval=0.01)
 
     def work() -> None:
@@ -91,7 +91,7 @@ def test_it_works_beside_a_relay(accounts: list[Account], mongo: Database) -> No
     assert differences(Account, mongo) == []
 
 
-def test_it_repairs_what_was_parked(accounts: list[Account], mongo: Database) -> None:
+def test_it_repairs_a_failed_change(accounts: list[Account], mongo: Database) -> None:
     Change.objects.create(model="finance.account", key=accounts[0].pk, failed=True, error="no", due_at="2024-01-01T00Z")
     command("account", "--repair", "--prune")
     assert not Change.objects.filter(failed=True).exists()
@@ -106,7 +106,7 @@ def test_a_row_that_cannot_be_delivered_is_left_with_the_reason(mongo: Database)
     assert not Change.objects.exists()
 
 
-def test_a_foreign_document_that_changes_meanwhile_is_not_deleted(
+def test_an_orphan_that_changes_meanwhile_is_not_deleted(
     accounts: list[Account], mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = Scan.documents_by_id
@@ -124,7 +124,7 @@ def test_a_foreign_document_that_changes_meanwhile_is_not_deleted(
 
 
 def test_a_row_that_comes_back_keeps_its_document(accounts: list[Account], mongo: Database) -> None:
-    """Between the finding and the repair somebody creates the row of a document that was extra."""
+    """Another program creates the row of an extra document between the scan and the repair."""
     repairer = Repairer(Scan(Target(Account), "default"), prune=True, say=lambda line: None)
 
     def repair(found: Any) -> Any:
@@ -137,13 +137,13 @@ def test_a_row_that_comes_back_keeps_its_document(accounts: list[Account], mongo
 
 
 @pytest.mark.parametrize("arguments", [["--prune"], ["--dry-run"], ["--resume", "--sample", "3"]])
-def test_switches_that_make_no_sense_together_are_wrong_use(arguments: list[str], mongo: Database) -> None:
+def test_invalid_combinations_of_options_are_a_usage_error(arguments: list[str], mongo: Database) -> None:
     with pytest.raises(CommandError) as error:
         command(*arguments)
     assert error.value.returncode == 2
 
 
-def test_what_is_paused_is_not_repaired(accounts: list[Account], mongo: Database) -> None:
+def test_a_paused_model_is_not_repaired(accounts: list[Account], mongo: Database) -> None:
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     with pytest.raises(CommandError, match=r"finance\.account is paused") as error:
         command("--repair")

@@ -1,4 +1,4 @@
-"""What is kept of verify's runs: when, how much, since when something differs, and where to continue."""
+"""What is stored of verify's runs: times, counts, when each mismatch was first seen, and where to continue."""
 
 import io
 import json
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture
 def accounts(mongo: Database) -> list[Account]:
-    # With its estimated size, which is wrong once another test has killed MongoDB. Samples are a share of it.
+    # This resets the estimated size, of which samples are a share: it is wrong after another test has killed MongoDB.
     mongo.accounts.drop()
     return fill(30)
 
@@ -42,7 +42,7 @@ def fill(count: int) -> list[Account]:
     return sorted(accounts, key=lambda account: account.pk)
 
 
-def test_a_run_is_kept_with_its_figures(accounts: list[Account], mongo: Database) -> None:
+def test_a_run_is_stored_with_its_counts(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.delete_one({"account_id": 3})
     command("account")
     run = Verification.objects.get()
@@ -51,7 +51,7 @@ def test_a_run_is_kept_with_its_figures(accounts: list[Account], mongo: Database
     assert run.finished_at >= run.started_at
 
 
-def test_a_difference_keeps_when_it_was_first_seen(accounts: list[Account], mongo: Database) -> None:
+def test_a_mismatch_keeps_the_time_it_was_first_seen(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.delete_one({"account_id": 3})
     command("account")
     first = Mismatch.objects.get()
@@ -63,7 +63,7 @@ def test_a_difference_keeps_when_it_was_first_seen(accounts: list[Account], mong
     assert again.last_seen > first.last_seen
 
 
-def test_a_difference_that_is_gone_is_forgotten(accounts: list[Account], mongo: Database) -> None:
+def test_a_mismatch_that_no_longer_exists_is_removed(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.delete_one({"account_id": 3})
     mongo.accounts.insert_one({"_id": "by hand"})
     command("account")
@@ -74,7 +74,7 @@ def test_a_difference_that_is_gone_is_forgotten(accounts: list[Account], mongo: 
     assert not Mismatch.objects.exists()
 
 
-def test_the_json_names_kind_fields_types_and_since_when(accounts: list[Account], mongo: Database) -> None:
+def test_the_json_has_kind_fields_types_and_first_seen(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.update_one({"account_id": 3}, {"$set": {"products": ["Brokerage", 1], "limit": 1000.0}})
     out = io.StringIO()
     with pytest.raises(SystemExit) as end:
@@ -93,7 +93,7 @@ def test_the_json_names_kind_fields_types_and_since_when(accounts: list[Account]
 
 
 @pytest.mark.parametrize("size", ["20", "50%", "100"])
-def test_a_sample_looks_at_some_keys_of_both_sides(size: str, accounts: list[Account], mongo: Database) -> None:
+def test_a_sample_checks_some_keys_of_both_databases(size: str, accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.insert_many([{"_id": ObjectId(), "account_id": number} for number in range(30)])
     mongo.accounts.delete_many({"account_id": {"$lt": 0}})
     command("account", "--sample", size)
@@ -107,7 +107,7 @@ def test_a_sample_looks_at_some_keys_of_both_sides(size: str, accounts: list[Acc
         assert run.found == 30
 
 
-def test_a_sample_forgets_only_what_it_has_found_equal_again(accounts: list[Account], mongo: Database) -> None:
+def test_a_sample_removes_only_mismatches_that_it_found_in_sync(accounts: list[Account], mongo: Database) -> None:
     document = mongo.accounts.find_one_and_delete({"account_id": 3})
     Mismatch.objects.create(model="finance.account", key="f" * 24, kind="missing", last_seen="2024-01-01T00Z")
     command("account")
@@ -123,10 +123,10 @@ class Interrupted(KeyboardInterrupt):
 
 @pytest.mark.parametrize("stop_after", [1, 2, 3, 5, 7, 9, 11, 13])
 @pytest.mark.parametrize("model", [Account, Typed])
-def test_an_interrupted_run_goes_on_where_it_was(
+def test_an_interrupted_run_continues_where_it_stopped(
     stop_after: int, model: Any, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Stopped in any of its chunks, of a model whose keys are ordered alike on both sides and of one whose are not."""
+    """Stopped in each of its chunks, for keys in the same order in both databases and for keys in different orders."""
     rows = fill(30) if model is Account else fill_typed(30)
     keys = [str(row.pk) for row in rows]
     mongod = collection(Target(model))
@@ -135,11 +135,11 @@ def test_an_interrupted_run_goes_on_where_it_was(
     mongod.delete_many({"_id": {"$in": ids[:2]}})
     mongod.insert_many([{"_id": _id} for _id in ["by hand", *ids[2:]]])
 
-    looked_at: list[str] = []
+    compared: list[str] = []
     find = scan.Scan.mismatch
 
     def mismatch(self: Any, key: str, row: Any, document: Any) -> Any:
-        looked_at.append(key)
+        compared.append(key)
         return find(self, key, row, document)
 
     def progress(steps: int) -> None:
@@ -156,17 +156,17 @@ def test_an_interrupted_run_goes_on_where_it_was(
     with suppress(Interrupted):
         verify.verify(Target(model), progress=progress)
     [before] = Verification.objects.all()
-    seen, looked_at[:] = looked_at[:], []
+    seen, compared[:] = compared[:], []
     after = verify.verify(Target(model), resume=True)
     if before.finished_at is None:
         assert after.pk == before.pk
         assert (after.compared, after.found) == (30, 5)
         assert {difference.key for difference in after.mismatches} > set(wrong)
-        # What was looked at since the run was kept is looked at again: one chunk, and not those before it.
-        assert set(seen) | set(looked_at) == {*keys, *wrong}
-        assert len(set(seen) & set(looked_at) - set(wrong)) <= 5
+        # Keys compared after the run was last saved are compared again: one chunk, and not those before it.
+        assert set(seen) | set(compared) == {*keys, *wrong}
+        assert len(set(seen) & set(compared) - set(wrong)) <= 5
     else:
-        assert after.pk != before.pk, "what is finished is not resumed"
+        assert after.pk != before.pk, "a finished run is not resumed"
 
 
 def fill_typed(count: int) -> list[Typed]:

@@ -1,4 +1,4 @@
-"""verify --strict finds whatever raw SQL has changed in many rows, however a driver would read it, and invents nothing.
+"""verify --strict finds every row that raw SQL has changed, however a driver would read it, and reports no other.
 
 A few thousand rows by default. docs/how-to/verify.md describes the run with STRICT_ROWS=100000 STRICT_ODDITIES=1000;
 SEED repeats a run.
@@ -41,7 +41,7 @@ COLUMNS = (
     "code", "data_text", "document",
 )  # fmt: skip
 
-# What is done to a row by SQL, and whether a document can hold it.
+# An SQL update of a row, and whether a document can hold its result.
 ODD = [
     ("day = '0000-00-00'", False),
     ("day = '2024-02-31'", False),
@@ -82,7 +82,7 @@ ODD = [
 
 
 def value(column: str, chance: random.Random) -> Any:
-    """A value as SQL takes it as a parameter."""
+    """A random value as a parameter of an SQL statement."""
     return {
         "flag": lambda: chance.randrange(2),
         "whole": lambda: chance.randrange(-(2**31), 2**31),
@@ -111,7 +111,7 @@ def lax_session() -> Iterator[None]:
         yield
 
 
-def test_it_finds_every_oddity_and_invents_none(lax_session: None, mongo: Database) -> None:
+def test_it_finds_every_changed_row_and_reports_no_other(lax_session: None, mongo: Database) -> None:
     print(f"SEED={SEED}")
     chance = random.Random(SEED)
     keys = [str(ObjectId(chance.randbytes(12))) for _ in range(ROWS)]
@@ -150,7 +150,7 @@ def _insert(keys: list[str], chance: random.Random) -> None:
 
 
 @pytest.mark.engine
-def test_a_document_of_the_applications_own_shape_is_left_to_the_other_comparison(
+def test_a_document_that_the_application_maps_is_compared_without_the_proof(
     mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def to_document(row: Keeper) -> dict[str, Any]:
@@ -166,7 +166,7 @@ def test_a_document_of_the_applications_own_shape_is_left_to_the_other_compariso
 
 
 @pytest.mark.parametrize("model", [Account, Customer, Transaction])
-def test_the_proof_leaves_out_no_field(model: Any, db: None) -> None:
+def test_the_proof_omits_no_field(model: Any, db: None) -> None:
     proof = Proof(model, "default")
     assert proof.unchecked == []
     assert len(proof.columns) >= len(model._meta.concrete_fields) - 1  # the key is looked up, not compared

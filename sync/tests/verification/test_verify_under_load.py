@@ -1,6 +1,6 @@
-"""Verify under live load: every seeded difference is found, none is invented, and all are repaired.
+"""Verify under live load: it finds every seeded mismatch, reports no other, and repairs all of them.
 
-VERIFY_FULL=1 makes it 100,000 documents with 1,000 differences of each kind; otherwise a tenth of both.
+VERIFY_FULL=1 uses 100,000 documents with 1,000 mismatches of each kind; the default is a tenth of both.
 """
 
 import os
@@ -34,7 +34,7 @@ TIERS = {"abc": {"tier": "Gold", "benefits": ["dedicated account representative"
 
 @pytest.fixture
 def patience(settings: Any) -> Iterator[None]:
-    """Time-outs as in production: what is measured here is no outage."""
+    """Timeouts as in production: slow responses under load must not count as an outage."""
     settings.SYNC_TIMEOUT, settings.SYNC_LEASE, settings.SYNC_SETTLE = 10, 30, 60
     forget_clients()
     yield
@@ -43,7 +43,7 @@ def patience(settings: Any) -> Iterator[None]:
 
 @pytest.fixture
 def seeded(patience: None, mongo: Database) -> dict[str, str]:
-    """The kind of difference by key: EACH of every kind, in keys that the load leaves alone."""
+    """The kind of mismatch by key: EACH of every kind, in keys that the load does not write."""
     rows = [
         Customer(
             username="seeded" if number < 4 * EACH else "live",
@@ -59,7 +59,7 @@ def seeded(patience: None, mongo: Database) -> dict[str, str]:
     keys = [row.pk for row in rows[: 4 * EACH]]
     missing, different, other_type, other_order = (keys[start::4] for start in range(4))
     extra = [ObjectId() for _ in range(EACH)]
-    orphan = [f"foreign {number}" for number in range(EACH)]
+    orphan = [f"orphan {number}" for number in range(EACH)]
     reversed_documents = [dict(reversed(one.items())) for one in mongo.customers.find({"_id": _ids(other_order)})]
     mongo.customers.bulk_write(
         [
@@ -88,7 +88,7 @@ def _second_as_int64() -> list[object]:
 
 @pytest.fixture
 def live(seeded: dict[str, str]) -> Iterator[None]:
-    """Two writers, one that delivers inline and one that leaves it to the relay beside them."""
+    """Runs two writers, one that delivers inline and one that leaves delivery to a relay, and that relay."""
     with (
         script(f"{SCRIPTS}.write_customers", "1", "inline") as inline,
         script(f"{SCRIPTS}.write_customers", "2", "outbox") as outbox,
@@ -97,23 +97,23 @@ def live(seeded: dict[str, str]) -> Iterator[None]:
         time.sleep(2)
         yield
         writes = [done(inline), done(outbox)]
-        print(f"{writes} writes beside it, {done(relay)} keys relayed")
+        print(f"{writes} concurrent writes, {done(relay)} keys relayed")
     assert min(writes) > 10
 
 
 def done(process: Process) -> int:
-    """Ends it in its own time; how much it says it has done."""
+    """Closes its input, so that it finishes; returns the count that it printed."""
     process.close_input()
     assert process.wait() == 0
     return int(process.stdout)
 
 
 def found(run: Verification) -> dict[str, str]:
-    """By key the kind; without the digest that tells foreign ids apart."""
+    """By key, the kind of mismatch; without the digest that keeps orphans' keys unique."""
     return {difference.key.split(" [")[0]: difference.kind for difference in run.mismatches}
 
 
-def test_all_are_found_none_is_invented_and_all_are_repaired(
+def test_every_mismatch_is_found_and_repaired_and_no_other_is_reported(
     seeded: dict[str, str], mongo: Database, live: None
 ) -> None:
     assert len(seeded) == 6 * EACH
@@ -133,8 +133,8 @@ def test_all_are_found_none_is_invented_and_all_are_repaired(
 
 
 @pytest.fixture(autouse=True)
-def equal_at_rest(patience: None, mongo: Database) -> Iterator[None]:
-    """When the load has ended, and with it what is pending, both sides are read directly and compared."""
+def in_sync_at_rest(patience: None, mongo: Database) -> Iterator[None]:
+    """Delivers the pending changes after the load has stopped, then reads both databases directly and compares them."""
     yield
     while Change.objects.filter(settling=False).exists():
         Relay().drain()
