@@ -128,6 +128,6 @@ def test_it_refuses_in_one_line(options, words):
 @pytest.mark.django_db
 def test_it_leaves_a_real_person_of_that_name_alone():
     get_user_model().objects.create_user("manager", "real@example.com", "secret")
-    with pytest.raises(CommandError, match="manager is a real person") as error:
+    with pytest.raises(CommandError, match="manager is a real user") as error:
         load()
     assert error.value.returncode == 1
