@@ -45,6 +45,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
     follow.revoke()
 
 
+@pytest.mark.slow
 def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
@@ -73,6 +74,7 @@ def test_each_change_is_recorded_once_under_kill_9(mongo: Database) -> None:
     assert differences(Account, mongo) == []
 
 
+@pytest.mark.slow
 def test_a_part_of_a_large_transaction_is_not_recorded_again(mongo: Database) -> None:
     with following():
         pass
