@@ -1,6 +1,6 @@
 """The commands of the pages about the portal work as they are written, on the portal with a few records.
 
-What runs until it is stopped is stopped as soon as it works, and has to exit with 0.
+A command that runs until it is stopped is stopped when its route has been seen, and must exit with 0.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ import pymongo
 import pytest
 
 from finance.demo import demo_id
+from sync.core.clock import database_now
 from sync.outbox.models import Change
 from sync.tests.support.processes import ROOT, Process, finished, manage
+from sync.workers.models import Checkpoint
 from tests.documented import Command, File, steps
 from tests.kafka import Kafka
 from tests.servers import SERVERS, Mongo
@@ -32,7 +34,6 @@ PAGES = (
 )  # fmt: skip
 IN_A_PROJECT = {"tutorial/first-model.md", "how-to/model-data.md", "how-to/use-in-your-project.md"}  # test_wheel.py
 LASTING = re.compile(r" sync (follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
-AT_WORK = r"is running|Consuming|Pulling|\d read,"
 FIRST_ACCOUNT = demo_id(1, "account", 0)
 
 
@@ -114,10 +115,11 @@ def ours(line: str, another: Mongo) -> str:
 
 
 def run(line: str, folder: Path, **variables: str) -> None:
-    process = Process("bash", "-c", f"exec {line}" if LASTING.search(line) else line, cwd=folder, **variables)
+    process = Process("sh", "-c", f"exec {line}" if LASTING.search(line) else line, cwd=folder, **variables)
     if not LASTING.search(line):
         assert finished(process, 120).status == 0, f"{line}\n{process.said}"
         return
+    began = database_now("default")
     with process:
-        process.until(lambda: re.search(AT_WORK, process.said), f"{line} works")
+        process.until(lambda: Checkpoint.objects.filter(seen_at__gte=began).exists(), f"{line} works")
         assert process.terminate() == 0, f"{line}\n{process.said}"

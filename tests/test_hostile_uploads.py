@@ -41,7 +41,7 @@ WORST = [
     "progressive jpeg of very many scans", "progressive jpeg of 25 megapixels", "webp of 8 megapixels",
     "png of 50,000 x 50,000 zeros", "progressive jpeg of 25 megapixels of four colours",
 ]  # fmt: skip
-BUSY = ("Other pictures are being read", "Another picture of yours is being read")
+BUSY = ("Other pictures are being processed", "Another picture of yours is being processed")
 PAGE = 1024 * 1024 / os.sysconf("SC_PAGE_SIZE")  # pages of a MB
 
 
