@@ -121,5 +121,7 @@ def run(line: str, folder: Path, **variables: str) -> None:
         return
     began = database_now("default")
     with process:
-        process.until(lambda: Checkpoint.objects.filter(seen_at__gte=began).exists(), f"{line} works")
+        process.until(
+            lambda: " read, " in process.said or Checkpoint.objects.filter(seen_at__gte=began).exists(), f"{line} works"
+        )
         assert process.terminate() == 0, f"{line}\n{process.said}"
