@@ -135,3 +135,17 @@ def test_every_dependency_is_explained() -> None:
     for requirements in ROOT.glob("requirements*.txt"):
         for name in re.findall(r"^[A-Za-z][\w-]*", requirements.read_text(), re.MULTILINE):
             assert re.search(rf"\b{name.lower().removesuffix('-ubuntu2204')}\b", explained), name
+
+
+def test_troubleshooting_quotes_messages_as_the_code_has_them() -> None:
+    """A heading is a message; `...` stands for its variable parts. One is MongoDB's own."""
+    code = ""
+    for app in ("sync", "accounts", "analytics_site", "finance"):
+        for path in (ROOT / app).rglob("*.py"):
+            if "tests" not in path.parts:
+                code += re.sub(r'"\s*\n\s*f?"', "", path.read_text())  # a message over several lines
+    page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text()
+    headings = re.findall(r"^### (.+)$", page, re.MULTILINE)
+    parts = [part.strip(" .:()") for heading in headings for part in re.split(r"\.\.\.|`[^`]*`", heading)]
+    assert len(headings) > 20
+    assert [part for part in parts if part.lower() not in code.lower()] == ["MongoDB: not authorized on"]
