@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from analytics_site.glossary import GLOSSARY
 from analytics_site.logs import REQUEST_ID
 from sync.core import mysql
-from sync.monitoring.status import WORDS
+from sync.web.console import MEANS
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def healthz(request: HttpRequest) -> HttpResponse:
 @require_safe
 def help_page(request: HttpRequest) -> HttpResponse:
     """What each role can do, what to do when something is wrong, and what the terms mean; for visitors, too."""
-    return render(request, "help.html", {"states": WORDS, "glossary": GLOSSARY})
+    return render(request, "help.html", {"states": MEANS, "glossary": GLOSSARY})
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -72,7 +72,7 @@ PAGES = [
     Page("password-new", "anybody", "/password/reset/key/{reset}/", "The new password"),
     Page("password-new-done", "anybody", "/password/reset/key/done/", "The new password is set"),
     Page("inactive", "anybody", "/inactive/", "An account that is not active"),
-    Page("help", "anybody", "/help/", "What each role can do, and what the words mean"),
+    Page("help", "anybody", "/help/", "What each role can do, and what the terms mean"),
     Page("error-400", "anybody", "/400/", "A request that cannot be read", 400, template="400.html"),
     Page("error-csrf", "anybody", "/csrf/", "A form that has expired", 403, template="403_csrf.html"),
     Page("error-404", "anybody", "/nowhere/", "No such page", 404),
