@@ -1,7 +1,7 @@
 """Fixtures for every app's tests."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pymongo
@@ -28,8 +28,10 @@ LONG = (
 )  # fmt: skip
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Comes after pytest-django, which puts the tests that commit behind the others."""
+    yield
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
@@ -87,4 +89,7 @@ def context() -> Iterator[BrowserContext]:
         program = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield browser.new_context(color_scheme="light")
+        # Code in a loop has connections of its own. Nobody would see them again before the next browser starts, and
+        # the server may have restarted by then.
+        connections.close_all()
         browser.close()
