@@ -43,7 +43,7 @@ def to_row(model: type[MirroredModel], document: Any) -> MirroredModel:
         raise ValueError(f"nested deeper than {DEEPEST} levels")
     size = len(bson.encode(document))
     if size > LARGEST:
-        raise ValueError(f"{size} bytes of BSON; MongoDB takes 16 MiB")
+        raise ValueError(f"{size} bytes of BSON; MongoDB's limit is 16 MiB")
     for field in model._meta.concrete_fields:
         if isinstance(field, models.DateTimeField) and isinstance(document.get(field.name), DatetimeMS):
             raise ValueError(f"{field.name}: date out of range; years 1 to 9999 can be kept")

@@ -40,7 +40,7 @@ BAD = {
     "minus zero as a whole number": (f'{{{OID},{REST},"x":-0}}', "-0 is not a whole number"),
     "too deep": (f'{{{OID},{REST},"x":{"[" * 101}{"]" * 101}}}', "nested deeper than 100 levels"),
     "far too deep": (f'{{{OID},{REST},"x":{"[" * 100_000}{"]" * 100_000}}}', "nested deeper than 100 levels"),
-    "too long a document": (f'{{{OID},{REST},"x":"{"x" * (16 << 20)}"}}', "bytes of BSON; MongoDB takes 16 MiB"),
+    "too long a document": (f'{{{OID},{REST},"x":"{"x" * (16 << 20)}"}}', "bytes of BSON; MongoDB's limit is 16 MiB"),
     "mirror's own field": (f'{{{OID},{REST},"_sync":5}}', ""),
 }
 CUSTOMER_REST = '"name":"A","address":"","email":"","accounts":[1],"tier_and_details":{}'

@@ -41,7 +41,7 @@ def check(value: Any, model: type[models.Model] | None = None) -> None:
         raise ValueError(f"nested {levels} levels deep; at most {most} can be stored")
     size = len(bson.encode({"": value}))
     if size > LARGEST:
-        raise ValueError(f"{size} bytes of BSON; MongoDB takes 16 MiB")
+        raise ValueError(f"{size} bytes of BSON; MongoDB's limit is 16 MiB")
 
 
 def depth(value: Any) -> int:

@@ -142,4 +142,9 @@ class Migration(migrations.Migration):
             name='rate',
             field=models.FloatField(default=0, help_text='Keys per second, over the last interval.'),
         ),
+        migrations.AlterField(
+            model_name='mismatch',
+            name='fields',
+            field=models.JSONField(default=list, help_text='The fields that differ, and how, as FieldDifference describes them. It holds no values.'),
+        ),
     ]
