@@ -19,7 +19,7 @@ from tests.servers import SERVERS, MariaDB, Mongo
 
 emptying.install()
 
-# Those that take a minute or more. They are begun first, so that no worker is left alone with one at the end.
+# Test files that take a minute or more. They run first, so that no worker is still busy with one at the end of the run.
 LONG = (
     "test_pages_in_browser.py", "test_chaos.py", "test_follow_binlog_faults.py", "test_publish_faults.py",
     "test_pulling_sales.py", "test_copy.py", "test_consume_positions.py", "test_consume.py", "test_kafka_causes.py",
@@ -30,14 +30,14 @@ LONG = (
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Comes after pytest-django, which puts the tests that commit behind the others."""
+    """Runs after pytest-django's own sorting, which moves tests that commit to the end."""
     yield
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Every test begins with a connection that works: the one before may have ended its server."""
+    """Closes broken connections: the previous test may have stopped its server."""
     for connection in connections.all(initialized_only=True):
         if connection.connection and not connection.in_atomic_block and not connection.is_usable():
             connection.close()
@@ -45,13 +45,13 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture(autouse=True)
 def _no_limits_from_other_tests() -> None:
-    """The cache counts the rate limits."""
+    """The cache holds the counters of the rate limits."""
     cache.clear()
 
 
 @pytest.fixture
 def mongod() -> Iterator[Mongo]:
-    """The MongoDB server, to kill, freeze and start again; running when the test is over."""
+    """The MongoDB server. A test may kill, freeze and restart it; it runs again after the test."""
     yield SERVERS.mongo
     SERVERS.mongo.thaw()
     if SERVERS.mongo.status is not None:
@@ -68,7 +68,7 @@ def mariadb() -> MariaDB:
 
 @pytest.fixture
 def mongo() -> Iterator[Database]:
-    """MongoDB read directly, with a client of its own; its collections are empty before the test."""
+    """The MongoDB database, through a separate client; its collections are empty before the test."""
     BREAKER.succeeded()
     clock().forget()
     client: pymongo.MongoClient[dict[str, Any]]
@@ -81,15 +81,15 @@ def mongo() -> Iterator[Database]:
 
 @pytest.fixture(scope="module")
 def context() -> Iterator[BrowserContext]:
-    """A browser without a window, for tests on `live_server`."""
+    """A headless browser, for tests on `live_server`."""
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
-        # Playwright runs a loop in this thread, which Django would take for asynchronous code.
+        # Playwright runs an event loop in this thread, and Django would refuse database access from it.
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-        # Debian's Chromium, else the one that `playwright install chromium` has brought.
+        # Debian's Chromium, or the one that `playwright install chromium` installed.
         program = shutil.which("chromium")
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-gpu"])
         yield browser.new_context(color_scheme="light")
-        # Code in a loop has connections of its own. Nobody would see them again before the next browser starts, and
-        # the server may have restarted by then.
+        # Code in an event loop has its own connections. They would stay open until the next browser starts, and the
+        # database server may have restarted by then.
         connections.close_all()
         browser.close()

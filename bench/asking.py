@@ -1,4 +1,4 @@
-"""A process that asks one portal for its pages, in process by Django's test client, and tells how long each took."""
+"""A process that requests the pages of one portal with Django's test client and times each response."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ COLD = "counts of rows and documents not cached"
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One answer: its milliseconds, and how many SQL queries it took."""
+class Timing:
+    """One response: its time in milliseconds and its number of SQL queries."""
 
     ms: float
     queries: int
 
 
-def serve(orders: Connection) -> None:
-    """Answers orders, each a method's name and its arguments, until there are no more."""
+def serve(commands: Connection) -> None:
+    """Calls a method of Portal for each command received (name and arguments) until the connection closes."""
     import django
 
     django.setup()
     portal = Portal()
-    orders.send("ready")
+    commands.send("ready")
     while True:
         try:
-            name, *arguments = orders.recv()
+            name, *arguments = commands.recv()
         except EOFError:
             return
-        orders.send(getattr(portal, name)(*arguments))
+        commands.send(getattr(portal, name)(*arguments))
 
 
 class Portal:
-    """The portal that this process's settings name."""
+    """The portal configured by this process's settings."""
 
     def __init__(self) -> None:
         from django.test import Client
@@ -46,7 +46,7 @@ class Portal:
         self.addresses: dict[str, tuple[str, str]] = {}
 
     def sizes(self) -> dict[str, int]:
-        """Rows by what they are."""
+        """The number of rows by model, and the number of trades."""
         from django.db.models import Sum
 
         from accounts.models import User
@@ -60,7 +60,7 @@ class Portal:
         }  # fmt: skip
 
     def verified(self, sample: int) -> dict[str, str]:
-        """How equal a sample of both sides is, by model."""
+        """The result of verifying a sample of each model."""
         from sync.mapping.registry import all_targets
         from sync.verification.verify import verify
 
@@ -68,11 +68,11 @@ class Portal:
         return {label: f"{run.compared} compared, {run.found} found" for label, run in runs.items()}
 
     def refresh(self) -> tuple[float, float, str]:
-        """As the function does."""
+        """Calls the module's refresh(), so that another process can request it."""
         return refresh()
 
     def sessions(self, role: str, count: int) -> list[str]:
-        """The session cookies of so many people of a role."""
+        """Session cookies for `count` users with this role."""
         from django.conf import settings
         from django.test import Client
 
@@ -84,7 +84,7 @@ class Portal:
         return made
 
     def pages(self) -> list[str]:
-        """Their names, for `ask`."""
+        """Logs the users in and returns the names of all pages, for `fetch`."""
         from django.test import Client
 
         for name in ("customer0", "technical_worker0", "senior_management0", "boss"):
@@ -95,8 +95,8 @@ class Portal:
         }  # fmt: skip
         return list(self.addresses)
 
-    def ask(self, name: str) -> Asked:
-        """One request."""
+    def fetch(self, name: str) -> Timing:
+        """Requests one page."""
         from django.core.cache import cache
         from django.db import connection
 
@@ -118,14 +118,14 @@ class Portal:
             response.getvalue()
             ms = (time.perf_counter() - began) * 1000
         if response.status_code != 200:
-            raise RuntimeError(f"{name}: {address} answers {response.status_code}")
-        return Asked(ms, queries)
+            raise RuntimeError(f"{name}: {address} returned {response.status_code}")
+        return Timing(ms, queries)
 
 
 def refresh() -> tuple[float, float, str]:
-    """Computes the totals and the customers who trade most: seconds for each, and what went wrong.
+    """Computes the totals and the top customers. Returns the seconds for each, and the error message if one failed.
 
-    Then lets them be for a day: what is measured are the pages, which compute nothing.
+    Afterwards the results count as fresh for a day, so that measuring the pages triggers no computation.
     """
     from pymongo.errors import PyMongoError
 
@@ -136,19 +136,19 @@ def refresh() -> tuple[float, float, str]:
     from finance.views.management import lately
     from sync.core.clock import DatabaseNow
 
-    times, trouble = [], ""
+    times, problem = [], ""
     try:
         times.append(_seconds(lambda: report_cache.refresh(force=True)))
         data = CachedReport.objects.get(key=report_cache.TOTALS).data
         known = months_of(data) if data else None
         if known:
-            asked = lately(known, YEAR)
-            times.append(_seconds(lambda: report_cache.refresh(f"top {asked.first}..{asked.last}", force=True)))
+            period = lately(known, YEAR)
+            times.append(_seconds(lambda: report_cache.refresh(f"top {period.first}..{period.last}", force=True)))
     except PyMongoError as error:
-        trouble = str(error)[:200]
+        problem = str(error)[:200]
     CachedReport.objects.update(due_at=DatabaseNow() + timedelta(days=1), claim="")
     totals, top = [*times, 0.0, 0.0][:2]
-    return totals, top, trouble
+    return totals, top, problem
 
 
 def _seconds(call: Any) -> float:
@@ -194,7 +194,7 @@ def _of_managers() -> dict[str, tuple[str, str]]:
 
 
 def _lists() -> dict[str, tuple[str, str]]:
-    """Each list at its beginning and in its middle, searched and sorted."""
+    """Each list at its start and in its middle, with searches and sort orders."""
     from django.urls import reverse
 
     from finance.models import Account, Customer, Transaction
@@ -205,7 +205,7 @@ def _lists() -> dict[str, tuple[str, str]]:
     customer = Customer.objects.filter(user=None).order_by("pk").first()
     first, last = customer.name.split()[0], customer.name.split()[-1]
     kinds = {kind.model: kind for kind in RECORD_TYPES}
-    asked: dict[Any, dict[str, str]] = {
+    searches_by_model: dict[Any, dict[str, str]] = {
         Account: {
             "by number": f"number={account.account_id}", "by product": "product=Derivatives",
             "by product and a rare limit": "product=Derivatives&limit_to=3000", "limit from": "limit_from=9000",
@@ -224,7 +224,7 @@ def _lists() -> dict[str, tuple[str, str]]:
         },
     }  # fmt: skip
     found = {}
-    for model, searches in asked.items():
+    for model, searches in searches_by_model.items():
         name = f"{model._meta.verbose_name_plural}"
         address = reverse(f"finance:{model._meta.model_name}_list")
         found[name] = ("technical_worker0", address)

@@ -1,8 +1,8 @@
-"""How fast a collection is copied, against bare reading and writing of the same. `python -m bench.copy`
+"""Measures how fast a collection is copied, compared with plain reads and writes. `python -m bench.copy`
 
-bare: find() and insert_many() by the thousand, by majority; the documents pass through as the bytes they are, as with
-ours. decoded: the same without that, as it is usually written. copy: the first run, to an empty collection. second full
-run: nothing differs. one by one: insert_one() in a loop.
+bare: find() and insert_many() in batches of 1,000 with majority writes; documents stay raw bytes, as in our copier.
+decoded: the same with decoded documents, as such code is usually written. copy: the first run, into an empty
+collection. second full run: nothing differs. one by one: insert_one() in a loop.
 """
 
 import argparse
@@ -56,7 +56,7 @@ def measure(count: int, rounds: int) -> None:
         list(copier.copy())
         copier.close()
 
-    few = count // 10  # it takes long
+    few = count // 10  # it is slow
     steps = [
         ("bare", destination.drop, lambda: read_and_write(RAW)), ("copy", destination.drop, copy),
         ("second full run", lambda: None, copy), ("decoded", destination.drop, lambda: read_and_write(None)),
@@ -73,7 +73,7 @@ def measure(count: int, rounds: int) -> None:
             assert copied == (few if name == "one by one" else count)
             if turn:
                 times[name].append(took / copied * 1000)
-    print_ratios(f"{count:,} sales: ms a document", times, ["bare"])
+    print_ratios(f"{count:,} sales: ms per document", times, ["bare"])
 
 
 if __name__ == "__main__":

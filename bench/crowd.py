@@ -1,4 +1,5 @@
-"""Many people at once: the web server as script/server starts it, and threads that ask it on kept connections."""
+"""Concurrent users: a web server configured like script/server, and threads that send requests over keep-alive
+connections."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ from bench.harness import ROOT
 
 @contextmanager
 def web_server(environment: dict[str, str]) -> Iterator[int]:
-    """Its port, once it answers."""
+    """Starts the web server and yields its port once it responds."""
     from tests.servers import free_port
 
     port = free_port()
@@ -29,7 +30,7 @@ def web_server(environment: dict[str, str]) -> Iterator[int]:
     try:
         for _ in range(600):
             try:
-                if _ask(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "/healthz", "") == 200:
+                if _get(http.client.HTTPConnection("127.0.0.1", port, timeout=5), "/healthz", "") == 200:
                     break
             except OSError:
                 time.sleep(0.1)
@@ -40,18 +41,18 @@ def web_server(environment: dict[str, str]) -> Iterator[int]:
 
 
 def times_of(port: int, address: str, cookies: list[str], each: int) -> list[float]:
-    """Milliseconds of every answer: one person for each cookie, all at once, who ask `each` times without a pause."""
+    """Response times in milliseconds. Each cookie is a user; all users send `each` requests at once without pauses."""
     times: list[float] = []
     wrong: list[int] = []
     start = threading.Barrier(len(cookies))
 
     def person(cookie: str) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-        _ask(connection, address, cookie)  # connects, and warms up
+        _get(connection, address, cookie)  # connects and warms up
         start.wait()
         for _ in range(each):
             began = time.perf_counter()
-            status = _ask(connection, address, cookie)
+            status = _get(connection, address, cookie)
             times.append((time.perf_counter() - began) * 1000)
             if status != 200:
                 wrong.append(status)
@@ -63,16 +64,18 @@ def times_of(port: int, address: str, cookies: list[str], each: int) -> list[flo
     for thread in threads:
         thread.join()
     if wrong:
-        raise RuntimeError(f"{address}: {len(wrong)} of {len(times)} answers were not 200 but {set(wrong)}")
+        raise RuntimeError(
+            f"{address}: {len(wrong)} of {len(times)} responses had a status other than 200: {set(wrong)}"
+        )
     return times
 
 
 def quantile(times: list[float], share: float) -> float:
-    """The smallest time that so many of them do not exceed."""
+    """The smallest time that this share of the times does not exceed."""
     return sorted(times)[math.ceil(len(times) * share) - 1]
 
 
-def _ask(connection: http.client.HTTPConnection, address: str, cookie: str) -> int:
+def _get(connection: http.client.HTTPConnection, address: str, cookie: str) -> int:
     connection.request("GET", address, headers={"Cookie": cookie} if cookie else {})
     response = connection.getresponse()
     response.read()

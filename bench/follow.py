@@ -1,8 +1,8 @@
-"""How fast the binary log is followed, and how soon a row changed by raw SQL is in MongoDB. `python -m bench.follow`
+"""Measures the throughput of the binlog follower and its latency from raw SQL to MongoDB. `python -m bench.follow`
 
-bare: the same log, read with the same library, every row decoded, and nothing done with it.
-follow: read, and a change recorded for each row, with the position. each row: what a simple follower does instead of
-recording changes: it writes each row to MongoDB as it reads it, by itself.
+bare: reads the same log with the same library, decodes every row and discards it.
+follow: reads the log and records a change for each row, with the position.
+each row: what a simple follower does: it writes each row to MongoDB on its own instead of recording a change.
 """
 
 import argparse
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--interval", type=float, default=0.05, help="the relay's, in seconds (default: %(default)s)")
+    parser.add_argument("--interval", type=float, default=0.05, help="seconds between polls (default: %(default)s)")
     options = parser.parse_args()
     with portal() as servers:
         assert servers.mariadb
@@ -34,7 +34,7 @@ def main() -> None:
 
 
 def write(count: int, rows_each: int, first: int) -> None:
-    """Accounts by raw SQL, in transactions of `rows_each` rows."""
+    """Inserts accounts with raw SQL, in transactions of `rows_each` rows."""
     from django.db import connection
 
     with connection.cursor() as cursor:
@@ -49,7 +49,7 @@ def write(count: int, rows_each: int, first: int) -> None:
 
 
 def checkpoints() -> Any:
-    """The follower's, if there is one."""
+    """The follower's checkpoint, if it exists."""
     from sync.workers.models import Checkpoint
     from sync.workers.routes import Route
 
@@ -92,11 +92,11 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
         while follower.recorded < wanted:
             time.sleep(0.002)
         follower.stop.set()
-        threads.append(thread)  # what it takes to stop is not following
+        threads.append(thread)  # joined later: the time to stop is not measured
 
     threads: list[threading.Thread] = []
     Account.objects.all()._raw_delete("default")
-    follow_begins(Follower)
+    start_once(Follower)
     start_of_rows = checkpoints().get().state
     write(count, rows_each, first=1)
 
@@ -108,7 +108,7 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
             target.replace_one({"_id": values["_id"]}, values, upsert=True)
 
     target = client.database()["each_row"]
-    few = count // 10  # it takes long
+    few = count // 10  # it is slow
     steps: list[tuple[str, Callable[[], None], int]] = [
         ("bare", bare, count), ("follow", lambda: follow(count), count), ("each row", each_row, few),
     ]  # fmt: skip
@@ -125,14 +125,14 @@ def throughput(count: int, rows_each: int, rounds: int) -> None:
             for thread in threads:
                 thread.join()
             threads.clear()
-    title = f"{count:,} rows, {rows_each} a transaction: ms a row"
+    title = f"{count:,} rows, {rows_each} per transaction: ms per row"
     print_ratios(title, times, ["bare"])
     rates = {name: 1000 / statistics.median(values) for name, values in times.items()}
     Console(width=120).print(*(f"{name}: {rate:,.0f} rows/s" for name, rate in rates.items()), sep=", ")
 
 
-def follow_begins(kind: Any) -> None:
-    """A first start, which takes the position."""
+def start_once(kind: Any) -> None:
+    """Runs the follower once so that it records its starting position."""
     checkpoints().delete()
     follower = kind()
     thread = threading.Thread(target=follower.run)
@@ -144,7 +144,7 @@ def follow_begins(kind: Any) -> None:
 
 
 def visible(interval: float) -> None:
-    """From the commit of one row until MongoDB shows it, with a follower and a relay of their own processes."""
+    """Measures the time from commit until MongoDB has the row, with follower and relay in separate processes."""
     from django.db import connection
 
     from sync.mongodb import client
@@ -168,9 +168,9 @@ def visible(interval: float) -> None:
                 time.sleep(0.001)
             took.append((time.perf_counter() - begun) * 1000)
             time.sleep(0.01 * (number % 7))
-        cuts = statistics.quantiles(took[20:], n=100)  # the first ones wait for the processes to start
-        told = f"From commit to MongoDB, a relay looking every {interval * 1000:.0f} ms"
-        Console(width=120).print(f"{told}: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
+        cuts = statistics.quantiles(took[20:], n=100)  # the first changes wait for the processes to start
+        title = f"From commit to MongoDB, relay polling every {interval * 1000:.0f} ms"
+        Console(width=120).print(f"{title}: p50 {cuts[49]:.0f} ms, p99 {cuts[98]:.0f} ms")
     finally:
         for process in processes:
             process.terminate()

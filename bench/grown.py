@@ -1,4 +1,4 @@
-"""The portal's data, and the same grown many times over in databases beside it: copies that the servers make."""
+"""Creates the portal's data, and databases with many times as much. The servers make the copies themselves."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from tests.servers import Servers
 
-CUSTOMERS, TRADES = 500, 87_300  # which make some 1,750 accounts, with about 50 trades each
+CUSTOMERS, TRADES = 500, 87_300  # about 1,750 accounts with about 50 trades each
 USERS = 500
 ENTRIES = 2000  # of the audit log
-CROWD = 20  # people of each role
+CROWD = 20  # users of each role
 ROLES = ("customer", "technical_worker", "senior_management")
-MOST = 200  # times: a copy's number is two hexadecimal digits, and its account numbers are 32 bits
-STEP = 9_000_000  # between the account numbers of two copies: as many as made-up ones there can be
-# What another copy has of its own; {n} is the copy's number. The rest is as it was, and so is what _sync says.
+MOST = 200  # copies: the number of a copy has two hexadecimal digits, and account numbers have 32 bits
+STEP = 9_000_000  # between the account numbers of two copies: the size of the generated range
+# The columns that differ in each copy; {n} is the number of the copy. All else is copied, including _sync.
 KEY = "CONCAT(SUBSTR(_id, 3), '{hex}')"
 NUMBERS = """(SELECT CONCAT('[', COALESCE(GROUP_CONCAT(t.v + {n} * {step} ORDER BY t.i SEPARATOR ', '), ''), ']')
     FROM JSON_TABLE(accounts, '$[*]' COLUMNS (i FOR ORDINALITY, v INT PATH '$')) t)"""
@@ -39,7 +39,7 @@ SQL: dict[str, dict[str, str]] = {
 
 
 def make() -> None:
-    """The data at its own size, in the databases that the settings name."""
+    """Creates the data at its original size in the configured databases."""
     from django.contrib.auth.hashers import make_password
     from django.core.management import call_command
 
@@ -51,12 +51,12 @@ def make() -> None:
     call_command("load_demo", customers=CUSTOMERS, trades=TRADES, force=True, verbosity=0)
     names = [(f"{role}{number}", role) for role in ROLES for number in range(CROWD)]
     names += [(f"user{number}", "customer") for number in range(USERS)]
-    nobodys = make_password(None)
-    people = [User(username=name, email=f"{name}@example.com", role=role, password=nobodys) for name, role in names]
-    boss = User(username="boss", email="boss@example.com", is_staff=True, is_superuser=True, password=nobodys)
+    unusable = make_password(None)
+    people = [User(username=name, email=f"{name}@example.com", role=role, password=unusable) for name, role in names]
+    boss = User(username="boss", email="boss@example.com", is_staff=True, is_superuser=True, password=unusable)
     User.objects.bulk_create([*people, boss])
     unlinked = Customer.objects.filter(user=None).order_by("pk")[:CROWD]
-    # Who a record is linked to is not mirrored; no document has to follow.
+    # The linked user is not mirrored, so no document changes.
     for customer, number in zip(unlinked, range(CROWD), strict=True):
         customer.user = User.objects.get(username=f"customer{number}")
         customer.save(update_fields=["user"])
@@ -77,9 +77,9 @@ def make() -> None:
 
 
 def grow(servers: Servers, factor: int, database: str, seconds: float) -> int:
-    """Copies everything to `database` on both servers, the records `factor` times, or as often as there is time for.
+    """Copies everything to `database` on both servers, and the records `factor` times or until `seconds` have passed.
 
-    How many times it was.
+    Returns the number of copies made.
     """
     from django.db import connection
 
@@ -88,7 +88,7 @@ def grow(servers: Servers, factor: int, database: str, seconds: float) -> int:
     with connection.cursor() as cursor:
         columns = {table: _columns(cursor, table) for table in connection.introspection.table_names(cursor)}
     connection.close()
-    # Copies by the gigabyte, as restoring a backup would make them: without binary log and flushes.
+    # The copies are gigabytes in size, so write them without binary log and flushes, as a restore would.
     mariadb.sql(
         "SET GLOBAL innodb_buffer_pool_size = 1 << 30; SET GLOBAL innodb_log_file_size = 1 << 30;"
         "SET GLOBAL innodb_flush_log_at_trx_commit = 0;"
@@ -108,7 +108,7 @@ def grow(servers: Servers, factor: int, database: str, seconds: float) -> int:
 
 
 def _rows(mariadb: Any, columns: dict[str, list[str]], database: str, n: int) -> None:
-    """Copy `n` of all rows; 0 is as they are, with the tables that do not grow."""
+    """Makes copy `n` of all rows. Copy 0 is unchanged and includes the tables that do not grow."""
     statements = ["SET sql_log_bin = 0", "SET foreign_key_checks = 0"]
     for table in columns if n == 0 else SQL:
         names = ", ".join(f"`{name}`" for name in columns[table])
@@ -120,7 +120,7 @@ def _rows(mariadb: Any, columns: dict[str, list[str]], database: str, n: int) ->
 
 
 def _documents(database: str, n: int) -> None:
-    """Copy `n` of all documents; 0 is as they are."""
+    """Makes copy `n` of all documents. Copy 0 is unchanged."""
     import pymongo
     from django.conf import settings
 

@@ -1,8 +1,8 @@
-"""How the costs grow with the number of rows that are there already. `python -m bench.growth`
+"""Measures how costs grow with the number of existing rows. `python -m bench.growth`
 
-At each size: one row saved (plain, and ours), 500 rows made by bulk_create (ours), 5,000 pending changes delivered by
-a relay of two threads, all rows backfilled over their documents, verified, and the status asked for; and this process's
-memory at its peak. Sizes are reached one after the other, in one run.
+At each size it measures: one saved row (plain and ours), bulk_create of 500 rows (ours), delivery of 5,000 pending
+changes by a relay with two threads, a backfill of all rows over existing documents, a verification, the status, and
+the peak memory of this process. One run goes through all sizes in ascending order.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def measure(count: int, plain: Any) -> dict[str, float]:
-    """The figures with `count` rows, which it fills the tables up to. plain: the model that nothing watches."""
+    """Fills the tables up to `count` rows and measures. `plain` is the model that is not mirrored."""
     from django.db import connections
     from django.test import override_settings
 
@@ -87,23 +87,23 @@ def measure(count: int, plain: Any) -> dict[str, float]:
         "plain save, ms": each(plain, list(plain.objects.values_list("pk", flat=True)[:SAVES])),
         "our save, ms": each(Account, keys[:SAVES]),
         "bulk_create of 500, ms": made,
-        "relay, ms a document": delivered,
-        "backfill, ms a document": backfilled,
-        "verify, ms a document": timed(lambda: verify(Target(Account))) / count,
+        "relay, ms per document": delivered,
+        "backfill, ms per document": backfilled,
+        "verify, ms per document": timed(lambda: verify(Target(Account))) / count,
         "status, ms": timed(status),
-        "memory at its peak, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
+        "peak memory, MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000,
     }
 
 
 def timed(call: Callable[[], Any]) -> float:
-    """Milliseconds."""
+    """The duration of the call in milliseconds."""
     begun = time.perf_counter()
     call()
     return (time.perf_counter() - begun) * 1000
 
 
 def each(model: Any, keys: list[str]) -> float:
-    """Milliseconds, the median of one save for each of these rows, which is read before."""
+    """The median time in milliseconds to save each of these rows once. Reading the row is not measured."""
     times = []
     for key in keys:
         row = model.objects.get(pk=key)

@@ -1,4 +1,4 @@
-"""Real servers for a measurement, and a fair way to compare: all variants in turn, many rounds, in one run."""
+"""Real servers for benchmarks, and a fair comparison: all variants take turns for many rounds within one run."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ sys.path.insert(0, str(ROOT))
 
 @contextmanager
 def portal() -> Iterator[Servers]:
-    """The portal on a MariaDB and a mongod of its own, migrated; both are ended and removed afterwards."""
+    """A migrated portal on its own MariaDB and mongod, which are stopped and removed afterwards."""
     from tests.servers import Servers
 
     os.environ |= {
@@ -46,7 +46,7 @@ def portal() -> Iterator[Servers]:
 
 
 def plain_model() -> Any:
-    """A model with the columns of Account, and nothing that watches them; its table is made."""
+    """A model with the columns of Account that is not mirrored. Creates its table."""
     from django.db import connection, models
 
     from sync.mapping import fields
@@ -69,11 +69,11 @@ def plain_model() -> Any:
 
 
 def compare(variants: dict[str, Callable[[], None]], rounds: int, repeat: int) -> dict[str, list[float]]:
-    """Milliseconds a call of each variant, one figure a round: the variants take turns, `repeat` calls each."""
+    """Milliseconds per call of each variant, one figure per round. Variants take turns with `repeat` calls each."""
     times: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
         for name, call in variants.items():
-            gc.collect()  # clients that a variant has left behind end their threads, which the next must not pay for
+            gc.collect()  # end the threads of abandoned clients here, not in the next variant's time
             time.sleep(SETTLE)
             start = time.perf_counter()
             for _ in range(repeat):

@@ -1,9 +1,9 @@
-"""How fast rows are published and consumed, against Kafka and MongoDB bare. `python -m bench.kafka`
+"""Measures how fast rows are published and consumed, compared with plain Kafka and MongoDB. `python -m bench.kafka`
 
-publish: changes claimed, rows read, sent in transactions, changes removed. bare publish: the same rows read in pages of
-the same size, made into the same messages, and sent by an idempotent producer.
-consume: read, compared by offset, written by majority together with the position. bare consume: the same messages read,
-parsed, and replaced in bulks of the same size, by majority.
+publish: claims changes, reads rows, sends them in transactions, deletes the changes.
+bare publish: reads the same rows in pages of the same size and sends the same messages with an idempotent producer.
+consume: reads messages, compares offsets, writes documents and position with majority.
+bare consume: reads and parses the same messages and replaces documents with majority in bulks of the same size.
 """
 
 import argparse
@@ -115,7 +115,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
             ("bare publish", lambda: None, bare_publish), ("publish", touch, publish),
             ("bare consume", lambda: None, bare_consume), ("consume", lambda: None, consume),
         ]  # fmt: skip
-        consume()  # what the first drain has published
+        consume()  # reads what the first drain published
         times: dict[str, list[float]] = {name: [] for name, _, _ in steps}
         for turn in range(1, rounds + 2):
             for name, prepare, act in steps:
@@ -126,7 +126,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
                     times[name].append((time.perf_counter() - start) / count * 1000)
         member.consumer.close()
         bare.close()
-    print_ratios(f"{count:,} stories: ms a document", times, ["bare publish", "bare consume"])
+    print_ratios(f"{count:,} stories: ms per document", times, ["bare publish", "bare consume"])
 
 
 if __name__ == "__main__":

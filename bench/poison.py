@@ -1,9 +1,10 @@
-"""What rows that cannot be delivered cost the others: the same changes, clean and with 1 % of bad rows. `script/bench`
-or `python -m bench.poison`.
+"""Measures how much undeliverable rows slow down all others: the same changes, clean and with 1% bad rows.
 
-unmappable and refused: half of the bad rows hold what BSON cannot, half are refused by a validator of the collection.
-unreadable: their column holds no JSON, so that a batch is split until the row is found. Timed is until every other row
-is delivered and each bad one has its reason; ms are for each row delivered.
+`python -m bench.poison`
+
+unmappable and refused: half of the bad rows hold a value that BSON cannot represent; a validator of the collection
+rejects the other half. unreadable: a column holds invalid JSON, so the relay splits the batch until it finds the row.
+The time ends when every other row is delivered and each bad row has a reason. ms are per delivered row.
 """
 
 import argparse
@@ -35,9 +36,7 @@ def measure(count: int, rounds: int) -> None:
     from sync.outbox.mongo_writer import State
     from sync.outbox.relay import Relay
 
-    logging.getLogger("sync").setLevel(
-        logging.ERROR
-    )  # a line for each bad row is the terminal's cost, not the mirror's
+    logging.getLogger("sync").setLevel(logging.ERROR)  # do not measure printing a line for each bad row
     database = client.database()
 
     def spoil(products: str, remainder: int, every: int) -> None:
@@ -46,7 +45,7 @@ def measure(count: int, rounds: int) -> None:
             cursor.execute(sql, [products, every, remainder])
 
     def prepare(kind: str) -> int:
-        """Every row is changed and pending; how many of them are bad."""
+        """Changes every row so that it is pending. Returns the number of bad rows."""
         Account.objects.update(products=["x" * 200])
         Account.objects.update(limit=turn)
         Change.objects.all().delete()
@@ -73,11 +72,11 @@ def measure(count: int, rounds: int) -> None:
                 counts = Relay().drain()
                 took = timed() - start
                 assert counts[State.DELIVERED] == count - bad, counts
-                assert counts[State.REJECTED] >= bad, counts  # more where their next try was due meanwhile
+                assert counts[State.REJECTED] >= bad, counts  # more if a retry was already due
                 if turn:
                     figures.append(took / (count - bad) * 1000)
                 Change.objects.all().delete()
-    print_ratios(f"{count:,} changes, 1 % of the rows bad: ms a row delivered", times, ["clean"])
+    print_ratios(f"{count:,} changes, 1% of the rows bad: ms per delivered row", times, ["clean"])
     for kind in ("unmappable and refused", "unreadable"):
         rates = [clean / mine for clean, mine in zip(times["clean"], times[kind], strict=True)]
         print(f"{kind}: the others are delivered at {statistics.median(rates):.2f} of the clean rate")

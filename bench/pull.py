@@ -1,8 +1,8 @@
-"""How fast documents are pulled, against bare reading and writing of the same. `python -m bench.pull`
+"""Measures how fast documents are pulled, compared with plain reads and writes. `python -m bench.pull`
 
-bare: find() in batches, the columns made of each document, and one INSERT for many rows by the driver's executemany().
-pull: the first pass, into an empty table. second pass: nothing differs. one by one: a query and a save for each, as a
-loop over all documents does. followed: as many changed documents, through the change stream.
+bare: find() in batches, conversion of each document to columns, and one INSERT per batch with executemany().
+pull: the first pass, into an empty table. second pass: nothing differs. one by one: a query and a save per document in
+a loop. followed: the same number of changed documents, through the change stream.
 """
 
 import argparse
@@ -86,7 +86,7 @@ def measure(count: int, rounds: int) -> None:
     def change() -> None:
         source.update_many({}, {"$inc": {"customer.age": 1}})
 
-    few = count // 10  # it takes long
+    few = count // 10  # it is slow
     steps = [
         ("bare", empty, bare), ("pull", empty, lambda: pull(True)), ("second pass", lambda: None, lambda: pull(True)),
         ("followed", change, lambda: pull(False)), ("one by one", empty, one_by_one),
@@ -101,7 +101,7 @@ def measure(count: int, rounds: int) -> None:
             assert pulled == (few if name == "one by one" else count)
             if turn:
                 times[name].append(took / pulled * 1000)
-    print_ratios(f"{count:,} sales: ms a document", times, ["bare"])
+    print_ratios(f"{count:,} sales: ms per document", times, ["bare"])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""How fast pending changes are delivered, against a bare bulk replace of the same documents. `python -m bench.relay`
+"""Measures how fast pending changes are delivered, compared with plain bulk replaces. `python -m bench.relay`
 
-bare: the ready-made documents, replaced in bulks of 500, waiting for the majority.
-bare, compared: the same, each only if its version is the one seen: the least that a delivery has to write.
-relay: changes of existing documents, claimed, read, compared, written, removed; two threads, as is the default.
-two relays: the same by two processes of one thread each; one relay, one thread: by one.
-backfill: the same rows as ranges, by two threads; row by row: read and written one after the other, by a kept client.
+bare: replaces prepared documents in bulks of 500 with majority writes.
+bare, compared: the same, but each write first compares versions: the minimum that a safe delivery has to do.
+relay: changes of existing documents are claimed, read, compared, written and deleted by the default two threads.
+two relays: the same in two processes with one thread each. one relay, one thread: the same in one thread.
+backfill: the same rows as key ranges, in two threads. row by row: one read and one write per row with one client.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def measure(name: str, size: int, count: int, rounds: int) -> None:
 
     def compared() -> None:
         def operation(one: dict[str, Any]) -> pymongo.UpdateOne:
-            other = new(one) | {"limit": -turn}  # what is there already would not be written
+            other = new(one) | {"limit": -turn}  # MongoDB skips a write that changes nothing
             document = {"$cond": [{"$ne": ["$_sync.v", -1]}, {"$literal": other}, "$$ROOT"]}
             return pymongo.UpdateOne({"_id": one["_id"]}, [{"$replaceWith": document}])
 
@@ -137,7 +137,7 @@ def measure(name: str, size: int, count: int, rounds: int) -> None:
             if turn > 1:
                 times[what].append((time.perf_counter() - begun) / rows * 1000)
     settings.disable()
-    print_ratios(f"{name}: ms a document", times, ["bare", "one relay, one thread"])
+    print_ratios(f"{name}: ms per document", times, ["bare", "one relay, one thread"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""What one saved row costs: plain, at the floor, the usual dual write, and ours. `python -m bench.save`
+"""Measures saving one row: plain, the minimum for two databases, a typical dual write, and ours. `python -m bench.save`
 
-floor: a plain save, and then one majority write of the same document by a kept client.
-own client per save: MongoDB first, with a client made for it, then MySQL, as dual writes are often written.
+floor: a plain save, then one majority write of the same document with a reused client.
+own client per save: MongoDB first with a new client, then MySQL, as dual writes are often implemented.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from bench.harness import compare, plain_model, portal, print_ratios
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--repeat", type=int, default=50, help="saves a round and variant")
+    parser.add_argument("--repeat", type=int, default=50, help="saves per round and variant")
     options = parser.parse_args()
     with portal():
         measure(options.rounds, options.repeat)
@@ -39,7 +39,7 @@ def measure(rounds: int, repeat: int) -> None:
         plain_row.save()
 
     def changed() -> dict[str, Any]:
-        # A document that is replaced by its equal is not written at all.
+        # MongoDB writes nothing if the new document is identical.
         return {**document, "limit": plain_row.limit}
 
     def floor() -> None:
@@ -62,7 +62,7 @@ def measure(rounds: int, repeat: int) -> None:
 
     variants = {"plain": plain, "floor": floor, "own client per save": own_client, "ours": ours}
     times = compare({**variants, "ours, inline off": ours_later}, rounds, repeat)
-    print_ratios("One row saved again", times, ["plain", "floor", "own client per save"])
+    print_ratios("Updating one row", times, ["plain", "floor", "own client per save"])
 
     def create_plain() -> None:
         Plain.objects.create(**values)
@@ -83,7 +83,7 @@ def measure(rounds: int, repeat: int) -> None:
         {"plain": create_plain, "floor": create_floor, "own client per save": create_own_client, "ours": create_ours},
         rounds, repeat,
     )  # fmt: skip
-    print_ratios("One new row", times, ["plain", "floor", "own client per save"])
+    print_ratios("Creating one row", times, ["plain", "floor", "own client per save"])
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Verify against bare reading of both sides, in the same run. `python -m bench.verify --rows 100000`
+"""Measures verify compared with only reading both databases, in the same run. `python -m bench.verify --rows 100000`
 
-bare reading, as values: every row as the ORM gives it and every document as the driver gives it, in the same chunks.
-bare reading, as bytes: every row as the database's driver gives it, every document as undecoded BSON.
+bare reading, as values: reads every row through the ORM and every document through the driver, in the same chunks.
+bare reading, as bytes: reads every row with the database driver and every document as undecoded BSON.
 """
 
 import argparse
@@ -32,7 +32,7 @@ def main() -> None:
 
 
 def fill(model: Any, count: int) -> None:
-    """Rows up to `count`, delivered."""
+    """Adds rows up to `count` and delivers them."""
     from sync.outbox.relay import Relay
 
     moment = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
@@ -93,7 +93,7 @@ def measure(model: Any, title: str, rounds: int) -> None:
     print_ratios(title, times, list(bases))
     tracemalloc.start()
     verified()
-    print(f"verify's own memory at its peak: {tracemalloc.get_traced_memory()[1] / 1e6:.1f} MB\n")
+    print(f"peak memory of verify: {tracemalloc.get_traced_memory()[1] / 1e6:.1f} MB\n")
     tracemalloc.stop()
 
 

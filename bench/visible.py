@@ -1,8 +1,10 @@
-"""How long after the commit a change can be read in MongoDB, against one bare write. `python -m bench.visible`
+"""Measures how long after commit a change is readable in MongoDB, compared with a plain write.
 
-ours: from the commit until the inline delivery has written (a read by anybody shows it from then on).
-by a relay: with inline delivery off and a relay that looks every quarter of a second: until a reader sees it.
-bare write: one replace by a kept client, acknowledged by the primary, or by the majority.
+`python -m bench.visible`
+
+ours: from commit until inline delivery has written the document; from then on every reader sees it.
+by a relay: inline delivery is off and a relay polls every 250 ms. Measured until a reader sees the change.
+bare write: one replace with a reused client, acknowledged by the primary or by the majority.
 """
 
 import argparse
@@ -48,7 +50,7 @@ def measure(saves: int) -> None:
 
     def inline() -> float:
         with transaction.atomic():
-            transaction.on_commit(note)  # runs before the delivery that the save hooks
+            transaction.on_commit(note)  # runs before the delivery that save() schedules
             row.limit += 1
             row.save()
         return time.perf_counter() - committed

@@ -1,4 +1,4 @@
-"""A pytest plugin: the tests in tests/attacks record what they attacked, and the run ends with the counts."""
+"""A pytest plugin: the tests in tests/attacks record what they attacked, and the run prints the counts at the end."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ COVERED: dict[str, set[str]] = defaultdict(set)
 
 @pytest.fixture
 def covered() -> dict[str, set[str]]:
-    """By kind (addresses, exports, fields, filters, forms, races, roles), the names of what an attack has reached."""
+    """The names that the attacks have reached, by kind: addresses, exports, fields, filters, forms, races, roles."""
     return COVERED
 
 

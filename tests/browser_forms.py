@@ -1,7 +1,7 @@
-"""What a browser makes of a page's forms: their controls, and what it sends when somebody touches none of them.
+"""Reads a page's forms as a browser does: their controls, and what an unedited form submits.
 
-By https://html.spec.whatwg.org/multipage/form-control-infrastructure.html, apart from the portal's own code, which has
-to agree with it.
+Follows https://html.spec.whatwg.org/multipage/form-control-infrastructure.html and shares no code with the portal, so
+that the two can be compared.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from typing import Any
 
-# What a person could type, by the name of the control.
+# What a user could type, by the name of the control.
 TRADES = (
     '[{"date": {"$date": "2020-01-31T00:00:00Z"}, "amount": 2, "symbol": "ibm", "transaction_code": "buy", '
     '"price": "1", "total": "2"}]'
@@ -27,9 +27,9 @@ FILLS = {
 
 @dataclass
 class Control:
-    """name, and kind: the type of an input, or "textarea", "select". values: what it sends untouched, maybe nothing.
+    """A form control. kind: the type of an input, or "textarea" or "select".
 
-    choices: what else it could send.
+    values: what it submits unedited, which may be nothing. choices: what else it could submit.
     """
 
     name: str
@@ -47,7 +47,7 @@ class Form:
 
     @property
     def sent(self) -> dict[str, list[str]]:
-        """By name, what a browser sends for the form as it is shown."""
+        """The values that a browser submits for the unedited form, by name."""
         data: dict[str, list[str]] = {}
         for control in self.controls:
             if control.name and control.values:
@@ -60,7 +60,7 @@ class Form:
 
 
 def forms(html: str) -> list[Form]:
-    """All forms of a page. Raises AssertionError for a control that is in none, which would never be sent."""
+    """All forms of a page."""
     reader = _Reader()
     reader.feed(re.sub(r"\r\n?", "\n", html).replace("\0", "\ufffd"))
     reader.close()
@@ -68,7 +68,7 @@ def forms(html: str) -> list[Form]:
 
 
 def filled(form: Form) -> dict[str, Any]:
-    """The form as shown, with what it requires typed in."""
+    """What the form submits once its required fields are filled in."""
     data: dict[str, Any] = dict(form.sent)
     for control in form.controls:
         typed = FILLS.get(control.name.rpartition("-")[2])
@@ -80,7 +80,7 @@ def filled(form: Form) -> dict[str, Any]:
 
 
 def edit_form(html: str) -> Form:
-    """The form with which a page edits its record: the one that is posted and has most controls."""
+    """The form that edits the page's record: the POST form with the most controls."""
     return max((form for form in forms(html) if form.method == "post"), key=lambda form: len(form.controls))
 
 

@@ -10,8 +10,8 @@ import pytest
 
 @pytest.fixture(scope="module")
 def made(django_db_setup: None, django_db_blocker: Any) -> Iterator[Any]:
-    """One world (tests.world) for all tests of a file, each of which runs in a savepoint of its own."""
-    from tests.world import world  # its models need Django to be set up
+    """One world (tests.world) for all tests of a file. Each test runs in its own savepoint."""
+    from tests.world import world  # imports models, so Django must be set up first
 
     with django_db_blocker.unblock(), world() as made:
         yield made

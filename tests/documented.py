@@ -1,4 +1,4 @@
-"""What a page of the docs tells its reader to do: files to write, and commands to type."""
+"""The steps in a page of the docs: files to write, and commands to run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Command(NamedTuple):
 
 
 class File(NamedTuple):
-    """A `python` block. Its first line names the file that it goes into, at the end."""
+    """A `python` block. Its first line names the file to append it to."""
 
     page: str
     path: str
@@ -25,7 +25,7 @@ class File(NamedTuple):
 
 
 def steps(*pages: str) -> Iterator[Command | File]:
-    """The steps of these pages of docs/, in order. Blocks of other languages are to be read only."""
+    """The steps of these pages of docs/, in order. Blocks in other languages are not steps."""
     for page in pages:
         text = (ROOT / "docs" / page).read_text()
         for language, block in re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL):

@@ -1,7 +1,7 @@
-"""Empties the database after a test that commits: only the tables that have rows, and no permissions made again.
+"""Empties the database after a test that commits: truncates only tables with rows, and keeps the permissions.
 
-Django's own way truncates every table and runs the `post_migrate` receivers, which took more than half of the tests'
-time on MariaDB.
+Django truncates every table and runs the `post_migrate` receivers. On MariaDB that took more than half of the tests'
+time.
 """
 
 from collections.abc import Iterable
@@ -14,9 +14,9 @@ from django.test import TransactionTestCase
 from sync.outbox.mapping_changes import plan_for_changed_mappings
 from sync.workers.models import ModelState
 
-# What `migrate` wrote, and no test changes; ModelState's rows are put back below.
+# Rows that `migrate` writes and no test changes. The rows of ModelState are restored below.
 KEPT = {"django_content_type", "django_migrations", "auth_permission", ModelState._meta.db_table}
-STATES: dict[str, list[dict[str, Any]]] = {}  # by database alias, the rows of ModelState that `migrate` writes
+STATES: dict[str, list[dict[str, Any]]] = {}  # the rows of ModelState that `migrate` writes, by database alias
 
 
 def _empty(case: TransactionTestCase) -> None:
@@ -27,9 +27,9 @@ def empty(aliases: Iterable[str] = (DEFAULT_DB_ALIAS,)) -> None:
     for alias in aliases:
         connection = connections[alias]
         tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
-        looks = [f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables if table not in KEPT]
+        queries = [f"SELECT '{table}' WHERE EXISTS (SELECT 1 FROM {table})" for table in tables if table not in KEPT]
         with connection.cursor() as cursor:
-            cursor.execute(" UNION ALL ".join(looks))
+            cursor.execute(" UNION ALL ".join(queries))
             full = [row[0] for row in cursor.fetchall()]
         if full:
             connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), full))
@@ -37,7 +37,7 @@ def empty(aliases: Iterable[str] = (DEFAULT_DB_ALIAS,)) -> None:
 
 
 def _restore_states(alias: str) -> None:
-    """Computing the mappings' fingerprints for each test took longer than emptying all tables."""
+    """Restores saved rows: computing the mappings' fingerprints for each test took longer than emptying all tables."""
     states = ModelState.objects.using(alias)
     if alias in STATES:
         if list(states.order_by("pk").values()) != STATES[alias]:

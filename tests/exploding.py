@@ -1,4 +1,4 @@
-"""The portal's settings, with addresses that fail in every way: for the tests of what the log then has."""
+"""The portal's settings with URLs that fail in every way, for the tests of the log."""
 
 from analytics_site.settings import *  # noqa: F403
 

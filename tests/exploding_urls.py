@@ -1,4 +1,4 @@
-"""The portal's addresses, and some that fail."""
+"""The portal's URLs, and some that fail."""
 
 import logging
 import threading

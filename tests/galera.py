@@ -1,7 +1,7 @@
-"""A real Galera cluster of three MariaDB nodes for the tests that need one, ended with the run.
+"""A real Galera cluster of three MariaDB nodes, stopped at the end of the run.
 
-The nodes begin as copies of one folder, so that they need no tool for state transfer: each catches up from the first
-one's write-set cache. Debian's package `galera-4` has the library; without it these tests are skipped.
+The nodes start as copies of one folder and need no tool for state transfer: each catches up from the first node's
+write-set cache. Debian's package `galera-4` has the library; without it these tests are skipped.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import pytest
 from tests.servers import SERVERS, MariaDB, free_port
 
 LIBRARIES = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
-CAUSAL_TIMEOUT = 2  # seconds that a read waits for its node to catch up, at most
+CAUSAL_TIMEOUT = 2  # seconds: the longest that a read waits for its node to catch up
 
-# Hands over the position only: the folders are copies of each other, and the rest comes from the write-set cache.
+# Transfers only the position: the folders are copies of each other, and the rest comes from the write-set cache.
 STATE_TRANSFER = """#!/bin/sh
 while [ $# -gt 0 ]; do
   case $1 in
@@ -42,12 +42,12 @@ fi
 
 
 def library() -> str:
-    """Galera's library; empty where it is not installed."""
+    """The path of Galera's library; empty if it is not installed."""
     return next((path for path in LIBRARIES if Path(path).exists()), "")
 
 
 class Node(MariaDB):
-    """One node. Its appliers can be stopped, so that it lags behind what the others commit for as long as it takes."""
+    """One node. `lagging` stops its appliers, so that it falls behind the others."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
@@ -99,14 +99,14 @@ class Node(MariaDB):
 
     @contextmanager
     def lagging(self) -> Iterator[None]:
-        """Meanwhile the node takes reads, and applies nothing that the others commit; nor does it commit.
+        """Inside the block the node serves reads, but neither commits nor applies what the others commit.
 
-        The lock leaves the group's flow control, as for a backup: the others continue.
+        As during a backup, the lock takes the node out of the group's flow control, so the others continue.
         """
         connection = MySQLdb.connect(unix_socket=f"{self.folder}/s", user="root", autocommit=True, read_timeout=20)
         try:
             connection.query("SET lock_wait_timeout = 1")
-            with suppress(MySQLdb.OperationalError):  # a busy node may refuse; then it does not lag
+            with suppress(MySQLdb.OperationalError):  # a busy node may refuse the lock; then it does not lag
                 connection.query("FLUSH TABLES WITH READ LOCK")
             yield
         finally:
@@ -114,7 +114,7 @@ class Node(MariaDB):
 
 
 class Galera:
-    """Three nodes, and the portal's user on each."""
+    """Three nodes, each with the portal's user."""
 
     def __init__(self) -> None:
         self.nodes = [Node(SERVERS.place("galera")) for _ in range(3)]
@@ -145,7 +145,7 @@ class Galera:
                 node.stop()
 
     def settle(self) -> None:
-        """Waits until every node has applied what all have committed."""
+        """Waits until every node has applied all commits."""
         for node in self.nodes:
             with suppress(MySQLdb.Error):
                 node.rows("SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")

@@ -1,4 +1,4 @@
-"""A real Kafka broker for the tests that need one, started with the first of them and ended with the run."""
+"""A real Kafka broker, started by the first test that needs it and stopped at the end of the run."""
 
 import sys
 import time
@@ -33,7 +33,7 @@ import kafka_broker  # script/ is a folder of commands, not a package
 
 
 class Kafka(Server):
-    """One broker. It is read and written here with clients of the test's own."""
+    """One broker. The methods read and write it with separate clients."""
 
     listeners: Sequence[kafka_broker.Listener] = ()
     cluster = kafka_broker.CLUSTER
@@ -48,7 +48,7 @@ class Kafka(Server):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """For SYNC_KAFKA: members that die are missed soon."""
+        """For SYNC_KAFKA, with short timeouts: the group soon notices a dead member."""
         return {
             "bootstrap.servers": f"127.0.0.1:{self.port}", "session.timeout.ms": 6000, "heartbeat.interval.ms": 500,
         }  # fmt: skip
@@ -58,20 +58,20 @@ class Kafka(Server):
         return {"bootstrap.servers": f"127.0.0.1:{self.port}"}
 
     def empty(self) -> None:
-        """Removes all topics but Kafka's own."""
+        """Removes all topics except Kafka's own."""
         admin = AdminClient(self._client)
         names = [name for name in admin.list_topics(timeout=20).topics if not name.startswith("__")]
         for done in (admin.delete_topics(names) if names else {}).values():
             done.result(20)
 
     def partitions(self, topic: str) -> int:
-        """How many it has; 0 when there is no such topic."""
+        """The topic's number of partitions; 0 if there is no such topic."""
         found = AdminClient(self._client).list_topics(timeout=20).topics
         return len(found[topic].partitions) if topic in found else 0
 
     def grow(self, topic: str, partitions: int) -> None:
-        """Gives it more partitions."""
-        admin = AdminClient(self._client)  # lives until it is done
+        """Adds partitions to a topic."""
+        admin = AdminClient(self._client)  # must live until the call is done
         for done in admin.create_partitions([NewPartitions(topic, partitions)]).values():
             done.result(20)
 
@@ -83,13 +83,13 @@ class Kafka(Server):
         return {name: entry.value for name, entry in done.result(20).items()}
 
     def make(self, topic: str, partitions: int = 1) -> None:
-        """A topic as somebody else makes it."""
-        admin = AdminClient(self._client)  # lives until it is done
+        """Creates a topic, as another program does."""
+        admin = AdminClient(self._client)  # must live until the call is done
         for done in admin.create_topics([NewTopic(topic, partitions, 1)]).values():
             done.result(20)
 
     def drop(self, topic: str) -> None:
-        """Deletes a topic; it is gone when this returns."""
+        """Deletes a topic, and waits until it is gone."""
         admin = AdminClient(self._client)
         for done in admin.delete_topics([topic]).values():
             done.result(20)
@@ -119,7 +119,7 @@ class Kafka(Server):
         return done.result(20).offset
 
     def members(self, group: str) -> int:
-        """How many consumers the group has, as far as Kafka knows."""
+        """The number of consumers in the group, according to Kafka."""
         admin = AdminClient(self._client)
         [done] = admin.describe_consumer_groups([group]).values()
         return len(done.result(20).members)
@@ -138,7 +138,7 @@ class Kafka(Server):
             done.result(20)
 
     def send(self, topic: str, *messages: tuple[Any, Any], partition: int = 0) -> None:
-        """Messages of (key, value) from somebody else."""
+        """Sends (key, value) messages, as another program does."""
         producer, errors = Producer({**self._client, "acks": "all"}), []
         for key, value in messages:
             producer.produce(
@@ -148,7 +148,7 @@ class Kafka(Server):
         assert set(errors) <= {None}
 
     def read(self, topic: str) -> list[Message]:
-        """All committed messages, by partition in their order."""
+        """All committed messages, by partition and offset."""
         consumer = Consumer(
             {**self._client, "group.id": "test", "enable.partition.eof": True, "isolation.level": "read_committed"}
         )
@@ -169,7 +169,7 @@ class Kafka(Server):
 
 @pytest.fixture
 def kafka(settings: Any) -> Iterator[Kafka]:
-    """The broker, without topics, to kill, freeze and start again; running when the test is over."""
+    """The broker, without topics. A test may kill, freeze and restart it; it runs again after the test."""
     if SERVERS.kafka is None:
         broker = Kafka(SERVERS.place("kafka"))
         try:
@@ -180,7 +180,7 @@ def kafka(settings: Any) -> Iterator[Kafka]:
     broker = SERVERS.kafka
     broker.empty()
     settings.SYNC_KAFKA = broker.settings
-    settings.SYNC_TIMEOUT = 20  # a busy machine is no broker that is unreachable
+    settings.SYNC_TIMEOUT = 20  # on a busy machine the broker is slow, not unreachable
     yield broker
     broker.thaw()
     if broker.status is not None:

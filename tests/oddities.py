@@ -1,6 +1,6 @@
-"""A table of oddities: rows that SQL has written, and that Django, Python or a page does not expect.
+"""Odd rows: values that SQL can write, but that Django, Python or a page does not expect.
 
-Each row has one odd column, so that none hides another. What the database at hand refuses is left out.
+Each row has one odd column, so that no value hides another. Values that the database rejects are left out.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ DOCUMENTS = [
     ]),
 ]  # fmt: skip
 TEXTS = ["", "\u202e\u0000\u0007", "=1+1", "<script>alert(1)</script>", "{{ 7 * 7 }}"]
-NUMBERS = [-1, 2, 2**31 - 1, "abc", 1.5]  # some of them SQLite alone keeps
+NUMBERS = [-1, 2, 2**31 - 1, "abc", 1.5]  # some of these only SQLite stores
 KEYS = ["", "not an id", "a/b?c#d", "AAAAAAAAAAAAAAAAAAAAAAAA", "../../etc/passwd", "=1+1", "é" * 24]
 
 
 def values_of(field: models.Field[Any, Any]) -> list[Any]:
     """Odd values for a column."""
     if field.primary_key:
-        # To SQLite a key in capitals is another key than the one that an ObjectIdField asks for.
+        # SQLite compares keys by case, and an ObjectIdField looks keys up in lower case.
         keys = KEYS if connection.vendor == "mysql" else [key for key in KEYS if key == key.lower()]
         return keys if isinstance(field, models.CharField) else []
     if isinstance(field, models.ForeignKey):
-        return [] if connection.vendor == "sqlite" else [999_999_999]  # it looks at them at the end of each test
+        return [] if connection.vendor == "sqlite" else [999_999_999]  # SQLite checks them when a test ends
     if field.name == "extra":
         return [*DOCUMENTS[:4], "5", "[]"]
     if isinstance(field, (DocumentField, models.JSONField)):
         return DOCUMENTS
     if isinstance(field, models.DateTimeField):
-        is_log = connection.vendor == "sqlite" and field.model is Entry  # read by Django's own converter, which fails
+        is_log = connection.vendor == "sqlite" and field.model is Entry  # Django's own converter fails on its dates
         return [] if is_log else MOMENTS
     if isinstance(field, (models.BooleanField, models.IntegerField, models.DecimalField)):
         return NUMBERS
@@ -65,7 +65,7 @@ def values_of(field: models.Field[Any, Any]) -> list[Any]:
 
 
 def odd_rows(row: models.Model) -> Iterator[dict[Any, Any]]:
-    """Columns of copies of this row, each with one odd value, and of one in which all are odd."""
+    """The columns of copies of this row: each copy has one odd value, and the last ones have only odd values."""
     good: dict[Any, Any] = {field.column: field.get_db_prep_save(getattr(row, field.attname), connection)
             for field in row._meta.concrete_fields}  # fmt: skip
     unique = [field.column for field in row._meta.concrete_fields if field.unique and not field.primary_key]
@@ -95,7 +95,7 @@ def odd_rows(row: models.Model) -> Iterator[dict[Any, Any]]:
 
 
 def insert(table: str, columns: dict[Any, Any]) -> bool:
-    """Whether the database has taken the row."""
+    """Inserts the row; whether the database accepted it."""
     name = connection.ops.quote_name
     sql = f"INSERT INTO {table} ({', '.join(map(name, columns))}) VALUES ({', '.join(['%s'] * len(columns))})"
     try:
@@ -106,8 +106,8 @@ def insert(table: str, columns: dict[Any, Any]) -> bool:
     return True
 
 
-def hoard(rows: list[models.Model]) -> dict[str, int]:
-    """Inserts the odd copies of these rows; how many there are of each table."""
+def insert_odd_rows(rows: list[models.Model]) -> dict[str, int]:
+    """Inserts odd copies of these rows; the number in each table."""
     counts = {}
     with lax():
         for row in rows:

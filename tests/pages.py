@@ -1,7 +1,6 @@
-"""Every page of the portal, once: for the screenshots, and for the tests of readability, weight and outages.
+"""Every page of the portal, once, for the screenshots and for the tests of accessibility, weight and outages.
 
-A page that is missing here fails tests/test_pages_in_browser.py. `furnish` makes the people and the records that the
-addresses name.
+A missing page fails tests/test_pages_in_browser.py. `furnish` creates the users and records in the addresses.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 
 PASSWORD = "correct-horse-7"
-SECRET = "JBSWY3DPEHPK3PXP"  # of the staff's authenticator app
+SECRET = "JBSWY3DPEHPK3PXP"  # of the staff user's authenticator app
 PEOPLE = {
     "customer": ("carla", "Carla", "Customer", {"role": "customer"}),
     "newcomer": ("nora", "Nora", "Newcomer", {"role": "customer", "requested_role": "technical_worker"}),
@@ -46,116 +45,116 @@ PEOPLE = {
 
 
 class Page(NamedTuple):
-    name: str  # of the picture, too
-    who: str  # a key of PEOPLE; "anybody" is signed in as nobody
-    path: str  # names in braces are those of furnish()
-    shows: str  # what a reader of the index finds there
+    name: str  # also names the screenshot
+    who: str  # a key of PEOPLE, or "anybody", who is not signed in
+    path: str  # with keys of furnish() in braces
+    shows: str  # the description in the index of screenshots
     status: int = 200
-    press: str = ""  # what is clicked before one looks
-    template: str = ""  # of a page that no address shows freely
+    press: str = ""  # a selector to click first
+    template: str = ""  # for a page that no address opens directly
 
 
 # fmt: off
 PAGES = [
-    Page("landing", "anybody", "/", "The start page"),
+    Page("landing", "anybody", "/", "Start page"),
     Page("login", "anybody", "/login/", "Sign in"),
     Page("login-refused", "anybody", "/login/", "Sign in, refused", press="main form button"),
     Page("register", "anybody", "/register/", "Create an account"),
-    Page("email-sent", "anybody", "/email/confirm/", "The mail to confirm an address is sent"),
-    Page("email-confirm", "anybody", "/email/confirm/{confirm}/", "An address is confirmed"),
-    Page("email-expired", "anybody", "/email/confirm/gone/", "A link that has expired"),
-    Page("email-undo", "anybody", "/email/undo/{undo}/", "An added address is removed again"),
-    Page("email-undo-expired", "anybody", "/email/undo/gone/", "Nothing is left to undo", 410),
-    Page("password-reset", "anybody", "/password/reset/", "A new password is asked for"),
-    Page("password-reset-done", "anybody", "/password/reset/done/", "The mail for a new password is sent"),
-    Page("password-reset-expired", "anybody", "/password/reset/key/1-gone/", "A link that was used or has expired"),
-    Page("password-new", "anybody", "/password/reset/key/{reset}/", "The new password"),
-    Page("password-new-done", "anybody", "/password/reset/key/done/", "The new password is set"),
-    Page("inactive", "anybody", "/inactive/", "An account that is not active"),
-    Page("help", "anybody", "/help/", "What each role can do, and what the terms mean"),
-    Page("error-400", "anybody", "/400/", "A request that cannot be read", 400, template="400.html"),
-    Page("error-csrf", "anybody", "/csrf/", "A form that has expired", 403, template="403_csrf.html"),
-    Page("error-404", "anybody", "/nowhere/", "No such page", 404),
-    Page("error-409", "anybody", "/409/", "Someone saved it first", 409, template="409.html"),
+    Page("email-sent", "anybody", "/email/confirm/", "Confirmation email sent"),
+    Page("email-confirm", "anybody", "/email/confirm/{confirm}/", "Confirm an email address"),
+    Page("email-expired", "anybody", "/email/confirm/gone/", "Expired confirmation link"),
+    Page("email-undo", "anybody", "/email/undo/{undo}/", "Remove an added address"),
+    Page("email-undo-expired", "anybody", "/email/undo/gone/", "Nothing left to undo", 410),
+    Page("password-reset", "anybody", "/password/reset/", "Request a new password"),
+    Page("password-reset-done", "anybody", "/password/reset/done/", "Password reset email sent"),
+    Page("password-reset-expired", "anybody", "/password/reset/key/1-gone/", "Used or expired reset link"),
+    Page("password-new", "anybody", "/password/reset/key/{reset}/", "Set a new password"),
+    Page("password-new-done", "anybody", "/password/reset/key/done/", "New password set"),
+    Page("inactive", "anybody", "/inactive/", "Inactive account"),
+    Page("help", "anybody", "/help/", "Help: roles and terms"),
+    Page("error-400", "anybody", "/400/", "Bad request", 400, template="400.html"),
+    Page("error-csrf", "anybody", "/csrf/", "Expired form", 403, template="403_csrf.html"),
+    Page("error-404", "anybody", "/nowhere/", "Page not found", 404),
+    Page("error-409", "anybody", "/409/", "Conflict: saved by another user first", 409, template="409.html"),
     Page("error-429", "anybody", "/429/", "Too many attempts", 429, template="429.html"),
-    Page("error-500", "anybody", "/500/", "An error of the portal's own", 500, template="500.html"),
-    Page("error-503", "anybody", "/503/", "The database is unreachable", 503, template="503.html"),
+    Page("error-500", "anybody", "/500/", "Server error", 500, template="500.html"),
+    Page("error-503", "anybody", "/503/", "Database unreachable", 503, template="503.html"),
 
-    Page("customer-dashboard", "customer", "/dashboard/customer/", "Accounts, products, tiers, charts, trades"),
+    Page("customer-dashboard", "customer", "/dashboard/customer/", "Dashboard: accounts, tiers, charts, trades"),
     Page("customer-no-trade", "customer", "/dashboard/customer/?since=2000-01-01&until=2000-01-02", "No trade matches"),
-    Page("customer-error", "customer", "/dashboard/customer/?since=2020-01-02&until=2020-01-01", "A search in error"),
-    Page("customer-accounts", "customer", "/finance/accounts/", "One's own accounts"),
-    Page("customer-account", "customer", "/finance/accounts/{own_account}/", "One of them"),
-    Page("customer-transactions", "customer", "/finance/transactions/", "One's own transactions"),
-    Page("customer-transaction", "customer", "/finance/transactions/{own_transaction}/", "The trades of a bucket"),
-    Page("customer-record", "customer", "/finance/customers/{own_customer}/", "One's own record"),
-    Page("profile", "customer", "/profile/", "Name, address, picture"),
-    Page("email", "customer", "/email/", "Addresses for mail"),
-    Page("password-change", "customer", "/password/change/", "Another password"),
-    Page("two-factor", "customer", "/two-factor/", "The second factor"),
-    Page("two-factor-activate", "customer", "/two-factor/totp/activate/", "An authenticator app is set up"),
-    Page("reauthenticate", "customer", "/reauthenticate/", "The password, once more"),
+    Page("customer-error", "customer", "/dashboard/customer/?since=2020-01-02&until=2020-01-01", "Invalid search"),
+    Page("customer-accounts", "customer", "/finance/accounts/", "Own accounts"),
+    Page("customer-account", "customer", "/finance/accounts/{own_account}/", "Own account"),
+    Page("customer-transactions", "customer", "/finance/transactions/", "Own transactions"),
+    Page("customer-transaction", "customer", "/finance/transactions/{own_transaction}/", "Own bucket of trades"),
+    Page("customer-record", "customer", "/finance/customers/{own_customer}/", "Own customer record"),
+    Page("profile", "customer", "/profile/", "Profile: name, address, picture"),
+    Page("email", "customer", "/email/", "Email addresses"),
+    Page("password-change", "customer", "/password/change/", "Change the password"),
+    Page("two-factor", "customer", "/two-factor/", "Second factor"),
+    Page("two-factor-activate", "customer", "/two-factor/totp/activate/", "Set up an authenticator app"),
+    Page("reauthenticate", "customer", "/reauthenticate/", "Confirm the password"),
     Page("logout", "customer", "/logout/", "Sign out"),
-    Page("error-403", "customer", "/sync/", "What a role may not see", 403),
-    Page("customer-refused", "customer", "/finance/customers/{own_customer}/trades.csv?since=x", "No export", 400),
+    Page("error-403", "customer", "/sync/", "Permission denied", 403),
+    Page("customer-refused", "customer", "/finance/customers/{own_customer}/trades.csv?since=x", "Refused export", 400),
 
-    Page("newcomer-dashboard", "newcomer", "/dashboard/customer/", "No record is linked yet"),
-    Page("newcomer-accounts", "newcomer", "/finance/accounts/", "No account yet"),
-    Page("newcomer-profile", "newcomer", "/profile/", "A request that waits"),
+    Page("newcomer-dashboard", "newcomer", "/dashboard/customer/", "Dashboard without a linked record"),
+    Page("newcomer-accounts", "newcomer", "/finance/accounts/", "Accounts, none linked"),
+    Page("newcomer-profile", "newcomer", "/profile/", "Profile with a pending role request"),
 
-    Page("console", "technician", "/sync/", "The state of the mirror, and what is in trouble"),
+    Page("console", "technician", "/sync/", "Console: state of the mirror and failed changes"),
     Page("changes", "technician", "/sync/changes/", "Failed changes"),
-    Page("changes-none", "technician", "/sync/changes/?model=finance.customer", "None matches"),
-    Page("changes-retry", "technician", "/sync/changes/", "Retried: sure?", press="[form=order-all][value=retry]"),
-    Page("changes-discard", "technician", "/sync/changes/", "Given up: sure?", press="[form=order-all][value=discard]"),
-    Page("act-pause", "technician", "/sync/targets/finance.account/pause/", "Delivery is paused: sure?"),
-    Page("act-repair", "technician", "/sync/targets/finance.account/repair/", "What differs is repaired: sure?"),
-    Page("act-backfill", "technician", "/sync/targets/finance.account/backfill/", "All is delivered again: sure?"),
-    Page("record-differs", "technician", "/sync/record/finance.account/{poison}/", "A row that MongoDB refuses"),
-    Page("record-equal", "technician", "/sync/record/finance.customer/{customer}/", "A record that is equal in both"),
+    Page("changes-none", "technician", "/sync/changes/?model=finance.customer", "Failed changes, none matching"),
+    Page("changes-retry", "technician", "/sync/changes/", "Confirm retry", press="[form=order-all][value=retry]"),
+    Page("changes-discard", "technician", "/sync/changes/", "Confirm discard", press="[form=order-all][value=discard]"),
+    Page("act-pause", "technician", "/sync/targets/finance.account/pause/", "Confirm pause"),
+    Page("act-repair", "technician", "/sync/targets/finance.account/repair/", "Confirm repair"),
+    Page("act-backfill", "technician", "/sync/targets/finance.account/backfill/", "Confirm backfill"),
+    Page("record-differs", "technician", "/sync/record/finance.account/{poison}/", "Record that MongoDB rejects"),
+    Page("record-equal", "technician", "/sync/record/finance.customer/{customer}/", "Mirrored record"),
     Page("accounts", "technician", "/finance/accounts/", "All accounts"),
-    Page("accounts-none", "technician", "/finance/accounts/?number=999999999", "None matches"),
-    Page("accounts-error", "technician", "/finance/accounts/?number=x", "A search in error"),
-    Page("account", "technician", "/finance/accounts/{account}/", "An account"),
-    Page("account-add", "technician", "/finance/accounts/add/", "A new one"),
-    Page("account-add-error", "technician", "/finance/accounts/add/", "A form in error", press="main .btn-primary"),
-    Page("account-edit", "technician", "/finance/accounts/{account}/edit/", "It is edited"),
-    Page("account-delete", "technician", "/finance/accounts/{account}/delete/", "It is deleted: sure?"),
+    Page("accounts-none", "technician", "/finance/accounts/?number=999999999", "Accounts, none matching"),
+    Page("accounts-error", "technician", "/finance/accounts/?number=x", "Invalid search"),
+    Page("account", "technician", "/finance/accounts/{account}/", "Account"),
+    Page("account-add", "technician", "/finance/accounts/add/", "Add an account"),
+    Page("account-add-error", "technician", "/finance/accounts/add/", "A form with errors", press="main .btn-primary"),
+    Page("account-edit", "technician", "/finance/accounts/{account}/edit/", "Edit an account"),
+    Page("account-delete", "technician", "/finance/accounts/{account}/delete/", "Delete an account"),
     Page("customers", "technician", "/finance/customers/", "All customers"),
-    Page("customer", "technician", "/finance/customers/{customer}/", "A customer"),
-    Page("customer-add", "technician", "/finance/customers/add/", "A new one"),
-    Page("customer-edit", "technician", "/finance/customers/{customer}/edit/", "They are edited"),
-    Page("customer-delete", "technician", "/finance/customers/{customer}/delete/", "They are deleted: sure?"),
+    Page("customer", "technician", "/finance/customers/{customer}/", "Customer"),
+    Page("customer-add", "technician", "/finance/customers/add/", "Add a customer"),
+    Page("customer-edit", "technician", "/finance/customers/{customer}/edit/", "Edit a customer"),
+    Page("customer-delete", "technician", "/finance/customers/{customer}/delete/", "Delete a customer"),
     Page("transactions", "technician", "/finance/transactions/", "All transactions"),
-    Page("transaction", "technician", "/finance/transactions/{transaction}/", "A bucket of trades"),
-    Page("transaction-add", "technician", "/finance/transactions/add/", "A new one"),
-    Page("transaction-edit", "technician", "/finance/transactions/{transaction}/edit/", "It is edited"),
-    Page("transaction-delete", "technician", "/finance/transactions/{transaction}/delete/", "It is deleted: sure?"),
+    Page("transaction", "technician", "/finance/transactions/{transaction}/", "Bucket of trades"),
+    Page("transaction-add", "technician", "/finance/transactions/add/", "Add a bucket of trades"),
+    Page("transaction-edit", "technician", "/finance/transactions/{transaction}/edit/", "Edit a bucket"),
+    Page("transaction-delete", "technician", "/finance/transactions/{transaction}/delete/", "Delete a bucket"),
 
     Page("totals", "manager", "/dashboard/management/", "Totals by month, symbol, customer, product and tier"),
-    Page("totals-error", "manager", "/dashboard/management/?first=x", "A range in error"),
-    Page("audit", "manager", "/audit/", "Who did what"),
-    Page("audit-none", "manager", "/audit/?who=nobody", "No entry matches"),
-    Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "An export that is refused", 400),
+    Page("totals-error", "manager", "/dashboard/management/?first=x", "Totals with an invalid range"),
+    Page("audit", "manager", "/audit/", "Audit log"),
+    Page("audit-none", "manager", "/audit/?who=nobody", "Audit log, none matching"),
+    Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "Refused export", 400),
 
-    Page("no-role", "staff", "/dashboard/", "A user without a role"),
-    Page("two-factor-on", "staff", "/two-factor/", "The second factor, set up"),
-    Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Codes for when the phone is lost"),
-    Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "New ones"),
-    Page("two-factor-off", "staff", "/two-factor/totp/deactivate/", "The second factor is given up: sure?"),
-    Page("admin", "staff", "/admin/", "The admin"),
-    Page("admin-users", "staff", "/admin/accounts/user/", "People"),
-    Page("admin-requests", "staff", "/admin/accounts/user/?request=pending", "Requests for a role"),
-    Page("admin-user", "staff", "/admin/accounts/user/{newcomer}/change/", "Somebody's account"),
+    Page("no-role", "staff", "/dashboard/", "User without a role"),
+    Page("two-factor-on", "staff", "/two-factor/", "Second factor, set up"),
+    Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Recovery codes"),
+    Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "Generate new recovery codes"),
+    Page("two-factor-off", "staff", "/two-factor/totp/deactivate/", "Turn off the second factor"),
+    Page("admin", "staff", "/admin/", "Admin"),
+    Page("admin-users", "staff", "/admin/accounts/user/", "Users"),
+    Page("admin-requests", "staff", "/admin/accounts/user/?request=pending", "Pending role requests"),
+    Page("admin-user", "staff", "/admin/accounts/user/{newcomer}/change/", "User"),
 ]
 # fmt: on
 
-# What has no page of its own: files, machines, what only takes orders, and what sends elsewhere at once.
+# Addresses without a page of their own: files, endpoints for machines, POST-only addresses, and redirects.
 NO_PAGES = {
     "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
 }  # fmt: skip
-# As others of their kind, or in the middle of signing in.
+# Pages that look like others of their kind, or appear only while signing in.
 LIKE_OTHERS = {
     *(kind.pages["export"] for kind in RECORD_TYPES), "mfa_authenticate", "mfa_reauthenticate",
     "mfa_download_recovery_codes",
@@ -163,7 +162,7 @@ LIKE_OTHERS = {
 
 
 def names(patterns: Any = None, space: str = "") -> Iterator[str]:
-    """The names of all addresses, but for the admin's and the examples'."""
+    """The names of all addresses except the admin's and the examples'."""
     for pattern in get_resolver().url_patterns if patterns is None else patterns:
         if isinstance(pattern, URLResolver):
             if pattern.app_name != "admin" and not str(pattern.pattern).startswith("examples/"):
@@ -173,13 +172,13 @@ def names(patterns: Any = None, space: str = "") -> Iterator[str]:
 
 
 def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
-    """People with PASSWORD, made-up records, one that MongoDB refuses; what the braces in PAGES stand for."""
+    """Creates users and demo records, one of which MongoDB rejects; the values for the braces in PAGES."""
     call_command("load_demo", customers=customers, trades=trades, force=True, verbosity=0, stdout=_Nowhere())
     people = {who: _person(*fields) for who, fields in PEOPLE.items()}
     own = Customer.objects.filter(user__is_demo=True)[0]
     own.user = people["customer"]
     own.save()
-    Relay().drain()  # whatever a busy machine did not deliver in the time that a save has for it
+    Relay().drain()  # delivers what inline delivery did not manage in time on a busy machine
     poison = Account.objects.exclude(account_id__in=own.accounts).order_by("account_id")[0]
     before = poison.limit
     database().command("collMod", "accounts", validator={"limit": {"$gte": 0}})
@@ -191,13 +190,14 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
     Change.objects.filter(pk__in=list(refused)).update(
         failed=True, attempts=5, claim="", error="MongoDB: Document failed validation"
     )
-    with suppress(SystemExit, CommandError):  # which it ends with when it finds a difference
+    with suppress(SystemExit, CommandError):  # verify exits this way when it finds a mismatch
         call_command("sync", "verify", stdout=_Nowhere(), stderr=_Nowhere())
     call_command("refresh_totals", stdout=_Nowhere())
     _log(people, poison, before)
     TOTP.activate(people["staff"], SECRET)
     RecoveryCodes.activate(people["staff"])
-    forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})  # A login would end what mails to her open.
+    # She never signs in, because a login would invalidate her emailed links.
+    forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})
     unconfirmed = EmailAddress.objects.create(user=forgetful, email="paula@example.net")
     AddedAddress.objects.create(user=forgetful, email=unconfirmed.email, added_at=timezone.now())
     newest = Transaction.objects.order_by("-bucket_end_date", "-pk")
@@ -219,7 +219,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
 
 
 def session(who: str) -> str:
-    """The cookie of somebody of PEOPLE who has just signed in."""
+    """Signs in a user of PEOPLE; the session cookie."""
     client = Client()
     client.post("/login/", {"login": PEOPLE[who][0], "password": PASSWORD})
     if who == "staff":
@@ -229,7 +229,7 @@ def session(who: str) -> str:
 
 
 def visit(browser_page: Any, address: str, page: Page, keys: dict[str, str]) -> int:
-    """Opens a page and does what it asks for; its status."""
+    """Opens a page, and clicks `press` if it has one; the page's status."""
     url = address + page.path.format(**keys)
     if page.template:
         body = render_to_string(page.template)
@@ -243,7 +243,7 @@ def visit(browser_page: Any, address: str, page: Page, keys: dict[str, str]) -> 
 
 
 class _Nowhere:
-    """Where output goes that nobody reads."""
+    """A stream that discards its output."""
 
     write: Callable[..., None] = staticmethod(lambda *_: None)
     flush = write

@@ -1,4 +1,4 @@
-"""Finds plurals behind a one, such as "1 changes", in what pages and commands say."""
+"""Finds wrong plurals such as "1 changes" in the text of pages and commands."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ SINGULAR = {"address", "status", "process", "access", "class", "ms", "is", "was"
 
 
 def wrong(text: str) -> list[str]:
-    """The plurals that stand behind a one. Tags separate: a number in one cell does not count what is in the next."""
+    """The plurals that follow a 1. Tags separate text: a number in one cell does not count words in the next."""
     plain = html.unescape(TAG.sub("\n", text))
     return [match[0] for match in PLURAL.finditer(plain) if match[1].lower() not in SINGULAR]

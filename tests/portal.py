@@ -1,4 +1,4 @@
-"""The portal as in production, for the tests of its pages: gunicorn, hashed and compressed static files."""
+"""Serves the portal as in production, with gunicorn and with hashed and compressed static files."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.servers import ROOT, SERVERS, free_port
 
 
 def variables() -> dict[str, str]:
-    """Of a process that has the portal's own settings, and not the tests'."""
+    """The environment of a process that uses the portal's own settings, not those of the tests."""
     return {
         "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "EXAMPLES": "", "SYNC_INLINE_TIMEOUT": "0.5",
         "CACHE_URL": f"filecache://{SERVERS.folder}/portal-cache", "PYTHONPATH": str(ROOT),
@@ -21,7 +21,7 @@ def variables() -> dict[str, str]:
 
 @contextmanager
 def serving(log: Path | None = None, **more: str) -> Iterator[str]:
-    """Its address, while it runs. log: where its stderr goes. more: changes of its environment."""
+    """Runs the portal inside the block; its address. log: the file for its stderr. more: changes to its environment."""
     number = free_port()
     assert finished(manage("collectstatic", "--noinput", "--verbosity=0", **variables())).status == 0
     server = python(
@@ -35,6 +35,6 @@ def serving(log: Path | None = None, **more: str) -> Iterator[str]:
         return False
 
     with server:
-        server.until(answers, "it answers")
+        server.until(answers, "the portal answers")
         yield f"http://127.0.0.1:{number}"
         server.terminate()

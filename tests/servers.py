@@ -1,8 +1,8 @@
-"""A pytest plugin: real servers for the tests, on free ports, in a temporary folder, ended with the run.
+"""A pytest plugin: starts real servers on free ports in a temporary folder, and stops them at the end of the run.
 
-TEST_DATABASE chooses MySQL's part: `mariadb` (the default), `sqlite`, or the address of a running server
-(mysql://user:password@host:port/name), whose user may create the database test_<name>. With `memory` no server is
-started: SQLite in memory, and MongoDB unreachable; for the tests marked `quick`.
+TEST_DATABASE chooses the SQL database: `mariadb` (the default), `sqlite`, or the address of a running server
+(mysql://user:password@host:port/name), whose user may create the database test_<name>. With `memory` no server starts:
+SQLite runs in memory and MongoDB is unreachable. This is enough for the tests marked `quick`.
 """
 
 import os
@@ -26,11 +26,11 @@ from sync.tests.support.processes import ROOT, Controlled
 sys.path.insert(0, str(ROOT / "script"))
 import mongod
 
-PORTS = range(10_000, 32_768)  # below those that Linux gives to connections, unless told otherwise
+PORTS = range(10_000, 32_768)  # below the default range that Linux uses for outgoing connections
 
 
 def free_port() -> int:
-    """A server that is unreachable for a while finds it free again: no connection gets it by chance."""
+    """A port outside the ephemeral range, so that it is still free when a stopped server starts again."""
     while True:
         port = secrets.choice(PORTS)
         with socket.socket() as probe, suppress(OSError):
@@ -39,7 +39,7 @@ def free_port() -> int:
 
 
 class Server(Controlled):
-    """A server process that can be killed, frozen and started again on the same data and port."""
+    """A server process that can be killed, frozen and restarted with the same data and port."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -50,8 +50,8 @@ class Mongo(Server):
     """A one-member replica set."""
 
     def start(self) -> None:
-        # It deletes what has expired once a second, not once a minute. A transaction that a killed process leaves open
-        # blocks others for five seconds, not for a minute.
+        # MongoDB removes expired documents every second instead of every minute. A transaction that a killed process
+        # leaves open blocks others for five seconds instead of a minute.
         names = ("enableTestCommands=1", "ttlMonitorSleepSecs=1", "transactionLifetimeLimitSeconds=5")
         parameters = [word for name in names for word in ("--setParameter", name)]
         self.process = mongod.start(self.folder, self.port, *parameters)
@@ -62,7 +62,7 @@ class Mongo(Server):
 
 
 class MariaDB(Server):
-    """MariaDB as Debian has it, with its binary log on as a production server's is."""
+    """Debian's MariaDB with its binary log on, as on a production server."""
 
     USER, PASSWORD = "portal", "portal-test"
 
@@ -88,7 +88,7 @@ class MariaDB(Server):
         )  # fmt: skip
         self._wait()
         if fresh:
-            # As in production: the portal's user may do everything in its own databases, and nothing else.
+            # As in production, the portal's user has all rights in its own databases and no others.
             self.sql(
                 f"CREATE USER {self.USER}@'%' IDENTIFIED BY '{self.PASSWORD}';"
                 rf"GRANT ALL ON `analytics%`.* TO {self.USER}@'%';"
@@ -97,20 +97,20 @@ class MariaDB(Server):
             )
 
     def _options(self) -> list[str]:
-        # A server that starts removes the temporary tables of all others in its tmpdir.
+        # A starting server removes the temporary tables of all other servers in its tmpdir.
         return [f"--tmpdir={self.folder.parent}", *(["--user=root"] if os.getuid() == 0 else [])]
 
     def _server_options(self) -> list[str]:
-        """Further options of the server itself, once its folder is made."""
+        """Further options of the server itself, which mariadb-install-db does not get."""
         return []
 
     def sql(self, statement: str) -> str:
-        """Runs SQL as root, through MariaDB's own client."""
+        """Runs SQL as root with MariaDB's own client; its output."""
         command = ["mariadb", "--no-defaults", "-uroot", f"--socket={self.folder}/s", "-N", "-B", "-e", statement]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
     def restore(self, database: str, source: "MariaDB") -> None:
-        """Gives it a copy of another server's database, by a dump."""
+        """Copies another server's database to this one with a dump."""
         root = ["--no-defaults", "-uroot"]
         dump = ["mariadb-dump", *root, f"--socket={source.folder}/s", database]
         rows = subprocess.run(dump, check=True, capture_output=True).stdout
@@ -131,7 +131,7 @@ class MariaDB(Server):
         return f"mysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"
 
 
-# Waits for the end of its input, which comes however pytest ends: kill -9 leaves nobody else to end the servers.
+# Stops the servers when its standard input closes. That happens however pytest ends, even after kill -9.
 WATCHDOG = """cat
 for file in "$1"/*/mongod.lock "$1"/*/pid; do [ -s "$file" ] && kill -9 "$(cat "$file")"; done
 rm -rf "$1"
@@ -139,7 +139,7 @@ rm -rf "$1"
 
 
 class Servers:
-    """What this run started."""
+    """The servers of this run."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="portal-tests-"))
@@ -149,7 +149,7 @@ class Servers:
         self.kafka: Any = None  # tests.kafka.Kafka, once a test has needed it
 
     def place(self, name: str) -> Path:
-        """A path that nothing has been at: another test's server of this name has left its data where that was."""
+        """An unused path: each server of this name gets its own folder, because earlier ones left their data behind."""
         self.places[name] += 1
         return self.folder / f"{name}-{self.places[name]}"
 
@@ -187,26 +187,26 @@ SERVERS = Servers()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
-    """Before pytest-django reads the settings, which read these."""
-    # Who is started in the background ignores it, and so would the programs that the tests start, and interrupt.
+    """Runs before pytest-django reads the settings, which read these variables."""
+    # A process started in the background ignores SIGINT, and its children inherit that. The tests interrupt theirs.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(
         SECRET_KEY="tests-only", DEBUG="0", HTTPS="0", ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
         CACHE_URL="locmemcache://", EMAIL_URL="memorymail://", VAR_DIR=str(SERVERS.folder / "var"),
         REQUIRE_MFA="none", SYNC_LEASE="3", SYNC_SETTLE="5.1", SYNC_TIMEOUT="2", SYNC_BREAKER_RESET="0.5",
-        # A busy machine shall not leave to the relay what a test expects right after a save.
+        # Long enough that inline delivery, which tests expect right after a save, succeeds on a busy machine.
         SYNC_INLINE_TIMEOUT="2", SYNC_CONFIRM="2.5",
-        # Nobody is there; the tests that need Kafka start it and say where it is.
+        # Nothing listens there. Tests that need Kafka start it and set its address.
         EXAMPLES="news,retail", SYNC_KAFKA='{"bootstrap.servers": "127.0.0.1:9"}',
     )  # fmt: skip
-    # Run side by side (-n), each worker has servers of its own, and who hands out the tests needs none.
+    # In a parallel run (-n) each worker has its own servers, and the controller needs none.
     if "PYTEST_XDIST_WORKER" in os.environ or not early_config.known_args_namespace.numprocesses:
         SERVERS.start()
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """A failure quotes what MariaDB logged last: why it closed a connection is said nowhere else."""
+    """Adds the end of MariaDB's log to a failure: only the log says why the server closed a connection."""
     report = yield
     if report.failed and SERVERS.mariadb is not None and (log := SERVERS.mariadb.folder / "log").exists():
         report.sections.append(("MariaDB's log", log.read_text(errors="replace")[-2000:]))

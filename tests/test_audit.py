@@ -1,4 +1,4 @@
-"""script/audit fails on a known vulnerability, and on nothing that only says that nobody could be asked."""
+"""script/audit fails on a known vulnerability, but not when the vulnerability database is unreachable."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SKIPPED = {"name": "skipped", "skip_reason": "Dependency not found on PyPI"}
 BROKEN = {"name": "broken", "version": "1", "vulns": [{"id": "CVE-1", "fix_versions": ["2"]}]}
 
 
-def audit(folder: Path, status: int, says: Any, complains: str = "") -> subprocess.CompletedProcess[str]:
-    """Runs it with a program in pip-audit's place, which says and complains so."""
+def audit(folder: Path, status: int, report: Any, stderr: str = "") -> subprocess.CompletedProcess[str]:
+    """Runs script/audit with a fake pip-audit that has this exit status, report and standard error."""
     program = folder / "python"
-    text = json.dumps({"dependencies": says, "fixes": []}) if says is not None else ""
-    program.write_text(f"#!/bin/sh\nprintf '%s' '{text}'\nprintf '%s' '{complains}' >&2\nexit {status}\n")
+    text = json.dumps({"dependencies": report, "fixes": []}) if report is not None else ""
+    program.write_text(f"#!/bin/sh\nprintf '%s' '{text}'\nprintf '%s' '{stderr}' >&2\nexit {status}\n")
     program.chmod(0o755)
     environment = os.environ | {"PYTHON": str(program)}
     return subprocess.run(["script/audit"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
@@ -36,9 +36,11 @@ def audit(folder: Path, status: int, says: Any, complains: str = "") -> subproce
         ((1, None, "requests.exceptions.ConnectionError: x"), 0, "unreachable"),
         ((2, None, "error: unknown option"), 1, ""),
     ],
-    ids=["none", "one", "nothing known of any", "no network", "wrong use"],
+    ids=["no vulnerability", "one", "all unknown", "no network", "wrong option"],
 )
-def test_it_fails_where_it_has_to(tmp_path: Path, given: Any, status: int, line: str) -> None:
+def test_the_audit_fails_on_a_known_vulnerability_but_not_without_network(
+    tmp_path: Path, given: Any, status: int, line: str
+) -> None:
     done = audit(tmp_path, *given)
     assert done.returncode == status, done.stderr
     assert line in done.stdout

@@ -1,4 +1,4 @@
-"""The portal's main job in a real browser, from registering to signing out; MongoDB is read directly."""
+"""The portal's main flows in a real browser, from registration to sign-out; MongoDB is read directly."""
 
 import re
 from collections.abc import Iterator
@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def page(context: BrowserContext, live_server: Any, mongo: Database) -> Iterator[Page]:
-    """A page on a portal with a little data; a page that the browser finds fault with fails the test."""
-    cache.clear()  # the limits on login are counted there
+    """A page on a portal with a little data. A JavaScript or console error fails the test."""
+    cache.clear()  # it holds the counters of login attempts
     call_command("load_demo", customers=3, trades=60, force=True, verbosity=0)
     for username, role in (("carla", "customer"), ("theo", "technical_worker"), ("mina", "senior_management")):
         user = User.objects.create_user(username, f"{username}@example.org", PASSWORD, role=role)
@@ -56,7 +56,7 @@ def sign_out(page: Page) -> None:
     expect(page.get_by_role("main").get_by_role("link", name="Create an account")).to_be_visible()
 
 
-def test_somebody_registers_confirms_their_address_and_signs_in(page: Page) -> None:
+def test_a_visitor_registers_confirms_their_address_and_signs_in(page: Page) -> None:
     page.get_by_role("main").get_by_role("link", name="Create an account").click()
     for field, value in {
         "first_name": "Ada", "last_name": "Byron", "username": "ada", "email": "ada@example.com",
@@ -85,7 +85,7 @@ def test_each_role_lands_on_its_own_dashboard(page: Page, username: str, address
     sign_out(page)
 
 
-def test_what_a_technical_worker_saves_is_in_mongodb(page: Page, live_server: Any, mongo: Database) -> None:
+def test_an_edit_by_a_technical_worker_is_in_mongodb(page: Page, live_server: Any, mongo: Database) -> None:
     account = Account.objects.order_by("pk")[0]
     document = {"_id": ObjectId(account.pk)}
     before = mongo.accounts.find_one(document)

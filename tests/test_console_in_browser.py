@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def refused(mongo: Database) -> Iterator[Account]:
-    """An account whose limit MongoDB refuses, and the change that has failed of it."""
+    """An account whose limit MongoDB rejects, and its failed change."""
     account = Account.objects.create(account_id=371138, limit=9000, products=["Brokerage"])
     mongo.command("collMod", "accounts", validator={"limit": {"$gte": 0}})
     Change.objects.all().delete()
@@ -40,7 +40,7 @@ def refused(mongo: Database) -> Iterator[Account]:
 
 @pytest.fixture
 def page(context: BrowserContext, live_server: Any, mongo: Database) -> Iterator[Page]:
-    """A page of a technical worker; one that the browser finds fault with fails the test."""
+    """A page of a technical worker. A JavaScript or console error fails the test."""
     cache.clear()
     for username, role in (("theo", "technical_worker"), ("mina", "senior_management")):
         user = User.objects.create_user(username, f"{username}@example.org", PASSWORD, role=role)
@@ -65,7 +65,7 @@ def sign_in(page: Page, live_server: Any, username: str) -> None:
     page.wait_for_url(lambda url: "/login/" not in url)
 
 
-def test_a_poison_record_is_seen_fixed_retried_and_gone(
+def test_a_technical_worker_finds_fixes_and_retries_a_poison_record(
     refused: Account, page: Page, live_server: Any, mongo: Database
 ) -> None:
     main = page.get_by_role("main")
@@ -101,7 +101,7 @@ def test_a_poison_record_is_seen_fixed_retried_and_gone(
     assert {"retry", "change"} <= set(Entry.objects.values_list("act", flat=True))
 
 
-def test_the_console_follows_by_itself_until_it_is_paused(page: Page, live_server: Any, mongo: Database) -> None:
+def test_the_console_updates_by_itself_until_paused(page: Page, live_server: Any, mongo: Database) -> None:
     page.goto(f"{live_server.url}/sync/")
     main = page.get_by_role("main")
     expect(main).to_contain_text("No data: relays record it, and no relay was running.")
@@ -111,17 +111,17 @@ def test_the_console_follows_by_itself_until_it_is_paused(page: Page, live_serve
     page.evaluate("document.querySelector('#figures').dataset.old = 'yes'")
     expect(main.locator("#figures:not([data-old])")).to_have_attribute("open", "", timeout=30_000)
 
-    asked = []
-    page.on("request", lambda request: asked.append(request.url))
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
     page.get_by_role("button", name="Pause updates").click()
     page.wait_for_timeout(6000)
-    assert asked == []
+    assert requests == []
     page.get_by_role("button", name="Pause updates").click()
     with page.expect_request("**/sync/live/", timeout=30_000):
         pass
 
 
-def test_verify_is_asked_for_and_its_outcome_shown(page: Page, live_server: Any, mongo: Database) -> None:
+def test_verify_is_queued_and_its_result_is_shown(page: Page, live_server: Any, mongo: Database) -> None:
     Account.objects.create(account_id=1, limit=1)
     mongo.accounts.delete_many({})
     Change.objects.all().delete()

@@ -1,4 +1,4 @@
-"""Other programs insert rows by SQL and name only the columns that they know: the database fills in the rest."""
+"""Other programs insert rows by SQL and name only the columns that they know. The database fills in the rest."""
 
 import datetime
 from typing import Any
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 MOMENT = "2001-02-03 04:05:06"
 BORN = datetime.datetime(2001, 2, 3, 4, 5, 6, tzinfo=datetime.UTC)
-# What a program knows of each model, and what the document then has besides.
+# For each model: the columns that a program knows, and the values that the database adds to the document.
 KNOWN: dict[type[models.Model], tuple[dict[str, Any], dict[str, Any]]] = {
     Account: ({"account_id": 7, "limit": 9}, {"products": []}),
     Customer: (
@@ -51,19 +51,19 @@ def stored(model: type[models.Model], *names: str) -> tuple[Any, ...]:
     return row
 
 
-def test_every_column_that_the_model_can_fill_in_is_filled_in_by_the_database() -> None:
-    """Of each mirrored model outside of the tests: a default in Python has one in the database beside it."""
+def test_every_model_default_has_a_database_default() -> None:
+    """Each field of a mirrored model (except the tests' own) with a default in Python also has one in the database."""
     mirrored = [model for model in apps.get_models() if hasattr(model, "mirror") and ".tests." not in model.__module__]
-    assert set(mirrored) == set(KNOWN), "KNOWN names each of them"
+    assert set(mirrored) == set(KNOWN), "KNOWN must name every mirrored model"
     for model in mirrored:
         for field in model._meta.local_concrete_fields:
             optional = field.has_default() or field.blank or field.null
             assert field.has_db_default() or field.null or not optional, f"{field} needs a db_default"
-            assert not field.has_db_default() or field.has_default(), f"{field} needs a default, too"
+            assert not field.has_db_default() or field.has_default(), f"{field} also needs a default"
 
 
 @pytest.mark.parametrize("model", KNOWN, ids=lambda model: model.__name__)
-def test_an_insert_that_names_the_data_alone_is_delivered(mongo: Database, model: Any) -> None:
+def test_an_insert_of_only_the_required_columns_is_delivered(mongo: Database, model: Any) -> None:
     known, filled_in = KNOWN[model]
     insert(model, **known)
     (key,) = stored(model, "_id")
@@ -90,9 +90,9 @@ def test_each_row_of_one_insert_gets_a_key_of_its_own() -> None:
     assert all(bson.ObjectId.is_valid(key) for key in keys)
 
 
-def test_a_key_of_the_database_tells_when_it_was_made() -> None:
+def test_a_key_made_by_the_database_contains_its_creation_time() -> None:
     if connection.vendor != "mysql":
-        pytest.skip("SQLite's are random throughout")
+        pytest.skip("SQLite's keys are entirely random")
     insert(Account, account_id=7, limit=9)
     (key,) = stored(Account, "_id")
     age = datetime.datetime.now(datetime.UTC) - bson.ObjectId(key).generation_time
@@ -100,7 +100,7 @@ def test_a_key_of_the_database_tells_when_it_was_made() -> None:
 
 
 def test_columns_can_be_set_back_to_their_defaults(mongo: Database) -> None:
-    """As other programs do it: UPDATE ... SET x = DEFAULT, under a lax sql_mode, too."""
+    """Other programs do this with UPDATE ... SET x = DEFAULT, also under a lax sql_mode."""
     if connection.vendor != "mysql":
         pytest.skip("SQLite has no SET x = DEFAULT")
     account = Account.objects.create(account_id=7, limit=9, products=["Brokerage"], extra={"a": 1})
@@ -118,8 +118,8 @@ def test_columns_can_be_set_back_to_their_defaults(mongo: Database) -> None:
     assert "a" not in document
 
 
-def test_a_lax_insert_that_names_nothing_gives_a_row_that_can_be_read(mongo: Database) -> None:
-    """Without strict mode a column without a default becomes 0 or empty; those of documents hold one all the same."""
+def test_a_lax_insert_without_columns_gives_a_readable_row(mongo: Database) -> None:
+    """Without strict mode, a column without a default becomes 0 or empty. Document columns still hold a document."""
     if connection.vendor != "mysql":
         pytest.skip("SQLite has no lax mode")
     sql("SET SESSION sql_mode = ''")
@@ -132,7 +132,7 @@ def test_a_lax_insert_that_names_nothing_gives_a_row_that_can_be_read(mongo: Dat
 
 
 def test_a_change_inserted_by_sql_is_delivered(mongo: Database) -> None:
-    """The model and the key are all that it needs: with it another program asks for a delivery."""
+    """Another program requests a delivery this way. Only the model and the key are required."""
     insert(Account, account_id=7, limit=9)
     (key,) = stored(Account, "_id")
     insert(Change, model="finance.account", key=key)
@@ -143,15 +143,15 @@ def test_a_change_inserted_by_sql_is_delivered(mongo: Database) -> None:
     assert not Change.objects.exists()
 
 
-def test_what_a_save_writes_is_not_read_back() -> None:
-    """Django would have a database return each column that has a default: of a bucket up to megabytes."""
+def test_a_save_does_not_read_its_values_back() -> None:
+    """Django asks the database to return every column with a default. For a bucket that could be megabytes."""
     with CaptureQueriesContext(connection) as queries:
         Transaction.objects.create(account_id=1, transaction_count=0, bucket_start_date=BORN, bucket_end_date=BORN)
     [inserted] = [query["sql"] for query in queries if "INSERT INTO" in query["sql"] and "_transaction" in query["sql"]]
     assert "transactions" not in inserted.partition("RETURNING")[2]
 
 
-def test_a_database_that_has_rows_is_upgraded(mongo: Database) -> None:
+def test_a_database_with_rows_is_upgraded(mongo: Database) -> None:
     before = [("finance", "0003"), ("sync", "0003"), ("news", "0001")]
     account = Account.objects.create(account_id=1, limit=2, products=["Brokerage"], extra={"a": 1})
     try:
@@ -175,7 +175,7 @@ def _binary_log() -> Any:
 
 
 @pytest.mark.usefixtures("_binary_log")
-def test_the_follower_delivers_what_the_database_has_filled_in(mongo: Database) -> None:
+def test_the_follower_delivers_values_filled_in_by_the_database(mongo: Database) -> None:
     with following(and_relaying=True) as follower:
         for model, (known, _filled_in) in KNOWN.items():
             insert(model, **known)

@@ -24,7 +24,7 @@ NO_READING = {"env.is_set", "env.unknown", "env.mistakes.append", "env.mistake"}
 
 
 def variables_in_code() -> Iterator[tuple[str, ast.expr | None]]:
-    """(name, expression of its default) of each env.kind("NAME", default) and of script/server's ports."""
+    """(name, expression of the default) for each env.kind("NAME", default) and each port of script/server."""
     for path, caller in (("analytics_site/settings.py", "env"), ("script/serve.py", "port")):
         for node in ast.walk(ast.parse((ROOT / path).read_text())):
             if not isinstance(node, ast.Call) or (called := ast.unparse(node.func)) in NO_READING:
@@ -36,7 +36,7 @@ def variables_in_code() -> Iterator[tuple[str, ast.expr | None]]:
 
 
 def in_words(default: ast.expr | None) -> str:
-    """The default as the page of settings writes it, with and without DEBUG."""
+    """The default as the settings page writes it, with and without DEBUG."""
 
     def value(debug: bool) -> str:
         if default is None:
@@ -68,7 +68,7 @@ def test_the_example_sets_only_variables_that_exist() -> None:
 
 
 def deployment_check(folder: Path, **changes: str) -> SimpleNamespace:
-    """`check --deploy` with the production page's variables, and nothing else in the environment."""
+    """Runs `check --deploy` with only the production page's variables in the environment."""
     (block,) = re.findall(r"```ini\n(.+?)```", PRODUCTION, re.DOTALL)
     variables = dict(line.split("=", 1) for line in block.splitlines())
     environment = {"PATH": os.environ["PATH"], "VAR_DIR": str(folder), "DEBUG": "False"} | variables | changes
@@ -76,17 +76,17 @@ def deployment_check(folder: Path, **changes: str) -> SimpleNamespace:
         [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"],
         cwd=ROOT, env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
-    return SimpleNamespace(status=done.returncode, said=done.stdout + done.stderr)
+    return SimpleNamespace(status=done.returncode, output=done.stdout + done.stderr)
 
 
 def test_djangos_deployment_check_is_clean_with_the_production_variables(tmp_path: Path) -> None:
     done = deployment_check(tmp_path)
-    assert done.status == 0, done.said
-    assert "no issues (0 silenced)" in done.said
+    assert done.status == 0, done.output
+    assert "no issues (0 silenced)" in done.output
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"SECRET_KEY": "short"}, "security.W009"), ({"SECRET_KEY": ""}, "Set SECRET_KEY"),
         ({"DEBUG": "True"}, "security.W018"), ({"HTTPS": "False"}, "security.W008"),
@@ -101,26 +101,26 @@ def test_djangos_deployment_check_is_clean_with_the_production_variables(tmp_pat
     ids=str,
 )  # fmt: skip
 def test_the_deployment_check_fails_with_each_unsafe_variable(
-    tmp_path: Path, changes: dict[str, str], said: str
+    tmp_path: Path, changes: dict[str, str], message: str
 ) -> None:
     done = deployment_check(tmp_path, **changes)
     assert done.status in (1, 2)
-    assert said in done.said
+    assert message in done.output
 
 
 def links() -> Iterator[tuple[str, str]]:
-    """(page, what it links to or names as a script) of each page outside docs/, whose links script/docs checks."""
+    """(page, linked file or named script) for each page outside docs/. script/docs checks the links inside docs/."""
     for page in sorted(ROOT.glob("*.md")):
         for link, script in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)|`(script/[a-z-]+)", page.read_text()):
             yield page.name, link or script
 
 
 @pytest.mark.parametrize(("page", "path"), sorted(set(links())), ids=str)
-def test_what_it_links_to_exists(page: str, path: str) -> None:
+def test_every_linked_file_exists(page: str, path: str) -> None:
     assert (ROOT / path).exists(), page
 
 
-def test_the_commands_it_names_exist() -> None:
+def test_every_documented_command_exists() -> None:
     named = re.findall(r"^\| `(\w+)(?: ([\w-]+))?", COMMANDS, re.MULTILINE)
     commands = {command for command, _ in named if command.islower() and command != "script"}
     assert commands <= set(get_commands())
@@ -137,13 +137,13 @@ def test_every_dependency_is_explained() -> None:
             assert re.search(rf"\b{name.lower().removesuffix('-ubuntu2204')}\b", explained), name
 
 
-def test_troubleshooting_quotes_messages_as_the_code_has_them() -> None:
-    """A heading is a message; `...` stands for its variable parts. One is MongoDB's own."""
+def test_troubleshooting_quotes_messages_from_the_code() -> None:
+    """Each heading is a message; `...` stands for its variable parts. One message is MongoDB's own."""
     code = ""
     for app in ("sync", "accounts", "analytics_site", "finance"):
         for path in (ROOT / app).rglob("*.py"):
             if "tests" not in path.parts:
-                code += re.sub(r'"\s*\n\s*f?"', "", path.read_text())  # a message over several lines
+                code += re.sub(r'"\s*\n\s*f?"', "", path.read_text())  # joins messages that span several lines
     page = (ROOT / "docs" / "how-to" / "troubleshooting.md").read_text()
     headings = re.findall(r"^### (.+)$", page, re.MULTILINE)
     parts = [part.strip(" .:()") for heading in headings for part in re.split(r"\.\.\.|`[^`]*`", heading)]

@@ -1,6 +1,6 @@
-"""The commands of the pages about the portal work as they are written, on the portal with a few records.
+"""The commands in the docs work as written, on a portal with a few records.
 
-A command that runs until it is stopped is stopped when its route has been seen, and must exit with 0.
+A command that runs until it is stopped is stopped once its worker has been active, and must exit with 0.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ PAGES = (
     "how-to/pull.md", "how-to/copy.md", "how-to/kafka.md", "how-to/secrets.md",
 )  # fmt: skip
 IN_A_PROJECT = {"tutorial/first-model.md", "how-to/model-data.md", "how-to/use-in-your-project.md"}  # test_wheel.py
-LASTING = re.compile(r" sync (follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
+LONG_RUNNING = re.compile(r" sync (follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
 FIRST_ACCOUNT = demo_id(1, "account", 0)
 
 
 @pytest.fixture
 def another() -> Iterator[Mongo]:
-    """The server that pages call `b`."""
+    """The second MongoDB server, which the pages call `b`."""
     server = Mongo(SERVERS.place("another"))
     server.start()
     yield server
@@ -48,13 +48,13 @@ def another() -> Iterator[Mongo]:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A folder in which the portal's commands can be typed as in its own."""
+    """A folder in which the portal's commands run as they do in the portal's own folder."""
     (tmp_path / "manage.py").symlink_to(ROOT / "manage.py")
     (tmp_path / ".venv").symlink_to(sys.prefix)
     return tmp_path
 
 
-def test_every_page_with_commands_is_tried() -> None:
+def test_every_page_with_commands_is_tested() -> None:
     pages = {
         f"{path.parent.name}/{path.name}"
         for kind in ("how-to", "tutorial")
@@ -64,7 +64,9 @@ def test_every_page_with_commands_is_tried() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_its_commands_work(page: str, folder: Path, mongo: Any, another: Mongo, request: pytest.FixtureRequest) -> None:
+def test_the_commands_of_a_page_work(
+    page: str, folder: Path, mongo: Any, another: Mongo, request: pytest.FixtureRequest
+) -> None:
     if SERVERS.mariadb is None:
         pytest.skip("this run is not on MariaDB")
     variables = {"DEBUG": "1"}
@@ -82,12 +84,12 @@ def test_its_commands_work(page: str, folder: Path, mongo: Any, another: Mongo, 
                 if step.path.endswith(".py"):
                     (folder / step.path).write_text(step.text)
             elif "pytest" not in step.line:
-                run(ours(step.line, another), folder, **variables)
+                run(with_test_addresses(step.line, another), folder, **variables)
 
 
 @contextmanager
 def readers_portal(page: str) -> Iterator[None]:
-    """What a reader of the page has: a portal with records and a relay, and what the page requires."""
+    """The portal of the page's reader: records, a running relay, and what the page requires."""
     assert finished(manage("load_demo", "--customers", "2", "--trades", "20", DEBUG="1")).status == 0
     assert SERVERS.mariadb is not None
     if page == "how-to/follow-binlog.md":
@@ -103,8 +105,8 @@ def readers_portal(page: str) -> Iterator[None]:
         SERVERS.mariadb.sql("REVOKE REPLICATION SLAVE, BINLOG MONITOR ON *.* FROM portal@'%'")
 
 
-def ours(line: str, another: Mongo) -> str:
-    """The line with the addresses and the record of this test in the place of the page's."""
+def with_test_addresses(line: str, another: Mongo) -> str:
+    """The line with the page's addresses and record replaced by those of this test."""
     for host, server in (("a", SERVERS.mongo), ("b", another)):
         line = re.sub(
             rf"mongodb://{host}:27017(/[\w/]*)", rf"'mongodb://127.0.0.1:{server.port}\1?replicaSet=rs0'", line
@@ -115,13 +117,14 @@ def ours(line: str, another: Mongo) -> str:
 
 
 def run(line: str, folder: Path, **variables: str) -> None:
-    process = Process("sh", "-c", f"exec {line}" if LASTING.search(line) else line, cwd=folder, **variables)
-    if not LASTING.search(line):
-        assert finished(process, 120).status == 0, f"{line}\n{process.said}"
+    process = Process("sh", "-c", f"exec {line}" if LONG_RUNNING.search(line) else line, cwd=folder, **variables)
+    if not LONG_RUNNING.search(line):
+        assert finished(process, 120).status == 0, f"{line}\n{process.output}"
         return
     began = database_now("default")
     with process:
         process.until(
-            lambda: " read, " in process.said or Checkpoint.objects.filter(seen_at__gte=began).exists(), f"{line} works"
+            lambda: " read, " in process.output or Checkpoint.objects.filter(seen_at__gte=began).exists(),
+            f"{line} works",
         )
-        assert process.terminate() == 0, f"{line}\n{process.said}"
+        assert process.terminate() == 0, f"{line}\n{process.output}"

@@ -1,4 +1,4 @@
-"""The database users that the documents describe can do all that the portal does, with exactly these rights."""
+"""The database users in the docs have the rights that the portal needs, with exactly the documented grants."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ NAME = "documented"
 
 
 def blocks(path: str) -> str:
-    """The SQL of a document."""
+    """The SQL blocks of a page."""
     return "\n".join(re.findall(r"```sql\n(.*?)```", (ROOT / path).read_text(), re.DOTALL))
 
 
 def statement(sql: str) -> str:
-    """As documented, for a user and a database of this test's own."""
+    """The documented SQL for this test's own user and database."""
     return sql.replace("analytics", f"analytics_{NAME}").replace("portal@'%'", f"{NAME}@'%'")
 
 
 class Portal:
-    """Commands of a portal whose database user is the documented one."""
+    """A portal that connects as the documented database user."""
 
     def __init__(self, mariadb: MariaDB) -> None:
         uri = SERVERS.mongo.uri(NAME)
@@ -53,7 +53,7 @@ def portal(mariadb: MariaDB, transactional_db: None) -> Iterator[Portal]:
         client.drop_database(NAME)
 
 
-def test_the_portals_user_migrates_saves_delivers_and_verifies(portal: Portal) -> None:
+def test_the_documented_user_can_migrate_save_deliver_and_verify(portal: Portal) -> None:
     for arguments, status in (
         (("migrate", "--verbosity=0"), 0),
         (("check", "--database", "default"), 0),
@@ -65,10 +65,10 @@ def test_the_portals_user_migrates_saves_delivers_and_verifies(portal: Portal) -
         (("audit_prune",), 0),
     ):
         done = portal.run(*arguments)
-        assert done.status == status, (arguments, done.said)
+        assert done.status == status, (arguments, done.output)
 
 
-def test_the_follower_names_the_grant_that_it_lacks_and_works_with_it(portal: Portal, mariadb: MariaDB) -> None:
+def test_the_follower_names_its_missing_grant_and_works_once_it_has_it(portal: Portal, mariadb: MariaDB) -> None:
     assert portal.run("migrate", "--verbosity=0").status == 0
     refused = portal.run("sync", "follow-binlog")
     assert refused.status == 2
@@ -82,6 +82,8 @@ def test_the_follower_names_the_grant_that_it_lacks_and_works_with_it(portal: Po
             f"USE analytics_{NAME}; INSERT INTO finance_account ({columns}) VALUES ('{key}', 7, 1, '[]', '{{}}')"
         )
         with pymongo.MongoClient(portal.variables["MONGODB_URI"]) as client:
-            follower.until(lambda: client[NAME].accounts.count_documents({"account_id": 7}), "the account is there")
+            follower.until(
+                lambda: client[NAME].accounts.count_documents({"account_id": 7}), "the account is in MongoDB"
+            )
         follower.terminate(30)
         relay.terminate(30)

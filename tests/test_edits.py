@@ -1,4 +1,4 @@
-"""What the forms of portal and admin do to a row: what somebody edited, and nothing else; and who was first is told."""
+"""The portal's and the admin's forms change only the fields that a user edited, and report conflicting edits."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ PLACES = ("portal", "admin")
 @pytest.fixture
 def root(client: Client) -> Client:
     client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", "secret"))
-    client.post("/reauthenticate/", {"password": "secret"})  # without it the admin gives nobody power
+    client.post("/reauthenticate/", {"password": "secret"})  # else the admin refuses changes of rights
     return client
 
 
 class Page:
-    """A page with a form, as a browser has opened it."""
+    """A page with a form, opened in a browser."""
 
     def __init__(self, client: Client, row: Any, place: str = "admin") -> None:
         meta = row._meta
@@ -53,7 +53,7 @@ class Page:
         return answer
 
     def save(self, **changes: Any) -> Any:
-        """What was opened, with these changes."""
+        """Submits the form as it was opened, with these changes."""
         answer = self.client.post(self.address, {**self.data, **changes})
         return answer if answer.status_code == 302 else self.read(answer)
 
@@ -71,7 +71,7 @@ def anna() -> Customer:
 
 
 def sql(model: Any, pk: Any, **columns: Any) -> Any:
-    """Stores as another program does."""
+    """Writes by SQL, as another program does."""
     quoted = connection.ops.quote_name
     names = ", ".join(f"{quoted(model._meta.get_field(name).column)} = %s" for name in columns)
     with connection.cursor() as cursor:
@@ -82,7 +82,7 @@ def sql(model: Any, pk: Any, **columns: Any) -> Any:
 
 
 def stored(model: Any, pk: Any) -> dict[str, Any]:
-    """The bytes of each column."""
+    """The bytes of each column, in hex."""
     quoted = connection.ops.quote_name
     columns = [field.column for field in model._meta.concrete_fields]
     with connection.cursor() as cursor:
@@ -102,7 +102,7 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_a_customer_who_is_saved_as_they_are_keeps_every_byte_and_no_log_tells_of_it(
+def test_saving_an_unedited_customer_keeps_every_byte_and_logs_nothing(
     opened: Callable[..., Page], anna: Customer, place: str
 ) -> None:
     before, changes = stored(Customer, anna.pk), Change.objects.count()
@@ -115,7 +115,7 @@ def test_a_customer_who_is_saved_as_they_are_keeps_every_byte_and_no_log_tells_o
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("place", PLACES)
-def test_its_document_keeps_every_byte(
+def test_saving_an_unedited_customer_keeps_every_byte_of_its_document(
     opened: Callable[..., Page], mongo: Database, anna: Customer, place: str
 ) -> None:
     before = mongo.customers.find_one({"_id": ObjectId(anna.pk)})
@@ -128,7 +128,7 @@ def test_the_admin_says_that_nothing_was_changed(root: Client, opened: Callable[
     assert "Nothing was changed." in root.get(answer["Location"]).content.decode()
 
 
-def test_a_story_and_a_person_keep_every_byte(opened: Callable[..., Page]) -> None:
+def test_saving_an_unedited_story_or_user_keeps_every_byte(opened: Callable[..., Page]) -> None:
     story = Story.objects.create(title="News ", submit_date=0, story_id="1", description=CRLF)
     person = User.objects.create_user("ada", "ada@example.com", role="customer")
     sql(User, person.pk, username="e\u0301va", first_name="\ufb01n ", address=CRLF, email=None)
@@ -138,7 +138,7 @@ def test_a_story_and_a_person_keep_every_byte(opened: Callable[..., Page]) -> No
         assert stored(type(row), row.pk) == before
 
 
-def test_ones_own_profile_keeps_every_byte(root: Client) -> None:
+def test_saving_an_unedited_profile_keeps_every_byte(root: Client) -> None:
     person = User.objects.get()
     sql(User, person.pk, username="e\u0301va", first_name=" A", address=CRLF)
     before = stored(User, person.pk)
@@ -163,7 +163,7 @@ def test_ones_own_profile_keeps_every_byte(root: Client) -> None:
     ],
     ids=str,
 )
-def test_an_edit_writes_its_own_column(
+def test_an_edit_writes_only_its_own_column(
     opened: Callable[..., Page], anna: Customer, place: str, edit: Any, columns: set[str], value: Any
 ) -> None:
     before = stored(Customer, anna.pk)
@@ -180,7 +180,7 @@ def test_an_edit_writes_its_own_column(
 @pytest.mark.parametrize(
     ("products", "is_edit"), [('[ "a",1.5 ]', False), ('["a", 1.50]', False), ('["a", 1.5, {}]', True)]
 )
-def test_values_are_compared_and_not_how_they_are_written(
+def test_json_is_compared_by_value_and_not_by_spelling(
     opened: Callable[..., Page], products: str, is_edit: bool
 ) -> None:
     account = Story.objects.create(title="News", submit_date=0, story_id="1", shorturl=["a", 1.5], href="http://a.b")
@@ -193,7 +193,7 @@ def test_values_are_compared_and_not_how_they_are_written(
 @pytest.mark.parametrize(
     "text", ['{"a": 1.0, "b": 2}', '{"a": {"$numberLong": "1"}, "b": 2}', '{"b": 2, "a": 1}', '{"a": true, "b": 2}']
 )
-def test_another_type_of_number_or_order_of_keys_is_an_edit_and_is_logged(
+def test_a_changed_number_type_or_key_order_is_an_edit_and_is_logged(
     opened: Callable[..., Page], anna: Customer, text: str
 ) -> None:
     tiers = {"t": {"a": 1, "b": 2}}
@@ -203,9 +203,7 @@ def test_another_type_of_number_or_order_of_keys_is_an_edit_and_is_logged(
     assert Entry.objects.count() == 1
 
 
-def test_a_part_that_is_not_shown_stays_when_another_part_is_edited(
-    opened: Callable[..., Page], anna: Customer
-) -> None:
+def test_editing_the_visible_part_of_a_value_keeps_its_hidden_part(opened: Callable[..., Page], anna: Customer) -> None:
     opened(anna, "portal").save(birthdate="1990-05-06")
     record = Customer.objects.get()
     assert record.birthdate == datetime.datetime(1990, 5, 6, 3, 4, 5, 678901, tzinfo=datetime.UTC)
@@ -216,7 +214,7 @@ def test_a_part_that_is_not_shown_stays_when_another_part_is_edited(
     assert Customer.objects.get().birthdate == datetime.datetime(1991, 5, 6, 3, 4, 6, tzinfo=datetime.UTC)
 
 
-def test_what_a_form_would_refuse_does_not_stop_the_edit_of_another_field(
+def test_an_invalid_stored_value_does_not_prevent_editing_another_field(
     opened: Callable[..., Page], anna: Customer
 ) -> None:
     sql(Customer, anna.pk, email="none", username="", tier_and_details='{"t": {"benefits": 5}}', active=2)
@@ -226,7 +224,7 @@ def test_what_a_form_would_refuse_does_not_stop_the_edit_of_another_field(
         assert changed(before, stored(Customer, anna.pk)) == {"name"}
 
 
-def test_a_persons_clean_up_does_not_touch_what_was_not_edited(opened: Callable[..., Page]) -> None:
+def test_cleaning_a_user_does_not_touch_unedited_fields(opened: Callable[..., Page]) -> None:
     person = User.objects.create_user("ada", "ada@example.com")
     sql(User, person.pk, username="e\u0301va", email="Ada@EXAMPLE.com")
     before = stored(User, person.pk)
@@ -238,7 +236,7 @@ def test_a_persons_clean_up_does_not_touch_what_was_not_edited(opened: Callable[
 
 
 @pytest.mark.parametrize(("first", "second"), [("portal", "admin"), ("admin", "portal"), ("admin", "admin")])
-def test_whoever_saves_second_is_told_and_decides(
+def test_the_second_user_to_save_sees_the_conflict_and_decides(
     opened: Callable[..., Page], anna: Customer, first: str, second: str
 ) -> None:
     page = opened(anna, second)
@@ -251,15 +249,15 @@ def test_whoever_saves_second_is_told_and_decides(
     assert "Stored now: Name: Anne; Email: anne@example.com." in text
     assert stored(Customer, anna.pk) == before
     assert Entry.objects.count() == 1
-    assert page.data["email"] == ["anna@example.net"], "what they typed is not lost"
-    assert page.data["name"] == [Customer.objects.get().name], "what they did not touch is as it is stored now"
+    assert page.data["email"] == ["anna@example.net"], "the user's own input is kept"
+    assert page.data["name"] == [Customer.objects.get().name], "untouched fields show the stored value"
     assert page.save().status_code == 302
     record = Customer.objects.get()
     assert (record.name, record.email, record.address) == ("Anne", "anna@example.net", "2 Road")
     assert changed(before, stored(Customer, anna.pk)) == {"email", "address"}
 
 
-def test_raw_sql_conflicts_too_and_nobody_is_named_who_did_it(opened: Callable[..., Page], anna: Customer) -> None:
+def test_a_conflict_with_raw_sql_names_nobody(opened: Callable[..., Page], anna: Customer) -> None:
     page = opened(anna)
     sql(Customer, anna.pk, name="Anne")
     answer = page.save(email="x@example.com")
@@ -268,15 +266,13 @@ def test_raw_sql_conflicts_too_and_nobody_is_named_who_did_it(opened: Callable[.
 
 @pytest.mark.parametrize("version", ["", "x", "é", "0" * 24, ".".join(["0" * 24] * 9), "\x00"])
 @pytest.mark.parametrize("place", PLACES)
-def test_a_version_of_ones_own_making_is_a_conflict(
-    opened: Callable[..., Page], anna: Customer, place: str, version: str
-) -> None:
+def test_a_forged_version_is_a_conflict(opened: Callable[..., Page], anna: Customer, place: str, version: str) -> None:
     page = opened(anna, place)
     assert page.save(name="Forged", version=version).status_code == 409
     assert Customer.objects.get().name != "Forged"
 
 
-def test_people_conflict_as_records_do_and_a_login_is_no_conflict(opened: Callable[..., Page]) -> None:
+def test_user_edits_conflict_like_records_but_a_login_does_not(opened: Callable[..., Page]) -> None:
     person = User.objects.create_user("ada", "ada@example.com", role="customer")
     page, other = opened(person), opened(person)
     sql(User, person.pk, last_login="2020-01-01 00:00:00")
@@ -288,7 +284,7 @@ def test_people_conflict_as_records_do_and_a_login_is_no_conflict(opened: Callab
     assert (person.first_name, person.role) == ("Ada", "senior_management")
 
 
-def test_a_profile_that_staff_have_edited_meanwhile_is_a_conflict(root: Client, opened: Callable[..., Page]) -> None:
+def test_a_profile_edited_meanwhile_by_staff_is_a_conflict(root: Client, opened: Callable[..., Page]) -> None:
     person = User.objects.create_user("ada", "ada@example.com")
     own = Client()
     own.force_login(person)
@@ -301,7 +297,7 @@ def test_a_profile_that_staff_have_edited_meanwhile_is_a_conflict(root: Client, 
     assert (person.first_name, person.last_name) == ("Ada", "Lovelace")
 
 
-def test_trades_edited_beside_the_number_of_their_account_are_a_conflict(opened: Callable[..., Page]) -> None:
+def test_editing_trades_while_their_account_number_changes_is_a_conflict(opened: Callable[..., Page]) -> None:
     customer("Anna", [1])
     bucket = Transaction.objects.get()
     page = opened(bucket, "portal")
@@ -326,18 +322,18 @@ def test_trades_edited_beside_the_number_of_their_account_are_a_conflict(opened:
         ("\0\x7f", "⟨U+0000⟩⟨U+007F⟩"),
     ],
 )
-def test_what_shows_nothing_is_written_out(text: str, seen: str) -> None:
+def test_invisible_characters_are_spelled_out(text: str, seen: str) -> None:
     assert visible(text) == seen
 
 
-def test_the_audit_log_shows_what_cannot_be_seen(root: Client, opened: Callable[..., Page], anna: Customer) -> None:
+def test_the_audit_log_shows_invisible_characters(root: Client, opened: Callable[..., Page], anna: Customer) -> None:
     opened(anna, "portal").save(address="1 Road\r\nLeeds\u202e")
     text = root.get("/audit/").content.decode()
     assert "1 Road␍⏎Leeds␍UK⏎" in text
     assert "1 Road⏎Leeds⟨U+202E⟩" in text
 
 
-def test_an_account_of_products_that_are_none_can_be_edited(opened: Callable[..., Page]) -> None:
+def test_an_account_with_malformed_products_can_be_edited(opened: Callable[..., Page]) -> None:
     account = Account.objects.create(account_id=1, limit=5)
     for products in ("null", "5", '{"a": 1}', '[1, null, ["x"]]', '["\\ud800"]', '[""]', '["a", "a", "Zinc "]'):
         sql(Account, account.pk, products=products)

@@ -1,4 +1,4 @@
-"""Every error in production leaves its traceback in the log, under the number that the page and the header show."""
+"""Every error in production logs its traceback under the request ID that the page and the header show."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Response(NamedTuple):
 
 
 class Portal:
-    """A portal whose addresses fail, and its log."""
+    """A running portal with URLs that fail, and its log."""
 
     def __init__(self, address: str, log: Path) -> None:
         self.address = address
@@ -46,7 +46,7 @@ class Portal:
                 return Response(error.code, error.headers, error.read().decode())
 
     def lines(self) -> list[dict[str, Any]]:
-        """Of a log of JSON."""
+        """The lines of a JSON log."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
     def about(self, request_id: str) -> list[dict[str, Any]]:
@@ -69,12 +69,12 @@ def in_text(tmp_path_factory: pytest.TempPathFactory, django_db_setup: None) -> 
     yield from portal(tmp_path_factory)
 
 
-def test_the_log_has_the_traceback_under_the_number_of_the_page_and_the_header(in_json: Portal) -> None:
+def test_the_traceback_is_logged_under_the_request_id_of_page_and_header(in_json: Portal) -> None:
     response = in_json.get("/explode")
-    number = response.headers["X-Request-ID"]
+    request_id = response.headers["X-Request-ID"]
     assert response.status_code == 500
-    assert f'<code class="text-break">{number}</code>' in response.text
-    [line] = in_json.about(number)
+    assert f'<code class="text-break">{request_id}</code>' in response.text
+    [line] = in_json.about(request_id)
     assert "Traceback" in line["exc_info"]
     assert 'raise RuntimeError(f"boom' in line["exc_info"]
     assert (line["level"], line["logger"], line["status_code"]) == ("ERROR", "django.request", 500)
@@ -82,21 +82,23 @@ def test_the_log_has_the_traceback_under_the_number_of_the_page_and_the_header(i
     assert "a-local-variable" not in line["exc_info"].replace('"a-local-variable"', "")
 
 
-def test_each_request_has_a_number_of_its_own(in_json: Portal) -> None:
-    numbers = {in_json.get(path).headers["X-Request-ID"] for path in ("/healthz", "/healthz", "/explode", "/nowhere")}
-    assert len(numbers) == 4
+def test_each_request_has_its_own_id(in_json: Portal) -> None:
+    ids = {in_json.get(path).headers["X-Request-ID"] for path in ("/healthz", "/healthz", "/explode", "/nowhere")}
+    assert len(ids) == 4
 
 
-def test_a_trusted_proxys_number_is_taken_if_it_is_well_formed(in_json: Portal, in_text: Portal) -> None:
+def test_a_well_formed_request_id_from_a_trusted_proxy_is_accepted(in_json: Portal, in_text: Portal) -> None:
     sent = "1-67891233-abcdef012345678912345678"
     assert in_json.get("/explode", **{"X-Request-ID": sent}).headers["X-Request-ID"] == sent
     assert in_json.about(sent)
     for wrong in ("short", "x" * 200, "<script>alert(1)</script>", 'a"b;c d e f g', "\x1b[31mred-red-red", "é" * 9):
         assert in_json.get("/healthz", **{"X-Request-ID": wrong}).headers.get("X-Request-ID", "") != wrong
-    assert in_text.get("/healthz", **{"X-Request-ID": sent}).headers["X-Request-ID"] != sent, "it trusts no proxy"
+    assert in_text.get("/healthz", **{"X-Request-ID": sent}).headers["X-Request-ID"] != sent, (
+        "this portal trusts no proxy"
+    )
 
 
-def test_a_line_in_the_middle_of_a_stream_has_the_number(in_json: Portal) -> None:
+def test_a_line_logged_while_streaming_has_the_request_id(in_json: Portal) -> None:
     response = in_json.get("/stream")
     assert response.text == "onetwo"
     assert [line["message"] for line in in_json.about(response.headers["X-Request-ID"])] == [
@@ -104,12 +106,12 @@ def test_a_line_in_the_middle_of_a_stream_has_the_number(in_json: Portal) -> Non
     ]
 
 
-def test_an_error_in_the_middle_of_a_stream_has_the_number_too(in_json: Portal) -> None:
+def test_an_error_while_streaming_has_the_request_id(in_json: Portal) -> None:
     with urlopen(in_json.address + "/break-off", timeout=20) as answer:
-        number = answer.headers["X-Request-ID"]
+        request_id = answer.headers["X-Request-ID"]
         with pytest.raises(IncompleteRead):
             answer.read()
-    [line] = in_json.about(number)
+    [line] = in_json.about(request_id)
     assert line["message"] == "The response was interrupted by an unexpected error: /break-off"
     assert "boom" in line["exc_info"]
 
@@ -118,28 +120,28 @@ def test_an_error_in_the_middle_of_a_stream_has_the_number_too(in_json: Portal) 
     ("path", "says"),
     [("/thread", "The thread helper ended with an unexpected error"), ("/unraisable", "nobody hears it")],
 )
-def test_an_error_that_nothing_catches_reaches_the_log(in_json: Portal, path: str, says: str) -> None:
+def test_an_uncaught_error_reaches_the_log(in_json: Portal, path: str, says: str) -> None:
     assert in_json.get(path).status_code == 200
     assert any(says in line["message"] and "Traceback" in line["exc_info"] for line in in_json.lines())
 
 
-def test_djangos_own_lines_about_wrong_requests_are_kept(in_json: Portal) -> None:
-    number = in_json.get("/suspicious").headers["X-Request-ID"]
-    lines = {line["logger"]: line for line in in_json.about(number)}
+def test_djangos_own_log_lines_about_bad_requests_are_kept(in_json: Portal) -> None:
+    request_id = in_json.get("/suspicious").headers["X-Request-ID"]
+    lines = {line["logger"]: line for line in in_json.about(request_id)}
     assert "somebody tampers" in lines["django.security.SuspiciousOperation"]["message"]
-    number = in_json.get("/nowhere").headers["X-Request-ID"]
-    assert [line["message"] for line in in_json.about(number)] == ["Not Found: /nowhere"]
+    request_id = in_json.get("/nowhere").headers["X-Request-ID"]
+    assert [line["message"] for line in in_json.about(request_id)] == ["Not Found: /nowhere"]
     in_json.get("/", Host="evil.example.com")
     assert any(line["logger"] == "django.security.DisallowedHost" for line in in_json.lines())
 
 
-def test_no_line_has_a_password_or_what_follows_a_question_mark(in_json: Portal, in_text: Portal) -> None:
+def test_no_log_line_contains_a_password_or_a_query_string(in_json: Portal, in_text: Portal) -> None:
     for each in (in_json, in_text):
         each.get("/explode?token=query-secret")
-        said = each.log.read_text()
-        assert "mysql://me:***@db/x" in said
-        assert "hush-hush-42" not in said.replace('mysql://me:hush-hush-42@db/x" + hidden', "")
-        assert "query-secret" not in said
+        log = each.log.read_text()
+        assert "mysql://me:***@db/x" in log
+        assert "hush-hush-42" not in log.replace('mysql://me:hush-hush-42@db/x" + hidden', "")
+        assert "query-secret" not in log
 
 
 @pytest.mark.parametrize(
@@ -148,12 +150,12 @@ def test_no_line_has_a_password_or_what_follows_a_question_mark(in_json: Portal,
      "\u2028forged", "\u202eforged", "\0", "\vforged"],
     ids=ascii,
 )  # fmt: skip
-def test_what_a_visitor_sends_cannot_forge_a_line(in_json: Portal, in_text: Portal, text: str) -> None:
+def test_a_visitor_cannot_forge_a_log_line(in_json: Portal, in_text: Portal, text: str) -> None:
     for each in (in_json, in_text):
         each.get(f"/explode?text={quote(text)}")
         each.get(f"/nowhere/{quote(text)}")
-        said = each.log.read_bytes().decode()
-        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", said)
+        log = each.log.read_bytes().decode()
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e]", log)
     assert all(isinstance(line, dict) and "forged" not in line["level"] for line in in_json.lines())
     for line in in_text.log.read_text().splitlines():
         assert line.startswith("  ") or LINE.match(line), line
@@ -176,14 +178,14 @@ def test_a_command_logs_as_the_web_server_does(kind: str, says: str, is_error: b
     assert not is_error or "ZeroDivisionError" in lines[0]["exc_info"]
 
 
-def test_the_level_is_chosen() -> None:
+def test_the_log_level_is_respected() -> None:
     first, *rest = end_badly("WARNING", "crash", LOG_LEVEL="error").stderr.splitlines()
     assert LINE.match(first)
     assert "hello" not in first
     assert all(line.startswith("  ") for line in rest)
 
 
-def test_gunicorns_own_lines_have_the_same_form(in_json: Portal, tmp_path: Path) -> None:
+def test_gunicorns_own_lines_have_the_same_format(in_json: Portal, tmp_path: Path) -> None:
     taken = in_json.address.rpartition("/")[2]
     command = ["-m", "gunicorn", "--no-control-socket", "--bind", taken, "analytics_site.wsgi"]
     with python(*command, LOG_FORMAT="json", **variables()) as process:
@@ -192,7 +194,7 @@ def test_gunicorns_own_lines_have_the_same_form(in_json: Portal, tmp_path: Path)
     assert first["logger"] == "gunicorn.error"
 
 
-def test_the_page_needs_neither_template_nor_database(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
+def test_the_error_page_needs_neither_template_nor_database(monkeypatch: pytest.MonkeyPatch, client: Any) -> None:
     from django.test import RequestFactory
 
     from analytics_site import views

@@ -1,4 +1,4 @@
-"""The headers of every answer, whichever page it is."""
+"""The security headers of every response."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.mark.parametrize("who", ["nobody", "customer", "superuser"])
-def test_every_answer_forbids_what_it_does_not_need(made: World, who: str) -> None:
-    """Pages, refusals, redirects and downloads: no inline code, no frame around, no guessing of types, no copy kept."""
+def test_every_response_has_restrictive_headers(made: World, who: str) -> None:
+    """Pages, refusals, redirects and downloads: no inline code, framing, MIME sniffing or shared caching."""
     client = Client() if who == "nobody" else made.clients[who]
     seen = 0
     for route, address in made.addresses().items():

@@ -1,4 +1,4 @@
-"""Headers and cookies of each class of page."""
+"""The headers and cookies of each class of page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ALL = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# By class of page: which client requests which address, the status, and what Cache-Control has to say.
+# For each class of page: the client, the address, the expected status, and what Cache-Control must contain.
 PAGES = {
     "public page": ("nobody", "/", 200, None),
     "login": ("nobody", "/login/", 200, "no-store"),
@@ -59,13 +59,13 @@ def test_each_class_of_page_has_its_headers(made: World, kind: str) -> None:
     if cached:
         assert cached in answer.headers["Cache-Control"]
     for cookie in answer.cookies.values():
-        assert cookie["httponly"] or cookie["max-age"] == 0  # one that is removed has no value to protect
+        assert cookie["httponly"] or cookie["max-age"] == 0  # a removed cookie has no value to protect
         assert cookie["samesite"] == "Lax"
         assert cookie["path"] == "/", cookie
         assert not cookie["domain"]
 
 
-def test_errors_have_them_too(made: World) -> None:
+def test_error_responses_have_the_headers_too(made: World) -> None:
     client = Client(raise_request_exception=False, enforce_csrf_checks=True)
     answers = [client.get("/", HTTP_HOST="evil.example"), client.post("/login/", {}), Client().put("/")]
     assert [answer.status_code for answer in answers] == [400, 403, 405]
@@ -74,7 +74,7 @@ def test_errors_have_them_too(made: World) -> None:
         assert "camera=()" in answer.headers["Permissions-Policy"]
 
 
-def test_over_https_cookies_are_of_this_host_alone(tmp_path: Path) -> None:
+def test_over_https_cookies_are_bound_to_this_host(tmp_path: Path) -> None:
     done = finished(
         script(
             "tests.scripts.ask_over_https", HTTPS="1", ALLOWED_HOSTS="portal.example.com",

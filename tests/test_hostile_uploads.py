@@ -1,7 +1,7 @@
-"""Hostile pictures sent to the real web server, eight at once: its memory, and how long other pages take meanwhile.
+"""Eight hostile pictures uploaded to the real web server at once: its memory, and the response time of other pages.
 
-Memory is asserted as documented. The time of other pages is asserted generously, because tests share their machine; on
-a quiet one: UPLOAD_LATENCY=1 script/test tests/test_hostile_uploads.py -s
+The memory limit is the documented one. The limit for response times is generous, because tests share their machine. On
+a quiet machine: UPLOAD_LATENCY=1 script/test tests/test_hostile_uploads.py -s
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from tests.portal import serving
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
-MEMORY = 400  # MB, of the worker and all that it starts
+MEMORY = 400  # MB, of the worker and its child processes
 LATENCY = float(os.environ.get("UPLOAD_LATENCY", "5"))
 PASSWORD = "correct-horse-7"
 WORST = [
@@ -42,11 +42,11 @@ WORST = [
     "png of 50,000 x 50,000 zeros", "progressive jpeg of 25 megapixels of four colours",
 ]  # fmt: skip
 BUSY = ("Other pictures are being processed", "Another picture of yours is being processed")
-PAGE = 1024 * 1024 / os.sysconf("SC_PAGE_SIZE")  # pages of a MB
+PAGE = 1024 * 1024 / os.sysconf("SC_PAGE_SIZE")  # memory pages per MB
 
 
 class Visitor:
-    """Somebody with a browser's cookies, logged in over HTTP."""
+    """A user logged in over HTTP, with a browser's cookies."""
 
     def __init__(self, address: str, username: str) -> None:
         self.address = address
@@ -67,26 +67,26 @@ class Visitor:
             return response.read().decode()
 
     def send_picture(self, data: bytes) -> str:
-        """What the form says of it; "saved" if nothing."""
+        """Uploads a picture; the form's error, or "saved"."""
         upload = SimpleUploadedFile("me.jpg", data, content_type="image/jpeg")
         page = self.post("/profile/", {"first_name": "A", "last_name": "B", "address": "", "picture": upload})
-        said = re.search(r'id="error_1_id_picture"[^>]*>\s*<strong>(.*?)</strong>', page)
-        if said:
-            return html.unescape(said[1])
+        error = re.search(r'id="error_1_id_picture"[^>]*>\s*<strong>(.*?)</strong>', page)
+        if error:
+            return html.unescape(error[1])
         assert "Profile saved." in page, " ".join(re.sub(r"<[^>]+>", "", page).split())
         return "saved"
 
-    def send_until_it_is_read(self, data: bytes) -> str:
+    def send_until_processed(self, data: bytes) -> str:
         for _ in range(200):
-            if not (said := self.send_picture(data)).startswith(BUSY):
-                return said
+            if not (outcome := self.send_picture(data)).startswith(BUSY):
+                return outcome
             time.sleep(0.1)
-        raise AssertionError("it was never read")
+        raise AssertionError("the picture was never processed")
 
 
 @dataclass
 class Watch:
-    """What was seen while something else happened."""
+    """What was measured inside a `watching` block."""
 
     memory: float = 0.0  # MB
     children: int = 0
@@ -101,7 +101,7 @@ class Watch:
 
 
 def workers(address: str) -> list[int]:
-    """The processes of this address that are a child of another one of it."""
+    """The worker processes of the server at this address: those whose parent is also its process."""
     found = {}
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -135,14 +135,14 @@ def watching(address: str, bystander: Visitor) -> Iterator[Watch]:
             watch.children = max(watch.children, len(started))
             watch.memory = max(watch.memory, sum(map(megabytes, [worker, *started])))
 
-    def look() -> None:
+    def request_pages() -> None:
         while not done.wait(0.02):
             begun = time.monotonic()
             bystander.get("/profile/")
             watch.times.append(time.monotonic() - begun)
 
     with ThreadPoolExecutor(2) as pool:
-        going = [pool.submit(sample), pool.submit(look)]
+        going = [pool.submit(sample), pool.submit(request_pages)]
         try:
             yield watch
         finally:
@@ -153,7 +153,7 @@ def watching(address: str, bystander: Visitor) -> Iterator[Watch]:
 
 @pytest.fixture
 def visitors(settings: Any) -> Callable[[str], list[Visitor]]:
-    """Nine people who log in at an address, the last of whom only looks."""
+    """Logs in nine users at an address. The last one only reads pages."""
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
     names = [f"person{number}" for number in range(9)]
     for name in names:
@@ -169,12 +169,12 @@ def test_eight_hostile_uploads_at_once_keep_the_worker_small_and_other_pages_qui
     with serving(MEDIA_ROOT=str(tmp_path)) as address:
         *people, bystander = visitors(address)
         with watching(address, bystander) as watch, ThreadPoolExecutor(8) as pool:
-            said = list(pool.map(Visitor.send_until_it_is_read, people, pictures))
+            outcomes = list(pool.map(Visitor.send_until_processed, people, pictures))
         print(f"\neight people: {watch}")
         with watching(address, bystander) as alone, ThreadPoolExecutor(8) as pool:
             of_one = list(pool.map(people[0].send_picture, pictures))
         print(f"one person: {alone}")
-    assert dict(zip(WORST, said, strict=True)) == dict.fromkeys(WORST, "saved") | {
+    assert dict(zip(WORST, outcomes, strict=True)) == dict.fromkeys(WORST, "saved") | {
         WORST[3]: "The picture takes too long to process. Save it in another format or size.",
         WORST[6]: "The picture has too many pixels. Choose a smaller one.",
         WORST[7]: "This file is not a readable picture. Choose a JPEG, PNG or WebP file.",
@@ -185,4 +185,4 @@ def test_eight_hostile_uploads_at_once_keep_the_worker_small_and_other_pages_qui
     assert max(watch.children, alone.children) == 1
     assert max(watch.times + alone.times) < LATENCY
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert len(files) <= len(people), "one for each person, and none that was refused"
+    assert len(files) <= len(people), "at most one file per user, and none of a refused picture"

@@ -1,6 +1,6 @@
 """Imports point one way: finance and examples -> sync and audit; accounts -> audit; finance and audit -> exports.
-sync and exports stand alone, and no app imports analytics_site. What sync's packages may import of each other is a
-contract of import-linter in pyproject.toml."""
+sync and exports stand alone, and no app imports analytics_site. The contracts of import-linter in pyproject.toml define
+what sync's packages may import from each other."""
 
 import ast
 from collections.abc import Iterator
@@ -25,12 +25,12 @@ PROJECT = {*ALLOWED, "analytics_site"}
 
 
 def imported(source: Path) -> Iterator[str]:
-    """The first part of each absolute import's name. (A relative one cannot leave its app without naming it.)"""
+    """The first part of each absolute import's name. The assertion keeps relative imports inside their package."""
     for node in ast.walk(ast.parse(source.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name.partition(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level < 2, f"{source} reaches out of its package by dots"
+            assert node.level < 2, f"{source} has a relative import from outside its package"
             if node.level == 0:
                 yield str(node.module).partition(".")[0]
 
@@ -48,7 +48,7 @@ def test_an_app_imports_only_what_it_may(app: str) -> None:
 
 
 def test_no_test_module_imports_another() -> None:
-    """What several tests use is in a module of its own, so that each can be moved, run and read alone."""
+    """Shared code is in modules of its own, so that each test module can be moved, run and read alone."""
     wrong = []
     for source in ROOT.rglob("test_*.py"):
         if ".venv" in source.parts:
@@ -62,7 +62,7 @@ def test_no_test_module_imports_another() -> None:
 
 
 def test_no_test_has_a_program_in_a_string() -> None:
-    """What a test runs in a process of its own is a script beside the tests, which linters and types see."""
+    """A program that a test runs is a script beside the tests, so that linters and the type checker see it."""
     wrong = []
     for source in ROOT.rglob("tests/**/*.py"):
         if ".venv" in source.parts:

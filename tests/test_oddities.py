@@ -1,4 +1,4 @@
-"""Whatever SQL has written into a table: every page, export, chart, admin list and form answers, and shows it."""
+"""Every page, export, chart, admin list and form works and shows the value, whatever SQL has written into a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from examples.news.models import Story
 from finance.models import Customer
 from finance.record_types import RECORD_TYPES
 from sync.models import DocumentField
-from tests.oddities import MODELS, hoard
+from tests.oddities import MODELS, insert_odd_rows
 from tests.world import World
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
@@ -28,9 +28,9 @@ NOTE = re.compile(r"(\d+) records? could not be read in full")
 
 @pytest.fixture(scope="module")
 def odd(made: World) -> World:
-    """The world, and in each table a row for each odd value."""
+    """The world, with a row for each odd value in each table."""
     found = {model: made.rows.get(model) or model._default_manager.all()[0] for model in MODELS}
-    counts = hoard(list(found.values()))
+    counts = insert_odd_rows(list(found.values()))
     assert min(counts[model._meta.db_table] for model in MODELS) >= 8, counts
     for client in made.clients.values():
         client.raise_request_exception = False
@@ -43,7 +43,7 @@ def body_of(answer: Any) -> str:
 
 
 def problem_of(answer: Any) -> str:
-    """Why a page is no answer; empty when it is one."""
+    """Why a page failed; empty if it did not."""
     try:
         body_of(answer)
     except Exception as error:
@@ -52,12 +52,12 @@ def problem_of(answer: Any) -> str:
 
 
 def some(keys: list[Any]) -> list[Any]:
-    """Every eighth; all of them in the long run."""
+    """Every eighth key; all of them with ODDITIES=all."""
     return keys if os.environ.get("ODDITIES") == "all" else keys[::8]
 
 
 def keys_of(model: type[models.Model]) -> list[Any]:
-    """Read by SQL: not by what is tested."""
+    """The keys of all rows, read by SQL and not by the code under test."""
     with connection.cursor() as cursor:
         assert model._meta.pk is not None
         cursor.execute(f"SELECT {connection.ops.quote_name(model._meta.pk.column)} FROM {model._meta.db_table}")
@@ -73,7 +73,7 @@ def check(answers: Iterator[tuple[str, Any]]) -> None:
 
 
 def test_every_page_answers(odd: World) -> None:
-    """Of each role, the admin's among them; a page that is added later is in `addresses`."""
+    """For each role, including the admin's pages. `addresses` includes pages that are added later."""
     check(
         (f"{who} {address}", client.get(address))
         for who, client in odd.clients.items()
@@ -82,7 +82,7 @@ def test_every_page_answers(odd: World) -> None:
 
 
 def test_every_page_of_an_odd_record_answers(odd: World) -> None:
-    """To look at it, to edit it, to delete it."""
+    """The detail, edit and delete pages."""
 
     def answers() -> Iterator[tuple[str, Any]]:
         for model in LISTINGS:
@@ -112,15 +112,15 @@ def test_every_admin_page_of_an_odd_row_answers(odd: World) -> None:
     check(answers())
 
 
-def test_every_odd_record_as_ones_own(odd: World) -> None:
-    """A customer's pages, whatever is in the record that is linked to them."""
+def test_a_customers_pages_answer_with_every_odd_record_linked(odd: World) -> None:
+    """A customer's pages work whatever their linked record contains."""
 
     def answers() -> Iterator[tuple[str, Any]]:
         own = odd.own["customer"].pk
         user = odd.people["customer"].pk
         pages = ["finance:customer_dashboard", "finance:account_list", "finance:transaction_list"]
         with connection.cursor() as cursor:
-            for table in ("account", "transaction"):  # those of other keys: there would be hundreds on each page
+            for table in ("account", "transaction"):  # odd rows, of which each page would show hundreds
                 cursor.execute(f"DELETE FROM finance_{table} WHERE _id LIKE '0000%%' AND account_id = 1", [])
             for key in some(keys_of(Customer)):
                 cursor.execute("UPDATE finance_customer SET user_id = NULL WHERE user_id = %s", [user])
@@ -134,11 +134,11 @@ def test_every_odd_record_as_ones_own(odd: World) -> None:
 
 
 @pytest.mark.parametrize("model", LISTINGS, ids=lambda model: model.__name__)
-def test_pages_lead_from_one_to_the_next_through_all_odd_rows(odd: World, model: Any) -> None:
-    """By every column that sorts, in both directions, and back: no row is left out, and none comes twice."""
+def test_paging_reaches_every_odd_row_once(odd: World, model: Any) -> None:
+    """Sorted by every sortable column, in both directions, forwards and backwards: every row appears exactly once."""
     address = reverse(f"finance:{model._meta.model_name}_list")
     columns = [name for name, column in LISTINGS[model].table.base_columns.items() if column.orderable is not False]
-    everything = sorted(key.lower() for key in keys_of(model))  # in small letters, as an ObjectIdField is read
+    everything = sorted(key.lower() for key in keys_of(model))  # in lower case, as an ObjectIdField returns them
     for sort in [sign + name for name in columns for sign in ("", "-")]:
         for way, back in (("after", "next"), ("before", "previous")):
             seen, cursor = [], ""
@@ -150,7 +150,7 @@ def test_pages_lead_from_one_to_the_next_through_all_odd_rows(odd: World, model:
                 assert answer.status_code == 200, problem_of(answer)
                 page = answer.context["page"]
                 seen += [row.pk for row in page.records]
-                if way == "before" and not cursor:  # to the end first
+                if way == "before" and not cursor:  # go to the last page first
                     seen, last = [], page
                     while last.next:
                         last = (
@@ -161,7 +161,7 @@ def test_pages_lead_from_one_to_the_next_through_all_odd_rows(odd: World, model:
                     seen, page = [row.pk for row in last.records], last
                 cursor = getattr(page, back)
                 pages += 1
-                assert pages <= len(everything), "the pages go round in a circle"
+                assert pages <= len(everything), "paging never ends"
             assert sorted(seen) == everything, (sort, way)
 
 

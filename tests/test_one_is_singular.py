@@ -1,4 +1,4 @@
-"""Where there is one of something, no page and no command says "1 changes"."""
+"""No page and no command says "1 changes" when there is one of something."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from sync.workers.heartbeat import INLINE_HEARTBEAT, Kind, WorkerHeartbeat
 from tests.plurals import wrong
 
 
-def test_it_finds_what_it_looks_for() -> None:
+def test_wrong_plurals_are_found() -> None:
     assert wrong("<p>There are 1 changes.</p>") == ["1 changes"]
     assert wrong("<b>1</b> <i>keys</i> 21 rows, 1,001 rows, 0.1 rows, 1 ms, 1 process, 2026-01-1 days") == []
 
 
 @pytest.fixture
 def one_of_each(mongo: Database) -> Account:
-    """One row, and one of all that is counted of the mirror."""
+    """One row, and one of everything that the mirror counts."""
     INLINE_HEARTBEAT.reset()
     row = make(1)
     row.products = ["Brokerage"]
@@ -62,20 +62,22 @@ def one_of_each(mongo: Database) -> Account:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_page_of_the_mirror_has_one(one_of_each: Account, client: Client) -> None:
+def test_no_console_page_has_a_wrong_plural(one_of_each: Account, client: Client) -> None:
     client.force_login(User.objects.create_superuser("root", "root@example.com", "a-password-9"))
     failed = Change.objects.get(failed=True)
-    said = []
+    responses = []
     for path in ("/sync/", "/sync/live/", "/sync/changes/", f"/sync/record/finance.account/{one_of_each.pk}/"):
-        said.append(client.get(path))
+        responses.append(client.get(path))
     for act in ("retry", "discard"):
         for sure in ({}, {"sure": "on"}):
             data = {"act": act, "which": "all", "expected": 1, "model": "finance.account"} | sure
-            said.append(client.post("/sync/changes/order/", data, follow=True))
-    said.append(client.post("/sync/changes/order/", {"act": "retry", "which": "selected", "change": [failed.pk, "x"]}))
-    said += [client.post(f"/sync/targets/finance.account/{act}/", follow=True) for act in ("pause", "resume", "verify")]
-    said += [client.get(path) for path in ("/sync/", "/audit/", "/help/")]
-    for answer in said:
+            responses.append(client.post("/sync/changes/order/", data, follow=True))
+    selected = {"act": "retry", "which": "selected", "change": [failed.pk, "x"]}
+    responses.append(client.post("/sync/changes/order/", selected))
+    for act in ("pause", "resume", "verify"):
+        responses.append(client.post(f"/sync/targets/finance.account/{act}/", follow=True))
+    responses += [client.get(path) for path in ("/sync/", "/audit/", "/help/")]
+    for answer in responses:
         assert answer.status_code in (200, 302)
         assert wrong(answer.content.decode()) == [], answer.request["PATH_INFO"]
 
@@ -88,7 +90,7 @@ def command(*words: str) -> str:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_command_has_one(
+def test_no_command_prints_a_wrong_plural(
     one_of_each: Account, mongo: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Any, settings: Any
 ) -> None:
     questions: list[str] = []
@@ -98,7 +100,7 @@ def test_no_command_has_one(
     settings.SYNC_BATCH = 1
     key = one_of_each.pk
     (tmp_path / "accounts.json").write_text('{"_id": {"$oid": "%s"}, "account_id": 9, "limit": 1}\n' % ("e" * 24))
-    said = {
+    output = {
         words: command(*words)
         for words in (
             ("sync", "status"), ("sync", "trace", "account", key), ("sync", "discard", "account"),
@@ -111,15 +113,15 @@ def test_no_command_has_one(
             ("import_dataset", str(tmp_path)), ("refresh_totals",), ("dual_write_test",), ("sync", "status"),
         )
     }  # fmt: skip
-    assert "1 row compared" in said["sync", "verify", "account"]
-    assert "1 entry older than 1 day is removed." in said["audit_prune", "--days", "1"]
+    assert "1 row compared" in output["sync", "verify", "account"]
+    assert "1 entry older than 1 day is removed." in output["audit_prune", "--days", "1"]
     assert questions
-    assert all(said.values())
-    for words, text in [*said.items(), ("question", " ".join(questions)), ("log", caplog.text)]:
+    assert all(output.values())
+    for words, text in [*output.items(), ("question", " ".join(questions)), ("log", caplog.text)]:
         assert wrong(text) == [], words
 
 
-def test_the_helpers_count() -> None:
+def test_the_helpers_use_the_right_number() -> None:
     assert [counted(n, "key", "keys") for n in (0, 1, 2, 1200)] == ["0 keys", "1 key", "2 keys", "1,200 keys"]
     assert duration(2 * 86400) == "2 days"
     assert wrong(" ".join(duration(seconds) for seconds in (0.001, 1, 60, 120, 3600, 7200, 86400))) == []

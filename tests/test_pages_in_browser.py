@@ -1,5 +1,5 @@
-"""Every page of tests/pages.py in a real browser, on a portal as in production: readable for everybody in both themes,
-also on a phone; light; still; and within reach of the keyboard. Chromium looks at each page once, for all tests."""
+"""Every page of tests/pages.py in a real browser, on a portal as in production: accessible in both themes and on a
+phone, small, without layout shifts, and usable by keyboard. Chromium opens each page once for all tests."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ from tests.emptying import empty
 from tests.pages import LIKE_OTHERS, NO_PAGES, PAGES, PEOPLE, Page, furnish, names, session, visit
 from tests.portal import serving
 
-pytestmark = [pytest.mark.browser, pytest.mark.django_db]  # the mark makes the database, before `looks` needs it
+pytestmark = [pytest.mark.browser, pytest.mark.django_db]  # the mark creates the database before `inspections` needs it
 
 FIRST_LOAD = 150_000  # bytes, compressed, with an empty cache
-NEXT_LOAD = 30_000  # bytes with what the cache has kept
-REQUESTS = 16  # of a page and, once more, of the same page
-# Django's own: its links are told by their colour, its search by a title, and its filter of permissions has labels on
-# spans. Its pages load many small files, too.
+NEXT_LOAD = 30_000  # bytes, compressed, with a warm cache
+REQUESTS = 16  # for one load of a page; the test counts two
+# Violations of Django's own admin: it marks links by colour only, names its search field with a title, and labels spans
+# in the permission filter. Its pages also load many small files.
 OF_THE_ADMIN = {"link-in-text-block", "aria-prohibited-attr", "label-title-only"}
 SHIFT = 0.1
 PHONE, WIDE = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 WATCH = """window.shift = 0; new PerformanceObserver((list) => list.getEntries().forEach((each) => {
   if (!each.hadRecentInput) window.shift += each.value; })).observe({ type: 'layout-shift', buffered: true });"""
 SETTLED = """Promise.race([Promise.allSettled(document.getAnimations().map((each) => each.finished)),
-  new Promise((done) => setTimeout(done, 1000))]).then(() => null)"""  # colours fade into one another
+  new Promise((done) => setTimeout(done, 1000))]).then(() => null)"""  # waits for colour transitions
 HASHED = re.compile(r"/static/.+\.[0-9a-f]{12}\.\w+$")
 
 
 @dataclass
-class Look:
+class Inspection:
     """What Chromium found of one page."""
 
     status: int = 0
@@ -47,15 +47,15 @@ class Look:
     after: int = 0
     requests: list[str] = field(default_factory=list)
     shift: float = 0.0
-    width: int = 0  # of what a phone has to show
+    width: int = 0  # of the page's content on a phone
     violations: list[Any] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
-    focused: str = ""  # by the first Tab
-    unkept: list[str] = field(default_factory=list)  # static files that are sent again, or as they are in the tree
+    focused: str = ""  # what the first Tab focuses
+    unkept: list[str] = field(default_factory=list)  # static files that are not cached permanently or not compressed
 
 
 @pytest.fixture(scope="module")
-def looks(django_db_setup: None, django_db_blocker: Any, context: BrowserContext) -> dict[str, Look]:
+def inspections(django_db_setup: None, django_db_blocker: Any, context: BrowserContext) -> dict[str, Inspection]:
     with django_db_blocker.unblock():
         cache.clear()
         keys = furnish()
@@ -63,21 +63,21 @@ def looks(django_db_setup: None, django_db_blocker: Any, context: BrowserContext
         cookies = {"anybody": "", **{who: session(who) for who in PEOPLE}}
         try:
             with serving() as address:
-                made = {page.name: look(context.browser, address, page, keys, cookies[page.who]) for page in PAGES}
+                made = {page.name: inspect(context.browser, address, page, keys, cookies[page.who]) for page in PAGES}
         finally:
             empty()
     return made
 
 
-def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str], cookie: str) -> Look:
-    found = Look()
+def inspect(browser: Browser | None, address: str, page: Page, keys: dict[str, str], cookie: str) -> Inspection:
+    found = Inspection()
     context = browser.new_context(viewport=PHONE, color_scheme="light", reduced_motion="reduce")
     if cookie:
         context.add_cookies([{"name": "sessionid", "value": cookie, "url": address}])
     tab = context.new_page()
     tab.add_init_script(WATCH)
     tab.on("pageerror", lambda error: found.complaints.append(str(error)))
-    tab.on("console", lambda said: found.complaints.append(said.text) if said.type == "error" else None)
+    tab.on("console", lambda line: found.complaints.append(line.text) if line.type == "error" else None)
     network = context.new_cdp_session(tab)
     network.send("Network.enable")
     kinds: dict[str, str] = {}
@@ -99,22 +99,22 @@ def look(browser: Browser | None, address: str, page: Page, keys: dict[str, str]
         sent.clear()
         tab.goto(tab.url, wait_until="load")
         found.after = weight(sent, tab)
-    complaints = [*found.complaints]  # what comes later is about axe, which styles what it looks at
-    read(tab, found)
+    complaints = [*found.complaints]  # later ones come from axe, which adds styles
+    run_axe(tab, found)
     context.close()
-    # Chromium reports a status of 400 and above, too.
-    found.complaints = [said for said in complaints if f"status of {found.status}" not in said]
+    # Chromium also reports the page's own status if it is 400 or above.
+    found.complaints = [text for text in complaints if f"status of {found.status}" not in text]
     return found
 
 
 def weight(sent: Counter[str], tab: Tab) -> int:
-    """Files as they were sent; the page itself as the proxy in front packs it."""
+    """The bytes sent. The page itself counts as compressed, which is the job of the proxy in production."""
     return sum(sent.values()) - sent["Document"] + len(gzip.compress(tab.content().encode()))
 
 
-def note(found: Look, response: Any, page: Page) -> None:
+def note(found: Inspection, response: Any, page: Page) -> None:
     found.requests.append(response.url)
-    if "/static/" not in response.url or page.template:  # rendered by the tests, which hash no names
+    if "/static/" not in response.url or page.template:  # the tests' own settings do not hash names
         return
     headers = response.headers
     kept = HASHED.search(response.url) and "immutable" in headers.get("cache-control", "")
@@ -123,8 +123,8 @@ def note(found: Look, response: Any, page: Page) -> None:
         found.unkept.append(f"{response.url} {headers}")
 
 
-def read(tab: Tab, found: Look) -> None:
-    """axe, in one theme on a phone and in the other on a wide screen."""
+def run_axe(tab: Tab, found: Inspection) -> None:
+    """Runs axe in the light theme on a phone and in the dark theme on a wide screen."""
     for summary in tab.locator("summary").all():
         summary.click()
     tab.evaluate(Axe().axe_script)
@@ -155,36 +155,38 @@ def test_the_table_names_every_page() -> None:
     assert len({page.name for page in PAGES}) == len(PAGES)
 
 
-def test_each_page_answers_and_the_browser_finds_no_fault(looks: dict[str, Look]) -> None:
-    assert {page.name: looks[page.name].status for page in PAGES if looks[page.name].status != page.status} == {}
-    assert {name: found.complaints for name, found in looks.items() if found.complaints} == {}
+def test_each_page_has_its_status_and_no_browser_errors(inspections: dict[str, Inspection]) -> None:
+    assert {
+        page.name: inspections[page.name].status for page in PAGES if inspections[page.name].status != page.status
+    } == {}
+    assert {name: found.complaints for name, found in inspections.items() if found.complaints} == {}
 
 
-def test_each_page_is_readable_for_everybody(looks: dict[str, Look]) -> None:
-    assert {name: found.violations for name, found in looks.items() if found.violations} == {}
+def test_each_page_is_accessible(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.violations for name, found in inspections.items() if found.violations} == {}
 
 
-def test_no_page_makes_a_phone_scroll_sideways(looks: dict[str, Look]) -> None:
-    assert {name: found.width for name, found in looks.items() if found.width > PHONE["width"]} == {}
+def test_no_page_makes_a_phone_scroll_sideways(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.width for name, found in inspections.items() if found.width > PHONE["width"]} == {}
 
 
-def test_no_page_is_heavy(looks: dict[str, Look]) -> None:
-    assert {name: found.first for name, found in looks.items() if found.first > FIRST_LOAD} == {}
-    assert {name: found.after for name, found in looks.items() if found.after > NEXT_LOAD} == {}
-    requests = {page.name: len(looks[page.name].requests) for page in PAGES if not in_admin(page.path)}
+def test_no_page_is_heavy(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.first for name, found in inspections.items() if found.first > FIRST_LOAD} == {}
+    assert {name: found.after for name, found in inspections.items() if found.after > NEXT_LOAD} == {}
+    requests = {page.name: len(inspections[page.name].requests) for page in PAGES if not in_admin(page.path)}
     assert {name: number for name, number in requests.items() if number > 2 * REQUESTS} == {}
 
 
-def test_nothing_moves_while_a_page_loads(looks: dict[str, Look]) -> None:
-    assert {name: found.shift for name, found in looks.items() if found.shift >= SHIFT} == {}
+def test_nothing_moves_while_a_page_loads(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.shift for name, found in inspections.items() if found.shift >= SHIFT} == {}
 
 
-def test_static_files_are_packed_and_kept_for_ever(looks: dict[str, Look]) -> None:
-    assert {name: found.unkept for name, found in looks.items() if found.unkept} == {}
+def test_static_files_are_compressed_and_cached_permanently(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.unkept for name, found in inspections.items() if found.unkept} == {}
 
 
-def test_the_first_tab_leads_past_the_menu(looks: dict[str, Look]) -> None:
-    autofocus = {"login"}  # its first field has the focus, and Tab leaves that
-    missed = {name for name, found in looks.items() if "skip" not in found.focused}
-    pressed = {page.name for page in PAGES if page.press}  # the focus is where one has pressed, or in the first error
+def test_the_first_tab_focuses_the_skip_link(inspections: dict[str, Inspection]) -> None:
+    autofocus = {"login"}  # its first field has the focus already
+    missed = {name for name, found in inspections.items() if "skip" not in found.focused}
+    pressed = {page.name for page in PAGES if page.press}  # the focus is on the pressed button or the first error
     assert missed - pressed == autofocus

@@ -1,4 +1,4 @@
-"""MongoDB is killed while somebody has a page open: every page still answers, and says what is known and what not."""
+"""MongoDB is killed while users have pages open: every page still answers, and says what is known and what is not."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.servers import Mongo
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-LONGEST = 10.0  # seconds for a page; what waits for MongoDB gives up after half a second each time
-# What a page says of it. The others read MySQL alone, and have nothing to say.
+LONGEST = 10.0  # seconds for a page; each wait for MongoDB ends after half a second
+# What each page says about the outage. The other pages read only MySQL.
 SAYS = {
     "console": ("Waiting for MongoDB", "MongoDB does not respond"),
     "record-differs": ("Unknown", "Whether the document is in sync is unknown"),
@@ -66,7 +66,7 @@ def test_every_page_answers_truthfully(keys: dict[str, str], mongod: Mongo, mong
         elif missing := [words for words in SAYS.get(page.name, ()) if words not in text]:
             wrong[page.name] = missing
         elif page.name != "help" and NEVER.search(text):
-            wrong[page.name] = "says what it cannot know"
+            wrong[page.name] = "claims to be in sync"
     assert wrong == {}
 
     part = clients["technician"].get("/sync/live/", headers={"HX-Request": "true"})
@@ -78,7 +78,7 @@ def ask(clients: dict[str, Client], page: Any, keys: dict[str, str]) -> Any:
     return clients.get(page.who, Client()).get(page.path.format(**keys))
 
 
-def test_what_is_saved_meanwhile_is_kept_and_told(keys: dict[str, str], mongod: Mongo, mongo: Database) -> None:
+def test_a_save_during_the_outage_is_kept_and_reported(keys: dict[str, str], mongod: Mongo, mongo: Database) -> None:
     client = Client()
     client.force_login(User.objects.get(username="theo"))
     address = f"/finance/accounts/{keys['account']}/edit/"
@@ -103,7 +103,7 @@ def console(context: BrowserContext, live_server: Any, keys: dict[str, str]) -> 
 
 
 @pytest.mark.browser
-def test_the_open_console_tells_by_itself_and_again_when_mongodb_is_back(console: Any, mongod: Mongo) -> None:
+def test_the_open_console_shows_the_outage_and_the_recovery(console: Any, mongod: Mongo) -> None:
     main = console.get_by_role("main")
     expect(main).not_to_contain_text("Waiting for MongoDB")
     mongod.kill()

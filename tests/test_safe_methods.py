@@ -1,4 +1,4 @@
-"""Looking changes nothing, and nothing is sent without the form's token: at every address that there is."""
+"""At every address, a safe method changes nothing and an unsafe one requires the CSRF token."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ SESSION = re.compile(r"\w+ (INTO |FROM )?.?django_session\b")
 
 @contextmanager
 def written() -> Iterator[list[str]]:
-    """The statements that this thread sends meanwhile which may change a row; sessions excepted."""
+    """Collects the statements of this thread that may change a row, except those on sessions."""
     found: list[str] = []
 
-    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+    def record(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         if not (READS.match(sql) or SESSION.match(sql)):
             found.append(sql)
         return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(look):
+    with connection.execute_wrapper(record):
         yield found
 
 
 def contents() -> dict[str, list[Any]]:
-    """Every row of every table but the sessions."""
+    """Every row of every table except the sessions."""
     rows = {}
     for table in connection.introspection.table_names():
         if table != "django_session":
@@ -45,11 +45,11 @@ def contents() -> dict[str, list[Any]]:
     return rows
 
 
-def test_looking_at_any_page_changes_no_row(made: World, mongo: Any) -> None:
-    """By its statements, so that a change that is taken back counts as well, and by what is in the tables after all.
+def test_reading_any_page_changes_no_row(made: World, mongo: Any) -> None:
+    """Checks the statements, to catch changes that are undone again, and the tables' contents afterwards.
 
-    Two exceptions, kept out of it: figures that are due, which a look at the dashboard begins to compute
-    (finance.report_cache), and allauth's note of when recovery codes were first seen.
+    Two exceptions are kept out: the dashboard starts to compute figures that are due (finance.report_cache), and
+    allauth records when recovery codes were first seen.
     """
     made.clients["superuser"].get("/two-factor/recovery-codes/")
     before, addresses = contents(), made.addresses()
@@ -59,12 +59,12 @@ def test_looking_at_any_page_changes_no_row(made: World, mongo: Any) -> None:
             with written() as statements:
                 getattr(made.clients["superuser"], method)(addresses[route])
             assert statements == [], (method, route)
-    assert len(connection.run_on_commit) == later, "nothing waits for the commit either"
+    assert len(connection.run_on_commit) == later, "a page registered an on_commit callback"
     assert contents() == before
     assert [name for name in mongo.list_collection_names() if mongo[name].find_one()] == []
 
 
-def test_that_test_can_fail(made: World) -> None:
+def test_a_write_would_be_detected(made: World) -> None:
     before = contents()
     with written() as statements:
         made.people["customer"].save()
@@ -74,13 +74,13 @@ def test_that_test_can_fail(made: World) -> None:
 
 
 @pytest.mark.parametrize("who", ["nobody", "superuser"])
-def test_nothing_is_accepted_without_the_token(made: World, who: str) -> None:
-    """No view is exempt, those that only answer to GET included."""
+def test_nothing_is_accepted_without_the_csrf_token(made: World, who: str) -> None:
+    """No view is exempt, including those that accept only GET."""
     client, addresses = Client(enforce_csrf_checks=True), made.addresses()
     if who == "superuser":
         client.cookies = made.clients["superuser"].cookies
         assert client.get("/admin/").status_code == 200
-    client.get("/login/")  # sets the cookie, so that it is the token in the form that is missed
+    client.get("/login/")  # sets the cookie, so that only the form's token is missing
     for method in ("post", "put", "patch", "delete"):
         for route in ROUTES:
             with written() as statements:

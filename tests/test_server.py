@@ -1,4 +1,4 @@
-"""script/server, less its bootstrap: what a person meets who starts the portal on their own machine."""
+"""script/server without its bootstrap: starting and stopping the portal on a user's own machine."""
 
 import os
 import signal
@@ -16,14 +16,14 @@ from tests.servers import free_port
 
 
 class Portal:
-    """A portal of its own folder and ports."""
+    """A portal with its own folder and ports."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.port, self.mongod_port = free_port(), free_port()
 
     def script(self) -> Process:
-        """script/server as a shell starts it: in a process group that Ctrl-C reaches."""
+        """Starts script/server as a shell does, in a process group that Ctrl-C reaches."""
         return python(
             "script/serve.py", VAR_DIR=str(self.folder), PORT=str(self.port), MONGOD_PORT=str(self.mongod_port),
             DATABASE_URL=f"sqlite:///{self.folder}/db.sqlite3", CACHE_URL=f"filecache://{self.folder}/cache",
@@ -31,7 +31,7 @@ class Portal:
         )  # fmt: skip
 
     def processes(self) -> dict[int, str]:
-        """Whatever runs with this portal's folder in its environment: itself, and all that it started."""
+        """All processes with this portal's folder in their environment: the script and everything that it started."""
         found = {}
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -39,7 +39,7 @@ class Portal:
                     found[int(process.name)] = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode()
         return found
 
-    def leaves_nothing(self) -> bool:
+    def has_no_process_left(self) -> bool:
         deadline = time.monotonic() + 15
         while self.processes() and time.monotonic() < deadline:
             time.sleep(0.1)
@@ -54,10 +54,10 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
         os.kill(number, signal.SIGKILL)
 
 
-def test_it_serves_until_ctrl_c_stops_all_and_keeps_its_data(portal: Portal) -> None:
+def test_it_serves_until_ctrl_c_and_keeps_its_data(portal: Portal) -> None:
     with portal.script() as process:
         process.until_it_says("manager / ")
-        assert "Loading made-up data" in process.said
+        assert "Loading made-up data" in process.output
         for username in ("customer", "technician", "manager"):
             process.until_it_says(f"{username} / demo-password-1")
         with urlopen(f"http://127.0.0.1:{portal.port}/login/") as page:
@@ -67,38 +67,38 @@ def test_it_serves_until_ctrl_c_stops_all_and_keeps_its_data(portal: Portal) -> 
 
         process.interrupt()
         assert process.wait(40) == 0
-        assert "Traceback" not in process.said
-        assert portal.leaves_nothing()
+        assert "Traceback" not in process.output
+        assert portal.has_no_process_left()
 
-    portal.mongod_port = free_port()  # the replica set knows itself by its port, so this is the harder way to start
+    portal.mongod_port = free_port()  # harder: the replica set's configuration still has the old port
     with portal.script() as process:
         process.until_it_says("manager / demo-password-1")
-        assert "Loading" not in process.said
+        assert "Loading" not in process.output
         assert process.terminate(40) == 0
-        assert portal.leaves_nothing()
+        assert portal.has_no_process_left()
 
 
-def test_killed_outright_it_leaves_nothing_and_starts_again(portal: Portal) -> None:
+def test_after_a_kill_it_leaves_no_process_and_starts_again(portal: Portal) -> None:
     with portal.script() as process:
         process.until_it_says("manager / demo-password-1")
         (server,) = (number for number, command in portal.processes().items() if "--replSet" in command)
         os.kill(server, signal.SIGKILL)
         process.kill()
-        assert portal.leaves_nothing()
-        assert (portal.folder / "mongodb" / "mongod.lock").read_text(), "mongod had no time to let its lock go"
+        assert portal.has_no_process_left()
+        assert (portal.folder / "mongodb" / "mongod.lock").read_text(), "mongod had no time to release its lock"
 
         process.start()
         process.until_it_says("manager / demo-password-1")
-        assert "Loading" not in process.said
+        assert "Loading" not in process.output
 
 
 @pytest.mark.parametrize("seconds", [0.2, 1, 2, 3, 4])
-def test_ctrl_c_while_it_starts_leaves_nothing(portal: Portal, seconds: float) -> None:
+def test_ctrl_c_while_it_starts_leaves_no_process(portal: Portal, seconds: float) -> None:
     with portal.script() as process:
         time.sleep(seconds)
         process.interrupt()
         process.wait(40)
-        assert portal.leaves_nothing()
+        assert portal.has_no_process_left()
 
 
 @pytest.mark.parametrize(("variable", "attribute"), [("PORT", "port"), ("MONGOD_PORT", "mongod_port")])
@@ -109,6 +109,6 @@ def test_it_names_the_variable_of_a_port_in_use_and_starts_nothing(
         setattr(portal, attribute, other.getsockname()[1])
         process = finished(portal.script(), 40)
     assert process.status == 2
-    assert len(process.said.splitlines()) == 1
-    assert f"set {variable} to another port" in process.said
+    assert len(process.output.splitlines()) == 1
+    assert f"set {variable} to another port" in process.output
     assert not (portal.folder / "mongodb").exists()

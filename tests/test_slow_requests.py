@@ -1,4 +1,4 @@
-"""Clients that send slowly, or never to the end, keep nobody else waiting."""
+"""Clients that send slowly, or never finish, do not delay others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.portal import serving
 
 HEAD = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
 POST = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n"
-HALVES = {
+INCOMPLETE = {
     "nothing": b"",
     "half a line": b"GET /hea",
     "half of the headers": HEAD + b"X-",
@@ -35,15 +35,15 @@ def address(django_db_setup: None) -> Iterator[tuple[str, int]]:
 
 
 def answer(client: socket.socket) -> bytes:
-    """Until the server closes the connection."""
+    """What the server sends until it closes the connection."""
     received = b""
     while data := client.recv(65536):
         received += data
     return received
 
 
-@pytest.mark.parametrize("half", HALVES.values(), ids=list(HALVES))
-def test_half_a_request_keeps_nobody_waiting(address: tuple[str, int], half: bytes) -> None:
+@pytest.mark.parametrize("half", INCOMPLETE.values(), ids=list(INCOMPLETE))
+def test_incomplete_requests_do_not_delay_others(address: tuple[str, int], half: bytes) -> None:
     with ExitStack() as stack:
         for _ in range(CLIENTS):
             stack.enter_context(socket.create_connection(address)).sendall(half)
@@ -55,7 +55,7 @@ def test_half_a_request_keeps_nobody_waiting(address: tuple[str, int], half: byt
 
 
 def test_a_request_that_takes_too_long_is_closed(address: tuple[str, int]) -> None:
-    """Also if a byte comes now and then."""
+    """Even if the client sends a byte now and then."""
     with socket.create_connection(address, timeout=30) as client:
         begun = time.monotonic()
         client.sendall(HEAD + b"X-Slow: ")
@@ -79,14 +79,14 @@ def test_a_request_in_pieces_is_answered(address: tuple[str, int]) -> None:
         assert answer(client).startswith(b"HTTP/1.1 200 ")
 
 
-def test_requests_that_are_sent_together_are_answered_in_turn(address: tuple[str, int]) -> None:
+def test_pipelined_requests_are_answered_in_order(address: tuple[str, int]) -> None:
     with socket.create_connection(address, timeout=10) as client:
         client.sendall((HEAD + b"\r\n") * 3 + HEAD + b"Connection: close\r\n\r\n")
         assert answer(client).count(b"HTTP/1.1 200 ") == 4
 
 
 def test_a_body_arrives_whole(address: tuple[str, int]) -> None:
-    """The login refuses it for its missing token, which it looks for in all of the body."""
+    """The login reads the whole body to look for the CSRF token, and refuses the request because it is missing."""
     body = b"a=" + b"x" * 500_000
     head = b"POST /login/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n" % len(body)
     with socket.create_connection(address, timeout=10) as client:
@@ -100,7 +100,9 @@ def test_a_body_arrives_whole(address: tuple[str, int]) -> None:
      (b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY + 1), b"413"),
      (HEAD + b"X-Long: " + b"x" * MAX_HEAD, b"431")],
 )  # fmt: skip
-def test_what_no_browser_sends_is_refused_at_once(address: tuple[str, int], request_: bytes, status: bytes) -> None:
+def test_requests_that_no_browser_sends_are_refused_at_once(
+    address: tuple[str, int], request_: bytes, status: bytes
+) -> None:
     with socket.create_connection(address, timeout=5) as client:
         client.sendall(request_)
         assert client.recv(4096).startswith(b"HTTP/1.1 " + status)

@@ -1,4 +1,4 @@
-"""What is installed in production is what was locked, and each package of it and its licence is listed."""
+"""Production installs exactly the locked packages, and each package is listed with its licence."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ LOCKED = requirements(LOCK)
 ENTRIES = re.split(r"\n(?=\w)", LOCK)[1:]
 
 
-def test_the_lock_has_what_the_portal_asks_for() -> None:
-    asked = requirements((ROOT / "requirements.txt").read_text())
-    assert len(asked) > 15
-    assert {name: each.specifier for name, each in asked.items()} == {
-        name: LOCKED[name].specifier for name in asked if name in LOCKED
+def test_the_lock_contains_every_requirement() -> None:
+    required = requirements((ROOT / "requirements.txt").read_text())
+    assert len(required) > 15
+    assert {name: each.specifier for name, each in required.items()} == {
+        name: LOCKED[name].specifier for name in required if name in LOCKED
     }
-    # Each entry says what asked for the package, so one that requirements.txt no longer names is found too.
+    # Each entry says which file required the package, so this also finds one that requirements.txt no longer names.
     direct = {re.match(r"[\w.-]+", entry)[0] for entry in ENTRIES if "-r requirements.txt" in entry}
-    assert {canonicalize_name(name) for name in direct} == set(asked)
+    assert {canonicalize_name(name) for name in direct} == set(required)
 
 
 def test_every_locked_package_has_hashes_and_names_no_server() -> None:
@@ -87,11 +87,11 @@ def test_the_bill_of_materials_names_every_package_with_hash_and_licence() -> No
         assert bool(component.get("licenses")) == is_for_this_system, component["name"]
 
 
-def test_the_licences_of_what_is_installed_are_listed_and_known() -> None:
+def test_the_licences_of_installed_packages_are_listed() -> None:
     done = sbom("--licences")
     assert done.returncode == 0, done.stderr
     assert done.stdout == LICENCES.read_text(), "Run: script/sbom --licences > docs/reference/licences.md"
 
 
-def test_a_wrong_argument_is_wrong_use() -> None:
+def test_a_wrong_argument_exits_with_status_2() -> None:
     assert sbom("--licenses").returncode == 2

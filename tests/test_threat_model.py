@@ -1,4 +1,4 @@
-"""THREAT_MODEL.md names tests that exist."""
+"""Every test that THREAT_MODEL.md names exists."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.servers import ROOT
 pytestmark = pytest.mark.quick
 
 MODEL = (ROOT / "THREAT_MODEL.md").read_text()
-# The cells of the last column of the tables with threats.
+# The tests named in the last column of the threat tables.
 NAMED = {
     name for row in re.findall(r"^\|.+\|.+\| (`.+`) \|$", MODEL, re.MULTILINE) for name in re.findall(r"`(\w+)`", row)
 }
 
 
-def test_every_test_that_it_names_exists() -> None:
+def test_every_named_test_exists() -> None:
     files = [
         path
         for app in ("accounts", "audit", "exports", "finance", "sync", "tests")
@@ -27,7 +27,7 @@ def test_every_test_that_it_names_exists() -> None:
     assert NAMED - there == set()
 
 
-def test_every_threat_names_one() -> None:
+def test_every_threat_names_a_test() -> None:
     threats = MODEL.partition("## Threats")[2].partition("## Not covered")[0]
     rows = [row for row in re.findall(r"^\|.+\|$", threats, re.MULTILINE) if not row.startswith(("|---", "| Threat |"))]
     assert len(rows) > 15

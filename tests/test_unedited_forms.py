@@ -1,8 +1,7 @@
-"""A form that somebody opens and saves as it is alters nothing: no byte of the row, none of the document, no log.
+"""Saving a form without edits changes nothing: no byte of the row or of its document, and no log.
 
-Rows are made up, and stored by raw SQL as another program would; the form is sent as a browser sends it.
-
-FORM_EXAMPLES says how many rows are tried; a failing one is printed with how to try it again.
+Hypothesis generates the rows. Raw SQL stores them, as another program would, and the form is submitted as a browser
+does it. FORM_EXAMPLES sets the number of rows; a failure prints the row and how to reproduce it.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ AS_MANY = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 
-# What text has that forms, browsers and people treat specially; all of Unicode besides.
+# Characters and words that forms, browsers or users treat specially. TEXT also has all of Unicode.
 SPECIAL = st.sampled_from(
     [
         "\r\n",
@@ -108,7 +107,7 @@ JSON = st.recursive(LEAF, lambda inner: st.lists(inner, max_size=3) | st.diction
 
 
 def stored(values: Any) -> Any:
-    """The text of a JSON column: with or without spaces and escapes, as different programs write it."""
+    """The text of a JSON column, with or without spaces and escapes, because programs write JSON differently."""
     return st.builds(
         lambda value, ascii_only, separators: json.dumps(value, ensure_ascii=ascii_only, separators=separators),
         values,
@@ -169,7 +168,7 @@ def root() -> Client:
 
 
 def in_sql(model: Any, pk: Any) -> Any:
-    """Each column as its bytes."""
+    """The bytes of each column, in hex."""
     columns = [connection.ops.quote_name(field.column) for field in model._meta.concrete_fields]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -196,7 +195,7 @@ MINIMUM: dict[Any, dict[str, Any]] = {
 
 
 def store(model: Any, values: dict[str, Any]) -> Any:
-    """A row with these values in its columns, of which the mirror has not heard; its key."""
+    """Stores a row with these values, unknown to the mirror; its key."""
     [row] = QuerySet(model).bulk_create([model(**MINIMUM[model])])
     pk = row.pk or model.objects.get(username="somebody").pk
     columns = {model._meta.get_field(name).column: value for name, value in values.items()}
@@ -217,7 +216,7 @@ def address(model: Any, pk: Any, place: str) -> str:
 
 
 def everything(model: Any, pk: Any, mongo: Database) -> Any:
-    """What must not change: the row, its document, the changes to deliver, the logs."""
+    """All that must not change: the row, its document, the pending changes and the logs."""
     raw = mongo.get_collection(
         model.mirror.collection if hasattr(model, "mirror") else "none",
         codec_options=mongo.codec_options.with_options(document_class=RawBSONDocument),
@@ -231,12 +230,12 @@ def everything(model: Any, pk: Any, mongo: Database) -> Any:
 @given(
     row=ROW, place=st.sampled_from(["portal", "admin"]), document=st.dictionaries(KEY.filter(bool), TEXT, max_size=2)
 )
-def test_a_form_saved_as_it_was_opened_alters_nothing(
+def test_saving_an_unedited_form_changes_nothing(
     root: Client, mongo: Database, row: Any, place: str, document: dict[str, Any]
 ) -> None:
     model, values = row
     place = "admin" if model is User else place
-    User.objects.exclude(username="root").delete()  # whose names and addresses are unique
+    User.objects.exclude(username="root").delete()  # their usernames and email addresses are unique
     try:
         with transaction.atomic():
             pk = store(model, values)

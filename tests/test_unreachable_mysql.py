@@ -1,5 +1,5 @@
-"""MySQL is unreachable, read-only or full: one line for every command, a page that says so, and it recovers on its own;
-TLS is what DATABASE_URL says, with both drivers."""
+"""When MySQL is unreachable, read-only or full, each command prints one line, pages say so, and the portal recovers on
+its own. Both drivers use TLS as DATABASE_URL says."""
 
 import logging
 import re
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.django_db(transaction=True)]
 
 
 class TLSMariaDB(MariaDB):
-    """Its certificate is for the host name localhost only; its tables have 20 MB together."""
+    """Its certificate is only for the host name localhost, and all its tables share 20 MB."""
 
     def start(self) -> None:
         self.certificates = self.folder.parent / "mysql-certificates"
@@ -61,7 +61,7 @@ class TLSMariaDB(MariaDB):
         return str(self.certificates / f"{name}.pem")
 
     def address(self, user: str = "", password: str = "", database: str = "analytics", **options: str) -> str:
-        """By TCP, and under an address that the certificate does not have. Options name files by their short names."""
+        """A URL for TCP whose host the certificate does not name. Options give certificate files by short names."""
         files = {name: self.file(value) for name, value in options.items() if name in ("ssl_ca", "ssl_cert", "ssl_key")}
         query = "&".join(f"{name}={quote(value, safe='')}" for name, value in (options | files).items())
         login = f"{user or self.USER}:{password or self.PASSWORD}"
@@ -98,7 +98,7 @@ def database(url: str) -> dict[str, Any]:
 
 
 def connect(url: str) -> DatabaseWrapper:
-    """As Django does, with the settings that DATABASE_URL gives."""
+    """Connects as Django does with this DATABASE_URL."""
     wrapper = DatabaseWrapper(database(url), "other")
     wrapper.inc_thread_sharing()
     wrapper.ensure_connection()
@@ -112,7 +112,7 @@ def cipher(url: str) -> str:
 
 
 def connect_as_follower(url: str) -> str:
-    """As the follower of the binary log does; the cipher."""
+    """Connects as the binary log follower does; the cipher."""
     settings = database(url)
     names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD"}
     context = mysql.tls_context(settings["OPTIONS"])
@@ -136,7 +136,7 @@ def line_for(url: str, monkeypatch: pytest.MonkeyPatch, settings: Any) -> str:
 
 # --- TLS ------------------------------------------------------------------------------------------------------------
 
-BY_ADDRESS = [  # what the certificate's host name is not
+BY_ADDRESS = [  # the address is not the certificate's host name
     ({"ssl_mode": "REQUIRED"}, True),
     ({"ssl_mode": "required"}, True),
     ({"ssl_ca": "ca", "ssl_mode": "REQUIRED"}, True),
@@ -147,7 +147,7 @@ BY_ADDRESS = [  # what the certificate's host name is not
 
 
 @pytest.mark.parametrize(("options", "works"), BY_ADDRESS)
-def test_both_drivers_encrypt_and_verify_as_the_address_says(
+def test_both_drivers_encrypt_and_verify_as_database_url_says(
     options: dict[str, str], works: bool, tls: TLSMariaDB
 ) -> None:
     url = tls.address(**options)
@@ -161,7 +161,7 @@ def test_both_drivers_encrypt_and_verify_as_the_address_says(
             connect_as_follower(url)
 
 
-def test_a_clients_certificate_is_shown(tls: TLSMariaDB) -> None:
+def test_the_client_certificate_is_presented(tls: TLSMariaDB) -> None:
     with pytest.raises(OperationalError, match="Access denied"):
         connect(tls.address("certified", "x", ssl_mode="REQUIRED"))
     url = tls.address("certified", "x", ssl_mode="REQUIRED", ssl_cert="client", ssl_key="client_key")
@@ -172,10 +172,10 @@ def test_a_clients_certificate_is_shown(tls: TLSMariaDB) -> None:
 @pytest.mark.parametrize(
     "options", [{"ssl_mode": "REQUIRED"}, {"ssl_ca": "ca"}, {"ssl_cert": "client", "ssl_key": "client_key"}]
 )
-def test_a_server_without_tls_is_refused_where_the_address_demands_it(
+def test_a_server_without_tls_is_refused_if_database_url_demands_tls(
     options: dict[str, str], tls: TLSMariaDB, mariadb: MariaDB, monkeypatch: Any, settings: Any
 ) -> None:
-    """MariaDB's client library would continue in plain text."""
+    """MariaDB's client library itself would continue in plain text."""
     url = tls.address(**options).replace(f":{tls.port}/", f":{mariadb.port}/")
     assert line_for(url, monkeypatch, settings).startswith("No TLS connection to MySQL: ")
     with pytest.raises(pymysql.OperationalError):
@@ -192,7 +192,7 @@ FILES = [
 
 
 @pytest.mark.parametrize(("options", "words"), FILES)
-def test_a_certificate_file_that_cannot_be_used_is_named(
+def test_an_unusable_certificate_file_is_named(
     options: dict[str, str], words: str, tls: TLSMariaDB, monkeypatch: Any, settings: Any
 ) -> None:
     line = line_for(tls.address(**options), monkeypatch, settings)
@@ -242,13 +242,13 @@ LOGINS = [
 
 
 @pytest.mark.parametrize(("login", "words"), LOGINS)
-def test_a_login_that_is_refused_is_said(
+def test_a_rejected_login_is_reported(
     login: dict[str, str], words: str, tls: TLSMariaDB, monkeypatch: Any, settings: Any
 ) -> None:
     assert line_for(tls.address(**login), monkeypatch, settings).startswith(words)
 
 
-def test_a_server_that_demands_tls_is_said(tls: TLSMariaDB, monkeypatch: Any, settings: Any) -> None:
+def test_a_server_that_requires_tls_is_reported(tls: TLSMariaDB, monkeypatch: Any, settings: Any) -> None:
     tls.sql("SET GLOBAL require_secure_transport=ON")
     try:
         assert "requires TLS" in line_for(tls.address(), monkeypatch, settings)
@@ -257,7 +257,7 @@ def test_a_server_that_demands_tls_is_said(tls: TLSMariaDB, monkeypatch: Any, se
         tls.sql("SET GLOBAL require_secure_transport=OFF")
 
 
-def test_too_many_connections_are_said(tls: TLSMariaDB, monkeypatch: Any, settings: Any) -> None:
+def test_too_many_connections_are_reported(tls: TLSMariaDB, monkeypatch: Any, settings: Any) -> None:
     only = connect(tls.address("few", "x"))
     line = line_for(tls.address("few", "x"), monkeypatch, settings)
     assert line.startswith("MySQL has too many connections (User 'few' has exceeded")
@@ -274,7 +274,7 @@ def test_too_many_connections_are_said(tls: TLSMariaDB, monkeypatch: Any, settin
         tls.sql("SET GLOBAL max_connections=100")
 
 
-def test_a_full_disk_is_said(tls: TLSMariaDB) -> None:
+def test_a_full_disk_is_reported(tls: TLSMariaDB) -> None:
     with connect(tls.address()).cursor() as cursor:
         cursor.execute("CREATE TABLE full (data LONGBLOB)")
         with pytest.raises(DatabaseError) as error:
@@ -287,7 +287,7 @@ def test_a_full_disk_is_said(tls: TLSMariaDB) -> None:
     ("host", "words"),
     [("127.0.0.1:1", "MySQL does not respond ("), ("nowhere.invalid", "MySQL's host name cannot be resolved (")],
 )
-def test_a_server_that_is_not_there_is_said(
+def test_an_unreachable_server_is_reported(
     host: str, words: str, monkeypatch: Any, settings: Any, mariadb: MariaDB
 ) -> None:
     assert line_for(f"mysql://u:secret@{host}/n", monkeypatch, settings).startswith(words)
@@ -299,7 +299,7 @@ COMMANDS = [
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=[" ".join(command) for command in COMMANDS])
-def test_every_command_says_it_in_one_line(command: list[str]) -> None:
+def test_every_command_reports_the_outage_in_one_line(command: list[str]) -> None:
     url = f"mysql://nobody:secret@127.0.0.1:{free_port()}/nothing"
     done = finished(manage(*command, DATABASE_URL=url))
     assert done.status == 2, done.stderr
@@ -309,7 +309,7 @@ def test_every_command_says_it_in_one_line(command: list[str]) -> None:
     assert "secret" not in line
 
 
-def test_a_traceback_is_shown_to_whom_asks_for_it() -> None:
+def test_the_traceback_option_shows_the_traceback() -> None:
     url = f"mysql://nobody:secret@127.0.0.1:{free_port()}/nothing"
     assert "Traceback" in finished(manage("clearsessions", "--traceback", DATABASE_URL=url)).stderr
 
@@ -318,7 +318,7 @@ UNMIGRATED = [["clearsessions"], ["sync", "status"], ["sync", "retry"], ["sync",
 
 
 @pytest.mark.parametrize("command", UNMIGRATED, ids=[" ".join(command) for command in UNMIGRATED])
-def test_tables_that_are_not_there_are_said_in_one_line(command: list[str], mariadb: MariaDB) -> None:
+def test_missing_tables_are_reported_in_one_line(command: list[str], mariadb: MariaDB) -> None:
     mariadb.sql("CREATE DATABASE IF NOT EXISTS analytics_unmigrated")
     done = finished(manage(*command, DATABASE_URL=mariadb.url("analytics_unmigrated")))
     assert (done.status, done.stderr.count("\n")) == (2, 1), done.stderr
@@ -327,16 +327,16 @@ def test_tables_that_are_not_there_are_said_in_one_line(command: list[str], mari
     assert line.rstrip(".\n").endswith("run manage.py migrate")
 
 
-def test_a_mistake_in_the_settings_is_one_line() -> None:
+def test_a_settings_mistake_is_reported_in_one_line() -> None:
     done = finished(manage("clearsessions", DATABASE_URL="mysql://u:p@h/n?ssl_mode=ALWAYS"))
     assert (done.status, done.stderr.count("\n")) == (2, 1)
     assert done.stderr.startswith("DATABASE_URL: ssl_mode=ALWAYS is not one of")
 
 
-# --- what users see, and that it continues ----------------------------------------------------------------------------
+# --- what users see, and recovery -------------------------------------------------------------------------------------
 
 
-def test_a_read_only_database_is_a_page_that_says_to_try_again(
+def test_a_read_only_database_gives_a_page_that_says_to_try_again(
     mongo: Database, mariadb: MariaDB, caplog: Any, settings: Any
 ) -> None:
     visitor = Client(raise_request_exception=False)
@@ -354,7 +354,7 @@ def test_a_read_only_database_is_a_page_that_says_to_try_again(
     assert visitor.post("/logout/").status_code == 302
 
 
-def test_a_database_that_is_away_is_the_same_page_and_it_goes_on_afterwards(mongo: Database, mariadb: MariaDB) -> None:
+def test_an_unreachable_database_gives_the_same_page_until_it_recovers(mongo: Database, mariadb: MariaDB) -> None:
     visitor = Client(raise_request_exception=False)
     visitor.force_login(User.objects.create_superuser("root", "root@example.org", "a long password"))
     mariadb.kill()
@@ -369,7 +369,7 @@ def test_a_database_that_is_away_is_the_same_page_and_it_goes_on_afterwards(mong
     assert visitor.get("/finance/accounts/").status_code == 200
 
 
-def test_an_error_of_the_portals_own_stays_an_error_500(monkeypatch: Any) -> None:
+def test_a_bug_in_the_portal_is_still_an_error_500(monkeypatch: Any) -> None:
     def broken(*_: Any, **__: Any) -> Any:
         raise OperationalError(1064, "You have an error in your SQL syntax")
 
@@ -378,7 +378,7 @@ def test_an_error_of_the_portals_own_stays_an_error_500(monkeypatch: Any) -> Non
     assert Client(raise_request_exception=False).get("/help/").status_code == 500
 
 
-def test_a_relay_waits_for_a_read_only_database_and_goes_on(
+def test_a_relay_waits_for_a_read_only_database_and_continues(
     mongo: Database, mariadb: MariaDB, settings: Any, caplog: Any
 ) -> None:
     settings.SYNC_INLINE = False
@@ -390,13 +390,13 @@ def test_a_relay_waits_for_a_read_only_database_and_goes_on(
     thread.start()
     try:
         wait_for(lambda: relay.trouble)
-        time.sleep(1.5)  # another try
+        time.sleep(1.5)  # time for another attempt
         mariadb.sql("SET GLOBAL read_only=OFF")
         wait_for(lambda: not Change.objects.exists())
     finally:
         mariadb.sql("SET GLOBAL read_only=OFF")
         relay.stop.set()
         thread.join()
-    said = [record.getMessage() for record in caplog.records if record.name == "sync.outbox.relay"]
-    assert len([line for line in said if line.startswith("MySQL accepts no writes (")]) == 1, said
+    lines = [record.getMessage() for record in caplog.records if record.name == "sync.outbox.relay"]
+    assert len([line for line in lines if line.startswith("MySQL accepts no writes (")]) == 1, lines
     assert mongo.accounts.count_documents({}) == 1

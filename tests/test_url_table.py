@@ -1,4 +1,4 @@
-"""Every address and every kind of person: who gets which answer. An address that is not in the table fails."""
+"""Which status each kind of user gets at every address. An address that is missing from the table fails."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from tests.world import KINDS, World, patterns
 
 pytestmark = pytest.mark.django_db
 
-# The status of a GET. A customer asks for the record that is linked to them, and for another customer's; staff are whom
-# the admin lets in, here without any permission. A redirect of somebody anonymous leads to the login.
+# The status of a GET. Customers request their own record, and another customer's. Staff may use the admin, but have no
+# permissions here. Anonymous users are redirected to the login.
 TABLE = """
 #                                   nobody   own  another's  technical  management  staff  superuser
 landing                                200   200          -        200         200    200        200
@@ -90,17 +90,17 @@ ROWS = {
     name: statuses for name, *statuses in (line.split() for line in TABLE.splitlines() if line[:1] not in ("", "#"))
 }
 
-# The admin's, by a rule: others than staff are sent to its login (which is ours), staff without a permission get 403,
-# superusers 200. What is otherwise: (route, those who are not staff, staff, superuser).
+# The admin's pages follow a rule: users who are not staff are redirected to the portal's login, staff without a
+# permission get 403, and superusers 200. The exceptions: (route, users who are not staff, staff, superuser).
 ADMIN = [
-    (r"admin/password_change/", 302, 302, 302),  # to ours
+    (r"admin/password_change/", 302, 302, 302),  # to the portal's own page
     (r"admin/login/", 403, 302, 302),
     (r"admin/logout/", 302, 405, 405),
     (r"admin/(password_change/done/|jsi18n/|)", 302, 200, 200),
-    (r"admin/r/<path:content_type_id>/<path:object_id>/", 302, 302, 302),  # to the record's page, which asks again
+    (r"admin/r/<path:content_type_id>/<path:object_id>/", 302, 302, 302),  # to the record's page, which checks again
     (r"admin/.*/<path:object_id>/", 302, 302, 302),  # to .../change/
-    (r"admin/mfa/authenticator/add/", 302, 403, 403),  # a second factor is entered by nobody but its owner
-    (r"admin/retail/sale/(add|<path:object_id>/delete)/", 302, 403, 403),  # rows that come from MongoDB
+    (r"admin/mfa/authenticator/add/", 302, 403, 403),  # only its owner can add a second factor
+    (r"admin/retail/sale/(add|<path:object_id>/delete)/", 302, 403, 403),  # these rows come from MongoDB
     (r"admin/\^\(\?P<app_label>.*", 302, 404, 200),
     (r"admin/\(\?P<url>.*", 302, 404, 404),
 ]
@@ -108,20 +108,20 @@ ADMIN_RULE = (302, 403, 200)
 REFUSED = (302, 403, 404)
 
 
-def asking(made: World) -> list[Client]:
-    """In the order of the table's columns."""
+def clients_of(made: World) -> list[Client]:
+    """The clients, in the order of the table's columns."""
     return [Client(), made.clients["customer"], *(made.clients[kind] for kind in KINDS)]
 
 
-def test_every_address_is_in_the_table_once_and_no_other() -> None:
+def test_the_table_lists_every_address_exactly_once() -> None:
     names = [name for name, route, _pattern in patterns() if not route.startswith("admin/")]
     assert sorted(names) == sorted(ROWS)
     assert len(ROWS) == len([line for line in TABLE.splitlines() if line[:1] not in ("", "#")])
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_a_page_answers_each_as_the_table_says(made: World, name: str) -> None:
-    clients = asking(made)
+def test_each_kind_of_user_gets_the_status_in_the_table(made: World, name: str) -> None:
+    clients = clients_of(made)
     addresses = [made.address(name, others=number == 2) for number in range(len(clients))]
     answers = [client.get(address) if address else None for client, address in zip(clients, addresses, strict=True)]
     assert [str(answer.status_code) if answer else "-" for answer in answers] == ROWS[name]
@@ -130,15 +130,15 @@ def test_a_page_answers_each_as_the_table_says(made: World, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ROWS)
-def test_where_somebody_may_not_look_they_cannot_send(made: World, name: str) -> None:
-    for number, (client, status) in enumerate(zip(asking(made), ROWS[name], strict=True)):
+def test_a_page_that_may_not_be_read_accepts_no_post(made: World, name: str) -> None:
+    for number, (client, status) in enumerate(zip(clients_of(made), ROWS[name], strict=True)):
         address = made.address(name, others=number == 2)
         if address and status in ("403", "404"):
             assert client.post(address).status_code in (int(status), 405), number
 
 
 @pytest.mark.parametrize("name", [name for name in ROWS if "405" in ROWS[name]])
-def test_what_can_only_be_sent_is_for_operators(made: World, name: str) -> None:
+def test_post_only_addresses_are_for_operators(made: World, name: str) -> None:
     address = made.address(name)
     assert Client().post(address)["Location"].startswith("/login/?next=")
     answers = {kind: client.post(address).status_code for kind, client in made.clients.items()}
@@ -146,7 +146,7 @@ def test_what_can_only_be_sent_is_for_operators(made: World, name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "route"), [(name, route) for name, route, _ in patterns() if route[:6] == "admin/"])
-def test_a_page_of_the_admin_answers_by_the_rule(made: World, name: str, route: str) -> None:
+def test_admin_pages_follow_the_rule(made: World, name: str, route: str) -> None:
     others, staff, superuser = next((each[1:] for each in ADMIN if re.fullmatch(each[0], route)), ADMIN_RULE)
     address = made.admin_address(name, route)
     nobody = Client().get(address)
@@ -158,14 +158,14 @@ def test_a_page_of_the_admin_answers_by_the_rule(made: World, name: str, route: 
         assert made.clients[kind].post(address).status_code in REFUSED
 
 
-def test_each_exception_of_the_admin_is_one() -> None:
+def test_each_admin_exception_matches_an_address() -> None:
     routes = [route for _name, route, _pattern in patterns() if route.startswith("admin/")]
     for pattern, *_statuses in ADMIN:
         assert any(re.fullmatch(pattern, route) for route in routes), pattern
 
 
-def test_before_their_second_factor_staff_reach_nothing_but_its_setup(made: World, settings: Any) -> None:
-    """Superusers and staff of every page, also of those that their role alone would open."""
+def test_staff_without_a_second_factor_reach_only_its_setup(made: World, settings: Any) -> None:
+    """Every other page redirects to the setup, even if their role alone would open it."""
     settings.REQUIRE_MFA = ["staff"]
     reached, addresses = set(), made.addresses()
     for name, route, _pattern in patterns():

@@ -1,4 +1,4 @@
-"""The check of words refuses each word that the glossary replaces, and Help explains what docs/glossary.md does."""
+"""The vocabulary check rejects every word in script/vocabulary.txt, and Help has the same terms as docs/glossary.md."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OLD = [line.partition("->")[0] for line in (ROOT / "script" / "vocabulary.txt").
 
 
 def refused(folder: Path, text: str) -> list[str]:
-    """The words that the check refuses in this text."""
+    """The words that the check rejects in this text."""
     page = folder / "page.md"
     page.write_text(text)
     done = subprocess.run(

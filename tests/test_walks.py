@@ -1,4 +1,4 @@
-"""What people of each role come for, from signing in to signing out, in a real browser and by keyboard alone."""
+"""The main tasks of each role in a real browser, from sign-in to sign-out, and use by keyboard alone."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def keys(mongo: Database) -> dict[str, str]:
-    cache.clear()  # the limits on login are counted there
+    cache.clear()  # it holds the counters of login attempts
     return furnish()
 
 
 @pytest.fixture
 def enter(context: BrowserContext, live_server: Any, keys: dict[str, str]) -> Iterator[Callable[..., Page]]:
-    """Opens the portal as somebody; a page that the browser finds fault with fails the test."""
+    """Opens the portal as a given user. A JavaScript or console error fails the test."""
     complaints: list[str] = []
     page = context.new_page()
     page.set_default_timeout(20_000)
-    page.emulate_media(reduced_motion="reduce")  # Bootstrap scrolls slowly else, and nobody waits for it here
+    page.emulate_media(reduced_motion="reduce")  # else Bootstrap scrolls slowly, and the test does not wait for that
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: complaints.append(str(error)))
 
@@ -59,7 +59,7 @@ def sign_out(page: Page, who: str) -> None:
     expect(page.get_by_role("main").get_by_role("link", name="Create an account")).to_be_visible()
 
 
-def test_a_customer_looks_at_what_is_theirs_on_a_phone(enter: Callable[..., Page], keys: dict[str, str]) -> None:
+def test_a_customer_views_their_records_on_a_phone(enter: Callable[..., Page], keys: dict[str, str]) -> None:
     page = enter("customer")
     page.set_viewport_size({"width": 390, "height": 844})
     main, menu = page.get_by_role("main"), page.get_by_role("button", name="Menu", exact=True)
@@ -78,7 +78,7 @@ def test_a_customer_looks_at_what_is_theirs_on_a_phone(enter: Callable[..., Page
     sign_out(page, "customer")
 
 
-def test_a_technical_worker_fixes_what_is_refused_and_pauses_and_resumes(
+def test_a_technical_worker_fixes_a_rejected_record_then_pauses_and_resumes(
     enter: Callable[..., Page], keys: dict[str, str], mongo: Database
 ) -> None:
     page = enter("technician")
@@ -107,7 +107,7 @@ def test_a_technical_worker_fixes_what_is_refused_and_pauses_and_resumes(
     sign_out(page, "technician")
 
 
-def test_senior_management_chooses_a_range_and_takes_the_numbers_along(
+def test_senior_management_chooses_a_range_and_downloads_the_numbers(
     enter: Callable[..., Page], tmp_path: Path
 ) -> None:
     page = enter("manager")
@@ -130,7 +130,7 @@ def test_senior_management_chooses_a_range_and_takes_the_numbers_along(
     sign_out(page, "manager")
 
 
-def test_staff_approve_a_request_and_the_person_is_told(enter: Callable[..., Page]) -> None:
+def test_staff_approve_a_request_and_the_user_is_notified(enter: Callable[..., Page]) -> None:
     page = enter("staff")
     page.get_by_role("button", name="Stella Staff").click()
     page.get_by_role("link", name="1 request waits").click()
@@ -148,7 +148,7 @@ def test_staff_approve_a_request_and_the_person_is_told(enter: Callable[..., Pag
 
 # --- by keyboard alone ------------------------------------------------------------------------------------------------
 
-# The parts of a date's field, its calendar among them, are the browser's own, and so are their rings.
+# The browser draws the parts of a date field, including its calendar and their focus rings.
 SEEN = """() => { const one = document.activeElement, style = getComputedStyle(one), box = one.getBoundingClientRect();
   const ring = (style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0) || style.boxShadow !== 'none';
   if (one === document.body || /^(date|month)$/.test(one.type)) return '';
@@ -156,7 +156,7 @@ SEEN = """() => { const one = document.activeElement, style = getComputedStyle(o
   one.outerHTML.slice(0, 150); }"""
 
 
-def test_wherever_the_focus_goes_it_is_seen(enter: Callable[..., Page], keys: dict[str, str]) -> None:
+def test_the_keyboard_focus_is_always_visible(enter: Callable[..., Page], keys: dict[str, str]) -> None:
     unseen = {}
     for who, path in (
         ("anybody", "/register/"),
@@ -175,7 +175,7 @@ def test_wherever_the_focus_goes_it_is_seen(enter: Callable[..., Page], keys: di
     assert unseen == {}
 
 
-def test_the_menu_and_a_dialog_are_used_without_a_mouse(enter: Callable[..., Page], keys: dict[str, str]) -> None:
+def test_the_menu_and_a_dialog_work_without_a_mouse(enter: Callable[..., Page], keys: dict[str, str]) -> None:
     page = enter("technician", f"/finance/accounts/{keys['account']}/")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")  # the skip link
@@ -202,4 +202,4 @@ def tab_to(page: Page, words: str) -> None:
         page.keyboard.press("Tab")
         if words in page.evaluate("document.activeElement.innerText"):
             return
-    raise AssertionError(f"no Tab leads to {words}")
+    raise AssertionError(f"Tab does not reach {words}")

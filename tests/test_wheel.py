@@ -1,4 +1,4 @@
-"""The package that other projects install: the pages about it work as written, in an empty environment."""
+"""The package that other projects install: the pages about it work as written in an empty environment."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ OWN_PROJECT = "how-to/use-in-your-project.md"
 TUTORIAL = ("tutorial/first-model.md", "how-to/model-data.md")  # the second continues the project of the first
 
 
-def run(command: list[str], folder: Path, *, told: str = "", **environment: str) -> str:
-    """Runs a program of another project, which has none of the tests' variables; what it prints."""
+def run(command: list[str], folder: Path, *, stdin: str = "", **environment: str) -> str:
+    """Runs a program of another project, without the tests' variables; its output."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "PYTEST", "PYTHON"))}
     done = subprocess.run(
-        command, cwd=folder, env=kept | environment, input=told, capture_output=True, text=True, timeout=540,
+        command, cwd=folder, env=kept | environment, input=stdin, capture_output=True, text=True, timeout=540,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
@@ -37,7 +37,7 @@ def run(command: list[str], folder: Path, *, told: str = "", **environment: str)
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Built from what git knows, so that no leftover of a build gets in."""
+    """A wheel built only from files that git knows, so that it contains no leftovers of a build."""
     source, built = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     names = run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], ROOT).split("\0")
     for name in filter(None, names):
@@ -50,7 +50,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The programs of an empty environment with nothing but the package, what it asks for, and a driver for MySQL."""
+    """The bin folder of an environment with only the package, its requirements and a MySQL driver."""
     place = tmp_path_factory.mktemp("environment")
     run([sys.executable, "-m", "uv", "venv", "--python", sys.executable, str(place)], place)
     python = str(place / "bin" / "python")
@@ -71,7 +71,7 @@ def test_the_wheel_has_the_engine_and_no_tests(wheel: Path) -> None:
 def follow(
     request: pytest.FixtureRequest, environment: Path, tmp_path: Path
 ) -> Iterator[Callable[..., tuple[str, Database]]]:
-    """Does what pages say, in an empty folder; what the commands printed, and the project's database in MongoDB."""
+    """Follows the steps of pages in an empty folder; the commands' output and the project's MongoDB database."""
     if request.param == "mariadb" and SERVERS.mariadb is None:
         pytest.skip("this run is not on MariaDB")
     name = f"{request.node.originalname}_{request.param}"[-40:]  # MySQL's names have up to 64 characters
@@ -81,17 +81,17 @@ def follow(
         return repr(SERVERS.mongo.uri(f"{address[1]}_{name}"))
 
     def pages(*names: str) -> tuple[str, Database]:
-        told = ""
+        output = ""
         for step in steps(*names):
             if isinstance(step, Command):
-                if not step.line.startswith("pip install"):  # the fixture has done that, with the wheel
-                    told += run(["sh", "-c", step.line], tmp_path, PATH=path)
+                if not step.line.startswith("pip install"):  # the fixture has installed the wheel
+                    output += run(["sh", "-c", step.line], tmp_path, PATH=path)
                 continue
             with (tmp_path / step.path).open("a") as file:
                 file.write(re.sub(r'"mongodb://[^/"]*:27017/(\w+)[^"]*"', own, step.text))
                 if step.path == "shop/settings.py" and request.param == "mariadb":
                     file.write(f"DATABASES = {{'default': {mariadb(name)!r}}}\n")
-        return told, client[f"shop_{name}"]
+        return output, client[f"shop_{name}"]
 
     with pymongo.MongoClient(SERVERS.mongo.uri("")) as client:
         yield pages
@@ -100,30 +100,30 @@ def follow(
 def test_the_page_leads_to_a_mirrored_model(
     follow: Callable[..., tuple[str, Database]], environment: Path, tmp_path: Path
 ) -> None:
-    told, mongo = follow(OWN_PROJECT)
+    output, mongo = follow(OWN_PROJECT)
     [document] = mongo["products"].find()
     assert document["_id"] == 1
     assert document["name"] == "Lamp"
     assert str(document["price"]) == "19.90"
-    assert "goods.product" in told
+    assert "goods.product" in output
     pages = (ROOT / "tests/scripts/print_console.py").read_text()
     path = f"{environment}{os.pathsep}{os.environ['PATH']}"
-    page = run(["python", "manage.py", "shell"], tmp_path, told=pages, PATH=path)
+    page = run(["python", "manage.py", "shell"], tmp_path, stdin=pages, PATH=path)
     assert "goods.product" in page
     assert "sync/vendor/bootstrap" in page
     assert "Lamp" in page
 
 
 def test_the_tutorial_and_the_page_about_data_work_as_written(follow: Callable[..., tuple[str, Database]]) -> None:
-    told, mongo = follow(*TUTORIAL)
+    output, mongo = follow(*TUTORIAL)
     assert {document["name"]: document["in_stock"] for document in mongo["products"].find()} == {"Lamp": 13, "Table": 0}
     [supplier] = mongo["suppliers"].find()
     assert supplier["contact"]["since"].year == 2019
     assert "notes" not in supplier
     [offer] = mongo["offers"].find()
     assert str(offer["price"]["amount"]) == "9.90"
-    assert "Sons" in told
-    assert "Summer sale" in told
+    assert "Sons" in output
+    assert "Summer sale" in output
 
 
 def mariadb(name: str) -> dict[str, Any]:

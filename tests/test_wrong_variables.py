@@ -1,4 +1,4 @@
-"""A wrong value of a variable is told in one line that names it, before anything runs, and never as a traceback."""
+"""A wrong value is reported in one line that names its variable, before anything runs, and never as a traceback."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from tests.servers import ROOT, free_port
 SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
 PRODUCTION = (ROOT / "docs" / "how-to" / "production.md").read_text()
 VARIABLES = re.findall(r"^\| `([A-Z_]+)` \| .+ \| .+ \|$", SETTINGS, re.MULTILINE)
-OF_THE_SCRIPT = {"PORT", "MONGOD_PORT"}  # read by script/server, whose own test has them
+OF_SCRIPT_SERVER = {"PORT", "MONGOD_PORT"}  # read by script/server; test_server.py tests them
 SECRET = "hush-hush-42"
 
-# Of each variable: values that are wrong.
+# Wrong values of each variable.
 NOT_A_NUMBER = ["abc", "1.2.3", "0x10", "1e999", "-1", "9" * 400, "nan", "½"]
 NOT_A_TIME = [*NOT_A_NUMBER, "inf", "-inf", "0", "-0.5", "1,5", "10s"]
 NOT_WHOLE = [*NOT_A_NUMBER, "1.5", "inf"]
@@ -38,7 +38,7 @@ NOT_JSON = [
     "{'a': 1}",
 ]
 WRONG = {
-    "SECRET_KEY": [],  # anything will do, and none is told by another test
+    "SECRET_KEY": [],  # any value is right; other tests cover a missing one
     "DEBUG": NOT_A_BOOLEAN, "HTTPS": NOT_A_BOOLEAN, "SYNC_INLINE": NOT_A_BOOLEAN,
     "REQUIRE_MFA": ["managers", "staff;customer", "1"], "ENCRYPTION_KEYS": ["short", "x" * 32 + ",y"],
     "SECRET_KEY_FALLBACKS": [],
@@ -68,7 +68,7 @@ WRONG = {
 
 
 def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
-    """The mistakes that the settings find."""
+    """The mistakes that the settings report."""
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     try:
@@ -78,8 +78,8 @@ def read(monkeypatch: pytest.MonkeyPatch, **variables: str) -> list[str]:
     return []
 
 
-@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in OF_THE_SCRIPT])
-def test_every_wrong_value_is_told_in_one_line_that_names_the_variable(
+@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in OF_SCRIPT_SERVER])
+def test_every_wrong_value_is_reported_in_one_line_that_names_the_variable(
     name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert name.startswith("SECRET_KEY") or WRONG[name]
@@ -91,13 +91,13 @@ def test_every_wrong_value_is_told_in_one_line_that_names_the_variable(
         assert "not shown" in line or "***" in line or value.split("\n")[0][:40] in line, line
 
 
-def test_the_documented_production_values_are_right(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_documented_production_values_are_valid(monkeypatch: pytest.MonkeyPatch) -> None:
     [block] = re.findall(r"```ini\n(.+?)```", PRODUCTION, re.DOTALL)
     assert read(monkeypatch, **dict(line.split("=", 1) for line in block.splitlines())) == []
 
 
-@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in OF_THE_SCRIPT | {"SECRET_KEY"}])
-def test_an_empty_value_counts_as_none(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", [name for name in VARIABLES if name not in OF_SCRIPT_SERVER | {"SECRET_KEY"}])
+def test_an_empty_value_counts_as_unset(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert read(monkeypatch, **{name: ""}) == []
     assert list(tmp_path.iterdir()) == []
@@ -113,28 +113,28 @@ def test_an_empty_value_counts_as_none(name: str, monkeypatch: pytest.MonkeyPatc
      ("SYNC_KAFKA", f'{{"sasl.password": "{SECRET}"'), ("SYNC_METRICS_TOKEN", f"{SECRET}\n"),
      ("SECRET_KEY", f"{SECRET}\n")],
 )  # fmt: skip
-def test_no_line_has_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_reported_mistake_contains_a_secret(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     [line] = read(monkeypatch, **{name: value})
     assert line.startswith(name)
     assert SECRET not in line
 
 
 @pytest.mark.parametrize(("url", "library"), [("rediscache://cache:6379/1", "redis"), ("pylibmc://cache:1", "pylibmc")])
-def test_a_cache_whose_library_is_not_there_is_told(url: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_cache_library_is_reported(url: str, library: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, library, None)
     assert read(monkeypatch, CACHE_URL=url) == [
         f"CACHE_URL needs a library that is not installed: pip install {library}."
     ]
 
 
-def test_a_longest_session_shorter_than_the_default_idle_time_is_named_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_longest_below_the_default_idle_time_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert read(monkeypatch, SESSION_LONGEST="3600") == [
         "SESSION_LONGEST is '3600': it must not be shorter than SESSION_IDLE, whose default is 7200."
     ]
 
 
 def portal(*command: str, cwd: Path = ROOT, **variables: str) -> Process:
-    """A program of the portal's own, with its own settings and not the tests', once it has ended."""
+    """Runs a program with the portal's own settings, not those of the tests, until it ends."""
     return finished(python(*command, cwd=cwd, DJANGO_SETTINGS_MODULE="analytics_site.settings", **variables))
 
 
@@ -144,7 +144,7 @@ def portal(*command: str, cwd: Path = ROOT, **variables: str) -> Process:
      ("-m", "gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{free_port()}", "analytics_site.wsgi")],
     ids=lambda command: " ".join(command[:3]),
 )  # fmt: skip
-def test_all_mistakes_are_told_together_with_exit_status_2_and_no_traceback(command: tuple[str, ...]) -> None:
+def test_all_mistakes_are_reported_together_with_exit_status_2_and_no_traceback(command: tuple[str, ...]) -> None:
     done = portal(*command, SYNC_BATCH="abc", SYNC_LEASE="-3", SESSION_IDLE="100", SESSION_LONGEST="50", SECRET_KEY="")
     assert done.status == 2
     assert done.stdout == ""
@@ -161,20 +161,18 @@ def test_all_mistakes_are_told_together_with_exit_status_2_and_no_traceback(comm
     [("SYNC_LEASE", "1", "SYNC_TIMEOUT and SYNC_INLINE_TIMEOUT must be shorter than SYNC_LEASE."),
      ("MONGODB_URI", "mongodb://127.0.0.1:1", "MONGODB_URI names no database.")],
 )  # fmt: skip
-def test_settings_that_do_not_fit_together_stop_the_web_server_and_the_mirrors_commands(
-    name: str, value: str, line: str
-) -> None:
+def test_contradictory_settings_stop_the_web_server_and_the_sync_commands(name: str, value: str, line: str) -> None:
     bind = f"127.0.0.1:{free_port()}"
     web = portal("-m", "gunicorn", "--no-control-socket", "--bind", bind, "analytics_site.wsgi", **{name: value})
     assert web.status == 3
     assert line in web.stderr.splitlines()
     assert "Traceback" not in web.stderr
     command = portal("manage.py", "sync", "verify", **{name: value})
-    assert command.status == 2, "1 would say that something differs"
+    assert command.status == 2, "exit status 1 would mean a mismatch"
     assert line in command.stderr
 
 
-def test_gunicorn_in_another_folder_ends_too(tmp_path: Path) -> None:
+def test_gunicorn_started_in_another_folder_stops_too(tmp_path: Path) -> None:
     bind = f"127.0.0.1:{free_port()}"
     command = ["-m", "gunicorn", "--no-control-socket", "--bind", bind, "--chdir", str(ROOT), "analytics_site.wsgi"]
     done = portal(*command, cwd=tmp_path, SYNC_BATCH="abc")
@@ -183,11 +181,11 @@ def test_gunicorn_in_another_folder_ends_too(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_an_unknown_variable_of_the_mirror_is_a_warning() -> None:
+def test_an_unknown_sync_variable_is_a_warning() -> None:
     done = portal("manage.py", "check", SYNC_BATCHES="7", SYNC_ZZZ="1")
     assert done.status == 0
-    said = re.findall(r"Unknown variable .+", done.stderr)
-    assert said == [
+    warnings = re.findall(r"Unknown variable .+", done.stderr)
+    assert warnings == [
         "Unknown variable SYNC_BATCHES: its value has no effect. Did you mean SYNC_BATCH?",
         "Unknown variable SYNC_ZZZ: its value has no effect.",
     ]
@@ -199,13 +197,13 @@ def test_an_unknown_variable_of_the_mirror_is_a_warning() -> None:
      ("just text\n", 1), ("1A=2\n", 1), (f"SECRET_KEY='{SECRET}\n", 1)],
     ids=ascii,
 )  # fmt: skip
-def test_a_line_of_the_file_that_is_none_is_told_by_its_number(tmp_path: Path, text: str, line: int) -> None:
+def test_a_malformed_line_of_the_env_file_is_reported_by_number(tmp_path: Path, text: str, line: int) -> None:
     file = tmp_path / ".env"
     file.write_text(text)
     assert Environment(file).mistakes == [f"{file}, line {line} is not NAME=value. Check its name, spaces and quotes."]
 
 
-def test_the_file_is_read_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_env_file_is_parsed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = tmp_path / ".env"
     file.write_text(
         '\ufeffexport A=1\n\n# a comment\nB=\'two words\'\nC="a\\nb"\nD={"x": "y=z"}\nE=\nF=a#b\nG=\'{"x": 1}\'\n'
@@ -220,7 +218,7 @@ def test_the_file_is_read_as_before(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     }  # fmt: skip
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+def test_an_unreadable_env_file_is_reported(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     (tmp_path / "latin").write_bytes(b"A=\xe9\n")
     assert Environment(tmp_path / "nowhere").mistakes == []
@@ -230,8 +228,8 @@ def test_a_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
     assert latin == f"{tmp_path}/latin cannot be read: it is not UTF-8 text. Correct or remove it."
 
 
-def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
-    """Of a copy of the portal, as the file lies beside manage.py."""
+def test_a_mistake_in_the_env_file_stops_a_command(tmp_path: Path) -> None:
+    """Runs a copy of the portal, because the file is read from the folder of manage.py."""
     for path in ROOT.iterdir():
         if path.name == "analytics_site":
             shutil.copytree(path, tmp_path / path.name)
@@ -248,7 +246,7 @@ def test_a_mistake_in_the_file_stops_a_command(tmp_path: Path) -> None:
     ]
 
 
-def test_the_demos_script_tells_them_too(tmp_path: Path) -> None:
+def test_the_demo_script_reports_mistakes_too(tmp_path: Path) -> None:
     variables = {"VAR_DIR": str(tmp_path / "var"), "PORT": str(free_port()), "SYNC_BATCH": "abc"}
     done = portal("script/serve.py", **variables)
     assert done.status == 2

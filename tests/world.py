@@ -1,4 +1,4 @@
-"""Every address of the portal, and a small world to try them in: a person of each kind and a row of each model."""
+"""Every address of the portal, and a small world for testing them: a user of each kind and a row of each model."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ NEVER = datetime(2999, 1, 1, tzinfo=UTC)
 def patterns(
     resolver: URLResolver | None = None, route: str = "", namespace: str = ""
 ) -> Iterator[tuple[str, str, URLPattern]]:
-    """(name with its namespaces, route, pattern) of every address; the name of one that has none is empty."""
+    """(name with namespaces, route, pattern) of every address. An unnamed address has an empty name."""
     for each in (resolver or get_resolver()).url_patterns:
         here = route + str(each.pattern)
         if isinstance(each, URLResolver):
@@ -56,7 +56,7 @@ def patterns(
 
 @dataclass
 class World:
-    """people: by kind, logged in by password. own and others: a customer's records, and another customer's."""
+    """people and clients: by kind, logged in. own: the customer's records. others: those of another customer."""
 
     people: dict[str, User] = field(default_factory=dict)
     clients: dict[str, Client] = field(default_factory=dict)
@@ -65,7 +65,7 @@ class World:
     rows: dict[type, Any] = field(default_factory=dict)
 
     def address(self, name: str, *, others: bool = False) -> str | None:
-        """Where a page of the portal is, with the record that it is about; None where it is about nobody's record."""
+        """The address of a page with its record. With `others`, None for a page that is not about a record."""
         records = self.others if others else self.own
         arguments = {
             "finance:totals_chart": ["value"],
@@ -90,7 +90,7 @@ class World:
         return reverse(name, args=arguments.get(name, []))
 
     def addresses(self) -> dict[str, str]:
-        """Route to address of every page, the admin's among them; of those about a record, with the customer's own."""
+        """The address of every page by route, including the admin's. Pages about a record use the customer's own."""
         return {
             route: self.admin_address(name, route) if route.startswith("admin/") else str(self.address(name))
             for name, route, _pattern in patterns()
@@ -111,7 +111,7 @@ class World:
 
 @contextmanager
 def world() -> Iterator[World]:
-    """A world that is gone afterwards. Nothing of it is committed, so that MongoDB never hears of it."""
+    """A world that is rolled back afterwards. Nothing is committed, so nothing reaches MongoDB."""
     cache.clear()
     with transaction.atomic():
         yield make()
@@ -121,7 +121,7 @@ def world() -> Iterator[World]:
 
 @contextmanager
 def undone(client: Client) -> Iterator[None]:
-    """What is sent within is gone afterwards, and the client has the session that it had before."""
+    """Rolls back what is sent inside the block, and restores the client's session."""
     cookies = copy.copy(client.cookies)
     with transaction.atomic():
         point = transaction.savepoint()
@@ -132,7 +132,7 @@ def undone(client: Client) -> Iterator[None]:
 
 
 def make() -> World:
-    """For a test that rolls back by itself, or empties the tables."""
+    """Creates a world, for a test that rolls back itself or empties the tables."""
     made = World()
     for kind in KINDS:
         rights = {"is_staff": kind in ("staff", "superuser"), "is_superuser": kind == "superuser"}
@@ -145,7 +145,7 @@ def make() -> World:
     for kind, client in made.clients.items():
         client.post("/login/", {"login": kind, "password": PASSWORD})
     made.clients["superuser"].post("/two-factor/authenticate/", {"code": codes[0]})
-    for client in made.clients.values():  # without it the pages of the second factor would only ask for it
+    for client in made.clients.values():  # else the second factor's pages would only ask for the password
         client.post("/reauthenticate/", {"password": PASSWORD})
     for records, name, numbers, user in (
         (made.own, "Own", [1, 2], made.people["customer"]),

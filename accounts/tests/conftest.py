@@ -1,4 +1,4 @@
-"""People for the tests of this app."""
+"""Users for the tests of this app."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ PASSWORD = "correct-horse-7"
 
 
 def confirm_identity(browser: Client) -> None:
-    """Gives the password again, which the portal asks for before it changes what gives power."""
+    """Confirms the password, which the portal requires before security-relevant changes."""
     browser.post("/reauthenticate/", {"password": PASSWORD})
 
 

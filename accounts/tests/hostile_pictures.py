@@ -1,4 +1,4 @@
-"""Pictures that somebody hostile, or a strange camera, might upload. All are built here; none is a file of the tree."""
+"""Uploads as an attacker or an unusual camera might send them. All are generated here; none is stored as a file."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 
 from PIL import Image, PngImagePlugin
 
-PICTURE = ""  # it ends as a picture
+PICTURE = ""  # the upload is accepted and stored as a picture
 UNREADABLE = "This file is not a readable picture"
 PIXELS = "too many pixels"
 MEMORY = "too much memory"
 TIME = "takes too long"
-ANY = None  # a picture, or an error in words: how far a truncated file can be read is up to the library
+ANY = None  # a picture or an error message: whether a truncated file is readable depends on the library
 
 SCRIPT = b"<script>alert(1)</script><?php system($_GET[0]); ?>"
 SIZE = (640, 480)
@@ -30,11 +30,11 @@ def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 def photo(size: tuple[int, int] = SIZE, mode: str = "RGB") -> Image.Image:
-    """With enough in it to be no flat colour."""
+    """A picture with a gradient instead of a flat colour."""
     return Image.radial_gradient("L").resize(size).convert(mode)
 
 
-def of_16_bits() -> Image.Image:
+def grey_16_bit() -> Image.Image:
     return photo(mode="I").point(lambda grey: grey * 257).convert("I;16")
 
 
@@ -55,7 +55,7 @@ def png(width: int, height: int, *chunks: bytes, depth: int = 8, colour: int = 2
 
 
 def zeros(size: int) -> bytes:
-    """Compressed."""
+    """This many zero bytes, compressed."""
     packer, block = zlib.compressobj(9), bytes(1 << 20)
     return b"".join(packer.compress(block) for _ in range(size >> 20)) + packer.compress(bytes(size & 0xFFFFF)) + (
         packer.flush()
@@ -88,7 +88,7 @@ def jpeg_header(width: int, height: int) -> bytes:
 
 
 def jpeg_of_scans(side: int, size: int) -> bytes:
-    """Progressive. Its last scan, a short one of the whole picture, is repeated until the file has this size."""
+    """A progressive JPEG whose short last scan of the whole picture is repeated until the file has this size."""
     whole = encoded(plain(side, "L"), "JPEG", progressive=True)
     begin = whole.rindex(b"\xff\xda")
     scan = whole[begin:-2]
@@ -140,7 +140,7 @@ def text_chunk(size: int) -> bytes:
 
 
 HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
-    # larger than they look
+    # small files that unpack to something large
     "png of 50,000 x 50,000 zeros": (lambda: png(50_000, 50_000, pixels(50_000, 50_000, 1), depth=1, colour=0), PIXELS),
     "png header of 2,147,483,647 x 2,147,483,647": (lambda: png(2**31 - 1, 2**31 - 1), PIXELS),
     "png header of 5,000 x 5,000 without data": (lambda: png(5000, 5000), UNREADABLE),
@@ -158,7 +158,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "webp header of 2,000 x 2,000 without data": (lambda: webp_header(2000, 2000), UNREADABLE),
     "png of 25,000,001 pixels": (lambda: encoded(Image.new("1", (25_000_001, 1)), "PNG"), PIXELS),
     "webp of 9 megapixels": (lambda: encoded(plain(3000), "WEBP"), PIXELS),
-    # as large as is taken
+    # at the size limit
     "png of 25 megapixels": (lambda: encoded(plain(5000), "PNG"), PICTURE),
     "png of 25 megapixels with transparency": (lambda: encoded(plain(5000, "RGBA"), "PNG"), PICTURE),
     "png of 25 megapixels of 16 bits": (lambda: png(5000, 5000, pixels(5000, 5000, 48), depth=16), PICTURE),
@@ -171,16 +171,16 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     ),
     "webp of 8 megapixels": (lambda: encoded(plain(2800), "WEBP"), PICTURE),
     "progressive jpeg of very many scans": (lambda: jpeg_of_scans(5000, 4 << 20), TIME),
-    # moving
+    # animations
     "gif of 2,000 frames": (lambda: animated("GIF", 2000), UNREADABLE),
     "apng of 2,000 frames": (lambda: apng(2000), PICTURE),
     "webp of 2,000 frames": (lambda: animated("WEBP", 2000), PICTURE),
-    # strange cameras and programs
+    # unusual cameras and programs
     "cmyk jpeg": (lambda: encoded(photo(mode="CMYK"), "JPEG"), PICTURE),
     "grey jpeg": (lambda: encoded(photo(mode="L"), "JPEG"), PICTURE),
     "mpo, as phones write it": (lambda: encoded(photo(), "MPO", save_all=True, append_images=[photo()]), PICTURE),
     "png of 16 bits": (lambda: png(300, 200, pixels(300, 200, 48), depth=16), PICTURE),
-    "grey png of 16 bits": (lambda: encoded(of_16_bits(), "PNG"), PICTURE),
+    "grey png of 16 bits": (lambda: encoded(grey_16_bit(), "PNG"), PICTURE),
     "png of 1 bit": (lambda: encoded(photo(mode="1"), "PNG"), PICTURE),
     "grey png with transparency": (lambda: encoded(photo(mode="LA"), "PNG"), PICTURE),
     "png with a palette": (lambda: encoded(photo(mode="P"), "PNG"), PICTURE),
@@ -188,7 +188,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "png with a transparent colour": (lambda: encoded(photo(), "PNG", transparency=(0, 0, 0)), PICTURE),
     "lossless webp with transparency": (lambda: encoded(photo(mode="RGBA"), "WEBP", lossless=True), PICTURE),
     "one pixel": (lambda: encoded(plain(1), "PNG"), PICTURE),
-    # something else besides
+    # pictures that contain something else
     "jpeg with scripts in its exif": (jpeg_with_exif, PICTURE),
     "jpeg with broken exif": (lambda: encoded(photo(), "JPEG", exif=b"Exif\0\0MM\0*" + b"\xff" * 60), ANY),
     "jpeg that is a page": (lambda: jpeg_with_comment(b"<html>" + SCRIPT), PICTURE),
@@ -196,7 +196,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "png with an archive behind": (lambda: with_archive(encoded(photo(), "PNG")), PICTURE),
     "jpeg with an archive behind": (lambda: with_archive(encoded(photo(), "JPEG")), PICTURE),
     "png with a script in its text": (lambda: png_with(chunk(b"tEXt", b"Comment\0" + SCRIPT)), PICTURE),
-    # no pictures
+    # not pictures
     "nothing": (lambda: b"", UNREADABLE),
     "zero bytes": (lambda: bytes(100_000), UNREADABLE),
     "svg": (lambda: b"<svg xmlns='http://www.w3.org/2000/svg'>" + SCRIPT + b"</svg>", UNREADABLE),
@@ -207,7 +207,7 @@ HOSTILE: dict[str, tuple[Callable[[], bytes], str | None]] = {
     "postscript": (lambda: encoded(photo((64, 64)), "EPS"), UNREADABLE),
     "jpeg 2000": (lambda: encoded(photo(), "JPEG2000"), UNREADABLE),
     "archive": (lambda: with_archive(b""), UNREADABLE),
-    # cut off
+    # truncated
     **{
         f"{kind.lower()} cut off at {part:.0%}": (partial(cut, kind, part), ANY)
         for kind in ("JPEG", "PNG", "WEBP") for part in (0.02, 0.1, 0.5, 0.9)

@@ -1,4 +1,4 @@
-"""What several tests of people and logins use."""
+"""Helpers for the tests of users and logins."""
 
 from __future__ import annotations
 

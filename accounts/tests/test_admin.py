@@ -1,4 +1,4 @@
-"""The admin gives no user more power than they have."""
+"""The admin lets no user gain more rights than they have."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS = "/admin/accounts/user/"
 
 @pytest.fixture
 def clerk(client: Client, person: Callable[..., User]) -> User:
-    """Staff with every permission on people that Django knows, logged in; no superuser."""
+    """Staff with all of Django's permissions on users, but not a superuser. Logged in."""
     clerk = person("clerk", is_staff=True)
     apps = ["accounts", "account", "auth", "mfa"]
     clerk.user_permissions.set(Permission.objects.filter(content_type__app_label__in=apps))
@@ -30,22 +30,22 @@ def clerk(client: Client, person: Callable[..., User]) -> User:
     return clerk
 
 
-def test_its_login_is_ours(client: Client, db: None) -> None:
+def test_the_admin_uses_the_portals_login(client: Client, db: None) -> None:
     response = client.get("/admin/login/?next=/admin/accounts/")
     assert response["Location"] == "/login/?next=%2Fadmin%2Faccounts%2F"
 
 
-def test_it_is_closed_to_others_who_are_logged_in(client: Client, ada: User) -> None:
+def test_users_who_are_not_staff_are_refused(client: Client, ada: User) -> None:
     client.force_login(ada)
     assert client.get("/admin/", follow=True).status_code == 403
 
 
-def test_its_password_page_is_ours(client: Client, superuser: User) -> None:
+def test_the_admin_uses_the_portals_password_page(client: Client, superuser: User) -> None:
     client.force_login(superuser)
     assert client.get("/admin/password_change/")["Location"] == "/password/change/"
 
 
-def test_staff_mend_names_and_gain_no_power(client: Client, clerk: User, ada: User) -> None:
+def test_staff_can_edit_names_but_not_rights(client: Client, clerk: User, ada: User) -> None:
     form = {"first_name": "Augusta", "role": "senior_management", "is_staff": "on", "is_superuser": "on",
             "email": "clerk2@example.com", "username": "other", "user_permissions": ["1"]}  # fmt: skip
     client.post(f"{USERS}{ada.pk}/change/", form)
@@ -58,7 +58,7 @@ def test_staff_mend_names_and_gain_no_power(client: Client, clerk: User, ada: Us
 
 @pytest.mark.parametrize("whom", ["clerk", "root"])
 @pytest.mark.parametrize("page", ["change", "password", "delete"])
-def test_staff_change_neither_themselves_nor_superusers(
+def test_staff_cannot_change_themselves_or_superusers(
     client: Client, clerk: User, superuser: User, whom: str, page: str
 ) -> None:
     target = User.objects.get(username=whom)
@@ -68,14 +68,14 @@ def test_staff_change_neither_themselves_nor_superusers(
     assert (after.is_superuser, after.password) == (target.is_superuser, target.password)
 
 
-def test_staff_set_nobodys_password(client: Client, clerk: User, ada: User) -> None:
+def test_staff_cannot_set_passwords(client: Client, clerk: User, ada: User) -> None:
     form = {"password1": "taken-over-99", "password2": "taken-over-99"}
     assert client.post(f"{USERS}{ada.pk}/password/", form).status_code == 403
 
 
 @pytest.mark.parametrize("url_name", ["accounts_user_add", "auth_group_changelist", "auth_group_add",
                                       "account_emailaddress_changelist", "mfa_authenticator_changelist"])  # fmt: skip
-def test_what_gives_power_is_closed_to_staff(client: Client, clerk: User, url_name: str) -> None:
+def test_pages_that_grant_rights_are_closed_to_staff(client: Client, clerk: User, url_name: str) -> None:
     assert client.get(reverse(f"admin:{url_name}")).status_code == 403
 
 
@@ -96,7 +96,7 @@ ROOT = {"username": "root", "email": "root@example.com", "is_active": "on", "is_
         ("/admin/auth/group/add/", {"name": "mighty"}),
     ],
 )
-def test_a_stolen_session_of_a_superuser_gives_no_power_without_the_password(
+def test_a_superusers_stolen_session_grants_no_rights_without_the_password(
     client: Client, superuser: User, ada: User, page: str, form: dict[str, str]
 ) -> None:
     unproven = EmailAddress.objects.create(user=superuser, email="eve2@evil.example")
@@ -118,10 +118,10 @@ def test_a_stolen_session_of_a_superuser_gives_no_power_without_the_password(
     assert "taken-over-99" not in str(dict(client.session))
     confirm_identity(client)
     client.post(page.format(**ids), sent)
-    assert everything() != before  # the same form does it, so that the test shows something
+    assert everything() != before  # the same form succeeds now, so the refusal was due to the password
 
 
-def test_a_change_that_gives_power_goes_on_after_the_password(client: Client, superuser: User, ada: User) -> None:
+def test_a_change_of_rights_continues_after_the_password(client: Client, superuser: User, ada: User) -> None:
     client.force_login(superuser)
     form = {"username": "ada", "email": "ada@example.com", "role": "senior_management", "is_active": "on"}
     asked = client.post(f"{USERS}{ada.pk}/change/", form)
@@ -147,7 +147,7 @@ def test_a_superuser_edits_roles(client: Client, superuser: User, ada: User) -> 
     assert ada.role == "senior_management"
 
 
-def test_a_superuser_adds_people(client: Client, superuser: User) -> None:
+def test_a_superuser_adds_users(client: Client, superuser: User) -> None:
     client.force_login(superuser)
     confirm_identity(client)
     form = {"username": "new", "email": "New@example.com", "role": "customer", "usable_password": "true",
@@ -157,7 +157,7 @@ def test_a_superuser_adds_people(client: Client, superuser: User) -> None:
 
 
 @pytest.mark.parametrize("query", ["q=byron", "role__exact=customer", "request=approved", "q=ada@example"])
-def test_people_are_searched_and_filtered(client: Client, superuser: User, ada: User, query: str) -> None:
+def test_users_can_be_searched_and_filtered(client: Client, superuser: User, ada: User, query: str) -> None:
     client.force_login(superuser)
     found = list(client.get(f"{USERS}?{query}").context["cl"].queryset)
     assert found == ([] if query == "request=approved" else [ada])
@@ -166,10 +166,10 @@ def test_people_are_searched_and_filtered(client: Client, superuser: User, ada: 
 @pytest.mark.engine
 @pytest.mark.parametrize("number", [2, -1])
 @pytest.mark.parametrize("column", ["is_staff", "is_active"])
-def test_people_are_listed_whatever_number_sql_has_put_where_a_yes_or_no_is_due(
+def test_users_are_listed_even_if_sql_stored_another_number_in_a_boolean(
     client: Client, superuser: User, ada: User, column: str, number: int
 ) -> None:
-    """A TINYINT(1) takes it; Django's list has no icon for it, and somebody like that can log in."""
+    """A TINYINT(1) accepts any small number, but Django's list has icons only for 0 and 1."""
     client.force_login(superuser)
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

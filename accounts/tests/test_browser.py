@@ -1,4 +1,4 @@
-"""In a real browser: the policy stops nothing that the pages need, and the theme is kept."""
+"""In a real browser: the content security policy blocks nothing that the pages need, and the theme is remembered."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def page(context: BrowserContext, live_server: Any, superuser: User) -> Iterator[Page]:
-    """A page that has logged the superuser in, and fails the test on anything that the browser complains of."""
-    complaints: list[str] = []
+    """A page logged in as the superuser. Any error in the browser's console fails the test."""
+    errors: list[str] = []
     context.clear_cookies()
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{live_server.url}/login/?next=/profile/")
     page.fill("[name=login]", "root")
     page.fill("[name=password]", PASSWORD)
@@ -29,18 +29,18 @@ def page(context: BrowserContext, live_server: Any, superuser: User) -> Iterator
     page.wait_for_url("**/profile/")
     yield page
     page.close()
-    assert complaints == []
+    assert errors == []
 
 
-def test_the_admin_works_under_the_policy(page: Page, live_server: Any) -> None:
+def test_the_admin_works_under_the_content_security_policy(page: Page, live_server: Any) -> None:
     for path in ("/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"):
         page.goto(live_server.url + path)
     page.click("text=Users")
     page.click("th a:has-text('root')")
-    page.locator(".selector").nth(1).wait_for()  # the two are made by the admin's own scripts
+    page.locator(".selector").nth(1).wait_for()  # the admin's own scripts create both
 
 
-def test_the_theme_is_chosen_and_kept(page: Page) -> None:
+def test_the_chosen_theme_is_remembered(page: Page) -> None:
     html = page.locator("html")
     assert html.get_attribute("data-bs-theme") == "light"
     page.click(".theme-switch > button")

@@ -1,4 +1,4 @@
-"""The demo's people, whose password everybody knows."""
+"""The demo users, whose password is public."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ def customer(db: None) -> User:
     return User.objects.create_demo_user("customer", "customer", "Cora", "Miller")
 
 
-def test_they_log_in_while_debug_is_on(client: Client, customer: User, settings: Any) -> None:
+def test_demo_users_can_log_in_while_debug_is_on(client: Client, customer: User, settings: Any) -> None:
     settings.DEBUG = True
     response = client.post("/login/", {"login": "customer@example.com", "password": DEMO_PASSWORD})
     assert response["Location"] == "/dashboard/"
 
 
-def test_they_are_refused_outside_debug(client: Client, customer: User) -> None:
+def test_demo_users_are_refused_without_debug(client: Client, customer: User) -> None:
     response = client.post("/login/", {"login": "customer", "password": DEMO_PASSWORD})
     assert response["Location"] == "/inactive/"
     assert "_auth_user_id" not in client.session
 
 
-def test_their_session_ends_with_debug(client: Client, customer: User, settings: Any) -> None:
+def test_a_demo_users_session_ends_when_debug_is_switched_off(client: Client, customer: User, settings: Any) -> None:
     settings.DEBUG = True
     client.force_login(customer)
     assert client.get("/profile/").status_code == 200
@@ -39,7 +39,7 @@ def test_their_session_ends_with_debug(client: Client, customer: User, settings:
     assert client.get("/profile/").status_code == 302
 
 
-def test_making_them_again_puts_them_back(customer: User) -> None:
+def test_creating_a_demo_user_again_resets_it(customer: User) -> None:
     User.objects.update(role="", first_name="Other", password="")
     again = User.objects.create_demo_user("customer", "customer", "Cora", "Miller")
     assert (again.pk, again.role, again.first_name) == (customer.pk, "customer", "Cora")
@@ -47,7 +47,7 @@ def test_making_them_again_puts_them_back(customer: User) -> None:
     assert EmailAddress.objects.get(user=again).verified
 
 
-def test_somebody_real_of_that_name_is_left_alone(db: None) -> None:
+def test_a_real_user_with_that_name_is_left_alone(db: None) -> None:
     User.objects.create_user("manager", "m@example.org", "a-real-password")
     with pytest.raises(ValueError, match="real user"):
         User.objects.create_demo_user("manager", "senior_management", "Mia", "Stone")

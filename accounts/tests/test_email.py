@@ -1,4 +1,4 @@
-"""Email addresses: each belongs to one user, and no user is left without one."""
+"""Each email address belongs to one user, and no user can remove their last one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def confirm_from_mail(browser: Client) -> Any:
     return browser.post(link, follow=True)
 
 
-def test_a_new_address_is_confirmed_before_it_serves(browser: Client, ada: User) -> None:
+def test_a_new_address_must_be_confirmed_before_it_is_used(browser: Client, ada: User) -> None:
     browser.post("/email/", {"action_add": "", "email": "Ada@new.example"})
     browser.post("/email/", {"action_primary": "", "email": "ada@new.example"})
     ada.refresh_from_db()
@@ -40,14 +40,14 @@ def test_a_new_address_is_confirmed_before_it_serves(browser: Client, ada: User)
     assert ada.email == "ada@new.example"
 
 
-def test_the_last_address_stays(browser: Client, ada: User) -> None:
+def test_the_last_address_cannot_be_removed(browser: Client, ada: User) -> None:
     browser.post("/email/", {"action_remove": "", "email": "ada@example.com"})
     assert EmailAddress.objects.filter(user=ada).count() == 1
     ada.refresh_from_db()
     assert ada.email == "ada@example.com"
 
 
-def test_somebody_elses_address_cannot_be_confirmed(browser: Client, ada: User, person: Callable[..., User]) -> None:
+def test_another_users_address_cannot_be_confirmed(browser: Client, ada: User, person: Callable[..., User]) -> None:
     tom = person("tom")
     EmailAddress.objects.filter(user=tom).update(verified=False)
     browser.post("/email/", {"action_add": "", "email": "tom@example.com"})

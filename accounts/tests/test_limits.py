@@ -1,4 +1,4 @@
-"""Limits on login, registration and reset: per address and per account."""
+"""Rate limits on login, registration and password reset: per network address and per account."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_limited(response: Any) -> bool:
     return "Too many failed login attempts" in response.content.decode()
 
 
-def test_an_account_is_guarded_from_many_addresses(ada: User) -> None:
+def test_an_account_is_protected_from_many_addresses(ada: User) -> None:
     for number in range(5):
         assert not is_limited(fail(Client(), f"192.0.2.{number}"))
     assert is_limited(fail(Client(), "192.0.2.99"))
@@ -29,7 +29,7 @@ def test_an_account_is_guarded_from_many_addresses(ada: User) -> None:
     assert is_limited(response)
 
 
-def test_an_address_is_stopped_at_many_accounts(ada: User) -> None:
+def test_an_address_that_tries_many_accounts_is_limited(ada: User) -> None:
     for number in range(10):
         assert not is_limited(fail(Client(), "192.0.2.1", f"person{number}"))
     assert is_limited(fail(Client(), "192.0.2.1", "another"))
@@ -54,12 +54,12 @@ def test_a_forwarded_address_counts_only_behind_trusted_proxies(ada: User, setti
     def fail_as(forwarded: str, login: str) -> Any:
         return Client(headers={"X-Forwarded-For": forwarded}).post("/login/", {"login": login, "password": "wrong"})
 
-    for number in range(10):  # invented addresses do not help
+    for number in range(10):  # forged addresses do not help
         fail_as(f"192.0.2.{number}", f"person{number}")
     assert is_limited(fail_as("192.0.2.77", "another"))
 
     settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
     assert not is_limited(fail_as("192.0.2.77", "another"))
-    for number in range(10):  # only the last address is the proxy's word
+    for number in range(10):  # only the last address comes from the proxy
         fail_as(f"192.0.2.{number}, 198.51.100.1", f"stranger{number}")
     assert is_limited(fail_as("192.0.2.78, 198.51.100.1", "another"))

@@ -1,4 +1,4 @@
-"""The cache that counts the limits: what is added is added once, by whichever process; and which caches are refused."""
+"""The cache behind the rate limits: only one process can add a key, and unsuitable caches are refused."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def cache(tmp_path: Path) -> Callable[..., FileCache]:
     return lambda **options: FileCache(str(tmp_path), {"timeout": 60, "OPTIONS": options})
 
 
-def test_what_processes_add_at_once_is_added_by_one_of_them(tmp_path: Path) -> None:
+def test_only_one_of_several_processes_adds_a_key(tmp_path: Path) -> None:
     with ExitStack() as stack:
         arguments = (str(tmp_path), str(KEYS), str(THREADS))
         processes = [
@@ -37,7 +37,7 @@ def test_what_processes_add_at_once_is_added_by_one_of_them(tmp_path: Path) -> N
     assert sum(int(process.stdout.splitlines()[1]) for process in processes) == KEYS
 
 
-def test_an_expired_entry_is_added_anew_by_one_of_many(cache: Callable[..., FileCache]) -> None:
+def test_only_one_of_many_threads_replaces_an_expired_entry(cache: Callable[..., FileCache]) -> None:
     found = cache()
     for _ in range(10):
         found.set("key", "old", timeout=0.01)
@@ -46,7 +46,9 @@ def test_an_expired_entry_is_added_anew_by_one_of_many(cache: Callable[..., File
             assert sum(threads.map(lambda number: bool(found.add("key", number)), range(8))) == 1
 
 
-def test_who_reads_an_expired_entry_leaves_what_replaces_it(cache: Callable[..., FileCache], tmp_path: Path) -> None:
+def test_reading_an_expired_entry_does_not_delete_its_replacement(
+    cache: Callable[..., FileCache], tmp_path: Path
+) -> None:
     found = cache()
     found.set("key", "old", timeout=0.01)
     time.sleep(0.02)
@@ -56,7 +58,7 @@ def test_who_reads_an_expired_entry_leaves_what_replaces_it(cache: Callable[...,
     assert found.get("key") == "new"
 
 
-def test_a_crowd_of_expired_entries_pushes_nothing_out(cache: Callable[..., FileCache]) -> None:
+def test_expired_entries_do_not_evict_others(cache: Callable[..., FileCache]) -> None:
     found = cache(MAX_ENTRIES=100)
     found.set("counter", 5)
     for number in range(400):
@@ -65,7 +67,7 @@ def test_a_crowd_of_expired_entries_pushes_nothing_out(cache: Callable[..., File
     assert len(found._list_cache_files()) <= 101
 
 
-def test_it_never_holds_many_more_than_it_may(cache: Callable[..., FileCache]) -> None:
+def test_the_number_of_entries_stays_near_the_maximum(cache: Callable[..., FileCache]) -> None:
     found = cache(MAX_ENTRIES=100)
     for number in range(400):
         found.set(f"{number}", number)
@@ -73,7 +75,7 @@ def test_it_never_holds_many_more_than_it_may(cache: Callable[..., FileCache]) -
     assert found.get("399") == 399
 
 
-def complaints(settings: Any, backend: str, location: str = "") -> list[Any]:
+def check_results(settings: Any, backend: str, location: str = "") -> list[Any]:
     settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": location}}
     return cache_counts_for_all_processes(None)
 
@@ -88,10 +90,10 @@ def complaints(settings: Any, backend: str, location: str = "") -> list[Any]:
     ],
 )
 def test_a_cache_that_cannot_count_for_all_workers_is_refused(settings: Any, backend: str, reason: str) -> None:
-    [complaint] = complaints(settings, backend)
-    assert backend.rpartition(".")[2] in complaint.msg
-    assert reason in complaint.msg
-    assert "Set CACHE_URL to filecache:///folder" in complaint.hint
+    [error] = check_results(settings, backend)
+    assert backend.rpartition(".")[2] in error.msg
+    assert reason in error.msg
+    assert "Set CACHE_URL to filecache:///folder" in error.hint
 
 
 @pytest.mark.parametrize(
@@ -100,4 +102,4 @@ def test_a_cache_that_cannot_count_for_all_workers_is_refused(settings: Any, bac
      "django.core.cache.backends.memcached.PyMemcacheCache", "django.core.cache.backends.memcached.PyLibMCCache"],
 )  # fmt: skip
 def test_a_cache_that_counts_for_all_workers_is_accepted(settings: Any, backend: str, tmp_path: Path) -> None:
-    assert complaints(settings, backend, str(tmp_path)) == []
+    assert check_results(settings, backend, str(tmp_path)) == []

@@ -1,4 +1,4 @@
-"""Failed logins are counted for the person, however they are named, and by all processes together."""
+"""Failed logins are counted per user, whichever name or address they type, and across all processes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ counter = iter(range(1, 60_000))
 
 
 def log_in(login: str, password: str = "wrong") -> Any:
-    """From a network address that nothing has come from."""
+    """Logs in from a network address that was not used before."""
     number = next(counter)
     address = f"10.{number // 65_536}.{number // 256 % 256}.{number % 256}"
     return Client().post("/login/", {"login": login, "password": password}, REMOTE_ADDR=address)
@@ -36,7 +36,7 @@ def is_limited(response: Any) -> bool:
 
 
 @pytest.mark.django_db
-def test_username_and_every_address_of_a_person_are_one_counter(ada: User) -> None:
+def test_username_and_all_addresses_of_a_user_share_one_counter(ada: User) -> None:
     EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
     for login in ("ada", "ada@example.com", "ADA", "second@example.com", "Ada@Example.com "):
         assert not is_limited(log_in(login))
@@ -45,7 +45,7 @@ def test_username_and_every_address_of_a_person_are_one_counter(ada: User) -> No
 
 
 @pytest.mark.django_db
-def test_a_name_that_nobody_has_is_one_counter_in_any_case() -> None:
+def test_an_unknown_name_has_one_counter_regardless_of_case() -> None:
     for login in ("nobody", "Nobody", "NOBODY", " nobody", "nobody "):
         assert not is_limited(log_in(login))
     assert is_limited(log_in("noBODY"))
@@ -53,8 +53,10 @@ def test_a_name_that_nobody_has_is_one_counter_in_any_case() -> None:
 
 
 @pytest.mark.django_db
-def test_a_username_that_is_somebodys_address_gives_no_further_guesses(person: Callable[..., User], ada: User) -> None:
-    """A login with it compares the passwords of both."""
+def test_a_username_equal_to_another_users_address_allows_no_extra_guesses(
+    person: Callable[..., User], ada: User
+) -> None:
+    """A login with that name checks the passwords of both users."""
     person("Ada@example.com")
     for login in ("ada", "ada@example.com", "ada", "ada@example.com", "ada"):
         assert not is_limited(log_in(login))
@@ -63,7 +65,7 @@ def test_a_username_that_is_somebodys_address_gives_no_further_guesses(person: C
 
 
 @pytest.mark.django_db
-def test_a_login_that_succeeds_counts_as_no_failure_and_forgets_none(ada: User) -> None:
+def test_a_successful_login_neither_counts_as_a_failure_nor_resets_the_counter(ada: User) -> None:
     for _ in range(4):
         assert not is_limited(log_in("ada"))
     for _ in range(3):
@@ -73,7 +75,7 @@ def test_a_login_that_succeeds_counts_as_no_failure_and_forgets_none(ada: User) 
 
 
 @pytest.mark.django_db
-def test_a_reset_lets_the_person_log_in_at_once(ada: User, client: Client) -> None:
+def test_a_password_reset_lifts_the_limit_at_once(ada: User, client: Client) -> None:
     for _ in range(5):
         log_in("ada")
     client.post("/password/reset/", {"email": "ada@example.com"})
@@ -85,7 +87,7 @@ def test_a_reset_lets_the_person_log_in_at_once(ada: User, client: Client) -> No
 
 
 class Browser:
-    """Sends the login form to a portal that runs."""
+    """Sends the login form to a running portal."""
 
     def __init__(self, address: str) -> None:
         self.address, self.jar = address, CookieJar()
@@ -102,13 +104,13 @@ class Browser:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_several_worker_processes_count_together(ada: User) -> None:
+def test_all_worker_processes_share_the_counters(ada: User) -> None:
     with serving(WEB_CONCURRENCY="3") as address:
         browsers = [Browser(address) for _ in range(25)]
         logins = [("ada", "ada@example.com")[number % 2] for number in range(25)]
         with ThreadPoolExecutor(25) as threads:
             answers = list(threads.map(Browser.log_in, browsers, logins))
-        compared = [answer for answer in answers if "not correct" in answer]
+        checked = [answer for answer in answers if "not correct" in answer]
         refused = [answer for answer in answers if TOO_MANY in answer or "Too many attempts" in answer]
-        assert len(compared) + len(refused) == 25
-        assert 1 <= len(compared) <= 5  # fewer where some waited too long for the counter, and were refused
+        assert len(checked) + len(refused) == 25
+        assert 1 <= len(checked) <= 5  # fewer if some waited too long for the counter and were refused

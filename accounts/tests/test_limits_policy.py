@@ -1,4 +1,4 @@
-"""Each row of the policy holds on the pages themselves, for requests one by one and for many at once."""
+"""Each row of the rate limit policy is enforced by the real pages, for sequential and for concurrent requests."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tests.servers import ROOT
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-Attempt = Callable[[int], int]  # makes the attempt of this number; returns how many were let through, 1 or 0
+Attempt = Callable[[int], int]  # makes the attempt with this number; returns 1 if it was allowed, else 0
 SPARE = 5  # attempts beyond the limit
 ADDRESS = "192.0.2.1"
 
 
 @pytest.fixture(autouse=True)
 def _shared_cache(settings: Any, tmp_path: Path) -> Iterator[None]:
-    """The cache of production: files, with a lock between threads and processes."""
+    """The production cache: files, with a lock between threads and processes."""
     settings.CACHES = {"default": {"BACKEND": "analytics_site.cache.FileCache", "LOCATION": str(tmp_path / "cache")}}
     yield
     caches["default"].clear()
@@ -48,7 +48,7 @@ def is_answered(response: Any) -> int:
 
 
 def is_compared(response: Any) -> int:
-    """Whether a password or a code was looked at. Another limit, whose counter was busy for too long, answers 429."""
+    """Whether the password or code was checked. A 429 comes from another limit whose counter was busy for too long."""
     return int(response.status_code != 429 and "Too many failed login attempts" not in response.content.decode())
 
 
@@ -76,7 +76,7 @@ def failed_logins_of_a_person(ada: User) -> Attempt:
 
 def wrong_codes_of_a_person(ada: User) -> Attempt:
     TOTP.activate(ada, generate_totp_secret())
-    waiting = []  # for the code, with the password behind them
+    waiting = []  # clients that gave the password and are asked for the code
     for number in range(40):
         waiting.append(Client(REMOTE_ADDR=elsewhere(number)))
         response = waiting[-1].post("/login/", {"login": "ada", "password": PASSWORD})
@@ -118,7 +118,7 @@ def mails_to_an_address(ada: User) -> Attempt:
 
 
 def mails_of(act: Attempt) -> Attempt:
-    """Counts the mails that were sent since the last attempt, and not the answers."""
+    """Counts the emails sent since the last attempt instead of the responses."""
     lock, seen = threading.Lock(), [len(mail.outbox)]
 
     def attempt(number: int) -> int:
@@ -131,7 +131,7 @@ def mails_of(act: Attempt) -> Attempt:
 
 
 def signed_in(ada: User, path: str, form: dict[str, Any] | None = None) -> Attempt:
-    """Posts the form, or without one gets the page."""
+    """Posts the form, or requests the page if there is no form."""
     client = Client()
     client.force_login(ada)
     cookies = client.cookies
@@ -144,7 +144,7 @@ def signed_in(ada: User, path: str, form: dict[str, Any] | None = None) -> Attem
     return attempt
 
 
-# By what is counted and for whom.
+# By limited action and scope.
 ATTEMPTS: dict[tuple[str, str], Callable[[User], Attempt]] = {
     ("Logins", "ip"): logins,
     ("Failed logins, wrong codes", "ip"): failed_logins_of_an_address,
@@ -161,7 +161,7 @@ ATTEMPTS: dict[tuple[str, str], Callable[[User], Attempt]] = {
     ("Confirmations of one's identity", "user"): lambda ada: signed_in(ada, "/reauthenticate/", {"password": ""}),
     ("Exports", "user"): lambda ada: signed_in(ada, "/finance/accounts/export.csv"),
 }
-# The limit of this action is reached by way of another one, which would refuse first and is lifted.
+# The test reaches the limit of this action through another action, whose own limit is lower and therefore lifted.
 LIFTED = {"mail_to": "reset_password"}
 EACH_ROW = pytest.mark.parametrize("limit", POLICY, ids=lambda limit: f"{limit.action}-{limit.per}-{limit.what}")
 
@@ -171,18 +171,18 @@ def attempt_of(limit: Limit, ada: User, settings: Any) -> Attempt:
     return ATTEMPTS[limit.what, limit.per](ada)
 
 
-def test_every_row_is_tried() -> None:
+def test_every_limit_of_the_policy_is_tested() -> None:
     assert set(ATTEMPTS) == {(limit.what, limit.per) for limit in POLICY}
 
 
 @EACH_ROW
-def test_requests_one_by_one_meet_the_limit(limit: Limit, ada: User, settings: Any) -> None:
+def test_sequential_requests_are_limited(limit: Limit, ada: User, settings: Any) -> None:
     attempt = attempt_of(limit, ada, settings)
     assert [attempt(number) for number in range(limit.amount + 2)] == [1] * limit.amount + [0] * 2
 
 
 @EACH_ROW
-def test_of_requests_at_once_not_one_too_many_gets_through(limit: Limit, ada: User, settings: Any) -> None:
+def test_concurrent_requests_never_exceed_the_limit(limit: Limit, ada: User, settings: Any) -> None:
     attempt = attempt_of(limit, ada, settings)
 
     def in_a_thread(number: int) -> int:
@@ -195,13 +195,13 @@ def test_of_requests_at_once_not_one_too_many_gets_through(limit: Limit, ada: Us
     with ThreadPoolExecutor(max_workers=min(at_once, 16)) as threads:
         through = sum(threads.map(in_a_thread, range(at_once)))
     assert through <= limit.amount
-    # Who waited too long for the counter was refused and not counted, so a few may be left.
+    # Requests that waited too long for the counter were refused without being counted, so a few may be left.
     through += sum(attempt(number) for number in range(at_once, at_once + limit.amount - through))
     assert through == limit.amount
     assert attempt(at_once + SPARE - 1) == 0
 
 
-def test_allauth_counts_by_the_policy_and_what_else_it_could_count_has_no_page() -> None:
+def test_allauth_uses_the_policy_and_its_other_limits_belong_to_no_page() -> None:
     others = set(app_settings.RATE_LIMITS) - {limit.action for limit in POLICY}
     assert others == {"change_phone", "verify_phone", "request_login_code"}
     for name in ("account_change_phone", "account_verify_phone", "account_request_login_code", "mfa_login_webauthn"):
@@ -211,7 +211,7 @@ def test_allauth_counts_by_the_policy_and_what_else_it_could_count_has_no_page()
         assert limit.rate in app_settings.RATE_LIMITS[limit.action].split(",")
 
 
-def test_the_page_about_limits_has_the_table() -> None:
+def test_the_page_about_limits_lists_the_policy() -> None:
     words = {60: "1 minute", 180: "3 minutes", 300: "5 minutes", 3600: "1 hour"}
     rows = re.findall(
         r"^\| ([^|]+) \| ([^|]+) \| (\d+ in [^|]+) \|$", (ROOT / "docs/reference/limits.md").read_text(), re.MULTILINE

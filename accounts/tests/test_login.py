@@ -23,19 +23,19 @@ def test_username_and_email_both_work(client: Client, ada: User, login: str) -> 
     assert is_logged_in(client)
 
 
-def test_anonymous_goes_to_the_login_and_back(client: Client, ada: User) -> None:
+def test_an_anonymous_visitor_returns_to_the_page_after_login(client: Client, ada: User) -> None:
     response = client.get("/profile/")
     assert response["Location"] == "/login/?next=/profile/"
     response = client.post(response["Location"], {"login": "ada", "password": PASSWORD, "next": "/profile/"})
     assert response["Location"] == "/profile/"
 
 
-def test_the_way_back_leads_to_no_other_site(client: Client, ada: User) -> None:
+def test_the_login_never_redirects_to_another_site(client: Client, ada: User) -> None:
     response = client.post("/login/", {"login": "ada", "password": PASSWORD, "next": "https://evil.example/"})
     assert response["Location"] == "/dashboard/"
 
 
-def test_logout_is_a_post(client: Client, ada: User) -> None:
+def test_logout_requires_a_post(client: Client, ada: User) -> None:
     client.force_login(ada)
     client.get("/logout/")
     assert is_logged_in(client)
@@ -43,14 +43,14 @@ def test_logout_is_a_post(client: Client, ada: User) -> None:
     assert not is_logged_in(client)
 
 
-def test_known_and_unknown_people_get_the_same_answer(client: Client, ada: User) -> None:
+def test_known_and_unknown_users_get_the_same_response(client: Client, ada: User) -> None:
     known = client.post("/login/", {"login": "ada", "password": "wrong"})
     unknown = client.post("/login/", {"login": "eve", "password": "wrong"})
     assert known.context["form"].errors == unknown.context["form"].errors
     assert known.status_code == unknown.status_code
 
 
-def test_a_reset_gives_known_and_unknown_people_the_same_answer(client: Client, ada: User) -> None:
+def test_a_reset_gives_known_and_unknown_users_the_same_response(client: Client, ada: User) -> None:
     known = client.post("/password/reset/", {"email": "ada@example.com"})
     unknown = client.post("/password/reset/", {"email": "eve@example.com"})
     assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
@@ -66,7 +66,7 @@ def test_a_reset_sets_a_new_password(client: Client, ada: User) -> None:
     assert ada.check_password("another-horse-8")
 
 
-def test_a_password_change_asks_for_the_old_one(client: Client, ada: User) -> None:
+def test_a_password_change_requires_the_old_one(client: Client, ada: User) -> None:
     client.force_login(ada)
     new = {"password1": "another-horse-8", "password2": "another-horse-8"}
     client.post("/password/change/", {"oldpassword": "wrong", **new})
@@ -77,7 +77,7 @@ def test_a_password_change_asks_for_the_old_one(client: Client, ada: User) -> No
     assert ada.check_password("another-horse-8")
 
 
-def test_somebody_inactive_stays_out(client: Client, ada: User) -> None:
+def test_an_inactive_user_is_locked_out(client: Client, ada: User) -> None:
     client.force_login(ada)
     User.objects.update(is_active=False)
     assert client.get("/profile/").status_code == 302

@@ -1,4 +1,4 @@
-"""Uploads: what is taken, what it costs, and that no file is left over."""
+"""Uploads: what is accepted, what it costs, and that no file is left behind."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def browser(client: Client, ada: User) -> Client:
     return client
 
 
-# --- what is taken ---------------------------------------------------------------------------------------------------
+# --- what is accepted ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_hostile_picture_ends_as_a_small_picture_or_an_error_in_words(
+def test_a_hostile_picture_becomes_a_small_picture_or_an_error_message(
     browser: Client, ada: User, media: Path, name: str
 ) -> None:
     expected = HOSTILE[name][1]
@@ -80,14 +80,14 @@ def test_a_hostile_picture_ends_as_a_small_picture_or_an_error_in_words(
         assert files(media) == [ada.picture.name]
     else:
         assert response.status_code == 200
-        (said,) = response.context["form"].errors["picture"]
+        (message,) = response.context["form"].errors["picture"]
         assert expected != PICTURE
-        assert (expected or "Choose a JPEG, PNG or WebP file.") in said
+        assert (expected or "Choose a JPEG, PNG or WebP file.") in message
         assert not ada.picture
         assert files(media) == []
 
 
-def test_a_picture_of_16_bits_keeps_its_shades(browser: Client, ada: User) -> None:
+def test_a_16_bit_picture_keeps_its_shades(browser: Client, ada: User) -> None:
     save(browser, picture=upload(content("grey png of 16 bits")))
     ada.refresh_from_db()
     with Image.open(ada.picture) as image:
@@ -96,14 +96,14 @@ def test_a_picture_of_16_bits_keeps_its_shades(browser: Client, ada: User) -> No
     assert lightest > 200
 
 
-def test_what_is_transparent_becomes_white(browser: Client, ada: User) -> None:
+def test_transparency_becomes_white(browser: Client, ada: User) -> None:
     save(browser, picture=upload(encoded(Image.new("RGBA", (50, 50), (255, 0, 0, 0)), "PNG")))
     ada.refresh_from_db()
     with Image.open(ada.picture) as image:
         assert image.getpixel((190, 190)) == (255, 255, 255)
 
 
-def test_of_a_large_file_nothing_is_kept_while_it_arrives() -> None:
+def test_a_file_over_the_limit_is_discarded_on_arrival() -> None:
     data = b"x" * (pictures.MAX_BYTES + 1)
     request = RequestFactory().post("/profile/", {"picture": upload(data), "other": upload(b"y" * 1000)})
     sent = request.FILES["picture"]
@@ -126,7 +126,7 @@ def test_a_request_that_is_far_too_large_is_refused_unread(browser: Client, monk
 
 
 @pytest.mark.django_db
-def test_the_form_takes_no_file_that_was_not_read(ada: User) -> None:
+def test_the_form_rejects_a_file_that_was_not_decoded(ada: User) -> None:
     form = ProfileForm({"first_name": "Ada"}, {"picture": upload()}, instance=ada)
     with pytest.raises(TypeError, match="has not read"):
         form.is_valid()
@@ -137,7 +137,7 @@ def test_the_form_takes_no_file_that_was_not_read(ada: User) -> None:
 
 @contextmanager
 def decoder(folder: Path, program: str) -> Iterator[None]:
-    """Another program in the decoder's place."""
+    """Replaces the decoder with another program."""
     path = folder / "program.py"
     path.write_text(program)
     with pytest.MonkeyPatch.context() as patch:
@@ -164,7 +164,7 @@ runpy.run_path({picture_decoder.__file__!r})["limit_this_process"]()
     ],
     ids=["sleeps", "computes", "takes memory", "writes", "crashes", "does not start"],
 )
-def test_whatever_the_decoder_does_the_form_says_it_in_words(
+def test_the_form_reports_every_failure_of_the_decoder(
     browser: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str, words: str
 ) -> None:
     monkeypatch.setattr(pictures, "SECONDS", 5 if "while" in program else 2)
@@ -172,7 +172,7 @@ def test_whatever_the_decoder_does_the_form_says_it_in_words(
         response = save(browser, picture=upload())
     assert response.status_code == 200
     assert words in response.context["form"].errors["picture"][0]
-    assert save(browser, picture=upload()).status_code == 302, "it is not over"
+    assert save(browser, picture=upload()).status_code == 302, "the previous upload still blocks this one"
 
 
 def test_the_log_says_why_pictures_cannot_be_read(
@@ -184,19 +184,19 @@ def test_the_log_says_why_pictures_cannot_be_read(
 
 
 @pytest.mark.django_db
-def test_the_decoder_knows_none_of_the_portals_variables(ada: User, tmp_path: Path) -> None:
+def test_the_decoder_does_not_see_the_portals_environment(ada: User, tmp_path: Path) -> None:
     with decoder(tmp_path, "import os, sys; sys.stdout.write(repr([*os.environ, *sys.path]))"):
-        told = pictures.read(upload(), ada).read()
-    assert b"site-packages" in told
-    assert b"SECRET_KEY" not in told
-    assert b"DATABASE_URL" not in told
-    assert str(Path.cwd()).encode() + b"'" not in told
+        output = pictures.read(upload(), ada).read()
+    assert b"site-packages" in output
+    assert b"SECRET_KEY" not in output
+    assert b"DATABASE_URL" not in output
+    assert str(Path.cwd()).encode() + b"'" not in output
 
 
 @really_committed
 @pytest.mark.engine
-def test_of_many_requests_at_once_one_reads_a_picture_of_a_person(ada: User) -> None:
-    """Each has a database connection of its own, as in workers of their own."""
+def test_concurrent_requests_decode_one_picture_per_user(ada: User) -> None:
+    """Each thread has its own database connection, like a separate worker."""
     begin, refused, refusals = threading.Barrier(8), threading.Semaphore(0), []
 
     def try_it(_number: int) -> bool:
@@ -219,20 +219,18 @@ def test_of_many_requests_at_once_one_reads_a_picture_of_a_person(ada: User) -> 
 
 
 @pytest.mark.django_db
-def test_a_person_who_sends_two_pictures_at_once_is_told(
-    browser: Client, ada: User, person: Callable[..., User]
-) -> None:
+def test_a_user_who_sends_two_pictures_at_once_is_told(browser: Client, ada: User, person: Callable[..., User]) -> None:
     other = person("eve")
     with pictures._turn_of(ada):
         response = save(browser, picture=upload())
         assert "Another picture of yours is being processed" in response.content.decode()
-        assert save(browser, last_name="Lovelace").status_code == 302, "the rest of the form does not wait"
+        assert save(browser, last_name="Lovelace").status_code == 302, "the other fields can be saved meanwhile"
         assert pictures.read(upload(), other)
     assert save(browser, picture=upload()).status_code == 302
 
 
 @pytest.mark.django_db
-def test_the_turn_of_a_worker_that_was_killed_ends_by_itself(browser: Client, ada: User) -> None:
+def test_the_lease_of_a_killed_worker_expires(browser: Client, ada: User) -> None:
     PictureLease.objects.create(person=ada, until=timezone.now() + timedelta(minutes=1))
     assert save(browser, picture=upload()).status_code == 200
     PictureLease.objects.update(until=timezone.now() - timedelta(seconds=1))
@@ -240,7 +238,7 @@ def test_the_turn_of_a_worker_that_was_killed_ends_by_itself(browser: Client, ad
 
 
 @really_committed
-def test_a_worker_reads_one_picture_and_lets_one_wait(
+def test_a_worker_decodes_one_picture_and_queues_one(
     person: Callable[..., User], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     people = [person(name) for name in ("one", "two", "three", "four")]
@@ -307,13 +305,13 @@ def test_a_save_that_fails_keeps_the_old_file_and_leaves_no_new_one(
     assert files(media) == before
     assert save(browser, **{"picture-clear": "on"}).status_code == 500
     assert files(media) == before
-    assert seen == [2, 1], "a new file is there before its row is committed, an old one until then"
+    assert seen == [2, 1], "the new file exists before the commit, and the old file until the commit"
     ada.refresh_from_db()
     assert ada.picture.name == before[0]
 
 
 @really_committed
-def test_a_disk_that_is_full_leaves_no_part_of_a_file(
+def test_a_full_disk_leaves_no_partial_file(
     browser: Client, ada: User, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def write(storage: FileSystemStorage, name: str, content: Any) -> str:
@@ -339,7 +337,7 @@ def test_a_refused_form_leaves_no_file(browser: Client, media: Path) -> None:
 
 
 @really_committed
-def test_a_deletion_that_does_not_take_place_keeps_the_file(browser: Client, ada: User, media: Path) -> None:
+def test_a_rolled_back_deletion_keeps_the_file(browser: Client, ada: User, media: Path) -> None:
     save(browser, picture=upload())
     with transaction.atomic():
         User.objects.all().delete()
@@ -351,7 +349,7 @@ def test_a_deletion_that_does_not_take_place_keeps_the_file(browser: Client, ada
 
 @really_committed
 def test_two_pictures_at_once_leave_one_file(browser: Client, ada: User, media: Path) -> None:
-    """Whether both are read, one after the other, or one is refused."""
+    """This holds whether both are processed one after the other or one is refused."""
     other = Client()
     other.force_login(ada)
 
@@ -390,7 +388,7 @@ def test_orphaned_pictures_are_removed_once_they_are_an_hour_old(
 
 
 @pytest.mark.django_db
-def test_a_folder_that_cannot_be_read_is_said_in_one_line(media: Path) -> None:
+def test_an_unreadable_folder_is_reported_in_one_line(media: Path) -> None:
     media.mkdir()
     (media / "pictures").write_text("a file")
     with pytest.raises(CommandError, match="Not a directory") as error:
@@ -399,10 +397,10 @@ def test_a_folder_that_cannot_be_read_is_said_in_one_line(media: Path) -> None:
 
 
 @really_committed
-def test_a_file_that_cannot_be_removed_stays_for_later(
+def test_a_file_that_cannot_be_removed_is_left_for_pictures_prune(
     browser: Client, media: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What was saved is saved; the page says so, and the log says what to do."""
+    """The upload succeeds, and the log says how to remove the old file."""
 
     def refuse(storage: FileSystemStorage, name: str) -> None:
         raise PermissionError(13, "Permission denied", name)
@@ -415,10 +413,10 @@ def test_a_file_that_cannot_be_removed_stays_for_later(
 
 
 @really_committed
-def test_a_commit_of_unknown_outcome_keeps_the_file_that_is_named(
+def test_a_commit_with_unknown_outcome_keeps_the_file(
     browser: Client, ada: User, media: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The connection breaks after the server has committed and before it says so."""
+    """The connection breaks after the server committed but before it confirmed the commit."""
     browser.raise_request_exception = False
     with monkeypatch.context() as patch:
         patch.setattr(pictures, "transaction", SimpleNamespace(atomic=committed_and_lost, on_commit=None))

@@ -1,4 +1,4 @@
-"""One's own page."""
+"""The profile page."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def test_nothing_else_can_be_posted(browser: Client, ada: User) -> None:
     assert (ada.role, ada.is_staff, ada.requested_role, ada.email) == ("customer", False, "", "ada@example.com")
 
 
-def test_initials_stand_for_a_missing_picture(browser: Client) -> None:
+def test_initials_replace_a_missing_picture(browser: Client) -> None:
     page = browser.get("/profile/").content.decode()
     assert ">AB</span>" in page
     assert browser.get("/profile/picture/").status_code == 404
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_picture_is_kept_as_a_small_jpeg_of_a_random_name(browser: Client, ada: User, kind: str) -> None:
+def test_a_picture_is_stored_as_a_small_jpeg_with_a_random_name(browser: Client, ada: User, kind: str) -> None:
     assert save(browser, picture=picture(kind)).status_code == 302
     ada.refresh_from_db()
     assert re.fullmatch(r"pictures/[0-9a-f]{32}\.jpg", ada.picture.name or "")
@@ -69,7 +69,7 @@ def test_a_picture_is_kept_as_a_small_jpeg_of_a_random_name(browser: Client, ada
     assert (image.format, image.size) == ("JPEG", (384, 384))
 
 
-def test_it_is_turned_upright_and_tells_no_place(browser: Client, ada: User) -> None:
+def test_a_picture_is_turned_upright_and_loses_its_metadata(browser: Client, ada: User) -> None:
     exif = Image.Exif()
     exif[0x0112] = 3  # taken upside down
     exif[0x010E] = "a secret place"
@@ -99,7 +99,7 @@ def test_it_is_turned_upright_and_tells_no_place(browser: Client, ada: User) -> 
     ],
     ids=["html", "svg", "gif", "cut off", "bomb", "large"],
 )
-def test_anything_else_is_refused_in_words(
+def test_other_uploads_are_refused_with_a_reason(
     browser: Client, ada: User, upload: Callable[[], SimpleUploadedFile], words: str
 ) -> None:
     response = save(browser, picture=upload())
@@ -110,10 +110,8 @@ def test_anything_else_is_refused_in_words(
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
-def test_a_picture_that_is_something_else_besides_is_kept_as_a_picture_alone(
-    browser: Client, ada: User, kind: str
-) -> None:
-    """A page, a program or an archive behind the picture's end is not in what is kept."""
+def test_data_appended_to_a_picture_is_not_stored(browser: Client, ada: User, kind: str) -> None:
+    """Markup, code or an archive appended to a picture is not stored."""
     hidden = b"<script>alert(1)</script><?php system($_GET[0]); ?>PK\x03\x04"
     save(browser, picture=SimpleUploadedFile("a.png.html", picture(kind).read() + hidden, content_type="text/html"))
     ada.refresh_from_db()
@@ -142,7 +140,7 @@ def test_a_replaced_or_cleared_picture_leaves_no_file(
         assert len(files) == ("picture" in upload)
 
 
-def test_it_goes_with_its_owner(
+def test_a_picture_is_deleted_with_its_owner(
     browser: Client, ada: User, tmp_path: Any, django_capture_on_commit_callbacks: Any
 ) -> None:
     save(browser, picture=picture())
@@ -151,7 +149,7 @@ def test_it_goes_with_its_owner(
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
-def test_it_is_for_its_owner_only(browser: Client, person: Callable[..., User]) -> None:
+def test_only_the_owner_can_see_a_picture(browser: Client, person: Callable[..., User]) -> None:
     save(browser, picture=picture())
     assert Client().get("/profile/picture/").status_code == 302
     other = Client()

@@ -1,4 +1,4 @@
-"""Registration: every user becomes a customer, and nothing more."""
+"""Registration: every new user becomes a customer and nothing more."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def form(**changes: str) -> dict[str, str]:
     }  # fmt: skip
 
 
-def test_somebody_who_registers_is_a_customer_at_once(client: Client) -> None:
+def test_a_new_user_is_a_customer_at_once(client: Client) -> None:
     client.post("/register/", form())
     ada = User.objects.get(username="ada")
     assert (ada.role, ada.requested_role, ada.get_full_name()) == ("customer", "", "Ada Byron")
     assert ada.email == "ada@example.com"
 
 
-def test_no_posted_field_gives_a_role_or_power(client: Client) -> None:
+def test_no_posted_field_grants_a_role_or_rights(client: Client) -> None:
     wanted = {"role": "senior_management", "is_staff": "1", "is_superuser": "1", "request_decision": "approved",
               "is_demo": "1", "groups": "1", "user_permissions": "1"}  # fmt: skip
     client.post("/register/", form(**wanted))
@@ -39,7 +39,7 @@ def test_no_posted_field_gives_a_role_or_power(client: Client) -> None:
     assert not ada.user_permissions.exists()
 
 
-def test_another_kind_of_account_is_a_request_and_no_role(client: Client) -> None:
+def test_another_role_can_only_be_requested(client: Client) -> None:
     client.post("/register/", form(requested_role="technical_worker"))
     ada = User.objects.get(username="ada")
     assert (ada.role, ada.requested_role) == ("customer", "technical_worker")
@@ -47,13 +47,13 @@ def test_another_kind_of_account_is_a_request_and_no_role(client: Client) -> Non
 
 
 @pytest.mark.parametrize("role", ["superuser", "customer", "Technical_Worker"])
-def test_a_role_that_nobody_may_ask_for_is_refused(client: Client, role: str) -> None:
+def test_a_role_that_cannot_be_requested_is_refused(client: Client, role: str) -> None:
     response = client.post("/register/", form(requested_role=role))
     assert response.status_code == 200
     assert not User.objects.exists()
 
 
-def test_the_address_is_verified_before_the_first_login(client: Client) -> None:
+def test_the_address_must_be_verified_before_the_first_login(client: Client) -> None:
     response = client.post("/register/", form())
     assert response["Location"] == "/email/confirm/"
     assert "_auth_user_id" not in client.session
@@ -63,14 +63,14 @@ def test_the_address_is_verified_before_the_first_login(client: Client) -> None:
     assert response["Location"] == "/dashboard/"
 
 
-def test_without_mail_the_login_follows_at_once(client: Client, settings: Any) -> None:
+def test_without_email_verification_the_user_is_logged_in_at_once(client: Client, settings: Any) -> None:
     settings.ACCOUNT_EMAIL_VERIFICATION = "optional"
     response = client.post("/register/", form())
     assert response["Location"] == "/dashboard/"
     assert "_auth_user_id" in client.session
 
 
-def test_a_known_address_gets_the_same_answer_and_its_owner_a_mail(client: Client, ada: User) -> None:
+def test_a_known_address_gets_the_same_response_and_its_owner_an_email(client: Client, ada: User) -> None:
     known = client.post("/register/", form(username="other", email="ADA@example.com"))
     unknown = Client().post("/register/", form(username="grace", email="grace@example.com"))
     assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])

@@ -1,4 +1,4 @@
-"""The second factor, and that staff have one."""
+"""The second factor, and that it is required for staff."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def log_in(client: Client) -> Any:
     return client.post("/login/", {"login": "root", "password": PASSWORD})
 
 
-def test_a_role_that_needs_one_reaches_no_record_and_no_export_before(
+def test_a_role_that_requires_a_second_factor_reaches_nothing_without_it(
     client: Client, person: Callable[..., User], settings: Any
 ) -> None:
     settings.REQUIRE_MFA = ["technical_worker"]
@@ -46,13 +46,17 @@ def test_a_role_that_needs_one_reaches_no_record_and_no_export_before(
 
 
 @pytest.mark.parametrize("path", ["/admin/", "/dashboard/", "/profile/"])
-def test_staff_without_one_are_sent_to_set_it_up(client: Client, superuser: User, settings: Any, path: str) -> None:
+def test_staff_without_a_second_factor_are_sent_to_the_setup(
+    client: Client, superuser: User, settings: Any, path: str
+) -> None:
     settings.REQUIRE_MFA = ["staff", "technical_worker"]
     log_in(client)
     assert client.get(path)["Location"] == "/two-factor/totp/activate/"
 
 
-def test_they_can_set_it_up_with_nothing_else_open(client: Client, superuser: User, settings: Any) -> None:
+def test_staff_can_set_up_a_second_factor_while_all_else_is_closed(
+    client: Client, superuser: User, settings: Any
+) -> None:
     settings.REQUIRE_MFA = ["staff", "technical_worker"]
     log_in(client)
     page = client.post("/reauthenticate/?next=/two-factor/totp/activate/", {"password": PASSWORD}, follow=True)
@@ -62,19 +66,21 @@ def test_they_can_set_it_up_with_nothing_else_open(client: Client, superuser: Us
     assert client.get("/admin/").status_code == 200
 
 
-def test_staff_with_one_work(client: Client, superuser: User, secret: str, settings: Any) -> None:
+def test_staff_with_a_second_factor_can_use_the_admin(
+    client: Client, superuser: User, secret: str, settings: Any
+) -> None:
     settings.REQUIRE_MFA = ["staff", "technical_worker"]
     client.force_login(superuser)
     assert client.get("/admin/").status_code == 200
 
 
-def test_others_may_do_without(client: Client, ada: User, settings: Any) -> None:
+def test_others_need_no_second_factor(client: Client, ada: User, settings: Any) -> None:
     settings.REQUIRE_MFA = ["staff", "technical_worker"]
     client.force_login(ada)
     assert client.get("/profile/").status_code == 200
 
 
-def test_a_login_then_asks_for_the_code(client: Client, secret: str) -> None:
+def test_a_login_asks_for_the_code(client: Client, secret: str) -> None:
     assert log_in(client)["Location"] == "/two-factor/authenticate/"
     assert "_auth_user_id" not in client.session
     client.post("/two-factor/authenticate/", {"code": "000000"})
@@ -83,7 +89,7 @@ def test_a_login_then_asks_for_the_code(client: Client, secret: str) -> None:
     assert "_auth_user_id" in client.session
 
 
-def test_a_recovery_code_opens_once(client: Client, superuser: User, secret: str) -> None:
+def test_a_recovery_code_works_once(client: Client, superuser: User, secret: str) -> None:
     code = RecoveryCodes.activate(superuser).get_unused_codes()[0]
     for expected in (True, False):
         browser = Client()

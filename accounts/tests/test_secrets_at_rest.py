@@ -1,4 +1,4 @@
-"""Secrets of second factors: encrypted in the database, rotated by a command, and never displayed."""
+"""Secrets of second factors are encrypted in the database, can be rotated and are never displayed."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def secret(ada: User) -> str:
 
 
 def stored() -> str:
-    """All second factors, read by SQL."""
+    """All second factors as stored, read with SQL."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT data FROM mfa_authenticator")
         return json.dumps([json.loads(data) if isinstance(data, str) else data for (data,) in cursor.fetchall()])
@@ -66,7 +66,7 @@ def test_no_secret_is_in_the_database(ada: User, secret: str) -> None:
     assert codes.validate_code(codes.get_unused_codes()[0])
 
 
-def test_what_was_stored_readable_is_encrypted_by_the_migration(ada: User) -> None:
+def test_the_migration_encrypts_secrets_stored_in_plain_text(ada: User) -> None:
     secret = generate_totp_secret()
     Authenticator.objects.create(user=ada, type="totp", data={"secret": secret})
     Authenticator.objects.create(
@@ -74,7 +74,7 @@ def test_what_was_stored_readable_is_encrypted_by_the_migration(ada: User) -> No
     )
     editor = SimpleNamespace(connection=connection)
     migration.encrypt_all(apps, editor)
-    migration.encrypt_all(apps, editor)  # again: what is encrypted stays as it is
+    migration.encrypt_all(apps, editor)  # a second run does not encrypt again
     assert not any(text in stored() for text in (secret, "a1b2", "c3d4", "e5f6"))
     assert totp().validate_code(code_of(secret))
     data = Authenticator.objects.get(type="recovery_codes").data
@@ -84,7 +84,7 @@ def test_what_was_stored_readable_is_encrypted_by_the_migration(ada: User) -> No
     assert secret in stored()
 
 
-def test_a_key_is_rotated(ada: User, settings: Any) -> None:
+def test_a_key_can_be_rotated(ada: User, settings: Any) -> None:
     settings.ENCRYPTION_KEYS = [OLD]
     secret = generate_totp_secret()
     TOTP.activate(ada, secret)
@@ -98,7 +98,7 @@ def test_a_key_is_rotated(ada: User, settings: Any) -> None:
     assert decrypt(totp().instance.data["secret"]) == secret
 
 
-def test_without_a_key_of_its_own_the_secret_key_is_rotated(ada: User, settings: Any) -> None:
+def test_without_encryption_keys_the_secret_key_can_be_rotated(ada: User, settings: Any) -> None:
     settings.ENCRYPTION_KEYS, settings.SECRET_KEY = [], OLD
     secret = generate_totp_secret()
     TOTP.activate(ada, secret)
@@ -108,15 +108,15 @@ def test_without_a_key_of_its_own_the_secret_key_is_rotated(ada: User, settings:
     assert decrypt(totp().instance.data["secret"]) == secret
 
 
-def test_one_that_no_key_opens_stops_no_other_and_lets_nobody_in(
+def test_a_secret_that_no_key_decrypts_blocks_no_other_and_lets_nobody_in(
     person: Callable[..., User], ada: User, secret: str, settings: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     tom = person("tom")
     Authenticator.objects.create(user=tom, type="totp", data={"secret": "gAAAAnonsense"})
-    status, said = run()
+    status, output = run()
     assert status == 1
-    assert "encrypted with the first key: 2" in said
-    assert f"No key decrypts 1 of them, of the users with these ids: {tom.pk}." in said
+    assert "encrypted with the first key: 2" in output
+    assert f"No key decrypts 1 of them, of the users with these ids: {tom.pk}." in output
     theirs: Any = Authenticator.objects.get(user=tom).wrap()
     for guess in ("", secret, "AAAAAAAA"):
         assert not theirs.validate_code(code_of(guess) if guess else "000000")
@@ -124,7 +124,7 @@ def test_one_that_no_key_opens_stops_no_other_and_lets_nobody_in(
 
 
 @pytest.mark.parametrize("data", [[], "text", {"secret": None}, {"migrated_codes": [1, None]}])
-def test_data_that_is_no_second_factor_stops_no_other(
+def test_malformed_second_factors_do_not_stop_the_rotation(
     person: Callable[..., User], secret: str, settings: Any, data: Any
 ) -> None:
     Authenticator.objects.create(user=person("tom"), type="totp", data=data)
@@ -136,12 +136,12 @@ def test_data_that_is_no_second_factor_stops_no_other(
     assert Authenticator.objects.get(user__username="tom").data == data
 
 
-def test_a_long_rotation_says_how_far_it_is(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_long_rotation_reports_its_progress(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rotate_secrets, "TOLD_EVERY", 1)
     assert run()[1].splitlines()[:2] == ["1 of 2", "2 of 2"]
 
 
-def test_the_admin_shows_no_secret_and_takes_none(ada: User, superuser: User, secret: str) -> None:
+def test_the_admin_neither_shows_nor_changes_secrets(ada: User, superuser: User, secret: str) -> None:
     browser = Client()
     browser.force_login(superuser)
     assert browser.get("/admin/mfa/authenticator/add/").status_code == 403

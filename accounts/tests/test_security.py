@@ -1,4 +1,4 @@
-"""What strangers may try at the doors: learning who is here, and getting more than was granted."""
+"""Strangers cannot find out who has an account: every response takes the same amount of hashing."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from accounts.tests.conftest import PASSWORD
 
 pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
-# --- nobody learns who is here --------------------------------------------------------------------------------------
-
 
 @pytest.fixture
 def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], int]:
-    """How many passwords are hashed while something is done: nearly all of the time that a login takes."""
+    """Counts the password hashes during a call, which take nearly all of the time of a login."""
     count = 0
     encode = MD5PasswordHasher.encode
 
@@ -38,7 +36,7 @@ def hashes(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], Any]], int
     return of
 
 
-def test_a_login_takes_the_same_work_whoever_is_meant(ada: User, hashes: Any, person: Any) -> None:
+def test_a_login_takes_the_same_work_for_known_and_unknown_users(ada: User, hashes: Any, person: Any) -> None:
     person("gone", is_active=False)
     logins = ["ada", "ADA", "ada@example.com", "eve", "eve@example.com", "gone"]
     work = {
@@ -48,7 +46,7 @@ def test_a_login_takes_the_same_work_whoever_is_meant(ada: User, hashes: Any, pe
     assert work == dict.fromkeys(logins, 1)
 
 
-def test_a_registration_takes_the_same_work_whether_or_not_the_address_is_known(ada: User, hashes: Any) -> None:
+def test_a_registration_takes_the_same_work_for_known_and_unknown_addresses(ada: User, hashes: Any) -> None:
     def register(username: str, email: str) -> Any:
         form = {"first_name": "A", "last_name": "B", "username": username, "email": email, "requested_role": ""}
         return Client().post("/register/", form | {"password1": PASSWORD, "password2": PASSWORD})
@@ -57,7 +55,7 @@ def test_a_registration_takes_the_same_work_whether_or_not_the_address_is_known(
     assert known == hashes(lambda: register("grace", "grace@example.com")) > 0
 
 
-def test_a_reset_takes_the_same_work_whether_or_not_the_address_is_known(ada: User, hashes: Any) -> None:
+def test_a_reset_takes_the_same_work_for_known_and_unknown_addresses(ada: User, hashes: Any) -> None:
     def reset(email: str) -> int:
         return hashes(lambda: Client().post("/password/reset/", {"email": email}))
 

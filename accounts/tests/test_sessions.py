@@ -1,4 +1,4 @@
-"""When a session ends: by itself, at the logout, with the password and with the right to log in."""
+"""When a session ends: on a timeout, on logout, on a password change and when the user is disabled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NEW = {"password1": "another-horse-8", "password2": "another-horse-8"}
 
 @pytest.fixture
 def later(time_machine: TimeMachineFixture) -> Callable[[float], None]:
-    """Lets so many seconds pass."""
+    """Moves the clock forward by this many seconds."""
     time_machine.move_to(datetime.datetime.now(datetime.UTC))
     return time_machine.shift
 
@@ -40,10 +40,10 @@ def is_open(browser: Client) -> bool:
     return browser.get("/profile/").status_code == 200
 
 
-# --- by itself ------------------------------------------------------------------------------------------------------
+# --- timeouts -------------------------------------------------------------------------------------------------------
 
 
-def test_two_hours_of_nothing_end_it(ada: User, later: Callable[[float], None]) -> None:
+def test_a_session_ends_after_two_idle_hours(ada: User, later: Callable[[float], None]) -> None:
     browser = log_in()
     later(2 * HOUR - 60)
     assert is_open(browser)
@@ -54,7 +54,7 @@ def test_two_hours_of_nothing_end_it(ada: User, later: Callable[[float], None]) 
     assert not Session.objects.exists()
 
 
-def test_twelve_hours_end_it_whatever_is_done(ada: User, later: Callable[[float], None]) -> None:
+def test_a_session_ends_after_twelve_hours_despite_activity(ada: User, later: Callable[[float], None]) -> None:
     browser = log_in(remember="on")
     for _ in range(11):
         later(HOUR)
@@ -64,7 +64,7 @@ def test_twelve_hours_end_it_whatever_is_done(ada: User, later: Callable[[float]
     assert not Session.objects.exists()
 
 
-def test_a_changed_password_does_not_begin_the_twelve_hours_anew(ada: User, later: Callable[[float], None]) -> None:
+def test_a_password_change_does_not_restart_the_twelve_hours(ada: User, later: Callable[[float], None]) -> None:
     browser = log_in()
     for _ in range(11):
         later(HOUR)
@@ -75,11 +75,13 @@ def test_a_changed_password_does_not_begin_the_twelve_hours_anew(ada: User, late
     assert not is_open(browser)
 
 
-def test_a_page_that_follows_by_itself_keeps_none_alive(ada: User, mongo: Any, later: Callable[[float], None]) -> None:
+def test_a_page_that_refreshes_itself_does_not_keep_the_session_alive(
+    ada: User, mongo: Any, later: Callable[[float], None]
+) -> None:
     User.objects.update(role="technical_worker")
     browser = log_in()
     answer: Any = None
-    for _ in range(13):  # the console in a browser that somebody has left
+    for _ in range(13):  # the console in an abandoned browser
         answer = browser.get("/sync/live/", headers={"HX-Request": "true"})
         assert answer.status_code == 200
         later(10 * 60)
@@ -88,7 +90,9 @@ def test_a_page_that_follows_by_itself_keeps_none_alive(ada: User, mongo: Any, l
     assert not is_open(browser)
 
 
-def test_the_same_address_asked_for_by_a_person_counts(ada: User, mongo: Any, later: Callable[[float], None]) -> None:
+def test_a_visit_to_the_same_address_keeps_the_session_alive(
+    ada: User, mongo: Any, later: Callable[[float], None]
+) -> None:
     User.objects.update(role="technical_worker")
     browser = log_in()
     for path in ("/sync/live/", "/sync/", "/profile/"):
@@ -96,8 +100,8 @@ def test_the_same_address_asked_for_by_a_person_counts(ada: User, mongo: Any, la
         assert browser.get(path).status_code == 200
 
 
-def test_a_session_without_times_is_over(ada: User) -> None:
-    """As one that began before there were limits."""
+def test_a_session_without_times_has_ended(ada: User) -> None:
+    """Sessions from before the limits existed have no times."""
     browser = log_in()
     session = browser.session
     del session["began"], session["seen"]
@@ -105,8 +109,8 @@ def test_a_session_without_times_is_over(ada: User) -> None:
     assert not is_open(browser)
 
 
-def test_use_is_noted_once_a_minute(ada: User, later: Callable[[float], None]) -> None:
-    """And not with every request, which would write the session each time."""
+def test_activity_is_recorded_once_per_minute(ada: User, later: Callable[[float], None]) -> None:
+    """Otherwise every request would write the session."""
     browser = log_in()
     begun = Session.objects.get().session_data
     assert is_open(browser)
@@ -116,10 +120,10 @@ def test_use_is_noted_once_a_minute(ada: User, later: Callable[[float], None]) -
     assert Session.objects.get().session_data != begun
 
 
-# --- by somebody ----------------------------------------------------------------------------------------------------
+# --- actions that end a session -------------------------------------------------------------------------------------
 
 
-def test_its_key_is_another_one_after_the_login(ada: User) -> None:
+def test_the_session_key_changes_at_login(ada: User) -> None:
     """A session key that a user was tricked into using (session fixation) is useless after the login."""
     browser = Client()
     session = browser.session
@@ -135,7 +139,7 @@ def test_its_key_is_another_one_after_the_login(ada: User) -> None:
     assert not Session.objects.filter(session_key=planted).exists()
 
 
-def test_the_logout_removes_its_row(ada: User) -> None:
+def test_logout_deletes_the_session(ada: User) -> None:
     browser = log_in()
     stolen = Client()
     stolen.cookies["sessionid"] = browser.cookies["sessionid"].value
@@ -145,14 +149,14 @@ def test_the_logout_removes_its_row(ada: User) -> None:
     assert not is_open(stolen)
 
 
-def test_a_changed_password_ends_all_others(ada: User) -> None:
+def test_a_password_change_ends_all_other_sessions(ada: User) -> None:
     browser, other = log_in(), log_in()
     browser.post("/password/change/", {"oldpassword": PASSWORD, **NEW})
     assert is_open(browser)
     assert not is_open(other)
 
 
-def test_a_reset_password_ends_all(ada: User) -> None:
+def test_a_password_reset_ends_all_sessions(ada: User) -> None:
     thief, owner = log_in(), Client()
     owner.post("/password/reset/", {"email": "ada@example.com"})
     link = next(word for word in mail.outbox[0].body.split() if "/password/reset/key/" in word)
@@ -160,7 +164,7 @@ def test_a_reset_password_ends_all(ada: User) -> None:
     assert not is_open(thief)
 
 
-def test_a_password_that_an_administrator_sets_ends_all(ada: User, superuser: User) -> None:
+def test_a_password_set_by_an_administrator_ends_all_sessions(ada: User, superuser: User) -> None:
     browser, admin = log_in(), Client()
     admin.force_login(superuser)
     confirm_identity(admin)
@@ -169,7 +173,7 @@ def test_a_password_that_an_administrator_sets_ends_all(ada: User, superuser: Us
     assert not is_open(browser)
 
 
-def test_it_ends_with_the_right_to_log_in(ada: User, superuser: User) -> None:
+def test_disabling_a_user_ends_the_session(ada: User, superuser: User) -> None:
     browser, admin = log_in(), Client()
     admin.force_login(superuser)
     confirm_identity(admin)
@@ -178,17 +182,17 @@ def test_it_ends_with_the_right_to_log_in(ada: User, superuser: User) -> None:
     assert not is_open(browser)
 
 
-def test_a_role_that_is_taken_away_is_gone_at_once(ada: User) -> None:
+def test_removing_a_role_takes_effect_at_once(ada: User) -> None:
     browser = log_in()
     assert browser.get("/dashboard/customer/").status_code == 200
     User.objects.update(role="")
     assert browser.get("/dashboard/customer/").status_code == 403
 
 
-# --- its cookie -----------------------------------------------------------------------------------------------------
+# --- the cookie -----------------------------------------------------------------------------------------------------
 
 
-def test_its_cookie_is_for_no_script_and_no_other_site(ada: User, settings: Any) -> None:
+def test_the_cookie_is_hidden_from_scripts_and_other_sites(ada: User, settings: Any) -> None:
     settings.SESSION_COOKIE_SECURE = True  # as with HTTPS
     cookie = log_in(remember="on").cookies["sessionid"]
     assert (cookie["httponly"], cookie["secure"], cookie["samesite"]) == (True, True, "Lax")

@@ -1,4 +1,4 @@
-"""A stolen session: it takes no account over, the owner hears of it at once and takes the account back."""
+"""A stolen session cannot take over an account; the owner is notified at once and can recover the account."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOUR = datetime.timedelta(hours=1)
 
 @pytest.fixture
 def stolen(ada: User) -> Client:
-    """Ada's session, an hour after she has logged in."""
+    """Ada's session, an hour after she logged in."""
     browser = Client()
     with time_machine.travel(datetime.datetime.now(datetime.UTC) - HOUR, tick=False):
         browser.post("/login/", {"login": "ada", "password": PASSWORD})
@@ -70,7 +70,9 @@ def undo_links(address: str) -> list[str]:
         ("/two-factor/recovery-codes/generate/", {}),
     ],
 )
-def test_it_changes_nothing_without_the_password(stolen: Client, ada: User, address: str, form: dict[str, str]) -> None:
+def test_a_stolen_session_changes_nothing_without_the_password(
+    stolen: Client, ada: User, address: str, form: dict[str, str]
+) -> None:
     EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
     answer = stolen.post(address, form)
     assert answer.status_code == 302
@@ -81,18 +83,18 @@ def test_it_changes_nothing_without_the_password(stolen: Client, ada: User, addr
     }
 
 
-def test_a_password_is_changed_with_the_old_one_only(stolen: Client, ada: User) -> None:
+def test_a_password_change_requires_the_old_password(stolen: Client, ada: User) -> None:
     stolen.post("/password/change/", {"oldpassword": "guess", "password1": "horse-8-x-y", "password2": "horse-8-x-y"})
     ada.refresh_from_db()
     assert ada.check_password(PASSWORD)
 
 
-def test_every_verified_address_hears_of_a_new_one_at_once(fresh: Client, ada: User) -> None:
+def test_every_verified_address_is_notified_of_a_new_one(fresh: Client, ada: User) -> None:
     EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
     add(fresh)
-    told = [message for message in mail.outbox if "was added" in message.body]
-    assert {message.to[0] for message in told} == {"ada@example.com", "second@example.com"}
-    assert all(NEW in message.body and "/email/undo/" in message.body for message in told)
+    notified = [message for message in mail.outbox if "was added" in message.body]
+    assert {message.to[0] for message in notified} == {"ada@example.com", "second@example.com"}
+    assert all(NEW in message.body and "/email/undo/" in message.body for message in notified)
 
 
 @pytest.mark.parametrize(
@@ -102,20 +104,20 @@ def test_every_verified_address_hears_of_a_new_one_at_once(fresh: Client, ada: U
         {"action_remove": "", "email": "second@example.com"},
     ],
 )
-def test_every_verified_address_hears_of_other_changes(fresh: Client, ada: User, change: dict[str, str]) -> None:
+def test_every_verified_address_is_notified_of_other_changes(fresh: Client, ada: User, change: dict[str, str]) -> None:
     EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
     fresh.post("/email/", change)
     assert {message.to[0] for message in mail.outbox} == {"ada@example.com", "second@example.com"}
 
 
-def test_every_verified_address_hears_of_a_new_password(fresh: Client, ada: User) -> None:
+def test_every_verified_address_is_notified_of_a_new_password(fresh: Client, ada: User) -> None:
     EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
     words = {"oldpassword": PASSWORD, "password1": "another-horse-8", "password2": "another-horse-8"}
     fresh.post("/password/change/", words)
     assert {message.to[0] for message in mail.outbox} == {"ada@example.com", "second@example.com"}
 
 
-def test_a_new_address_resets_no_password_for_24_hours(fresh: Client, ada: User) -> None:
+def test_a_new_address_cannot_reset_the_password_for_24_hours(fresh: Client, ada: User) -> None:
     add(fresh)
     confirm(NEW)
     mail.outbox.clear()
@@ -129,13 +131,13 @@ def test_a_new_address_resets_no_password_for_24_hours(fresh: Client, ada: User)
     assert "/password/reset/key/" in mail.outbox[-1].body
 
 
-def test_the_address_of_the_registration_resets_at_once(ada: User) -> None:
+def test_the_registered_address_can_reset_the_password_at_once(ada: User) -> None:
     Client().post("/password/reset/", {"email": "ada@example.com"})
     assert "/password/reset/key/" in mail.outbox[-1].body
 
 
-def test_the_owner_takes_the_account_back(fresh: Client, ada: User) -> None:
-    """Whatever the intruder has done in the meantime: made the new address the primary one, removed the old one."""
+def test_the_owner_can_recover_the_account(fresh: Client, ada: User) -> None:
+    """This works even after the intruder made the new address primary and removed the old one."""
     add(fresh)
     confirm(NEW)
     fresh.post("/email/", {"action_primary": "", "email": NEW})
@@ -146,7 +148,7 @@ def test_the_owner_takes_the_account_back(fresh: Client, ada: User) -> None:
     link = undo_links("ada@example.com")[0]
     page = owner.get(link).content.decode()
     assert NEW in page
-    assert EmailAddress.objects.filter(email=NEW).exists()  # looking changes nothing
+    assert EmailAddress.objects.filter(email=NEW).exists()  # viewing the page changes nothing
     mail.outbox.clear()
     assert owner.post(link, follow=True).status_code == 200
     assert [(each.email, each.verified, each.primary) for each in EmailAddress.objects.filter(user=ada)] == [
@@ -166,7 +168,7 @@ def test_the_owner_takes_the_account_back(fresh: Client, ada: User) -> None:
     assert owner.get(link).status_code == 410  # used
 
 
-def test_a_second_address_of_the_intruder_goes_with_the_first(fresh: Client, ada: User) -> None:
+def test_an_undo_also_removes_the_intruders_later_addresses(fresh: Client, ada: User) -> None:
     add(fresh)
     fresh.post("/email/", {"action_remove": "", "email": NEW})
     add(fresh, "eve2@evil.example")
@@ -174,7 +176,7 @@ def test_a_second_address_of_the_intruder_goes_with_the_first(fresh: Client, ada
     assert [each.email for each in EmailAddress.objects.filter(user=ada)] == ["ada@example.com"]
 
 
-def test_an_intruders_address_gets_no_link_that_undoes_what_the_owner_adds(fresh: Client, ada: User) -> None:
+def test_an_intruders_address_gets_no_undo_link_for_the_owners_changes(fresh: Client, ada: User) -> None:
     add(fresh)
     confirm(NEW)
     mail.outbox.clear()
@@ -184,13 +186,13 @@ def test_an_intruders_address_gets_no_link_that_undoes_what_the_owner_adds(fresh
 
 
 @pytest.mark.parametrize("token", ["x", "a:b:c"])
-def test_a_token_of_ones_own_making_undoes_nothing(ada: User, token: str) -> None:
+def test_a_forged_token_undoes_nothing(ada: User, token: str) -> None:
     assert Client().post(f"/email/undo/{token}/").status_code == 410
     ada.refresh_from_db()
     assert ada.has_usable_password()
 
 
-def test_a_link_is_good_for_seven_days(fresh: Client, ada: User) -> None:
+def test_an_undo_link_expires_after_seven_days(fresh: Client, ada: User) -> None:
     add(fresh)
     link = undo_links("ada@example.com")[0]
     with time_machine.travel(datetime.datetime.now(datetime.UTC) + UNDOABLE + HOUR, tick=False):
@@ -198,7 +200,7 @@ def test_a_link_is_good_for_seven_days(fresh: Client, ada: User) -> None:
     assert EmailAddress.objects.filter(email=NEW).exists()
 
 
-def test_an_undo_leaves_an_address_alone_that_is_somebody_elses_by_now(
+def test_an_undo_leaves_an_address_that_now_belongs_to_another_user(
     fresh: Client, ada: User, person: Callable[..., User]
 ) -> None:
     add(fresh)
@@ -218,10 +220,10 @@ def test_an_undo_leaves_an_address_alone_that_is_somebody_elses_by_now(
 
 
 @pytest.mark.parametrize("is_registered", [True, False])
-def test_no_second_account_of_the_intruder_keeps_the_address_from_its_owner(
+def test_an_intruders_second_account_cannot_keep_the_address_from_its_owner(
     fresh: Client, ada: User, person: Callable[..., User], is_registered: bool
 ) -> None:
-    """The intruder removes the address, and claims it for another account without a proof."""
+    """The intruder removes the address and adds it to another account without verifying it."""
     add(fresh)
     confirm(NEW)
     link = undo_links("ada@example.com")[0]
@@ -242,7 +244,7 @@ def test_no_second_account_of_the_intruder_keeps_the_address_from_its_owner(
     assert ada.email == "ada@example.com"
 
 
-def test_an_undo_keeps_another_old_address_where_the_first_is_gone(
+def test_an_undo_keeps_another_old_address_if_the_first_is_gone(
     fresh: Client, ada: User, person: Callable[..., User]
 ) -> None:
     EmailAddress.objects.create(user=ada, email="second@example.com", verified=True)
@@ -257,7 +259,7 @@ def test_an_undo_keeps_another_old_address_where_the_first_is_gone(
     ]
 
 
-def test_a_flood_of_mails_keeps_no_reset_from_the_owner(fresh: Client, ada: User) -> None:
+def test_a_flood_of_emails_does_not_block_the_owners_reset(fresh: Client, ada: User) -> None:
     add(fresh)
     for number in range(8):
         register("ada@example.com", f"user{number}", REMOTE_ADDR=f"192.0.2.{number}")
@@ -269,7 +271,7 @@ def test_a_flood_of_mails_keeps_no_reset_from_the_owner(fresh: Client, ada: User
     assert "/password/reset/key/" in message.body
 
 
-def test_a_page_about_an_address_is_kept_by_no_cache(fresh: Client) -> None:
+def test_the_undo_page_is_not_cached(fresh: Client) -> None:
     add(fresh)
     answer: Any = Client().get(undo_links("ada@example.com")[0])
     assert "no-store" in answer["Cache-Control"]

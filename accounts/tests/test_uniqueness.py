@@ -1,4 +1,4 @@
-"""One verified address for one person, one authenticator of a kind: on every database, whatever writes."""
+"""A verified address belongs to one user, who has one authenticator of each type. Every database enforces this."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ADDRESS = "shared@example.com"
 
 
 def with_one_session(user: User, number: int) -> list[Client]:
-    """Tabs of one browser, in which this person has just given the password."""
+    """Tabs of one browser, in which this user has just confirmed the password."""
     first = Client(raise_request_exception=False)
     first.force_login(user)
     first.post("/reauthenticate/", {"password": PASSWORD})
@@ -37,7 +37,7 @@ def with_one_session(user: User, number: int) -> list[Client]:
 
 
 def post_at_once(posts: list[tuple[Client, str, dict[str, str]]]) -> list[int]:
-    """The status of each answer."""
+    """Sends all requests at once and returns the status of each response."""
     barrier = threading.Barrier(len(posts))
 
     def post(browser: Client, path: str, data: dict[str, str]) -> int:
@@ -52,7 +52,7 @@ def post_at_once(posts: list[tuple[Client, str, dict[str, str]]]) -> list[int]:
 
 
 @pytest.mark.django_db
-def test_two_people_cannot_have_one_verified_address(ada: User, person: Callable[..., User]) -> None:
+def test_two_users_cannot_verify_the_same_address(ada: User, person: Callable[..., User]) -> None:
     tom = person("tom")
     EmailAddress.objects.create(user=ada, email=ADDRESS, verified=True)
     other = EmailAddress.objects.create(user=tom, email=ADDRESS, verified=False)
@@ -61,14 +61,14 @@ def test_two_people_cannot_have_one_verified_address(ada: User, person: Callable
 
 
 @pytest.mark.django_db
-def test_nobody_has_two_primary_addresses(ada: User) -> None:
+def test_a_user_cannot_have_two_primary_addresses(ada: User) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         EmailAddress.objects.create(user=ada, email=ADDRESS, primary=True)
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(("kind", "again"), [("totp", False), ("recovery_codes", False), ("webauthn", True)])
-def test_nobody_has_two_authenticators_of_a_kind(ada: User, kind: str, again: bool) -> None:
+def test_a_user_cannot_have_two_authenticators_of_a_type(ada: User, kind: str, again: bool) -> None:
     Authenticator.objects.create(user=ada, type=kind, data={})
     try:
         with transaction.atomic():
@@ -79,7 +79,9 @@ def test_nobody_has_two_authenticators_of_a_kind(ada: User, kind: str, again: bo
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_who_verify_one_address_at_once_one_wins(ada: User, person: Callable[..., User], settings: Any) -> None:
+def test_concurrent_verifications_of_an_address_give_it_to_one_user(
+    ada: User, person: Callable[..., User], settings: Any
+) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("one writer at a time")
     people = [ada, *(person(f"user{number}") for number in range(5))]
@@ -94,7 +96,7 @@ def test_of_two_who_verify_one_address_at_once_one_wins(ada: User, person: Calla
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_second_factor_that_is_set_up_several_times_at_once_is_set_up_once(ada: User) -> None:
+def test_concurrent_setups_create_one_second_factor(ada: User) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("one writer at a time")
     browsers = with_one_session(ada, 6)
@@ -105,7 +107,7 @@ def test_a_second_factor_that_is_set_up_several_times_at_once_is_set_up_once(ada
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_several_addresses_that_are_made_primary_at_once_one_is(ada: User) -> None:
+def test_concurrent_requests_make_only_one_address_primary(ada: User) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("one writer at a time")
     browsers = with_one_session(ada, 5)
@@ -123,7 +125,7 @@ def test_of_several_addresses_that_are_made_primary_at_once_one_is(ada: User) ->
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("is_one", [True, False])
-def test_addresses_that_are_added_at_once_are_no_more_than_the_limit(ada: User, settings: Any, is_one: bool) -> None:
+def test_addresses_added_concurrently_do_not_exceed_the_limit(ada: User, settings: Any, is_one: bool) -> None:
     if connection.vendor == "sqlite":
         pytest.skip("one writer at a time")
     browsers = with_one_session(ada, 6)
@@ -137,13 +139,13 @@ def test_addresses_that_are_added_at_once_are_no_more_than_the_limit(ada: User, 
 
 
 @pytest.mark.django_db
-def test_the_check_says_nothing_while_all_is_there() -> None:
+def test_the_check_reports_nothing_while_all_indexes_exist() -> None:
     assert [each for each in checks.run_checks(databases=["default"]) if each.id in ("models.W036", "accounts.W001")
             and not each.is_silenced()] == []  # fmt: skip
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_check_misses_an_index_and_the_migration_names_the_rows_that_are_in_the_way(
+def test_the_check_reports_a_missing_index_and_the_migration_names_conflicting_rows(
     ada: User, person: Callable[..., User]
 ) -> None:
     if connection.features.supports_partial_indexes:

@@ -1,4 +1,4 @@
-"""The user model and what the database itself holds to."""
+"""The user model and the constraints of its table."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ pytestmark = [pytest.mark.quick, pytest.mark.django_db]
         {"requested_role": "technical_worker", "request_decision": "maybe"},
     ],
 )
-def test_the_database_refuses_states_that_cannot_be(fields: dict[str, str]) -> None:
+def test_the_database_rejects_impossible_states(fields: dict[str, str]) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         User.objects.create(username="ada", email="ada@example.com", **fields)
 
 
 @pytest.mark.engine
-def test_addresses_are_unique_whatever_their_case() -> None:
+def test_addresses_are_unique_regardless_of_case() -> None:
     User.objects.create_user("ada", "Ada@Example.com")
     with pytest.raises(IntegrityError), transaction.atomic():
         User.objects.create_user("eve", "aDA@eXAMPLE.com")
@@ -37,7 +37,7 @@ def test_addresses_are_unique_whatever_their_case() -> None:
 
 
 @pytest.mark.engine
-def test_several_people_may_be_without_an_address() -> None:
+def test_several_users_may_have_no_address() -> None:
     User.objects.create_user("ada")
     User.objects.create_user("eve")
     assert [user.email for user in User.objects.all()] == ["", ""]
@@ -52,7 +52,7 @@ def test_the_name_falls_back_to_the_username(first: str, last: str, name: str, i
     assert (user.get_full_name(), user.initials) == (name, initials)
 
 
-def test_the_operator_vouches_for_the_first_superusers_address() -> None:
+def test_the_address_of_the_first_superuser_counts_as_verified() -> None:
     root = User.objects.create_superuser("root", "Root@example.com", "a-password-9")
     address = EmailAddress.objects.get(user=root)
     assert address.verified

@@ -1,4 +1,4 @@
-"""Each filter of the log reads what it shows, and not the whole table."""
+"""Each filter of the audit log reads only the rows it shows, not the whole table."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ SEARCHES: list[dict[str, Any]] = [
 
 @pytest.fixture(scope="module")
 def many(django_db_setup: Any, django_db_blocker: Any) -> Any:
-    """Entries of a year; what is rare is at the beginning, where a scan from the newest one comes last."""
+    """Entries of a year. The rare ones are the oldest, so a scan from the newest would reach them last."""
     with django_db_blocker.unblock():
         Entry.objects.bulk_create(
             [
@@ -68,7 +68,7 @@ def rows_read() -> int:
 @pytest.mark.parametrize("search", SEARCHES, ids=str)
 def test_a_search_reads_few_rows(many: None, search: dict[str, Any]) -> None:
     if connection.vendor != "mysql":
-        pytest.skip("counts what MySQL and MariaDB have read")
+        pytest.skip("only MySQL and MariaDB count the rows read")
     browser = Client()
     browser.force_login(User.objects.create_user("mary", role="senior_management"))
     browser.get("/audit/")
@@ -89,7 +89,7 @@ MOMENTS = [
 @pytest.mark.parametrize(
     ("since", "until", "found"), [("2026-03-01", "2026-03-01", 3), ("2026-03-02", "", 1), ("", "2026-02-28", 1)]
 )
-def test_a_day_is_whole(db: None, since: str, until: str, found: int) -> None:
+def test_a_date_filter_covers_the_whole_day(db: None, since: str, until: str, found: int) -> None:
     for text in MOMENTS:
         moment = datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.UTC)
         Entry.objects.create(at=moment, act="stop", key="day")

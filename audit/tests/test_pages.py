@@ -1,4 +1,4 @@
-"""The log as a page and as CSV: for whom it is, what can be searched, and that no cell is a formula."""
+"""The audit log as a page and as CSV: who can see it, what can be searched, and that no cell is a formula."""
 
 import csv
 import io
@@ -41,14 +41,14 @@ def rows(client: Client, query: str = "") -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("path", ["/audit/", "/audit/entries.csv"])
-def test_it_is_for_those_who_may_see_it(client: Client, path: str) -> None:
+def test_the_audit_log_requires_the_permission(client: Client, path: str) -> None:
     assert client.get(path)["Location"].startswith("/login/")
     client.force_login(get_user_model().objects.create_user("someone", "someone@example.com", "x"))
     assert client.get(path).status_code == 403
 
 
 @pytest.mark.parametrize("path", ["/audit/", "/audit/entries.csv"])
-def test_nothing_can_be_sent_to_it(reader: Client, path: str) -> None:
+def test_the_audit_log_accepts_no_input(reader: Client, path: str) -> None:
     assert reader.post(path).status_code == 405
     assert Entry not in admin.site._registry
     assert set(Permission.objects.filter(content_type__app_label="audit").values_list("codename", flat=True)) == {
@@ -56,14 +56,14 @@ def test_nothing_can_be_sent_to_it(reader: Client, path: str) -> None:
     }
 
 
-def test_it_shows_before_and_after(reader: Client) -> None:
+def test_an_entry_shows_the_values_before_and_after(reader: Client) -> None:
     entry(before={"limit": 1, "name": "<b>"}, after={"limit": 2, "name": None}, address="10.0.0.1")
     page = text(reader)
     for words in ("ada", "Changed", "No 1.", "finance.account", "<dt>limit</dt>", "&lt;b&gt;", "from 10.0.0.1"):
         assert words in page
 
 
-def test_it_says_so_when_there_is_nothing(reader: Client) -> None:
+def test_an_empty_log_and_an_empty_search_have_different_messages(reader: Client) -> None:
     assert "No entries yet." in text(reader)
     assert "No entries match your search." in text(reader, "?who=nobody")
 
@@ -76,7 +76,7 @@ def test_it_says_so_when_there_is_nothing(reader: Client) -> None:
         ("since=nonsense", set()), ("who__startswith=b", {"1", "2", "3"}),
     ],
 )  # fmt: skip
-def test_it_is_searched_by_who_what_and_when_and_the_csv_is_the_same(reader: Client, query: str, found: set) -> None:
+def test_page_and_csv_are_searched_by_who_what_and_when(reader: Client, query: str, found: set) -> None:
     entry(1, who="ada", key="k1", at="2020-01-01T23:59Z")
     entry(2, who="bob", key="k2", at="2020-01-02T00:00Z", act="pause", model="sync.target")
     entry(3, who="bob", key="k3", at="2020-01-03T00:00Z")
@@ -88,7 +88,9 @@ def test_it_is_searched_by_who_what_and_when_and_the_csv_is_the_same(reader: Cli
     assert {number for number in "123" if f"No {number}." in page} == found
 
 
-def test_more_entries_than_a_file_has_are_refused_and_not_cut(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_export_over_the_limit_is_refused_instead_of_truncated(
+    reader: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("exports.responses.LARGEST_EXPORT", 3)
     for number in range(4):
         entry(number)
@@ -99,7 +101,7 @@ def test_more_entries_than_a_file_has_are_refused_and_not_cut(reader: Client, mo
     assert [row["key"] for row in rows(reader, "?key=key2")] == ["key2"]
 
 
-def test_pages_stay_as_they_are_while_entries_are_added(reader: Client) -> None:
+def test_older_pages_do_not_change_when_entries_are_added(reader: Client) -> None:
     made = [entry(number) for number in range(PAGE + 2)]
     older = f"?below={made[2].pk}"
     assert f"below={made[2].pk}" in text(reader)
@@ -110,7 +112,7 @@ def test_pages_stay_as_they_are_while_entries_are_added(reader: Client) -> None:
     assert "No 99." not in page
 
 
-def test_a_page_costs_the_same_for_any_number(
+def test_a_page_takes_the_same_number_of_queries_for_any_number_of_entries(
     reader: Client, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     for number in range(PAGE + 1):
@@ -119,7 +121,7 @@ def test_a_page_costs_the_same_for_any_number(
         reader.get("/audit/")
 
 
-def test_the_csv_has_all_of_them_and_no_formula(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_csv_contains_all_entries_and_no_formula(reader: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("audit.views.CHUNK", 2)
     for number in range(5):
         entry(number, who=f"=HYPERLINK({number})", text="\t+1", before={"a": "=1"}, after={"a": "ü"})

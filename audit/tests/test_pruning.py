@@ -1,4 +1,4 @@
-"""`audit_prune`: what is older than AUDIT_DAYS goes, the rest stays, and that it went is kept."""
+"""`audit_prune` deletes entries older than AUDIT_DAYS, keeps the rest and records the deletion."""
 
 import io
 from datetime import timedelta
@@ -26,7 +26,7 @@ def prune(**options: Any) -> str:
     return out.getvalue()
 
 
-def test_the_old_ones_are_removed_and_that_is_kept() -> None:
+def test_old_entries_are_deleted_and_the_deletion_is_recorded() -> None:
     assert prune() == "3 entries older than 730 days are removed.\n"
     assert Entry.objects.filter(who="ada").count() == 3
     assert Entry.objects.get(act=Act.PRUNE).after == {"entries": 3, "older_than_days": 730}
@@ -39,12 +39,12 @@ def test_a_dry_run_only_counts() -> None:
     assert Entry.objects.count() == 6
 
 
-def test_zero_keeps_all(settings: Any) -> None:
+def test_zero_days_keeps_all_entries(settings: Any) -> None:
     assert prune(days=0) == "All entries are kept.\n"
     assert Entry.objects.count() == 6
 
 
-def test_wrong_use_is_told() -> None:
+def test_a_negative_number_of_days_is_refused() -> None:
     with pytest.raises(CommandError, match="from 0") as error:
         prune(days=-1)
     assert error.value.returncode == 2

@@ -1,4 +1,4 @@
-"""Files as mongoexport writes them, for the tests of the import."""
+"""Files in the format of mongoexport, for the tests of the import."""
 
 import gzip
 import json
@@ -14,7 +14,7 @@ DATASETS = Path(__file__).resolve().parents[3] / "shared" / "datasets"
 
 
 def account(number: int = 1, **changes: Any) -> dict[str, Any]:
-    """An account's document; None as a change leaves the field out."""
+    """The document of an account. A change to None omits the field."""
     document = {"_id": ObjectId(f"{number:024x}"), "account_id": number, "limit": 9000, "products": ["Brokerage"]}
     return {name: value for name, value in (document | changes).items() if value is not None}
 
@@ -30,7 +30,7 @@ def write(path: Path, text: str, encoding: str = "utf-8") -> Path:
 
 
 def load(path: Path, model: str = "account", batch: int = 500) -> tuple[dict[str, int], list[dict[str, Any]]]:
-    """Imports a file; the counts by outcome and the lines of the rejects file."""
+    """Imports a file. Returns the counts by outcome and the lines of the rejects file."""
     rejects = Rejects(path.with_suffix(".rejects"))
     counts = FileImport(path, MODELS[model], batch, rejects).run()
     rejects.close()
@@ -39,7 +39,7 @@ def load(path: Path, model: str = "account", batch: int = 500) -> tuple[dict[str
 
 
 def dataset(name: str) -> Iterator[dict[str, Any]]:
-    """The documents of a real file, with the types that BSON has."""
+    """The documents of a real file with their BSON types."""
     options = json_util.JSONOptions(json_mode=json_util.JSONMode.CANONICAL, tz_aware=True)
     with (DATASETS / name).open(encoding="utf-8") as file:
         for line in file:

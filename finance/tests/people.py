@@ -1,5 +1,7 @@
-"""Users of each kind and a few records, for the tests of the pages. Permissions are given as such: no app of
-people is known here."""
+"""Users of each kind and a few records, for the tests of the pages.
+
+Users get their permissions directly, because this app does not depend on the accounts app.
+"""
 
 import datetime
 from typing import Any

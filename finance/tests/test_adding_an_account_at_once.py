@@ -1,4 +1,4 @@
-"""Several people add an account with the same number at the same moment: one does, and the others are told."""
+"""Several users add an account with the same number at the same moment: one succeeds, the others get an error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 NUMBER = 77_001
 
 
-def test_of_two_accounts_with_one_number_one_is_created() -> None:
+def test_concurrent_requests_create_only_one_account_per_number() -> None:
     if connection.vendor == "sqlite":
         pytest.skip("one writer at a time")
     browsers = []

@@ -23,7 +23,7 @@ def address(name, model, *arguments):
 
 
 def posted(response, **changes):
-    """What the page's form would post, with these changes."""
+    """The data that the form would post, with these changes."""
     form = response.context["adminform"].form
     data: dict[str, object] = {}
     for field in form:
@@ -36,7 +36,7 @@ def posted(response, **changes):
 
 
 @pytest.mark.parametrize("model", [Account, Customer, Transaction])
-def test_it_lists_and_searches_with_few_queries(staff, model, django_assert_max_num_queries):
+def test_lists_and_searches_need_few_queries(staff, model, django_assert_max_num_queries):
     for number in range(10):
         customer(f"Anna {number}", [number])
     with django_assert_max_num_queries(9):
@@ -45,7 +45,7 @@ def test_it_lists_and_searches_with_few_queries(staff, model, django_assert_max_
         assert staff.get(address("changelist", model), {"q": text}).status_code == 200
 
 
-def test_it_finds_by_number_id_and_how_a_name_begins(staff):
+def test_the_search_matches_numbers_ids_and_prefixes_of_names(staff):
     anna, bert = customer("Anna Blum", [1]), customer("Bert Baum", [2])
     bucket = Transaction.objects.get(account_id=2)
     for model, text, found in (
@@ -60,7 +60,7 @@ def test_it_finds_by_number_id_and_how_a_name_begins(staff):
         assert list(response.context["cl"].result_list) == found, text
 
 
-def test_a_long_list_ends_and_nothing_is_done_to_all_of_it(staff, monkeypatch):
+def test_a_long_list_is_capped_and_refuses_actions_on_all_rows(staff, monkeypatch):
     monkeypatch.setattr("finance.admin.MOST", 4)
     accounts = Account.objects.bulk_create([Account(account_id=number, limit=5) for number in range(6)])
     page = address("changelist", Account)
@@ -72,7 +72,7 @@ def test_a_long_list_ends_and_nothing_is_done_to_all_of_it(staff, monkeypatch):
     assert {account.account_id for account in Account.objects.all()} == {0, 1, 2, 4, 5}
 
 
-def test_staff_link_a_customer_to_a_user(staff):
+def test_staff_can_link_a_customer_to_a_user(staff):
     record = customer("Anna", [1])
     user = get_user_model().objects.create_user("anna", "a@example.com")
     page = address("change", Customer, record.pk)
@@ -82,7 +82,7 @@ def test_staff_link_a_customer_to_a_user(staff):
     assert record.user == user
 
 
-def test_what_the_form_does_not_change_keeps_its_type(staff):
+def test_unchanged_fields_keep_their_type(staff):
     account = Account.objects.create(account_id=1, limit=5, products=["Brokerage"], extra={"note": Int64(7)})
     page = address("change", Account, account.pk)
     assert staff.post(page, posted(staff.get(page), limit=6)).status_code == 302
@@ -95,7 +95,7 @@ def test_what_the_form_does_not_change_keeps_its_type(staff):
     ["", "{", "5", '["a", 5]', '[{"$where": 1}]', r'["\ud800"]', '[{"$oid": "x"}]', "[" * 100_000, '["\\u0000"'],
     ids=lambda text: text[:12],
 )
-def test_it_refuses_products_that_are_none(staff, text):
+def test_invalid_products_are_rejected(staff, text):
     account = Account.objects.create(account_id=1, limit=5, products=["Brokerage"])
     page = address("change", Account, account.pk)
     response = staff.post(page, posted(staff.get(page), products=text))
@@ -107,7 +107,7 @@ def test_it_refuses_products_that_are_none(staff, text):
         assert account.products == []
 
 
-def test_it_keeps_dates_in_trades(staff):
+def test_dates_in_trades_are_preserved(staff):
     record = customer("Anna", [1])
     bucket = Transaction.objects.get(account_id=record.accounts[0])
     before = bucket.transactions

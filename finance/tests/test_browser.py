@@ -1,4 +1,4 @@
-"""The financial pages in a real browser: charts, forms, and what is done without a mouse."""
+"""The financial pages in a real browser: charts, forms and keyboard use."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MODELS = {"account": Account, "customer": Customer, "transaction": Transaction}
 
 @pytest.fixture
 def visit(context: BrowserContext, live_server: Any, mongo: Any) -> Iterator[Callable[..., Page]]:
-    """Opens a page as one kind of person; whatever the browser complains of fails the test."""
-    complaints: list[str] = []
+    """Opens a page as one kind of user. Any error in the browser's console fails the test."""
+    errors: list[str] = []
     people = {kind: user(kind) for kind in ("customer", "manager", "technician")}
     customer("Anna", [4711, 4712], linked=people["customer"])
     call_command("refresh_totals")
     context.clear_cookies()
     page = context.new_page()
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: errors.append(str(error)))
 
     def go(kind: str, name: str) -> Page:
         client = Client()
@@ -44,7 +44,7 @@ def visit(context: BrowserContext, live_server: Any, mongo: Any) -> Iterator[Cal
 
     yield go
     page.close()
-    assert complaints == []
+    assert errors == []
 
 
 def violations(page: Page) -> list[Any]:
@@ -53,7 +53,7 @@ def violations(page: Page) -> list[Any]:
 
 
 @pytest.mark.parametrize(("kind", "name"), [("customer", "customer_dashboard"), ("manager", "totals_dashboard")])
-def test_charts_are_drawn_in_the_colours_of_the_theme(visit: Callable[..., Page], kind: str, name: str) -> None:
+def test_charts_use_the_colours_of_the_theme(visit: Callable[..., Page], kind: str, name: str) -> None:
     page = visit(kind, name)
 
     colours = (
@@ -65,7 +65,7 @@ def test_charts_are_drawn_in_the_colours_of_the_theme(visit: Callable[..., Page]
     page.wait_for_function(colours, arg="#2dd4bf")
 
 
-def test_an_account_is_edited_by_keyboard_alone(visit: Callable[..., Page]) -> None:
+def test_an_account_can_be_edited_with_the_keyboard_alone(visit: Callable[..., Page]) -> None:
     page = visit("technician", "account_edit")
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip-link"
@@ -79,7 +79,7 @@ def test_an_account_is_edited_by_keyboard_alone(visit: Callable[..., Page]) -> N
     expect(page.get_by_role("main")).to_contain_text("1,234")
 
 
-def test_an_error_is_named_at_its_field(visit: Callable[..., Page]) -> None:
+def test_an_error_is_shown_at_its_field(visit: Callable[..., Page]) -> None:
     page = visit("technician", "account_create")
     page.fill("[name=limit]", "-1")
     page.get_by_role("button", name="Save").click()

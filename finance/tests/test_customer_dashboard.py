@@ -1,4 +1,4 @@
-"""What a customer sees first: what they own, what they traded, and nothing of anybody else."""
+"""The customer dashboard: the customer's own accounts, holdings and trades, and nobody else's."""
 
 import csv
 import datetime
@@ -38,7 +38,7 @@ def rows(response):
     return list(csv.DictReader(io.StringIO(b"".join(response.streaming_content).decode())))
 
 
-def test_it_has_accounts_tiers_trades_and_profile_with_few_questions(client, owner, django_assert_max_num_queries):
+def test_it_shows_accounts_tiers_trades_and_profile_with_few_queries(client, owner, django_assert_max_num_queries):
     customer("Anna", [4711, 4712], linked=owner)
     customer("Other", [9999])
     with django_assert_max_num_queries(7):
@@ -54,7 +54,7 @@ def test_a_customer_without_a_record_is_told_what_to_do(client, owner):
     assert "Ask staff to link your customer record" in response.content.decode()
 
 
-def test_a_customer_without_accounts_or_trades_sees_no_zero_and_what_comes_next(client, owner):
+def test_a_customer_without_accounts_or_trades_sees_what_to_do_instead_of_zeros(client, owner):
     customer("Anna", [], linked=owner)
     text = client.get(reverse(PAGE)).content.decode()
     assert "You have no account yet" in text
@@ -62,7 +62,7 @@ def test_a_customer_without_accounts_or_trades_sees_no_zero_and_what_comes_next(
     assert "<canvas" not in text
 
 
-def test_the_use_of_an_accounts_limit_is_its_largest_trade(client, owner):
+def test_the_used_limit_of_an_account_is_its_largest_trade(client, owner):
     customer("Anna", [1], linked=owner)
     Account.objects.create(account_id=2, limit=9000, products=[])
     bucket(1, trade("adbe", DAY, "1") | {"amount": 4500})
@@ -70,7 +70,7 @@ def test_the_use_of_an_accounts_limit_is_its_largest_trade(client, owner):
     assert [(use.account.account_id, use.largest, use.percent, use.trades) for use in uses] == [(1, 4500, 50, 3)]
 
 
-def test_what_is_held_is_what_was_bought_less_what_was_sold_at_the_last_price():
+def test_holdings_are_purchases_minus_sales_at_the_last_price():
     later = DAY + datetime.timedelta(9)
     made = bucket(
         1,
@@ -83,7 +83,7 @@ def test_what_is_held_is_what_was_bought_less_what_was_sold_at_the_last_price():
     ]  # fmt: skip
 
 
-def test_the_charts_have_the_numbers_of_their_tables_and_csv(client, owner):
+def test_charts_match_their_tables_and_csv(client, owner):
     record = customer("Anna", [1], linked=owner)
     charts = {chart.key: (chart, url) for chart, url in client.get(reverse(PAGE)).context["charts"]}
     chart, address = charts["value"]
@@ -108,7 +108,7 @@ FILTERS = [
 
 
 @pytest.mark.parametrize(("query", "symbols"), FILTERS, ids=str)
-def test_the_trades_and_their_csv_are_those_that_were_asked_for(client, owner, query, symbols):
+def test_filters_apply_to_the_trades_and_their_csv(client, owner, query, symbols):
     record = customer("Anna", [1], linked=owner)
     bucket(1, trade("sap", DAY - datetime.timedelta(5), "7") | {"transaction_code": "sell"})
     response = client.get(reverse(PAGE), query)
@@ -135,7 +135,7 @@ def test_a_wrong_filter_shows_and_exports_nothing_and_says_why(client, owner, qu
 
 
 @pytest.mark.parametrize("page", ["x", "-1", "0", "9" * 5000])
-def test_any_page_of_trades_is_one_that_there_is(client, owner, page):
+def test_an_invalid_page_number_shows_an_existing_page(client, owner, page):
     customer("Anna", [1], linked=owner)
     assert client.get(reverse(PAGE), {"page": page}).status_code == 200
 
@@ -152,7 +152,7 @@ def test_the_newest_trades_come_from_all_buckets():
     assert found == sorted(every, key=lambda trade: trade.date, reverse=True)
 
 
-def test_more_trades_than_a_page_adds_up_leave_the_holdings_unknown(client, owner, monkeypatch):
+def test_holdings_are_unknown_if_there_are_too_many_trades(client, owner, monkeypatch):
     monkeypatch.setattr(trades_module, "MOST_BUCKETS", 1)
     customer("Anna", [1, 2], linked=owner)
     text = client.get(reverse(PAGE)).content.decode()
@@ -160,7 +160,7 @@ def test_more_trades_than_a_page_adds_up_leave_the_holdings_unknown(client, owne
     assert "your holdings are not shown" in text
 
 
-def test_a_trade_that_is_not_as_expected_is_shown_as_far_as_it_goes(client, owner):
+def test_malformed_trades_do_not_break_the_pages(client, owner):
     odd = [{}, {"symbol": 5, "price": "many", "total": Decimal128("NaN")}, {"price": "1e9999"}, {"amount": "x"}, 7]
     made = Transaction.objects.create(
         account_id=1, transaction_count=5, bucket_start_date=DAY, bucket_end_date=DAY, transactions=odd
@@ -171,7 +171,7 @@ def test_a_trade_that_is_not_as_expected_is_shown_as_far_as_it_goes(client, owne
     assert client.get(made.get_absolute_url()).status_code == 200
 
 
-def test_nobody_gets_the_charts_and_trades_of_somebody_else(client, owner):
+def test_customers_cannot_export_charts_and_trades_of_others(client, owner):
     customer("Anna", [1], linked=owner)
     other = customer("Other", [2])
     for address in ("trades", "value", "holdings", "unknown"):

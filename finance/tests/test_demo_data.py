@@ -1,4 +1,4 @@
-"""Made-up data: believable, exact, and the same for the same seed."""
+"""Demo data: plausible, exact, and the same for the same seed."""
 
 import datetime
 from decimal import Decimal, localcontext
@@ -41,13 +41,13 @@ def test_the_same_seed_gives_the_same_records():
     assert everything(demo()) != everything(demo(seed=2))
 
 
-def test_more_customers_leave_the_names_of_the_others():
+def test_more_customers_do_not_change_the_first_ones():
     few = [row.to_document() for row in demo(customers=5).customer_rows()]
     assert few == [row.to_document() for row in demo(customers=9).customer_rows()][:5]
 
 
 @pytest.mark.parametrize(("customers", "trades"), [(1, 1), (1, 950), (60, 6000), (5, 0), (40, 3)])
-def test_it_makes_as_many_as_it_is_asked_for(customers, trades):
+def test_it_creates_the_requested_numbers(customers, trades):
     made = demo(customers, trades)
     buckets = list(made.transaction_rows())
     assert len(list(made.customer_rows())) == customers
@@ -56,20 +56,20 @@ def test_it_makes_as_many_as_it_is_asked_for(customers, trades):
     assert not trades or max(bucket.bucket_end_date for bucket in buckets).date() == TODAY
 
 
-def test_its_trades_are_exact_and_follow_a_walk():
+def test_trades_are_exact_and_prices_follow_a_random_walk():
     trades = [trade for bucket in demo(60, 6000).transaction_rows() for trade in bucket.transactions]
     assert {trade["symbol"] for trade in trades} == set(SYMBOLS)
     with localcontext(prec=200):
         assert all(Decimal(trade["price"]) * trade["amount"] == Decimal(trade["total"]) for trade in trades)
     assert max(len(trade["price"]) for trade in trades) > 40
     assert len({trade["date"].year for trade in trades}) > 10
-    # On neighbouring days a symbol's prices are near each other; over the years they are not.
+    # Prices of a symbol are close to each other on neighbouring days, but not over the years.
     days = sorted((trade["date"], Decimal(trade["price"])) for trade in trades if trade["symbol"] == "ibm")
     steps = [abs(after[1] / before[1] - 1) for before, after in pairwise(days)]
     assert sorted(steps)[len(steps) // 2] < Decimal("0.15")
 
 
-def test_its_rows_are_what_the_models_allow():
+def test_all_rows_are_valid():
     made = demo()
     for row in (*made.customer_rows(), *made.account_rows(), *made.transaction_rows()):
         row.clean_fields()
@@ -78,7 +78,7 @@ def test_its_rows_are_what_the_models_allow():
 
 @pytest.mark.engine
 @pytest.mark.django_db(transaction=True)
-def test_it_loads_all_into_both_databases_and_links_the_demo_customer(mongo):
+def test_load_demo_fills_both_databases_and_links_the_demo_customer(mongo):
     out = load()
     assert "customers: 12 created" in out
     assert "MongoDB has it all." in out
@@ -91,7 +91,7 @@ def test_it_loads_all_into_both_databases_and_links_the_demo_customer(mongo):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_changes_nothing_the_second_time_even_on_another_day(mongo):
+def test_a_second_load_changes_nothing_even_on_another_day(mongo):
     with time_machine.travel("2026-03-01"):
         load()
     Change.objects.all().delete()
@@ -104,7 +104,7 @@ def test_it_changes_nothing_the_second_time_even_on_another_day(mongo):
 
 
 @pytest.mark.django_db
-def test_it_leaves_a_link_that_staff_have_made():
+def test_a_link_made_by_staff_is_kept():
     load()
     user = get_user_model().objects.get(username="customer")
     other = Customer.objects.filter(user=None)[0]
@@ -117,7 +117,7 @@ def test_it_leaves_a_link_that_staff_have_made():
 @pytest.mark.parametrize(
     ("options", "words"), [({"force": False}, "DEBUG is off"), ({"blocked": "faker"}, "requirements-demo.txt")]
 )
-def test_it_refuses_in_one_line(options, words):
+def test_load_demo_refuses_with_a_one_line_message(options, words):
     blocked = options.pop("blocked", None)
     with mock.patch.dict("sys.modules", {blocked: None} if blocked else {}), pytest.raises(CommandError) as error:
         load(**options)
@@ -126,7 +126,7 @@ def test_it_refuses_in_one_line(options, words):
 
 
 @pytest.mark.django_db
-def test_it_leaves_a_real_person_of_that_name_alone():
+def test_a_real_user_with_the_name_of_a_demo_user_is_left_alone():
     get_user_model().objects.create_user("manager", "real@example.com", "secret")
     with pytest.raises(CommandError, match="manager is a real user") as error:
         load()

@@ -1,4 +1,4 @@
-"""`manage.py dual_write_test` tells the truth, and leaves nothing behind."""
+"""`manage.py dual_write_test` reports the real outcome and leaves nothing behind."""
 
 import io
 from typing import Any
@@ -31,16 +31,16 @@ def test_it_shows_three_steps_that_agree(mongo: Database) -> None:
     assert not Transaction.objects.exists()
 
 
-def test_it_keeps_the_transaction_when_asked_to(mongo: Database) -> None:
+def test_the_keep_option_keeps_the_transaction(mongo: Database) -> None:
     assert run("--keep").count("✔ equal") == 2
     [document] = mongo.transactions.find()
     assert document["transaction_count"] == 2
 
 
-def test_it_exits_with_1_and_cleans_up_when_the_databases_do_not_agree(
+def test_it_exits_with_1_and_cleans_up_when_the_databases_differ(
     mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settings.SYNC_INLINE = False  # and there is no relay
+    settings.SYNC_INLINE = False  # and no relay is running
     monkeypatch.setattr(dual_write_test, "PATIENCE", 0.2)
     with pytest.raises(SystemExit) as end:
         run()
@@ -48,7 +48,7 @@ def test_it_exits_with_1_and_cleans_up_when_the_databases_do_not_agree(
     assert not Transaction.objects.exists()
 
 
-def test_it_exits_with_2_and_says_so_when_mongodb_is_away(mongo: Database, mongod: Mongo, settings: Any) -> None:
+def test_it_exits_with_2_when_mongodb_is_unreachable(mongo: Database, mongod: Mongo, settings: Any) -> None:
     settings.SYNC_TIMEOUT = 0.5
     forget_clients()
     mongod.kill()

@@ -27,7 +27,7 @@ def edit(client, account):
     return post
 
 
-def test_it_saves_limit_and_products_and_nothing_else(edit, account):
+def test_the_form_saves_only_limit_and_products(edit, account):
     response = edit(limit=7, products=["Commodity", "Zinc"])
     account.refresh_from_db()
     assert (account.limit, account.products, account.extra) == (7, ["Zinc", "Commodity"], {"note": "x"})
@@ -35,15 +35,15 @@ def test_it_saves_limit_and_products_and_nothing_else(edit, account):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_says_that_mongodb_has_it(mongo, edit, account, settings):
-    # `mongo` is first: after a test that has killed MongoDB, the account itself would be left to the relay.
-    settings.SYNC_INLINE_TIMEOUT = 10  # a busy machine shall not leave it to the relay
+def test_it_reports_that_mongodb_has_the_change(mongo, edit, account, settings):
+    # Request `mongo` first: after a test that killed MongoDB, the new account would otherwise be left to the relay.
+    settings.SYNC_INLINE_TIMEOUT = 10  # do not leave the change to the relay on a busy machine
     assert "in MySQL and MongoDB" in edit(limit=7).content.decode()
     assert mongo.accounts.find_one({"_id": ObjectId(account.pk)})["limit"] == 7
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_says_that_mongodb_gets_it_later(edit, account, mongod):
+def test_it_reports_that_mongodb_will_get_the_change_later(edit, account, mongod):
     mongod.kill()
     assert "The change will be delivered to MongoDB shortly" in edit(limit=7).content.decode()
     account.refresh_from_db()
@@ -62,7 +62,7 @@ def test_it_says_that_mongodb_gets_it_later(edit, account, mongod):
     ],
     ids=str,
 )
-def test_it_refuses_what_no_account_can_have(edit, account, data):
+def test_it_rejects_invalid_values(edit, account, data):
     response = edit(**data)
     assert response.status_code == 200
     assert response.context["form"].errors
@@ -70,7 +70,7 @@ def test_it_refuses_what_no_account_can_have(edit, account, data):
     assert (account.limit, account.products) == (9000, ["Zinc", "Brokerage"])
 
 
-def test_it_tells_the_second_editor_what_the_first_has_saved(client, edit, account):
+def test_the_second_editor_sees_what_the_first_saved(client, edit, account):
     version = client.get(reverse("finance:account_edit", args=[account.pk])).context["form"].initial["version"]
     edit(limit=1, products=["Brokerage"])
     response = edit(version=version, limit=2, products=[])
@@ -78,7 +78,7 @@ def test_it_tells_the_second_editor_what_the_first_has_saved(client, edit, accou
     assert "Stored now: Limit: 1; Products: Brokerage." in response.content.decode()
     account.refresh_from_db()
     assert account.limit == 1
-    # What was shown is known now: saving again is a decision.
+    # The editor has now seen the stored values, so saving again overwrites them knowingly.
     fresh = response.context["form"]["version"].value()
     assert edit(version=fresh, limit=2, products=[]).status_code == 200
     account.refresh_from_db()
@@ -86,17 +86,17 @@ def test_it_tells_the_second_editor_what_the_first_has_saved(client, edit, accou
 
 
 @pytest.mark.parametrize("version", ["", "x", "é"])
-def test_it_trusts_no_version_of_its_own_making(edit, account, version):
+def test_a_forged_version_is_not_accepted(edit, account, version):
     assert edit(version=version).status_code in (200, 409)
     account.refresh_from_db()
     assert account.limit == 9000
 
 
-def test_it_writes_nothing_when_nothing_is_changed(edit):
+def test_an_unchanged_form_is_not_saved(edit):
     assert "No changes to save" in edit(limit=9000, products=["Brokerage", "Zinc"]).content.decode()
 
 
-def test_it_is_not_for_those_who_only_look(client, account):
+def test_users_without_edit_permission_are_refused(client, account):
     for kind in ("manager", "customer"):
         client.force_login(user(kind))
         assert client.post(reverse("finance:account_edit", args=[account.pk]), {"limit": 1}).status_code == 403

@@ -1,4 +1,4 @@
-"""CSV of lists: exactly the rows that the list finds, safe in a spreadsheet, or a reason why there is none."""
+"""CSV exports contain exactly the rows of the list and are safe in a spreadsheet. A refusal gives the reason."""
 
 import csv
 import datetime
@@ -41,7 +41,7 @@ def numbers(response):
     ],
     ids=str,
 )  # fmt: skip
-def test_it_has_exactly_what_the_list_finds_in_its_order(client, get, query, found):
+def test_an_export_has_the_rows_of_the_list_in_the_same_order(client, get, query, found):
     Account.objects.create(account_id=1, limit=10, products=["Brokerage"])
     Account.objects.create(account_id=2, limit=20, products=["Commodity", "Brokerage"])
     Account.objects.create(account_id=3, limit=30, products=[])
@@ -50,7 +50,7 @@ def test_it_has_exactly_what_the_list_finds_in_its_order(client, get, query, fou
     assert [account.account_id for account in listed] == found
 
 
-def test_it_is_read_in_chunks_without_gaps(get, monkeypatch):
+def test_an_export_is_read_in_chunks_without_gaps(get, monkeypatch):
     monkeypatch.setattr(paging, "CHUNK", 4)
     Account.objects.bulk_create(Account(account_id=number, limit=number % 3, products=[]) for number in range(21))
     exported = numbers(get("account", sort="-limit"))
@@ -58,7 +58,7 @@ def test_it_is_read_in_chunks_without_gaps(get, monkeypatch):
     assert [number % 3 for number in exported] == [2] * 7 + [1] * 7 + [0] * 7
 
 
-def test_a_customer_exports_only_what_is_theirs(client):
+def test_a_customer_exports_only_their_own_records(client):
     owner = user("customer")
     customer("Ownwoman", [1, 2], linked=owner)
     customer("Otherman", [3])
@@ -86,7 +86,7 @@ def test_no_cell_is_a_formula(get):
         (datetime.datetime(2020, 1, 2, tzinfo=datetime.UTC), "2020-01-02T00:00:00+00:00"),
     ],
 )  # fmt: skip
-def test_a_cell_is_what_it_was_unless_a_spreadsheet_would_run_it(value, written):
+def test_a_cell_is_unchanged_unless_it_could_be_a_formula(value, written):
     assert cell(value) == written
 
 
@@ -98,7 +98,7 @@ def test_a_search_with_an_error_exports_nothing(get, query):
     assert "Nothing was exported" in response.content.decode()
 
 
-def test_more_rows_than_a_file_has_are_refused_and_not_cut(get, monkeypatch):
+def test_a_list_over_the_export_limit_is_refused_instead_of_truncated(get, monkeypatch):
     monkeypatch.setattr("exports.responses.LARGEST_EXPORT", 3)
     Account.objects.bulk_create(Account(account_id=number, limit=1, products=[]) for number in range(4))
     response = get("account")
@@ -107,14 +107,14 @@ def test_more_rows_than_a_file_has_are_refused_and_not_cut(get, monkeypatch):
     assert len(numbers(get("account", number=1))) == 1
 
 
-def test_it_is_a_download_that_nobody_else_caches(get):
+def test_an_export_is_a_download_that_is_not_cached(get):
     response = get("account")
     assert response["Content-Type"] == "text/csv; charset=utf-8"
     assert response["Content-Disposition"] == 'attachment; filename="accounts.csv"'
     assert response["Cache-Control"] == "private, no-store"
 
 
-def test_an_export_costs_two_questions_a_chunk(get, django_assert_max_num_queries):
+def test_an_export_takes_two_queries_per_chunk(get, django_assert_max_num_queries):
     for number in range(12):
         customer(f"Anna {number}", [number])
     with django_assert_max_num_queries(7):

@@ -1,4 +1,4 @@
-"""A form takes only what every later step can hold: arithmetic, BSON, the columns, the log, pages, charts and CSV."""
+"""A form accepts only values that arithmetic, BSON, columns, audit log, pages, charts and CSV can all handle."""
 
 import json
 
@@ -25,7 +25,7 @@ def owner(client):
 
 @pytest.fixture
 def edit(client, owner):
-    """Edits Anna, or her trades, in the portal."""
+    """Edits Anna's record or her trades in the portal."""
     client.force_login(user("technician"))
 
     def send(model, **data):
@@ -37,7 +37,7 @@ def edit(client, owner):
 
 
 def pages_show(client, owner):
-    """Everything that Anna sees, and everything of hers."""
+    """Whether all of Anna's pages, charts and exports respond with 200."""
     record, bucket = Customer.objects.get(), Transaction.objects.get()
     client.force_login(owner)
     answers = [client.get(reverse(f"finance:{page}")) for page in PAGES]
@@ -84,7 +84,7 @@ def trade(**values):
     ids=str,
 )
 @pytest.mark.parametrize("name", ["total", "price"])
-def test_a_number_that_nobody_can_compute_with_is_an_error_of_the_form(client, edit, owner, name, number):
+def test_a_number_that_cannot_be_computed_with_is_a_form_error(client, edit, owner, name, number):
     answer = edit(Transaction, transactions=trade(**{name: number}))
     assert answer.status_code == 200
     assert "transactions" in answer.context["form"].errors
@@ -92,7 +92,7 @@ def test_a_number_that_nobody_can_compute_with_is_an_error_of_the_form(client, e
 
 
 @pytest.mark.parametrize("number", ["9.99E+59", "0." + "3" * 50, "-" + "1" * 50, {"$numberDecimal": "1" * 34}], ids=str)
-def test_the_largest_numbers_that_a_form_takes_are_shown_everywhere(client, edit, owner, number):
+def test_the_largest_accepted_numbers_are_shown_on_all_pages(client, edit, owner, number):
     trades = trade(total=number, price=number, amount={"$numberLong": str(2**63 - 1)})
     assert edit(Transaction, transactions=trades).status_code == 302
     assert pages_show(client, owner)
@@ -113,7 +113,7 @@ def test_the_largest_numbers_that_a_form_takes_are_shown_everywhere(client, edit
     ],
     ids=lambda date: str(date)[:40],
 )
-def test_a_date_that_is_none_is_an_error_of_the_form(client, edit, owner, date):
+def test_an_invalid_date_is_a_form_error(client, edit, owner, date):
     answer = edit(Transaction, transactions=trade(date=date))
     assert (answer.status_code, "transactions" in answer.context["form"].errors) == (200, True)
     assert pages_show(client, owner)
@@ -125,7 +125,7 @@ def nested(levels, kind="["):
 
 @pytest.mark.parametrize("kind", ["[", "{"])
 @pytest.mark.parametrize("levels", [10, 18, 19, 28, 29, 30, 31, 32, 33, 60, 96, 100, 101, 1000, 100_000])
-def test_a_deep_document_is_stored_and_logged_or_is_an_error_of_the_form(client, edit, owner, levels, kind):
+def test_a_deeply_nested_document_is_stored_and_logged_or_is_a_form_error(client, edit, owner, levels, kind):
     before = Customer.objects.get().tier_and_details
     answer = edit(Customer, tier_and_details=f'{{"t": {{"tier": "Gold", "deep": {nested(levels, kind)}}}}}')
     most = 31 if connection.vendor == "mysql" and connection.mysql_is_mariadb else 99
@@ -158,7 +158,7 @@ def test_a_deep_document_is_stored_and_logged_or_is_an_error_of_the_form(client,
         "\x00",
     ],
 )
-def test_what_bson_cannot_hold_is_an_error_of_the_form_or_is_kept_exactly(client, edit, owner, text):
+def test_a_document_is_stored_exactly_or_is_a_form_error(client, edit, owner, text):
     answer = edit(Customer, tier_and_details=text)
     assert answer.status_code in (200, 302)
     assert answer.status_code == 302 or "tier_and_details" in answer.context["form"].errors

@@ -1,4 +1,4 @@
-"""Entering, editing and deleting records: only what the form names, only if nobody was faster, only after a yes."""
+"""Creating, editing and deleting records. Forms set only their own fields, detect conflicts and confirm deletions."""
 
 import datetime
 import json
@@ -31,7 +31,7 @@ def address(name, record=None):
 
 @pytest.fixture
 def post(technician):
-    """Sends a form as a browser does: with the version that the page had, unless another is given."""
+    """Sends a form like a browser, with the version from the page unless the test gives another."""
 
     def send(name, record=None, /, **data):
         where = address(name, record)
@@ -45,17 +45,17 @@ def errors(response):
     return set(response.context["form"].errors)
 
 
-# --- entering -------------------------------------------------------------------------------------------------------
+# --- creating -------------------------------------------------------------------------------------------------------
 
 
-def test_an_account_is_entered(post):
+def test_an_account_can_be_created(post):
     response = post("account_create", account_id=7, limit=5, products=["Brokerage"])
     account = Account.objects.get()
     assert response.url == account.get_absolute_url()
     assert (account.account_id, account.limit, account.products) == (7, 5, ["Brokerage"])
 
 
-def test_a_customer_is_entered(post):
+def test_a_customer_can_be_created(post):
     post("customer_create", **ANNA)
     record = Customer.objects.get()
     assert (record.username, record.accounts, record.tier_and_details, record.active) == ("anna", [1, 2], TIERS, True)
@@ -63,7 +63,7 @@ def test_a_customer_is_entered(post):
     assert record.user is None
 
 
-def test_a_bucket_of_trades_is_entered_and_knows_its_count_and_period(post):
+def test_a_new_bucket_of_trades_gets_its_count_and_period(post):
     post("transaction_create", account_id=7, transactions=f"[{TRADE % '09'}, {TRADE % '02'}]")
     bucket = Transaction.objects.get()
     assert bucket.transaction_count == 2
@@ -72,7 +72,7 @@ def test_a_bucket_of_trades_is_entered_and_knows_its_count_and_period(post):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_what_is_entered_edited_and_deleted_is_so_in_mongodb(post, mongo):
+def test_creating_editing_and_deleting_reach_mongodb(post, mongo):
     post("account_create", account_id=7, limit=5, products=[])
     account = Account.objects.get()
     assert mongo.accounts.find_one({"_id": ObjectId(account.pk)})["limit"] == 5
@@ -83,7 +83,7 @@ def test_what_is_entered_edited_and_deleted_is_so_in_mongodb(post, mongo):
 
 
 WRONG = [
-    ("account", {"account_id": 1, "limit": 5}, "account_id"),  # there is one
+    ("account", {"account_id": 1, "limit": 5}, "account_id"),  # already exists
     ("account", {"account_id": 2**31, "limit": 5}, "account_id"),
     ("account", {"account_id": "", "limit": 5}, "account_id"),
     ("account", {"account_id": 7, "limit": -1}, "limit"),
@@ -111,7 +111,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("kind", "data", "field"), WRONG, ids=lambda value: str(value)[:40])
-def test_what_no_record_can_have_is_refused_at_its_field(post, kind, data, field):
+def test_an_invalid_value_is_reported_at_its_field(post, kind, data, field):
     Account.objects.create(account_id=1, limit=1, products=[])
     before = [model.objects.count() for model in (Account, Customer, Transaction)]
     response = post(f"{kind}_create", **data)
@@ -135,7 +135,7 @@ def test_fields_that_the_form_does_not_name_cannot_be_set(post):
 # --- editing --------------------------------------------------------------------------------------------------------
 
 
-def test_an_edit_changes_what_was_changed_and_nothing_else(post):
+def test_an_edit_changes_only_the_edited_fields(post):
     record = customer("Anna", [1])
     Customer.objects.filter(pk=record.pk).update(
         birthdate=DAY + datetime.timedelta(hours=5), extra={"note": "x"}, active=None
@@ -166,7 +166,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_the_second_of_two_editors_is_told_and_overwrites_only_knowingly(technician, post, kind):
+def test_the_second_editor_is_told_and_must_confirm_overwriting(technician, post, kind):
     customer("Anna", [1])
     model = {"customer": Customer, "transaction": Transaction}[kind]
     record = model.objects.get()
@@ -183,7 +183,7 @@ def test_the_second_of_two_editors_is_told_and_overwrites_only_knowingly(technic
     assert model.objects.get().to_document() != saved
 
 
-def test_a_version_of_another_record_is_no_version(technician, post):
+def test_the_version_of_another_record_is_rejected(technician, post):
     one, two = (Account.objects.create(account_id=number, limit=1, products=[]) for number in (1, 2))
     version = technician.get(address("account_edit", one)).context["form"].initial["version"]
     assert post("account_edit", two, limit=5, version=version).status_code == 409
@@ -193,20 +193,20 @@ def test_a_version_of_another_record_is_no_version(technician, post):
 
 
 @pytest.mark.parametrize("kind", ["account", "customer", "transaction"])
-def test_a_record_is_deleted_after_a_yes(technician, post, kind):
+def test_a_record_is_deleted_after_confirmation(technician, post, kind):
     customer("Anna", [1])
     model = {"account": Account, "customer": Customer, "transaction": Transaction}[kind]
     record = model.objects.get()
     page = technician.get(address(f"{kind}_delete", record))
     assert record.pk in page.content.decode()
-    assert model.objects.exists(), "looking deletes nothing"
+    assert model.objects.exists(), "viewing the page deleted the record"
     response = post(f"{kind}_delete", record)
     assert response.url == address(f"{kind}_list")
     assert not model.objects.exists()
     assert technician.get(record.get_absolute_url()).status_code == 404
 
 
-def test_what_somebody_has_changed_meanwhile_is_not_deleted(technician, post):
+def test_a_record_changed_in_the_meantime_is_not_deleted(technician, post):
     account = Account.objects.create(account_id=1, limit=1, products=[])
     version = technician.get(address("account_delete", account)).context["form"].initial["version"]
     post("account_edit", account, limit=2)
@@ -218,7 +218,7 @@ def test_what_somebody_has_changed_meanwhile_is_not_deleted(technician, post):
 
 
 @pytest.mark.parametrize("version", ["", "x", "é"])
-def test_a_yes_without_the_version_that_was_shown_is_none(post, version):
+def test_a_confirmation_without_the_displayed_version_is_rejected(post, version):
     account = Account.objects.create(account_id=1, limit=1, products=[])
     assert post("account_delete", account, version=version).status_code in (200, 409)
     assert Account.objects.exists()
@@ -226,7 +226,7 @@ def test_a_yes_without_the_version_that_was_shown_is_none(post, version):
 
 @pytest.mark.parametrize("kind", ["account", "customer", "transaction"])
 @pytest.mark.parametrize("action", ["create", "edit", "delete"])
-def test_nobody_but_editors_gets_a_form(client, kind, action):
+def test_only_editors_can_open_forms(client, kind, action):
     owner = user("customer")
     customer("Anna", [1], linked=owner)
     model = {"account": Account, "customer": Customer, "transaction": Transaction}[kind]

@@ -1,4 +1,4 @@
-"""`import_dataset` as a person uses it: paths, names, reports, exit status."""
+"""The command line of `import_dataset`: paths, file names, reports and exit status."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ from finance.tests.files import account, to_line, write
 
 
 def run(*arguments):
-    """The command's exit status and message; 0 when does not existne."""
+    """The exit status and error message of the command; 0 and no message if it succeeds."""
     try:
         call_command("import_dataset", *map(str, arguments))
     except CommandError as error:
@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 @pytest.mark.django_db
-def test_it_loads_a_folder_and_names_what_it_skips(tmp_path, capsys):
+def test_it_loads_a_folder_and_lists_skipped_files(tmp_path, capsys):
     write(tmp_path / "accounts.json.gz", to_line(account()))
     write(tmp_path / "sales.json", "{}")
     write(tmp_path / "README.md", "hello")
@@ -34,7 +34,7 @@ def test_it_loads_a_folder_and_names_what_it_skips(tmp_path, capsys):
 
 
 @pytest.mark.django_db
-def test_it_exits_with_one_and_tells_where_the_rejects_are(tmp_path, capsys):
+def test_it_exits_with_1_and_names_the_rejects_file(tmp_path, capsys):
     write(tmp_path / "accounts.json", f"oops\n{to_line(account())}\n")
     status, message = run(tmp_path / "accounts.json", "--rejects", tmp_path / "bad.jsonl")
     assert (status, message) == (1, f"1 record was rejected: see {tmp_path}/bad.jsonl")
@@ -51,7 +51,7 @@ def test_it_exits_with_one_and_tells_where_the_rejects_are(tmp_path, capsys):
 
 
 @pytest.mark.django_db
-def test_it_makes_no_rejects_file_when_all_is_well(tmp_path, monkeypatch):
+def test_it_creates_no_rejects_file_without_rejects(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "accounts.json", to_line(account()))
     assert run("accounts.json") == (0, "")
@@ -70,7 +70,7 @@ def test_it_makes_no_rejects_file_when_all_is_well(tmp_path, monkeypatch):
         ("sales.json", None),
     ],
 )
-def test_it_knows_the_model_by_the_name_of_the_file(tmp_path, name, model):
+def test_it_infers_the_model_from_the_file_name(tmp_path, name, model):
     write(tmp_path / name, "")
     status, message = run(tmp_path / name)
     assert status == (0 if model else 2)
@@ -85,7 +85,7 @@ def test_it_takes_the_model_from_the_option(tmp_path):
 
 
 @pytest.mark.django_db
-def test_it_refuses_wrong_use_in_one_line(tmp_path):
+def test_it_reports_wrong_use_in_one_line(tmp_path):
     write(tmp_path / "accounts.json", to_line(account()))
     (tmp_path / "empty").mkdir()
     for arguments, words in [
@@ -109,7 +109,7 @@ def manage(*arguments, **environment):
     )  # fmt: skip
 
 
-def test_it_says_in_one_line_that_the_database_is_out_of_reach(tmp_path):
+def test_it_reports_an_unreachable_database_in_one_line(tmp_path):
     write(tmp_path / "accounts.json", to_line(account()))
     done = manage(tmp_path / "accounts.json")
     assert done.returncode == 2
@@ -118,11 +118,11 @@ def test_it_says_in_one_line_that_the_database_is_out_of_reach(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [[], ["x.json", "--model", "sale"], ["x.json", "--batch", "0"]])
-def test_it_exits_with_two_for_options_it_does_not_have(arguments):
+def test_it_exits_with_2_for_invalid_options(arguments):
     assert manage(*arguments).returncode == 2
 
 
-def test_its_help_teaches_how_to_use_it():
+def test_its_help_has_examples_and_exit_statuses():
     text = manage("--help").stdout
     for words in (
         "Extended JSON",
@@ -135,7 +135,7 @@ def test_its_help_teaches_how_to_use_it():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_it_loads_all_and_says_so_when_mongodb_is_down(tmp_path, mongod, capsys):
+def test_it_loads_all_rows_while_mongodb_is_down_and_reports_pending_changes(tmp_path, mongod, capsys):
     write(tmp_path / "accounts.json", to_line(account()))
     mongod.kill()
     assert run(tmp_path) == (0, "")

@@ -1,4 +1,4 @@
-"""`import_dataset` says first what a file is: it reads what can be read, and refuses the rest with what to do."""
+"""`import_dataset` detects the type of each file first. It refuses files that it cannot read and says what to do."""
 
 import bz2
 import gzip
@@ -35,7 +35,7 @@ BSON = b"".join(bson.encode(account(number, note="é")) for number in (1, 2, 3))
 
 
 def run(*paths):
-    """The exit status, and all lines that the command says."""
+    """The exit status and all lines of output."""
     out = io.StringIO()
     try:
         call_command("import_dataset", *map(str, paths), stdout=out)
@@ -67,12 +67,12 @@ READ = {
 
 @pytest.mark.parametrize(("data", "first"), READ.values(), ids=READ)
 @pytest.mark.parametrize("name", ["accounts.json", "accounts.dat"])
-def test_it_reads_a_file_whatever_its_name_says(tmp_path, data, first, name):
+def test_it_detects_the_format_regardless_of_the_file_name(tmp_path, data, first, name):
     (tmp_path / name).write_bytes(data)
-    status, said = run(tmp_path / name)
-    assert status == 0, said
+    status, lines = run(tmp_path / name)
+    assert status == 0, lines
     assert Account.objects.count() == 3
-    assert (first in said[0]) if first else "created" in said[0]
+    assert (first in lines[0]) if first else "created" in lines[0]
     assert Account.objects.get(account_id=2).extra["note"].startswith("é")
 
 
@@ -138,27 +138,27 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("data", "what"), REFUSED.values(), ids=REFUSED)
-def test_it_refuses_a_file_in_one_line_that_says_what_it_is_and_what_to_do(tmp_path, data, what):
+def test_it_refuses_other_formats_with_a_one_line_explanation(tmp_path, data, what):
     path = tmp_path / "accounts.json"
     path.write_bytes(data)
-    status, said = run(path)
-    assert (status, len(said)) == (2, 1)
-    assert what in said[0]
-    assert "mongoexport" in said[0] or "import" in said[0].split(". ", 1)[1]
+    status, lines = run(path)
+    assert (status, len(lines)) == (2, 1)
+    assert what in lines[0]
+    assert "mongoexport" in lines[0] or "import" in lines[0].split(". ", 1)[1]
     assert not (tmp_path / "rejects").exists()
 
 
 @pytest.mark.parametrize("length", [91, 123, 0x1007B])
-def test_it_takes_no_length_of_a_bson_document_for_a_brace_in_utf_16(tmp_path, length):
-    """A document's length comes first: of 123 bytes it begins as `{` does in UTF-16."""
+def test_the_length_of_a_bson_document_is_not_mistaken_for_utf_16(tmp_path, length):
+    """A BSON document starts with its length. A length of 123 looks like `{` in UTF-16."""
     shortest = len(bson.encode(account(1, n="")))
     (tmp_path / "accounts.bson").write_bytes(bson.encode(account(1, n="x" * (length - shortest))) + BSON[-94:])
     assert (tmp_path / "accounts.bson").read_bytes()[0] in b"[{"
-    status, said = run(tmp_path / "accounts.bson")
-    assert (status, said[0]) == (0, "accounts.bson: BSON, as mongodump writes it")
+    status, lines = run(tmp_path / "accounts.bson")
+    assert (status, lines[0]) == (0, "accounts.bson: BSON, as mongodump writes it")
 
 
-def test_a_broken_line_after_a_good_one_is_no_reason_to_refuse_the_file(tmp_path):
+def test_a_broken_line_after_a_valid_one_does_not_refuse_the_file(tmp_path):
     (tmp_path / "accounts.json").write_text(f"{LINES}{{_id: 5}}\n{OLD_SHELL}\n")
     assert run(tmp_path / "accounts.json")[0] == 1
     assert Account.objects.count() == 3
@@ -166,7 +166,7 @@ def test_a_broken_line_after_a_good_one_is_no_reason_to_refuse_the_file(tmp_path
 
 @pytest.mark.parametrize("blank", [" ", "\n", "\t\n", "[\n", "{\n"])
 @pytest.mark.parametrize("end", ["x", LINES])
-def test_what_a_file_is_is_told_at_once_whatever_it_begins_with(tmp_path, blank, end):
+def test_the_format_is_detected_quickly_for_any_beginning(tmp_path, blank, end):
     (tmp_path / "accounts.json").write_text(blank * 60_000 + end)
     began = time.process_time()
     with suppress(NothingToImport):
@@ -174,12 +174,12 @@ def test_what_a_file_is_is_told_at_once_whatever_it_begins_with(tmp_path, blank,
     assert time.process_time() - began < 2
 
 
-def test_it_does_not_write_rejects_over_what_it_imports(tmp_path):
+def test_the_rejects_file_cannot_overwrite_the_imported_file(tmp_path):
     path = tmp_path / "accounts.json"
     path.write_text(f"{LINES}{{broken\n")
-    status, said = run(tmp_path, f"--rejects={path}")
-    assert (status, len(said)) == (2, 1)
-    assert "Name another file with --rejects" in said[0]
+    status, lines = run(tmp_path, f"--rejects={path}")
+    assert (status, len(lines)) == (2, 1)
+    assert "Name another file with --rejects" in lines[0]
     assert path.read_text() == f"{LINES}{{broken\n"
 
 
@@ -191,55 +191,55 @@ def test_it_refuses_a_database_file(tmp_path):
 def test_it_does_not_wait_for_a_pipe_or_a_device(tmp_path):
     os.mkfifo(tmp_path / "accounts.json")
     for path in (tmp_path / "accounts.json", "/dev/null"):
-        status, said = run(path, "--model=account")
-        assert (status, len(said)) == (2, 1)
-        assert "is not a regular file" in said[0]
+        status, lines = run(path, "--model=account")
+        assert (status, len(lines)) == (2, 1)
+        assert "is not a regular file" in lines[0]
 
 
-def test_it_says_that_a_file_is_empty(tmp_path):
+def test_it_reports_an_empty_file(tmp_path):
     for data in (b"", b"\n \n", b"\xef\xbb\xbf", gzip.compress(b"")):
         (tmp_path / "accounts.json").write_bytes(data)
-        status, said = run(tmp_path / "accounts.json")
+        status, lines = run(tmp_path / "accounts.json")
         assert status == 0
-        assert "empty: it holds no document" in said[0]
+        assert "empty: it holds no document" in lines[0]
 
 
 def test_it_loads_the_other_files_when_one_cannot_be_read(tmp_path):
     (tmp_path / "accounts.json").write_text(LINES)
     (tmp_path / "accounts-old.json").write_bytes(zipped())
-    status, said = run(tmp_path)
+    status, lines = run(tmp_path)
     assert status == 1
-    assert "accounts-old.json is a ZIP archive" in said[-1]
+    assert "accounts-old.json is a ZIP archive" in lines[-1]
     assert Account.objects.count() == 3
 
 
-def test_it_says_how_to_convert_another_encoding_and_loads_the_rest(tmp_path):
+def test_it_explains_how_to_convert_another_encoding_and_loads_the_rest(tmp_path):
     text = to_line(account(1)) + "\n" + to_line(account(2, note="Z")).replace("Z", "é") + "\n"
     (tmp_path / "accounts.json").write_bytes(text.encode("latin-1"))
-    status, said = run(tmp_path / "accounts.json", f"--rejects={tmp_path}/bad")
+    status, lines = run(tmp_path / "accounts.json", f"--rejects={tmp_path}/bad")
     assert status == 1
-    assert "iconv -f WINDOWS-1252" in said[0]
+    assert "iconv -f WINDOWS-1252" in lines[0]
     assert Account.objects.count() == 1
 
 
 # --- mongodump --------------------------------------------------------------------------------------------------------
 
 
-def test_it_reads_a_folder_of_mongodump(tmp_path):
+def test_it_reads_a_mongodump_folder(tmp_path):
     folder = tmp_path / "dump" / "analytics"
     folder.mkdir(parents=True)
     (folder / "accounts.bson").write_bytes(BSON)
     (folder / "accounts.metadata.json").write_text('{"indexes": [], "collectionName": "accounts"}')
     (folder / "prelude.json").write_text("{}")
     for path in (tmp_path / "dump", folder):
-        status, said = run(path)
-        assert status == 0, said
-        assert "accounts.bson: BSON" in said[0]
-        assert not any("metadata" in line for line in said)
+        status, lines = run(path)
+        assert status == 0, lines
+        assert "accounts.bson: BSON" in lines[0]
+        assert not any("metadata" in line for line in lines)
     assert Account.objects.count() == 3
-    status, said = run(folder / "accounts.metadata.json")
+    status, lines = run(folder / "accounts.metadata.json")
     assert status == 2
-    assert "Import the .bson file beside it" in said[0]
+    assert "Import the .bson file beside it" in lines[0]
 
 
 def test_it_reads_a_compressed_dump(tmp_path):
@@ -249,17 +249,17 @@ def test_it_reads_a_compressed_dump(tmp_path):
     assert Account.objects.count() == 3
 
 
-def test_it_asks_which_of_two_databases(tmp_path):
+def test_it_asks_which_of_two_databases_to_import(tmp_path):
     for name in ("live", "test"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "accounts.bson").write_bytes(BSON)
-    status, said = run(tmp_path)
+    status, lines = run(tmp_path)
     assert status == 2
-    assert "(live, test): name one of them" in said[0]
+    assert "(live, test): name one of them" in lines[0]
     assert not Account.objects.exists()
 
 
-def test_a_document_of_a_dump_comes_back_type_for_type(tmp_path):
+def test_documents_of_a_dump_keep_their_types(tmp_path):
     odd = {"long": Int64(5), "decimal": Decimal128("1.50"), "date": DatetimeMS(2**53), "bytes": b"\0\1", "z": -0.0}
     document = account(1, **odd, nested={"b": 1, "a": [ObjectId(), None, True]})
     (tmp_path / "accounts.bson").write_bytes(bson.encode(document))
@@ -269,21 +269,21 @@ def test_a_document_of_a_dump_comes_back_type_for_type(tmp_path):
     assert set(kept) == set(document)
 
 
-def test_one_broken_document_of_a_dump_costs_itself_only(tmp_path):
+def test_only_the_broken_document_of_a_dump_is_rejected(tmp_path):
     first, second, third = (bytearray(bson.encode(account(number))) for number in (1, 2, 3))
     second[second.index(b"Brokerage")] = 0xFF  # not UTF-8
     twice = bson.encode(account(4, limit_=5)).replace(b"limit_\0", b"limit\0\0", 1)
     (tmp_path / "accounts.bson").write_bytes(bytes(first) + bytes(second) + bytes(third) + twice)
-    status, said = run(tmp_path, f"--rejects={tmp_path}/bad")
+    status, lines = run(tmp_path, f"--rejects={tmp_path}/bad")
     assert status == 1
     rejects = [json.loads(line) for line in (tmp_path / "bad").read_text().splitlines()]
     assert [reject["line"] for reject in rejects] == [2, 4]
     assert "broken BSON" in rejects[0]["reason"]
-    assert Account.objects.count() == 2, said
+    assert Account.objects.count() == 2, lines
 
 
 @pytest.mark.parametrize("cut", [1, 3, 40])
-def test_it_says_where_a_dump_is_cut_off(tmp_path, cut):
+def test_it_reports_where_a_dump_is_truncated(tmp_path, cut):
     for name, data in (("accounts.bson", BSON[:-cut]), ("accounts.bson.gz", gzip.compress(BSON)[:-cut])):
         (tmp_path / name).write_bytes(data)
         *pieces, last = Reader(tmp_path / name)
@@ -291,7 +291,7 @@ def test_it_says_where_a_dump_is_cut_off(tmp_path, cut):
         assert len(pieces) <= 3
 
 
-def test_it_says_where_text_of_two_bytes_is_cut_off(tmp_path):
+def test_it_reports_where_utf_16_text_is_truncated(tmp_path):
     (tmp_path / "accounts.json").write_bytes(LINES.encode("utf-16")[:-1])
     *pieces, last = Reader(tmp_path / "accounts.json")
     assert "the file is damaged from here on" in last.problem
@@ -299,7 +299,7 @@ def test_it_says_where_text_of_two_bytes_is_cut_off(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["accounts.bson", "accounts.json"])
-def test_it_needs_the_same_memory_for_any_dump(tmp_path, name):
+def test_memory_does_not_grow_with_the_size_of_a_dump(tmp_path, name):
     data = bson.encode(account(1, text="x" * 5000)) if name.endswith("bson") else None
     text = (to_line(account(1, text="x" * 5000)) + "\n").encode("utf-16-le")
     with (tmp_path / name).open("wb") as file:  # some 8 MB
@@ -315,15 +315,15 @@ def test_it_needs_the_same_memory_for_any_dump(tmp_path, name):
 
 
 def test_it_overwrites_a_row_that_cannot_be_read(tmp_path):
-    """Its comparison with the row that is there does not stop at it."""
+    """Comparing the document with the existing row does not fail."""
     (tmp_path / "accounts.json").write_text(LINES)
     assert run(tmp_path)[0] == 0
     with lax() as cursor:
         cursor.execute("UPDATE finance_account SET products = '[broken' WHERE account_id = 1")
         cursor.execute("UPDATE finance_account SET extra = '1e400' WHERE account_id = 2")
-    status, said = run(tmp_path)
-    assert status == 0, said
-    assert any(line.split()[1:] == ["0", "2", "1", "0"] for line in said if line.startswith("accounts.json"))
+    status, lines = run(tmp_path)
+    assert status == 0, lines
+    assert any(line.split()[1:] == ["0", "2", "1", "0"] for line in lines if line.startswith("accounts.json"))
     with connection.cursor() as cursor:
         cursor.execute("SELECT products FROM finance_account WHERE account_id = 1")
         assert cursor.fetchone() == ('["Brokerage"]',)

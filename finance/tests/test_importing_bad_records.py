@@ -1,4 +1,4 @@
-"""A record that cannot be loaded costs itself only, and is told with its line and the reason."""
+"""Only the record that cannot be loaded is rejected. The report has its line and the reason."""
 
 from unittest import mock
 
@@ -61,12 +61,12 @@ def check(tmp_path, text, reason, good, model="account"):
 
 
 @pytest.mark.parametrize(("text", "reason"), BAD.values(), ids=BAD)
-def test_it_says_why_an_account_is_rejected_and_loads_the_next(tmp_path, text, reason):
+def test_it_reports_why_an_account_is_rejected_and_loads_the_next(tmp_path, text, reason):
     check(tmp_path, text, reason, to_line(account(2)))
 
 
 @pytest.mark.parametrize(("username", "born", "reason"), BAD_CUSTOMERS.values(), ids=BAD_CUSTOMERS)
-def test_it_says_why_a_customer_is_rejected_and_loads_the_next(tmp_path, username, born, reason):
+def test_it_reports_why_a_customer_is_rejected_and_loads_the_next(tmp_path, username, born, reason):
     def line(number, username, born):
         return (
             f'{{"_id":{{"$oid":"{number:024x}"}},"username":"{username}",'
@@ -86,7 +86,7 @@ def test_it_says_why_a_customer_is_rejected_and_loads_the_next(tmp_path, usernam
         ("7", "Enter an array of trades."),
     ],
 )
-def test_it_rejects_trades_that_no_page_could_show(tmp_path, trade, reason):
+def test_it_rejects_trades_that_cannot_be_displayed(tmp_path, trade, reason):
     def line(number, trades):
         return (
             f'{{"_id":{{"$oid":"{number:024x}"}},"account_id":1,"transaction_count":1,'
@@ -131,9 +131,9 @@ def test_it_rejects_only_the_row_that_the_database_refuses(tmp_path):
     assert "the database rejects it" in rejects[0]["reason"]
 
 
-@pytest.mark.django_db(transaction=True)  # the server may end the connection, and with it an outer transaction
-def test_it_rejects_a_row_longer_than_a_statement_may_be_and_goes_on(tmp_path):
-    long = to_line(account(1, note="é" * (7 << 20)))  # escaped, some 44 MB
+@pytest.mark.django_db(transaction=True)  # the server may close the connection and roll back an outer transaction
+def test_a_row_too_long_for_a_statement_does_not_stop_the_import(tmp_path):
+    long = to_line(account(1, note="é" * (7 << 20)))  # about 44 MB when escaped
     counts, _ = load(write(tmp_path / "x.json", f"{long}\n{to_line(account(2))}"))
-    assert counts in ({"created": 1, "rejected": 1}, {"created": 2})  # as max_allowed_packet allows
+    assert counts in ({"created": 1, "rejected": 1}, {"created": 2})  # depends on max_allowed_packet
     assert Account.objects.filter(account_id=2).exists()

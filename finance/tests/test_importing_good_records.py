@@ -1,4 +1,4 @@
-"""What is imported, and what it leaves alone."""
+"""What the import stores, and what it leaves alone."""
 
 import datetime
 
@@ -34,14 +34,14 @@ def test_it_keeps_fields_that_the_model_does_not_have(tmp_path):
 
 
 @pytest.mark.parametrize("active", [{}, {"active": None}, {"active": True}, {"active": False}], ids=str)
-def test_it_tells_an_absent_field_from_a_null_and_a_value(tmp_path, active):
+def test_it_distinguishes_missing_fields_null_and_values(tmp_path, active):
     document = CUSTOMER | active
     assert load(write(tmp_path / "c.json", to_line(document)), "customer")[0] == {"created": 1}
     assert Customer.objects.get().to_document() == document
     assert load(tmp_path / "c.json", "customer")[0] == {"unchanged": 1}
 
 
-def test_it_updates_only_what_is_changed(tmp_path):
+def test_it_updates_only_changed_rows(tmp_path):
     load(write(tmp_path / "a.json", "\n".join(to_line(account(number)) for number in (1, 2, 3))))
     Change.objects.all().delete()
     changed = account(2, limit=1), account(3), account(4)
@@ -51,7 +51,7 @@ def test_it_updates_only_what_is_changed(tmp_path):
     assert Account.objects.get(account_id=2).limit == 1
 
 
-def test_it_sees_a_change_of_type_alone(tmp_path):
+def test_it_detects_a_change_of_type_alone(tmp_path):
     load(write(tmp_path / "a.json", to_line(account(note=5))))
     assert load(write(tmp_path / "a.json", to_line(account(note=Int64(5)))))[0] == {"updated": 1}
     assert type(Account.objects.get().extra["note"]) is Int64
@@ -66,13 +66,13 @@ def test_it_leaves_the_user_of_a_customer_alone(tmp_path):
     assert (Customer.objects.get().user, Customer.objects.get().name) == (user, "Anna B.")
 
 
-def test_it_takes_an_export_of_the_mirror_itself(tmp_path):
+def test_it_accepts_an_export_of_mirrored_documents(tmp_path):
     document = account() | {"_sync": {"v": Int64(7)}}
     assert load(write(tmp_path / "a.json", to_line(document)))[0] == {"created": 1}
     assert Account.objects.get().extra == {}
 
 
-def test_it_takes_relaxed_extended_json(tmp_path):
+def test_it_accepts_relaxed_extended_json(tmp_path):
     line = (
         '{"_id":{"$oid":"5ca4bbcea2dd94ee58162a68"},"username":"anna","name":"Anna","address":"","email":"",'
         '"birthdate":{"$date":"1954-03-02T01:02:03.004Z"},"accounts":[1],"tier_and_details":{},"big":3000000000}'

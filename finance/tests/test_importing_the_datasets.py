@@ -1,4 +1,4 @@
-"""The real data sets, there and back: what is in MongoDB is what was exported, type for type."""
+"""Round trip of the real data sets: the documents in MongoDB have the exported values and types."""
 
 import bson
 import pytest
@@ -12,7 +12,7 @@ from sync.tests.support.hurry import confirm
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.engine,
-    pytest.mark.skipif(not DATASETS.is_dir(), reason="the public data sets are not beside this project"),
+    pytest.mark.skipif(not DATASETS.is_dir(), reason="the public data sets are missing"),
 ]
 FILES = [
     ("accounts.json", Account, "accounts", 1746),
@@ -25,7 +25,7 @@ def parts(document):
     return {name: bson.encode({"": value}) for name, value in document.items() if name != "_sync"}
 
 
-def test_it_brings_every_document_into_both_databases_type_for_type(mongo, capsys):
+def test_every_document_is_in_both_databases_with_its_types(mongo, capsys):
     call_command("import_dataset", str(DATASETS))
     out = capsys.readouterr().out
     assert "sales-1.json: skipped" in out
@@ -37,7 +37,7 @@ def test_it_brings_every_document_into_both_databases_type_for_type(mongo, capsy
         assert stored == {document["_id"]: parts(document) for document in dataset(name)}
 
 
-def test_it_writes_nothing_the_second_time(mongo, capsys):
+def test_a_second_import_writes_nothing(mongo, capsys):
     call_command("import_dataset", str(DATASETS))
     before = {document["_id"]: document["_sync"] for document in mongo.accounts.find()}
     capsys.readouterr()

@@ -1,4 +1,4 @@
-"""What senior management sees: exact figures from MongoDB, as of a time that is told, also while it is unreachable."""
+"""The management dashboard: exact totals from MongoDB with their time, also while MongoDB is unreachable."""
 
 import csv
 import datetime
@@ -21,14 +21,14 @@ LONG = "0.1000000000000000000000000000000000000000000000001"
 
 @pytest.fixture
 def get(client, settings):
-    settings.SYNC_INLINE_TIMEOUT = 10  # a busy machine shall not leave it to the relay
+    settings.SYNC_INLINE_TIMEOUT = 10  # do not leave changes to the relay on a busy machine
     client.force_login(user("manager"))
     return lambda **query: client.get(reverse(PAGE), query)
 
 
 @pytest.fixture
 def data(get, mongo):
-    """Two customers' trades of January 2020, one sold in 2019, and one that is not as expected; computed."""
+    """Computed totals: trades of two customers in January 2020, a sale in 2019, and malformed trades."""
     customer("Anna", [1, 2])
     customer("Bert", [3])
     earlier = datetime.datetime(2019, 12, 31, 23, tzinfo=datetime.UTC)
@@ -50,7 +50,7 @@ def rows(response):
     return list(csv.reader(io.StringIO(b"".join(response.streaming_content).decode())))
 
 
-def test_it_adds_up_what_was_traded_to_the_28th_digit(get, data):
+def test_totals_are_exact_to_28_digits(get, data):
     response = get(first="2020-01", last="2020-01")
     found = charts(response)
     assert found["value"].rows == [("2020-01", Decimal("82.6"), 0, Decimal("82.6"))]
@@ -69,21 +69,21 @@ def test_it_adds_up_what_was_traded_to_the_28th_digit(get, data):
     assert "1 trade has no date" in text
 
 
-def test_it_compares_with_the_range_before(get, data):
+def test_totals_are_compared_with_the_previous_range(get, data):
     totals = {total.label: total for total in get(first="2020-01", last="2020-01").context["dashboard"].totals}
     assert totals["Trades"].value == 8
     assert totals["Trades"].change == 700.0
-    assert totals["Bought"].change is None  # nothing was bought before: there is no percentage of that
+    assert totals["Bought"].change is None  # nothing was bought before, so there is no percentage
     assert totals["Sold"].change == -100.0
 
 
-def test_it_shows_no_comparison_where_there_is_nothing_before(get, data):
+def test_there_is_no_comparison_without_earlier_trades(get, data):
     response = get(first="2019-12", last="2020-01")
     assert response.context["dashboard"].report.before is None
     assert "There are no earlier trades" in response.content.decode()
 
 
-def test_many_months_are_shown_by_years(get, data):
+def test_long_ranges_are_grouped_by_year(get, data):
     response = get(first="2010-01", last="2020-12")
     assert [row[0] for row in charts(response)["value"].rows] == [str(year) for year in range(2010, 2021)]
 
@@ -94,14 +94,14 @@ def test_many_months_are_shown_by_years(get, data):
      {"first": "9" * 5000}, {"last": "$gt"}, {"first[$gt]": ""}],
     ids="{0!s:.30}".format,
 )  # fmt: skip
-def test_a_wrong_range_is_named_and_never_breaks_the_page(get, data, query):
+def test_an_invalid_range_is_a_form_error(get, data, query):
     response = get(**query)
     assert response.status_code == 200
     assert bool(response.context["dashboard"].form.errors) == ("first[$gt]" not in query)
 
 
 @pytest.mark.parametrize("chart", ["value", "pieces", "balance", "symbols", "products", "tiers", "customers"])
-def test_each_chart_has_its_csv_with_the_same_numbers_in_the_same_range(client, get, data, chart):
+def test_each_chart_has_a_csv_with_the_same_numbers(client, get, data, chart):
     query = {"first": "2019-12", "last": "2020-01"}
     shown = charts(get(**query))[chart]
     header, *lines = rows(client.get(reverse("finance:totals_chart", args=[chart]), query))
@@ -111,16 +111,16 @@ def test_each_chart_has_its_csv_with_the_same_numbers_in_the_same_range(client, 
     assert lines
 
 
-def test_there_is_no_csv_of_what_is_no_chart(client, get):
+def test_an_unknown_chart_has_no_csv(client, get):
     assert client.get("/dashboard/management/secrets.csv").status_code == 404
 
 
-def test_a_csv_of_what_is_not_known_is_refused(client, get, mongod):
+def test_the_csv_of_unknown_totals_is_refused(client, get, mongod):
     mongod.kill()
     assert client.get(reverse("finance:totals_chart", args=["value"])).status_code == 503
 
 
-def test_the_first_visit_computes_what_it_shows(get, mongo):
+def test_the_first_visit_computes_the_totals(get, mongo):
     customer("Anna", [1])
     dashboard = get().context["dashboard"]
     deadline = datetime.datetime.now() + datetime.timedelta(seconds=30)
@@ -129,14 +129,14 @@ def test_the_first_visit_computes_what_it_shows(get, mongo):
     assert dashboard.report.total.trades == 2
 
 
-def test_without_any_trade_it_says_so(get, mongo):
+def test_a_portal_without_trades_says_so(get, mongo):
     call_command("refresh_totals")
     assert "No trades yet" in get().content.decode()
 
 
-def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, data, mongod):
+def test_while_mongodb_is_unreachable_the_last_known_totals_are_shown(get, data, mongod):
     as_of = CachedReport.objects.get(key=report_cache.TOTALS).as_of
-    CachedReport.objects.update(due_at=as_of)  # due, were it not away
+    CachedReport.objects.update(due_at=as_of)  # the totals are due for a refresh
     mongod.kill()
     response = get(first="2020-01", last="2020-01")
     text = response.content.decode()
@@ -149,7 +149,7 @@ def test_while_mongodb_is_away_it_shows_the_last_known_figures_and_says_so(get, 
     assert CachedReport.objects.get(key=report_cache.TOTALS).claim == ""
 
 
-def test_while_mongodb_is_away_and_nothing_is_known_it_shows_no_figure_at_all(get, mongod):
+def test_unknown_totals_are_not_shown_as_figures(get, mongod):
     mongod.kill()
     response = get()
     assert response.status_code == 200
@@ -157,7 +157,7 @@ def test_while_mongodb_is_away_and_nothing_is_known_it_shows_no_figure_at_all(ge
     assert "Value traded" not in response.content.decode()
 
 
-def test_a_page_asks_few_questions_however_much_there_is(get, data, django_assert_max_num_queries):
+def test_the_dashboard_takes_few_queries(get, data, django_assert_max_num_queries):
     get(first="2020-01", last="2020-01")
     for key in report_cache.kept():
         report_cache.refresh(key, force=True)
@@ -165,7 +165,7 @@ def test_a_page_asks_few_questions_however_much_there_is(get, data, django_asser
         get(first="2020-01", last="2020-01")
 
 
-def test_one_process_at_a_time_computes(data):
+def test_only_one_process_at_a_time_computes_totals(data):
     CachedReport.objects.update(claim="another", due_at=datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC))
     assert not report_cache.refresh(force=True)
     with pytest.raises(CommandError, match="left to another process") as error:
@@ -173,18 +173,18 @@ def test_one_process_at_a_time_computes(data):
     assert error.value.returncode == 1
 
 
-def test_a_claim_that_has_run_out_is_taken_over(data):
+def test_an_expired_claim_is_taken_over(data):
     CachedReport.objects.update(claim="dead", due_at=datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC))
     assert report_cache.refresh()
     assert CachedReport.objects.get(key=report_cache.TOTALS).claim == ""
 
 
-def test_fresh_figures_are_left_as_they_are(data, capsys):
+def test_fresh_totals_are_not_computed_again(data, capsys):
     call_command("refresh_totals", if_due=True)
     assert "totals: fresh" in capsys.readouterr().out
 
 
-def test_the_command_says_in_one_line_that_mongodb_is_away(mongod, monkeypatch):
+def test_refresh_totals_reports_an_unreachable_mongodb_in_one_line(mongod, monkeypatch):
     mongod.kill()
     monkeypatch.setattr(aggregations, "LONGEST", 1.0)
     with pytest.raises(CommandError, match="MongoDB does not respond") as error:
@@ -195,8 +195,8 @@ def test_the_command_says_in_one_line_that_mongodb_is_away(mongod, monkeypatch):
     assert "MongoDB does not respond" in row.error
 
 
-def test_a_document_of_another_program_with_any_limit_or_amount_is_added_up_or_told(get, data, mongo):
-    """Each of these was once a sum that JSON does not have, and no figure was computed from then on."""
+def test_unusual_limits_and_amounts_are_added_up_or_reported(get, data, mongo):
+    """Each of these values once led to a sum that JSON cannot represent, which stopped all later refreshes."""
     known = mongo.accounts.find_one({"account_id": 1}, {"_id": 0})
     odd = [Decimal128("NaN"), Decimal128("1E+6000"), float("nan"), float("-inf"), 1e308, "5", True, DAY, None]
     odd += [Decimal128("5"), 5.9]  # a limit is a whole number

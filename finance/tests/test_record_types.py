@@ -1,4 +1,4 @@
-"""What follows from the declaration of a record type, and what is missing without one."""
+"""What a record type declaration provides, and its defaults."""
 
 import pytest
 from django.contrib import admin
@@ -13,7 +13,7 @@ from finance.urls import urlpatterns
 pytestmark = pytest.mark.django_db
 
 
-def test_each_model_of_records_is_declared_once():
+def test_each_record_model_is_declared_once():
     declared = [kind.model for kind in RECORD_TYPES]
     assert len(declared) == len(set(declared))
     assert set(declared) == set(Record.__subclasses__())
@@ -27,7 +27,7 @@ def test_each_type_has_all_pages_and_an_admin(kind):
     assert admin.site.is_registered(kind.model)
 
 
-def test_without_further_words_the_columns_of_the_list_are_those_of_the_csv_and_long_documents_are_not_read():
+def test_by_default_the_csv_has_the_columns_of_the_list_and_long_documents_are_deferred():
     accounts, _customers, transactions = RECORD_TYPES[:3]
     assert accounts.header == ["_id", "account_id", "limit", "products"]
     assert accounts.row(Account(pk="0" * 24, account_id=1, limit=2, products=["a"])) == ["0" * 24, 1, 2, ["a"]]
@@ -35,14 +35,14 @@ def test_without_further_words_the_columns_of_the_list_are_those_of_the_csv_and_
     assert transactions.deferred == ["extra", "transactions"]
 
 
-def test_a_model_that_says_nothing_about_customers_shows_them_nothing(django_user_model):
+def test_by_default_customers_see_no_records_of_a_model(django_user_model):
     customer("Own", [1], linked=user("customer"))
     owner, technician = django_user_model.objects.get(), user("technician")
     assert list(RecordQuerySet(Account).visible_to(owner)) == []
     assert len(RecordQuerySet(Account).visible_to(technician)) == 1
 
 
-def test_customers_have_tabs_for_what_can_be_theirs_and_others_for_all(client, monkeypatch):
+def test_customers_see_tabs_only_for_records_they_can_own(client, monkeypatch):
     accounts = RECORD_TYPES[0]
     without = RecordType(accounts.model, accounts.filters, accounts.table, accounts.form)
     monkeypatch.setattr("finance.templatetags.record_tabs.RECORD_TYPES", (without, *RECORD_TYPES[1:]))
@@ -58,7 +58,7 @@ def test_customers_have_tabs_for_what_can_be_theirs_and_others_for_all(client, m
 
 
 @pytest.mark.parametrize("kind", RECORD_TYPES, ids=lambda kind: kind.name)
-def test_the_admin_sorts_as_the_list_does_and_shows_it(admin_client, kind):
+def test_the_admin_has_the_sort_order_of_the_list(admin_client, kind):
     shown = admin_client.get(reverse(f"admin:finance_{kind.name}_changelist")).context["cl"]
     [(number, direction)] = shown.get_ordering_field_columns().items()
     order = kind.order()

@@ -1,4 +1,4 @@
-"""What the reports make of the rows of a pipeline, without MongoDB (mongomock). The pipelines run on a real one."""
+"""How reports process pipeline results. These tests use mongomock; others run the pipelines on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Any:
 CELL = {"trades": 2, "pieces": 10, "value": 12.5, "unvalued": 0}
 
 
-def test_a_cell_is_its_key_then_its_sums_and_the_value_is_text(rows: Any) -> None:
+def test_a_cell_has_its_key_then_its_sums_with_the_value_as_text(rows: Any) -> None:
     rows.insert_one({"_id": {"month": "2016-01", "name": "adbe", "side": "buy"}, **CELL})
     assert aggregations._cells([{"$match": {}}], "month", "name", "side") == [
         ["2016-01", "adbe", "buy", 2, 10, "12.5", 0]
@@ -37,7 +37,7 @@ def test_a_trade_without_a_date_has_no_month(rows: Any) -> None:
     assert aggregations._cells([{"$match": {}}], "month", "name") == [[None, "adbe", 2, 10, "12.5", 0]]
 
 
-def test_names_are_in_order_and_what_is_no_text_is_left_out(rows: Any) -> None:
+def test_names_are_sorted_and_other_types_are_omitted(rows: Any) -> None:
     rows.insert_many([{"_id": "Gold", "customers": 1}, {"_id": 7, "customers": 2}, {"_id": "Bronze", "customers": 3}])
     found = aggregations._named(Customer, [{"$match": {}}])
     assert found == [{"name": "Bronze", "customers": 3}, {"name": "Gold", "customers": 1}]

@@ -1,4 +1,4 @@
-"""Totals over documents of unexpected types: what cannot be read is counted and named, and all else is added up."""
+"""Totals over documents with unexpected types: unreadable ones are counted and listed, and the rest is added up."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ODD: list[Any] = [
 
 @pytest.fixture
 def odd(mongo: Database) -> Database:
-    """One good customer with two trades; and documents that are odd in each of their fields."""
+    """One valid customer with two trades, and documents with an unexpected value in each of their fields."""
     customer("Own", [1])
     Relay().drain()
     good = {name: mongo[name].find_one() for name in ("accounts", "customers", "transactions")}
@@ -47,7 +47,7 @@ def odd(mongo: Database) -> Database:
             [trade, _other] = document["transactions"]
             odd_trades = [trade | {field: value} for field in trade for value in ODD]
             documents.append(document | {"_id": ObjectId(), "transactions": odd_trades})
-        # Of another number: what is good of them does not mix with the good customer's.
+        # Another account number keeps their readable parts apart from the valid customer's.
         for each in documents:
             if name == "customers" and each.get("accounts") == [1]:
                 each["accounts"] = [99]
@@ -57,7 +57,7 @@ def odd(mongo: Database) -> Database:
     return mongo
 
 
-def test_totals_leave_out_what_cannot_be_read_and_say_how_much(odd: Database) -> None:
+def test_totals_omit_and_count_unreadable_documents(odd: Database) -> None:
     found = aggregations.totals()
     assert {name: found["unread"][name]["count"] > 10 for name in ("accounts", "customers", "transactions")} == {
         "accounts": True, "customers": True, "transactions": True,
@@ -68,8 +68,8 @@ def test_totals_leave_out_what_cannot_be_read_and_say_how_much(odd: Database) ->
         assert Decimal(value).is_finite()
 
 
-def test_a_date_or_a_bool_is_no_value(mongo: Database) -> None:
-    """MongoDB would convert them to a number, and a date to a very large one."""
+def test_dates_and_booleans_are_not_added_up(mongo: Database) -> None:
+    """MongoDB would convert both to numbers, a date to a very large one."""
     customer("Own", [1])
     Relay().drain()
     [good] = mongo.transactions.find()
@@ -82,7 +82,7 @@ def test_a_date_or_a_bool_is_no_value(mongo: Database) -> None:
     assert found["unread"]["transactions"]["count"] == 0
 
 
-def test_top_customers_have_names_and_pages(odd: Database, client: Client) -> None:
+def test_top_customers_and_the_dashboard_survive_unreadable_documents(odd: Database, client: Client) -> None:
     long_ago, far = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1000, 3000))
     for _id, name, _trades, _pieces, _value in aggregations.top_customers(long_ago, far):
         assert isinstance(name, str)
@@ -96,7 +96,7 @@ def test_top_customers_have_names_and_pages(odd: Database, client: Client) -> No
     assert "records could not be read in full" in page.content.decode()
 
 
-def test_totals_that_sql_has_damaged_are_computed_anew(mongo: Database, client: Client) -> None:
+def test_totals_damaged_by_sql_are_computed_again(mongo: Database, client: Client) -> None:
     customer("Own", [1])
     Relay().drain()
     call_command("refresh_totals", stdout=io.StringIO())

@@ -1,4 +1,4 @@
-"""A row that SQL has damaged: its page shows what is stored and why it cannot be read, and its form repairs it."""
+"""A row damaged by SQL: its page shows the stored text and why it cannot be read, and its form can repair it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def staff(client: Client) -> Client:
         ("transaction", "bucket_end_date", "2024-00-10 00:00:00", "is not a valid date"),
     ],
 )
-def test_its_page_shows_the_stored_text_and_the_reason(
+def test_the_page_of_a_damaged_row_shows_the_stored_text_and_the_reason(
     staff: Client, kind: str, column: str, value: Any, why: str
 ) -> None:
     damage(f"finance_{kind}", column, value)
@@ -66,7 +66,7 @@ def test_its_page_shows_the_stored_text_and_the_reason(
     assert ("1 record could not be read in full" in lists.content.decode()) != is_deferred
 
 
-def test_its_form_asks_for_the_right_value_and_saves_it(staff: Client) -> None:
+def test_the_form_of_a_damaged_row_can_repair_it(staff: Client) -> None:
     damage("finance_customer", "birthdate", "2024-02-31 00:00:00")
     [row] = Customer.objects.all()
     address = reverse("finance:customer_edit", args=[row.pk])
@@ -84,7 +84,7 @@ def test_its_form_asks_for_the_right_value_and_saves_it(staff: Client) -> None:
     assert Entry.objects.get().before["birthdate"].startswith("2024-02-31")
 
 
-def test_another_field_is_saved_beside_one_that_cannot_be_read_and_that_stays_as_stored(staff: Client) -> None:
+def test_saving_another_field_leaves_the_unreadable_one_as_stored(staff: Client) -> None:
     damage("finance_account", "extra", "[broken")
     [row] = Account.objects.all()
     address = reverse("finance:account_edit", args=[row.pk])
@@ -94,7 +94,7 @@ def test_another_field_is_saved_beside_one_that_cannot_be_read_and_that_stays_as
     assert (stored("finance_account", "extra"), stored("finance_account", "`limit`")) == ("[broken", "5")
 
 
-def test_an_export_has_the_stored_text_and_counts_the_rows(staff: Client) -> None:
+def test_an_export_has_the_stored_text_and_counts_unreadable_rows(staff: Client) -> None:
     damage("finance_account", "products", "[broken")
     answer: Any = staff.get(reverse("finance:account_export"))
     _header, row, note = csv.reader(io.StringIO(b"".join(answer.streaming_content).decode(), newline=""))
@@ -102,15 +102,15 @@ def test_an_export_has_the_stored_text_and_counts_the_rows(staff: Client) -> Non
     assert note == ["1 record could not be read in full."]
 
 
-def test_account_numbers_are_looked_for_at_once_whatever_is_among_them() -> None:
-    """A 64-bit integer of BSON is a type of its own, for which Python would count through a whole range."""
+def test_account_numbers_are_filtered_quickly_for_any_types() -> None:
+    """BSON's 64-bit integer is a separate type. Testing whether it is in a range would iterate over the range."""
     odd = [Int64(2**40), Int64(7), 8, True, 2**31, "9", 1.0, None, [1]]
     before = time.process_time()
     assert Customer(accounts=odd).account_numbers == [7, 8]
     assert time.process_time() - before < 1
 
 
-def test_a_customer_is_told_what_is_not_in_their_sums(client: Client) -> None:
+def test_customers_are_told_which_trades_are_missing_from_their_totals(client: Client) -> None:
     own = user("customer")
     customer("Own", [1], linked=own)
     damage("finance_transaction", "transactions", "[broken")

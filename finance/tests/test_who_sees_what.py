@@ -1,4 +1,4 @@
-"""Every page and every kind of person: who gets in, and who is told that there is nothing."""
+"""Every page for every kind of user: who can open it, who is refused and who gets a 404."""
 
 import datetime
 
@@ -23,7 +23,7 @@ TABLE = {
     "customer_trades": (200, 404, 200, 200, 403),
     "customer_chart": (200, 404, 200, 200, 403),
 }
-# Of each type that customers have records of. All types are in tests/test_url_table.py.
+# For each record type that customers can own. tests/test_url_table.py covers all types.
 OF_A_TYPE = {
     "list": (200, None, 200, 200, 403),
     "export": (200, None, 200, 200, 403),
@@ -49,7 +49,7 @@ def test_the_table_names_every_page():
 
 
 @pytest.mark.parametrize("name", TABLE)
-def test_each_page_is_for_those_whom_the_table_says(client, name):
+def test_each_page_responds_as_the_table_says(client, name):
     CachedReport.objects.create(key=report_cache.TOTALS, data=NOTHING, as_of=DAY, due_at=LATER, asked_at=DAY)
     people = {kind: user(kind) for kind in KINDS}
     customer("Own", [1, 2], linked=people["customer"])
@@ -72,7 +72,7 @@ def test_each_page_is_for_those_whom_the_table_says(client, name):
 
 
 @pytest.mark.parametrize("name", [f"{name}_list" for name in MODELS])
-def test_lists_show_customers_only_what_is_theirs(client, name):
+def test_lists_show_customers_only_their_own_records(client, name):
     owner = user("customer")
     customer("Ownwoman", [11111], linked=owner)
     customer("Otherman", [22222])
@@ -83,13 +83,13 @@ def test_lists_show_customers_only_what_is_theirs(client, name):
     assert "22222" not in text
 
 
-def test_a_page_that_does_not_exist_looks_as_one_of_somebody_else(client):
+def test_a_missing_record_looks_like_another_customers_record(client):
     client.force_login(user("customer"))
     assert client.get(reverse("finance:account_detail", args=["0" * 24])).status_code == 404
 
 
-def test_the_visible_records_are_known_by_the_link_alone():
-    """Neither name nor email make somebody the customer."""
+def test_visible_records_depend_only_on_the_link():
+    """A matching name or email address does not make a user the customer."""
     someone = user("customer", "anna")
     customer("anna", [1])
     for model in MODELS.values():
@@ -97,9 +97,9 @@ def test_the_visible_records_are_known_by_the_link_alone():
         assert not model.objects.visible_to(AnonymousUser()).exists()
 
 
-def test_visibility_asks_for_the_customer_once(django_assert_num_queries):
+def test_visibility_queries_the_customer_once(django_assert_num_queries):
     customer("Own", [1], linked=user("customer"))
     owner = get_user_model().objects.get()
-    assert not owner.has_perm("finance.view_all")  # is cached as well
+    assert not owner.has_perm("finance.view_all")  # caches the permissions
     with django_assert_num_queries(3):
         assert len(Account.objects.visible_to(owner)) == len(Transaction.objects.visible_to(owner)) == 1

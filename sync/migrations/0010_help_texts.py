@@ -145,6 +145,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='mismatch',
             name='fields',
-            field=models.JSONField(default=list, help_text='The fields that differ, and how, as FieldDifference describes them. It holds no values.'),
+            field=models.JSONField(default=list, help_text='The fields that differ and how, without values: FieldDifference.'),
         ),
     ]

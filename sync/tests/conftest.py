@@ -8,6 +8,6 @@ from sync.workers.heartbeat import INLINE_HEARTBEAT
 
 
 @pytest.fixture
-def fresh_heart() -> None:
-    """This process has delivered nothing inline yet, and has no row of a worker."""
+def fresh_heartbeat() -> None:
+    """Resets the heartbeat: the process has not delivered anything inline, and has no worker row."""
     INLINE_HEARTBEAT.reset()

@@ -1,4 +1,4 @@
-"""What an application's own tests use: delivering what is pending, and comparing rows with their documents."""
+"""Helpers for an application's tests: deliver pending changes, and compare rows with their documents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sync.tests.zoo.models import Keeper
 
 pytestmark = pytest.mark.engine
 
-in_a_testcase = pytest.mark.django_db  # whose transaction is never committed
+in_a_testcase = pytest.mark.django_db  # its transaction is never committed
 in_a_transactiontestcase = pytest.mark.django_db(transaction=True)
 
 
@@ -25,7 +25,7 @@ def ann(mongo: Database) -> Keeper:
 
 
 @in_a_testcase
-def test_what_a_testcase_never_commits_is_delivered(ann: Keeper, mongo: Database) -> None:
+def test_uncommitted_changes_of_a_testcase_are_delivered(ann: Keeper, mongo: Database) -> None:
     assert mongo.zoo_keepers.count_documents({}) == 0
     deliver_all()
     assert mongo.zoo_keepers.find_one()["name"] == "Ann"
@@ -46,7 +46,7 @@ def test_a_delete_is_delivered(ann: Keeper, mongo: Database) -> None:
 
 
 @in_a_transactiontestcase
-def test_what_was_committed_while_mongodb_was_not_asked_is_delivered(mongo: Database, settings: object) -> None:
+def test_committed_changes_are_delivered_without_inline_delivery(mongo: Database, settings: object) -> None:
     settings.SYNC_INLINE = False  # type: ignore[attr-defined]
     Keeper.objects.create(name="Ann")
     deliver_all()
@@ -62,7 +62,7 @@ def test_a_paused_model_is_not_delivered(ann: Keeper, mongo: Database) -> None:
 
 @pytest.fixture
 def no_anns(mongo: Database) -> Iterator[None]:
-    """MongoDB refuses every keeper called Ann."""
+    """Makes MongoDB reject every keeper named Ann."""
     if "zoo_keepers" not in mongo.list_collection_names():
         mongo.create_collection("zoo_keepers")
     mongo.command("collMod", "zoo_keepers", validator={"name": {"$ne": "Ann"}})
@@ -72,14 +72,14 @@ def no_anns(mongo: Database) -> Iterator[None]:
 
 @in_a_testcase
 @pytest.mark.parametrize("tries", [1, 5])
-def test_what_cannot_be_delivered_fails_with_the_reason(
+def test_a_change_that_cannot_be_delivered_fails_with_the_reason(
     tries: int, no_anns: None, ann: Keeper, mongo: Database, settings: object
 ) -> None:
     settings.SYNC_MAX_ATTEMPTS = tries  # type: ignore[attr-defined]
     Keeper.objects.create(name="Ben")
     with pytest.raises(AssertionError, match=f"^zoo.keeper {ann.pk} was not delivered: .*failed validation"):
         deliver_all()
-    assert mongo.zoo_keepers.count_documents({"name": "Ben"}) == 1, "the others are"
+    assert mongo.zoo_keepers.count_documents({"name": "Ben"}) == 1, "other rows are delivered"
 
 
 @in_a_testcase
@@ -90,9 +90,9 @@ def test_a_missing_document_fails_and_names_the_pending_change(ann: Keeper) -> N
         f"zoo.keeper {ann.pk}: missing",
         "A change of it is pending: call deliver_all() first.",
     ]
-    with pytest.raises(AssertionError) as all_of_them:
+    with pytest.raises(AssertionError) as every:
         assert_equal(Keeper)
-    assert str(all_of_them.value) == "zoo.keeper: 1 key is not delivered yet: call deliver_all() first."
+    assert str(every.value) == "zoo.keeper: 1 key is not delivered yet: call deliver_all() first."
 
 
 @in_a_testcase
@@ -110,7 +110,7 @@ def test_a_document_with_another_value_fails_with_both_values(ann: Keeper, mongo
 
 
 @in_a_testcase
-def test_the_row_is_compared_and_not_what_the_instance_has_in_memory(ann: Keeper) -> None:
+def test_the_stored_row_is_compared_and_not_the_instance_in_memory(ann: Keeper) -> None:
     deliver_all()
     ann.name = "Eve"
     assert_equal(ann)
@@ -126,7 +126,7 @@ def test_documents_without_a_row_fail(mongo: Database) -> None:
 
 
 @in_a_testcase
-def test_of_many_differences_some_are_named_and_all_are_counted(mongo: Database) -> None:
+def test_many_differences_are_counted_and_some_are_named(mongo: Database) -> None:
     mongo.zoo_keepers.insert_many([{"_id": ObjectId(), "name": "Ghost"} for _ in range(25)])
     with pytest.raises(AssertionError) as failure:
         assert_equal(Keeper)

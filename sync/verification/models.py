@@ -41,7 +41,9 @@ class Mismatch(models.Model):
     model = models.CharField(max_length=200)
     key = models.CharField(max_length=255)
     kind = models.CharField(max_length=20)
-    fields = models.JSONField(default=list, help_text="The fields that differ, and how, as FieldDifference describes them. It holds no values.")
+    fields = models.JSONField(
+        default=list, help_text="The fields that differ and how, without values: FieldDifference."
+    )
     first_seen = models.DateTimeField(default=DatabaseNow)
     last_seen = models.DateTimeField()
 

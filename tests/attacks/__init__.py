@@ -1,1 +1,1 @@
-"""Attacks on every address as every kind of person. A new page is attacked without a test of its own."""
+"""Attacks on every address as every kind of user. A new page is attacked without a new test."""

@@ -1,4 +1,4 @@
-"""Secrets that are planted come out nowhere: pages, exports, logs, reports, mails, commands, processes, MongoDB."""
+"""Planted secrets appear nowhere: not in pages, exports, logs, reports, emails, commands, processes or MongoDB."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SETTINGS = {
     "SYNC_KAFKA": {"bootstrap.servers": "127.0.0.1:9", "sasl.password": "canary-kafka-password"},
 }  # fmt: skip
 DATABASE_PASSWORD = "portal-test"
-SHOWS_CODES = "recovery-codes"  # in the addresses on which their owner sees them, after giving the password again
+SHOWS_CODES = "recovery-codes"  # in the addresses that show them to their owner, after the password was confirmed
 COMMANDS = [
     ["check"], ["sync", "status"], ["sync", "status", "--json"], ["sync", "verify"], ["sync", "--help"],
     ["rotate_secrets", "--dry-run"], ["rotate_secrets", "--help"], ["showmigrations"], ["import_dataset", "--help"],
@@ -53,7 +53,7 @@ def words(value: Any) -> Iterator[str]:
 
 @pytest.fixture
 def planted(made: World, settings: Any, live_settings: None) -> dict[str, str]:
-    """Name to text of each secret there is."""
+    """The text of each secret, by name."""
     superuser = made.people["superuser"]
     totp = Authenticator.objects.get(user=superuser, type="totp")
     codes: Any = Authenticator.objects.get(user=superuser, type="recovery_codes")
@@ -73,7 +73,7 @@ def planted(made: World, settings: Any, live_settings: None) -> dict[str, str]:
 
 @pytest.fixture
 def live_settings(settings: Any) -> None:
-    """Those that can be changed under a world that is logged in: its sessions and secrets were made with others."""
+    """Plants the secrets that can change after login. The world's sessions and secrets depend on the other settings."""
     for name, value in SETTINGS.items():
         if name not in ("SECRET_KEY", "ENCRYPTION_KEYS"):
             setattr(settings, name, value)
@@ -88,7 +88,7 @@ def text_of(answer: Any) -> str:
     return f"{answer.headers}{content.decode(errors='replace')}"
 
 
-def test_no_page_no_export_and_no_log_has_one(
+def test_no_page_export_log_or_email_contains_a_secret(
     made: World,
     planted: dict[str, str],
     covered: dict[str, set[str]],
@@ -106,42 +106,42 @@ def test_no_page_no_export_and_no_log_has_one(
             require_none(planted, f"{who} {address}", text_of(client.get(address)))
     logged = [record for record in caplog.records if not record.name.startswith("django.db")]
     require_none(planted, "the log", "\n".join(record.getMessage() + str(record.exc_text or "") for record in logged))
-    require_none(planted, "a mail", "".join(f"{message.subject}{message.body}" for message in mailoutbox))
+    require_none(planted, "an email", "".join(f"{message.subject}{message.body}" for message in mailoutbox))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_no_command_says_one(planted: dict[str, str], command: list[str]) -> None:
-    said = io.StringIO()
-    with redirect_stdout(said), redirect_stderr(said), suppress(SystemExit):
-        call_command(*command, stdout=said, stderr=said)
-    assert said.getvalue()
-    require_none(planted, " ".join(command), said.getvalue())
+def test_no_command_prints_a_secret(planted: dict[str, str], command: list[str]) -> None:
+    output = io.StringIO()
+    with redirect_stdout(output), redirect_stderr(output), suppress(SystemExit):
+        call_command(*command, stdout=output, stderr=output)
+    assert output.getvalue()
+    require_none(planted, " ".join(command), output.getvalue())
 
 
-def test_no_process_is_started_with_one(planted: dict[str, str]) -> None:
+def test_no_process_has_a_secret_in_its_command_line(planted: dict[str, str]) -> None:
     lines = []
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
             lines.append((process / "cmdline").read_bytes().decode(errors="replace"))
     assert len(lines) > 3
-    # The folder of the tests' servers is called almost as a password is.
+    # The name of the tests' server folder contains a password.
     require_none(planted, "ps", "\n".join(lines).replace("portal-tests-", ""))
 
 
-def test_no_document_has_one(planted: dict[str, str], mongo: Database) -> None:
+def test_no_document_contains_a_secret(planted: dict[str, str], mongo: Database) -> None:
     Account.objects.first().save()  # type: ignore[union-attr]
     text = "".join(str(document) for name in mongo.list_collection_names() for document in mongo[name].find())
     require_none(planted, "MongoDB", text)
 
 
 @pytest.mark.parametrize("by", ["SECRET_KEY", "ENCRYPTION_KEYS"])
-def test_no_report_of_an_error_has_a_key(settings: Any, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
-    """Not even of an error in what uses it, with the variables of each frame."""
+def test_no_error_report_contains_a_key(settings: Any, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """Not even the report of an error in code that uses the key, with the variables of each frame."""
     settings.SECRET_KEY = SETTINGS["SECRET_KEY"]
     settings.ENCRYPTION_KEYS = SETTINGS["ENCRYPTION_KEYS"] if by == "ENCRYPTION_KEYS" else []
 
     def fail(*args: Any) -> None:
-        raise RuntimeError("a fault of ours")
+        raise RuntimeError("a bug in the portal")
 
     monkeypatch.setattr(encryption, "MultiFernet", fail)
     try:
@@ -149,11 +149,11 @@ def test_no_report_of_an_error_has_a_key(settings: Any, monkeypatch: pytest.Monk
     except RuntimeError as error:
         reporter: Any = ExceptionReporter(None, type(error), error, error.__traceback__)
     text = reporter.get_traceback_html() + reporter.get_traceback_text()
-    assert "a fault of ours" in text
+    assert "a bug in the portal" in text
     assert [word for word in words(SETTINGS) if word in text and len(word) > 20] == []
 
 
-def test_that_test_would_see_one(planted: dict[str, str]) -> None:
+def test_a_leaked_secret_would_be_detected(planted: dict[str, str]) -> None:
     assert len(planted) > 15
     with pytest.raises(AssertionError):
         require_none(planted, "here", f"... {planted['second factor']} ...")

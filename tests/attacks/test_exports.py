@@ -1,4 +1,4 @@
-"""No cell of an export is a formula to a spreadsheet, whatever the records hold."""
+"""No spreadsheet reads a cell of an export as a formula, whatever the records contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ROUTES = {route: name for name, route, _pattern in patterns()}
 FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3", "@SUM(1)", "\t=1", "\r=1", "\n=1")
 
 
-def test_no_export_has_a_cell_that_a_spreadsheet_computes(made: World, covered: dict[str, set[str]]) -> None:
+def test_no_export_has_a_cell_that_a_spreadsheet_evaluates(made: World, covered: dict[str, set[str]]) -> None:
     exports = [route for route in ROUTES if route.endswith(".csv")]
     assert len(exports) >= 6
     covered["exports"].update(ROUTES[route] for route in exports)
@@ -33,7 +33,7 @@ def test_no_export_has_a_cell_that_a_spreadsheet_computes(made: World, covered: 
         Entry.objects.update(
             who=formula, who_id=formula[:20], model=formula, key=formula, text=formula, after={"a": formula}
         )
-        cache.clear()  # it counts exports
+        cache.clear()  # it holds the counters of exports
         for route in exports:
             answer: Any = made.clients["superuser"].get(made.addresses()[route])
             text = b"".join(answer.streaming_content).decode()

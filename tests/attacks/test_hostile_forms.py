@@ -1,7 +1,7 @@
-"""Whatever is sent to a form or a filter, no page fails: neither the one that gets it nor any that shows it later.
+"""Whatever is sent to a form or a filter, no page fails: neither the page that receives it nor one that shows it later.
 
-Forms and filters are found in the pages of the URL table, so one that is added later is tried without a test of its
-own. FUZZ_REQUESTS says how many requests are sent (250), FUZZ_SEED begins another sequence; a failure names both.
+The test finds forms and filters in the portal's pages, so new ones are included. FUZZ_REQUESTS sets the number of
+requests (250) and FUZZ_SEED the sequence; a failure shows the request and the seed.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ REQUESTS = int(os.environ.get("FUZZ_REQUESTS", "250"))
 SEED = int(os.environ.get("FUZZ_SEED", "1"))
 
 LEAVES = {"account_logout", "admin:logout"}  # a client that posts there is signed out
-# Where records, people and what was done to them are shown: to a customer, and to a superuser.
+# The pages that show records, users and the audit log, to a customer and to a superuser.
 SHOWS = {
     "customer": re.compile(r"^(finance|dashboard/customer|profile)/(?!.*(add|edit|delete)/)"),
     "superuser": re.compile(r"^(audit/$|sync/($|record)|dashboard/management/$|admin/(finance|accounts|news)/\w+/$)"),
 }
 PEOPLE = ("customer", "technical_worker", "senior_management", "superuser", "nobody")
-# What lists understand besides the fields of their forms and the links on them.
+# Parameters of lists, besides those in their forms and links.
 PARAMETERS = ("page", "per_page", "sort", "after", "before", "below", "o", "p", "e", "q", "year", "all", "_facets")
 NUMBERS = [
     "-1",
@@ -192,13 +192,13 @@ FILES = [b"", b"junk", b"\x89PNG\r\n\x1a\n" + b"\0" * 50, b"GIF89a" + b"\xff" * 
 
 
 class Target(NamedTuple):
-    """Where `who` can send what: a form of a page, or the page's own parameters."""
+    """Where `who` can send something: a form of a page, or the page's own parameters."""
 
     who: str
     address: str
     name: str
-    form: int | None  # which of the page's forms; None for its parameters
-    weight: int = 1  # how much there is to try: the form's controls
+    form: int | None  # the form's number on the page; None for the page's parameters
+    weight: int = 1  # the number of controls, for the share of requests
 
 
 class Fuzz:
@@ -214,7 +214,7 @@ class Fuzz:
             for who, shows in SHOWS.items()
             if shows.search(route)
         ]
-        self.sent = ""  # the last request, for the message of a failure
+        self.sent = ""  # the last request, for failure messages
 
     def ask(self, who: str, method: str, *args: Any) -> Any:
         self.sent = f"{who} {method} {str(args)[:2000]} (FUZZ_SEED={SEED})"
@@ -226,7 +226,7 @@ class Fuzz:
         return answer
 
     def targets(self) -> list[Target]:
-        """Each form and each page, for a person who may use it."""
+        """Each form and each page once, for a user who may use it."""
         found, seen = [], set()
         for route, address in self.made.addresses().items():
             name = next(name for name, other, _pattern in patterns() if other == route)
@@ -250,7 +250,7 @@ class Fuzz:
         return found
 
     def try_(self, target: Target, times: int) -> None:
-        """Sends some requests, one after the other, and looks whether all pages show what is stored then."""
+        """Sends some requests in sequence, then checks that all pages can show what was stored."""
         cache.clear()
         page = self.ask(target.who, "get", target.address)
         written = False
@@ -259,7 +259,7 @@ class Fuzz:
                 self.ask(target.who, "get", f"{target.address}?{self._query(self._parameters(page.text_))}")
                 continue
             found = forms(page.text_)
-            if len(found) <= target.form:  # the page is another one by now
+            if len(found) <= target.form:  # the page has changed
                 return
             form = found[target.form]
             address = _target(form, target.address)
@@ -277,10 +277,10 @@ class Fuzz:
                     self.ask(target.who, "get", answer["Location"])
             page = self.ask(target.who, "get", target.address)
         if written:
-            self.look()
+            self.check_pages()
 
-    def look(self) -> None:
-        """Every page, as somebody who may see it."""
+    def check_pages(self) -> None:
+        """Opens every page in SHOWS, as a user who may see it."""
         wrote = self.sent
         for address, who in self.showing:
             try:
@@ -289,7 +289,7 @@ class Fuzz:
                 raise AssertionError(f"{self.sent} does not show what was stored by {wrote}") from error
 
     def _parameters(self, page: str) -> list[str]:
-        """The names of a page's parameters, as far as its links and forms name them."""
+        """The names of a page's parameters: those in its links and forms, and PARAMETERS."""
         links = [
             name for link in re.findall(r'href="\?([^"]*)"', page) for name, _ in parse_qsl(link.replace("&amp;", "&"))
         ]
@@ -299,17 +299,15 @@ class Fuzz:
         chosen = self.random.choices(names, k=self.random.choice([1, 1, 2, 5]))
         if self.random.random() < 0.1:
             chosen.append(chosen[0] + self.random.choice(["[$ne]", "__in", "__password__startswith", "__isnull", "[]"]))
-        bytes_that_are_no_text = ["%ED%A0%80", "%00", "%FF"]
+        invalid_text = ["%ED%A0%80", "%00", "%FF"]
         values = [
-            self.random.choice(bytes_that_are_no_text)
-            if self.random.random() < 0.2
-            else quote_plus(self._value(name)[:5000])
+            self.random.choice(invalid_text) if self.random.random() < 0.2 else quote_plus(self._value(name)[:5000])
             for name in chosen
         ]
         return "&".join(f"{quote_plus(name)}={value}" for name, value in zip(chosen, values, strict=True))
 
     def _data(self, form: Form) -> dict[str, Any]:
-        """What a browser sends, but for one to three controls; maybe one is missing, or there twice."""
+        """What a browser sends, with one to three controls changed. A control may be missing or repeated."""
         data: dict[str, Any] = form.sent
         named = [control for control in form.controls if control.name and control.name != "csrfmiddlewaretoken"]
         for control in self.random.sample(named, min(len(named), self.random.choice([1, 1, 2, 3]))):
@@ -357,7 +355,7 @@ class _Undo(Exception):
 
 
 class _undone:
-    """What is stored within is gone afterwards."""
+    """Rolls back what is stored inside the block."""
 
     def __enter__(self) -> None:
         self.atomic = transaction.atomic()
@@ -368,7 +366,7 @@ class _undone:
 
 
 def shares(targets: list[Target]) -> Iterator[tuple[Target, int]]:
-    """How many of all requests each target gets: one, and of the others by its weight."""
+    """The number of requests for each target: one, plus a share of the rest by weight."""
     more, weights = max(REQUESTS - len(targets), 0), sum(target.weight for target in targets)
     done = 0
     for target in targets:

@@ -1,4 +1,4 @@
-"""A request that names a foreign host changes nothing that the portal says of itself."""
+"""A foreign host in a request never appears in a response."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_no_address_answers_to_a_foreign_host(made: World, covered: dict[str, se
     covered["roles"].add(who)
     client = Client() if who == "nobody" else made.clients[who]
     for number, (route, address) in enumerate(made.addresses().items()):
-        if "logout" in route or route == "healthz":  # a probe asks by the machine's own address
+        if "logout" in route or route == "healthz":  # a health probe uses the machine's own address
             continue
         covered["addresses"].add(route)
         answer: Any = client.get(address, headers={"host": FOREIGN[number % len(FOREIGN)]})

@@ -1,7 +1,6 @@
-"""Every form, sent with every column of every model: only what the form shows changes.
+"""Every form, sent with every column of every model, changes only the fields that it shows.
 
-The forms are those that the pages show, and the columns those of the models, so a form or a column that is added is
-tried without a test of its own.
+The test finds the forms in the pages and the columns in the models, so new ones are included.
 """
 
 from __future__ import annotations
@@ -33,14 +32,14 @@ ROUTES = {route: name for name, route, _pattern in patterns()}
 LEAVES = ("logout", "password/reset", "register")
 POWER = {"role", "is_staff", "is_superuser", "is_active", "is_demo", "username", "password"}
 ACCEPTED = {"customer": 2, "technical_worker": 14, "senior_management": 2, "staff": 2, "superuser": 30}
-# What the portal itself writes when somebody sends a form, by model.
+# What the portal itself writes when a form is sent, by model.
 DERIVED = {
     User: {"last_login", "request_decision", "requested_at", "date_joined"},
     Authenticator: {"last_used_at", "data"},
     EmailAddress: {"verified", "primary"},
     Transaction: {"transaction_count", "bucket_start_date", "bucket_end_date"},
 }
-# A form's field, and the columns that it stands for where they have another name.
+# Form fields whose columns have other names.
 STANDS_FOR = {
     "accounts": {"account_id"}, "decision": {"role", "requested_role"}, "password1": {"password"},
     "password2": {"password"}, "new_password1": {"password"}, "oldpassword": {"password"},
@@ -49,7 +48,7 @@ STANDS_FOR = {
 
 
 def columns() -> dict[str, Any]:
-    """What to send for every column of every model, by each name that a form could give it."""
+    """A forged value for every column of every model, under each name that a form could use."""
     sent: dict[str, Any] = {}
     for model in MODELS:
         for field in [*model._meta.concrete_fields, *model._meta.many_to_many]:
@@ -84,11 +83,11 @@ def names(model: type[models.Model]) -> list[str]:
 
 
 def changed(before: dict[Any, dict[str, Any]]) -> Iterator[tuple[type[models.Model], str, Any]]:
-    """(model, column, value) of what differs from before; of a new row, each column that holds what was forged."""
+    """(model, column, value) for each difference from before; for a new row, each column with a forged value."""
     for (model, pk), row in rows().items():
         old = before.get((model, pk))
         for name, value in row.items():
-            if name == "pk" or value is None:  # a deletion empties what pointed to its row
+            if name == "pk" or value is None:  # a deletion sets references to its row to NULL
                 continue
             if old is None and not is_forged(value):
                 continue
@@ -129,11 +128,11 @@ def test_a_form_changes_nothing_but_its_own_fields(made: World, covered: dict[st
                 powerful = (model is User and name in POWER) or name == "user_id"
                 assert who == "superuser" or not powerful, (who, route, name, value)
                 assert name in shown or derived, (who, route, model._meta.label, name, value)
-    assert len(accepted) >= ACCEPTED[who], "forms that refuse everything show nothing"
+    assert len(accepted) >= ACCEPTED[who], "too few forms were accepted: a form that rejects everything proves nothing"
 
 
-def test_no_address_takes_what_it_does_not_show(made: World, covered: dict[str, set[str]]) -> None:
-    """Addresses that show somebody no form are sent every column, too."""
+def test_no_address_accepts_fields_that_it_does_not_show(made: World, covered: dict[str, set[str]]) -> None:
+    """Every column is also sent to addresses that show the user no form."""
     everything = columns()
     for who in ("customer", "technical_worker", "senior_management", "staff"):
         before = rows()
@@ -143,14 +142,14 @@ def test_no_address_takes_what_it_does_not_show(made: World, covered: dict[str, 
             covered["addresses"].add(route)
             page = made.clients[who].get(address)
             if page.status_code == 200 and page.headers["Content-Type"].startswith("text/html") and not page.streaming:
-                continue  # above
+                continue  # the test above covers forms
             with undone(made.clients[who]):
                 made.clients[who].post(address, everything | {"version": "1", "action": "approve_requests"})
                 found = [each for each in changed(before) if each[1] not in DERIVED.get(each[0], set())]
             assert found == [], (who, route)
 
 
-def test_that_test_would_see_one(made: World) -> None:
+def test_a_forged_change_would_be_detected(made: World) -> None:
     before = rows()
     person = made.people["customer"]
     User.objects.filter(pk=person.pk).update(is_staff=True, address=FORGED)

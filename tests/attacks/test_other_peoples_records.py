@@ -1,4 +1,4 @@
-"""A customer who knows every id and number of another customer sees nothing of theirs, at any address."""
+"""A customer who knows every ID and number of another customer sees nothing of theirs at any address."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CANARY = "zq9canary"
 
 @pytest.fixture
 def planted(made: World) -> World:
-    """The other customer's records, account and log hold the canary wherever there is text."""
+    """The world, with the canary in every text of the other customer's records, user and audit log."""
     other = User.objects.create_user(f"{CANARY}-user", f"{CANARY}@example.com", first_name=CANARY, address=CANARY)
     Customer.objects.filter(pk=made.others["customer"].pk).update(
         user=other, name=f"{CANARY} name", username=f"{CANARY}-login", email=f"{CANARY}@example.com", address=CANARY,
@@ -47,14 +47,14 @@ def ids_of(made: World) -> list[str]:
 
 
 def guesses(made: World) -> list[str]:
-    """Queries that name the other's records, by every parameter that a page may know."""
+    """Queries that name the other customer's records in every parameter that a page may have."""
     names = ("q", "number", "account", "account_id", "customer", "user", "id", "pk", "key", "symbol", "search", "of")
     return [urlencode(dict.fromkeys(names, value)) for value in ids_of(made)]
 
 
 @pytest.mark.parametrize("who", ["nobody", "customer", "staff"])
-def test_no_address_shows_anothers_record(planted: World, covered: dict[str, set[str]], who: str) -> None:
-    """Staff are those of the admin without any permission."""
+def test_no_address_shows_another_customers_record(planted: World, covered: dict[str, set[str]], who: str) -> None:
+    """Staff here have no permissions."""
     client = Client() if who == "nobody" else planted.clients[who]
     covered["roles"].add(who)
     addresses = planted.addresses()
@@ -70,14 +70,14 @@ def test_no_address_shows_anothers_record(planted: World, covered: dict[str, set
         for address in dict.fromkeys(asked):
             answer = client.get(address)
             body = text_of(answer)
-            for query in guesses(planted):  # what was sent may be shown again, and is no record
+            for query in guesses(planted):  # a page may repeat the query, which is not a record
                 body = body.replace(query, "")
             assert CANARY not in body, (who, address)
             if name.endswith("export") or route.endswith(".csv"):
                 covered["exports"].add(name)
 
 
-def test_nothing_that_is_sent_touches_anothers_record(planted: World, covered: dict[str, set[str]]) -> None:
+def test_no_request_changes_another_customers_record(planted: World, covered: dict[str, set[str]]) -> None:
     before = rows_of(planted)
     client = planted.clients["customer"]
     addresses = planted.addresses()
@@ -100,10 +100,10 @@ def rows_of(made: World) -> list[dict[str, Any]]:
     return [row for kind in RECORD_TYPES for row in kind.model.objects.order_by("pk").values()]
 
 
-def test_that_test_would_see_one(planted: World) -> None:
+def test_another_customers_record_would_be_detected(planted: World) -> None:
     found = [
         address
         for address in planted.addresses().values()
         if "logout" not in address and CANARY in text_of(planted.clients["technical_worker"].get(address))
     ]
-    assert len(found) >= 4  # the lists and the exports of those who may see all
+    assert len(found) >= 4  # lists and exports for a role that sees all records

@@ -1,4 +1,4 @@
-"""Every form, sent four times at the same moment: no page fails, and no row is made twice."""
+"""Every form, sent four times at once: no page fails, and no row is created twice."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from tests.world import World, make
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 AT_ONCE = 4
-LEAVES = ("logout", "password", "register", "login")  # ends the session or begins another
-# What each request may add a row of, however many come: a log, the changes to deliver, and sessions.
-# Customers and buckets of trades have no rule against twins: two people may well be alike.
+LEAVES = ("logout", "password", "register", "login")  # these end the session or start another
+# Every request may add a row to these: logs, changes to deliver, and sessions. Customers and buckets of trades are here
+# because duplicates of them are valid: two people may have the same data.
 LOGS = {
     Entry,
     Change,
@@ -38,7 +38,7 @@ LOGS = {
 @pytest.fixture
 def made(mongo: Any) -> World:
     if connection.vendor == "sqlite":
-        pytest.skip("one writer at a time")
+        pytest.skip("SQLite has one writer at a time")
     return make()
 
 
@@ -85,11 +85,11 @@ def test_a_form_sent_several_times_at_once_acts_once(made: World, covered: dict[
     assert raced > 3
 
 
-def test_of_people_created_at_once_with_one_username_one_is(made: World) -> None:
-    """The admin's form has found the name free each time; the database has not."""
+def test_users_created_at_once_with_one_username_become_one_user(made: World) -> None:
+    """Each request passes the form's check of the name. The database accepts only one."""
     address = "/admin/accounts/user/add/"
     form = max(forms(made.clients["superuser"].get(address).content.decode()), key=lambda form: len(form.controls))
     answers = send_at_once(made.clients["superuser"], address, filled(form))
     assert answers.count(302) == 1
-    assert set(answers) <= {302, 409, 200}  # 200: its form has found the name taken
+    assert set(answers) <= {302, 409, 200}  # 200: the form saw that the name is taken
     assert User.objects.filter(username=FILLS["username"]).count() == 1

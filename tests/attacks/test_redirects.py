@@ -1,4 +1,4 @@
-"""No page and no link sends anybody to another site, whatever a request asks for."""
+"""No page or link leads to another site, whatever the request contains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ELSEWHERE = [
 
 
 def leads_to(address: str) -> str:
-    """Where a browser goes: a backslash is a slash, two or more are two, blanks around and line breaks are nothing."""
+    """Where a browser goes: it reads backslashes as slashes, merges slashes, and drops outer spaces and line breaks."""
     seen = address.strip().replace("\\", "/").translate({ord(mark): None for mark in "\t\r\n"})
     seen = re.sub(r"^(https?:)?/{2,}|^(https?:)", lambda found: f"{found[1] or found[2] or ''}//", seen)
     there = urlsplit(urljoin("http://testserver/", seen))
@@ -35,14 +35,14 @@ def leads_to(address: str) -> str:
 
 
 @pytest.mark.parametrize("where", ELSEWHERE)
-def test_no_way_back_leads_elsewhere(db: None, where: str) -> None:
+def test_no_next_parameter_leads_to_another_site(db: None, where: str) -> None:
     ada = User.objects.create_user("ada", "ada@example.com", PASSWORD, role="customer")
     EmailAddress.objects.create(user=ada, email=ada.email, verified=True, primary=True)
     browser = Client()
     answer = browser.post("/login/", {"login": "ada", "password": PASSWORD, "next": where})
     answers = [answer]
     answers.append(browser.post("/reauthenticate/", {"password": PASSWORD, "next": where}))
-    answers.append(browser.get("/login/", {"next": where}))  # logged in already: sent on
+    answers.append(browser.get("/login/", {"next": where}))  # already logged in: redirected
     answers.append(browser.get("/register/", {"next": where}))
     answers.append(browser.post("/logout/", {"next": where}))
     answers.append(browser.get("/logout/", {"next": where}))
@@ -54,24 +54,36 @@ def test_no_way_back_leads_elsewhere(db: None, where: str) -> None:
     assert 'href="javascript:' not in page.lower()
 
 
-WAYS = ("next", "url", "to", "back", "return", "return_to", "continue", "redirect", "redirect_to", "dest", "target")
+NAMES = (
+    "next",
+    "url",
+    "to",
+    "back",
+    "return",
+    "return_to",
+    "continue",
+    "redirect",
+    "redirect_to",
+    "dest",
+    "target",
+)
 OPENS = re.compile(r'(?:href|src|action|formaction|content)="([^"]*evil[^"]*)"')
 
 
 @pytest.mark.parametrize("who", ["nobody", "customer", "technical_worker", "superuser"])
-def test_no_address_leads_elsewhere(made: World, covered: dict[str, set[str]], who: str) -> None:
-    """Each with every usual name of a way back, asked and sent, and with the way as the Referer."""
+def test_no_address_leads_to_another_site(made: World, covered: dict[str, set[str]], who: str) -> None:
+    """Each address, by GET and POST, with every usual name of a redirect parameter and a foreign Referer."""
     covered["roles"].add(who)
     for number, (route, address) in enumerate(made.addresses().items()):
         if "logout" in route:
             continue
         covered["addresses"].add(route)
         where = ELSEWHERE[number % len(ELSEWHERE)]
-        ways = dict.fromkeys(WAYS, where)
+        data = dict.fromkeys(NAMES, where)
         for method in ("get", "post"):
             client = Client() if who == "nobody" else made.clients[who]
             with undone(client):
-                answer: Any = getattr(client, method)(address, ways, headers={"referer": "https://evil.example/"})
+                answer: Any = getattr(client, method)(address, data, headers={"referer": "https://evil.example/"})
             if "Location" in answer.headers:
                 assert leads_to(answer["Location"]) == "http://testserver", (who, method, address, where)
             elif answer.headers["Content-Type"].startswith("text/html") and not answer.streaming:
@@ -79,7 +91,7 @@ def test_no_address_leads_elsewhere(made: World, covered: dict[str, set[str]], w
                 assert [link for link in links if leads_to(unescape(link)) != "http://testserver"] == [], address
 
 
-def test_that_test_would_see_one() -> None:
+def test_a_link_to_another_site_would_be_detected() -> None:
     assert OPENS.findall('<a href="//evil.example">') == ["//evil.example"]
     assert [where for where in ELSEWHERE if leads_to(where) == "http://testserver"] == []
     assert leads_to("/profile/") == leads_to("http://testserver/profile/") == "http://testserver"

@@ -1,6 +1,6 @@
-"""Whatever is stored in a text field, no page makes an element, an attribute or a script of it.
+"""Whatever is stored in a text field, no page turns it into an element, an attribute or a script.
 
-Each column holds several of the payloads in turn, and all of them with PAYLOADS=all, which takes four minutes.
+Each column holds several payloads in turn. PAYLOADS=all tries all of them, which takes four minutes.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ PAYLOADS = [
     "\" onzqx=1 x=\"", "' onzqx=1 x='", "` onzqx=1 x=`", "javascript:zqx", " java\tscript:zqx", "data:text/html,zqx",
     "{{ zqx|safe }}{% zqx %}", "\u202e<zqx>", "<svg/onload=zqx>",
 ]  # fmt: skip
-STEP = 4  # of a column's payloads, from turn to turn; it has no factor in common with their number
+STEP = 4  # between a column's payloads from turn to turn; coprime to their number
 TURNS = len(PAYLOADS) if os.environ.get("PAYLOADS") == "all" else 5
 WHO = ("customer", "technical_worker", "senior_management", "superuser")
 
 
 class Seen(HTMLParser):
-    """What of a page came out of a payload."""
+    """Finds markup on a page that came from a payload."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -47,7 +47,7 @@ class Seen(HTMLParser):
 
 
 def columns(model: type[models.Model]) -> list[Any]:
-    """Those that hold any text: not keys, choices and what is unique."""
+    """The columns that can hold any text: not keys, choices or unique columns."""
     return [
         field
         for field in model._meta.concrete_fields
@@ -58,7 +58,7 @@ def columns(model: type[models.Model]) -> list[Any]:
 
 
 def plant(made: World, turn: int, covered: dict[str, set[str]]) -> None:
-    """Writes by SQL, so that no form can refuse it."""
+    """Writes the payloads by SQL, so that no form can reject them."""
     payloads = cycle(PAYLOADS[number * STEP % len(PAYLOADS)] for number in range(turn, turn + len(PAYLOADS)))
     quote = connection.ops.quote_name
     with connection.cursor() as cursor:
@@ -75,7 +75,7 @@ def plant(made: World, turn: int, covered: dict[str, set[str]]) -> None:
 
 
 @pytest.mark.parametrize("turn", range(TURNS))
-def test_no_page_makes_anything_of_it(made: World, covered: dict[str, set[str]], turn: int) -> None:
+def test_no_page_turns_a_payload_into_markup(made: World, covered: dict[str, set[str]], turn: int) -> None:
     plant(made, turn, covered)
     shown = 0
     for who in WHO:
@@ -95,10 +95,10 @@ def test_no_page_makes_anything_of_it(made: World, covered: dict[str, set[str]],
             seen.feed(page)
             assert seen.found == [], (who, address)
             shown += "zqx" in page
-    assert shown > 5  # pages that show it, as text
+    assert shown > 5  # pages that show a payload as text
 
 
-def test_that_test_would_see_one() -> None:
+def test_injected_markup_would_be_detected() -> None:
     for page in ("<zqx>", "<a onclick=x>", "<a href='java\tscript:x'>", "<img a-zqx=1>"):
         seen = Seen()
         seen.feed(page)

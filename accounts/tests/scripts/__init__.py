@@ -1,1 +1,1 @@
-"""Programs that the tests of accounts start."""
+"""Programs started by the tests of accounts."""

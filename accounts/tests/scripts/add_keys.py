@@ -1,6 +1,7 @@
-"""Adds keys to a file cache in many threads, beside other processes that do the same, and prints how often it was the
-one. It says when it is ready, and begins with a line of input. Its arguments are the cache's folder, how many keys and
-how many threads."""
+"""Adds keys to a file cache in many threads while other processes do the same. Prints how many keys it added first.
+
+Prints "ready" and starts when it receives a line of input. Arguments: cache folder, number of keys, number of threads.
+"""
 
 import sys
 import threading

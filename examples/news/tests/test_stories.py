@@ -1,4 +1,4 @@
-"""Stories: the document as the data has it, and the admin's list."""
+"""Stories: documents match the data set, and the admin lists them."""
 
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 DATA = ROOT.parent / "shared" / "datasets" / "stories-1.json"
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="the data set is not here")
-def test_a_document_of_the_data_set_comes_back_as_it_was(mongo: Database) -> None:
+@pytest.mark.skipif(not DATA.exists(), reason="the data set is missing")
+def test_a_document_of_the_data_set_is_stored_unchanged(mongo: Database) -> None:
     line = Path(DATA).read_text().splitlines()[0]
     original: dict[str, Any] = json_util.loads(line)
     Story.from_document(original).save()
@@ -30,7 +30,7 @@ def test_a_document_of_the_data_set_comes_back_as_it_was(mongo: Database) -> Non
     assert list(document) == list(original)
 
 
-def test_its_own_id_is_not_its_key(mongo: Database) -> None:
+def test_the_id_of_a_story_is_not_its_primary_key(mongo: Database) -> None:
     one = story(story_id="19970068")
     document = mongo.stories.find_one()
     assert (document["_id"], document["id"]) == (ObjectId(one.pk), "19970068")

@@ -1,4 +1,4 @@
-"""Stories on their way through Kafka into three replicas, while everything that takes part is killed or frozen."""
+"""Stories reach three replicas through Kafka while publisher, consumers and broker are killed or frozen."""
 
 import os
 import random
@@ -26,7 +26,7 @@ KEYS = [f"{number:024x}" for number in range(1, 25)]
 
 
 def write_at_random(seed: int, stop: threading.Event) -> None:
-    """Each story's diggs only grow; some are deleted and come back."""
+    """The diggs of a story only grow. Some stories are deleted and created again."""
     chance, count = random.Random(seed), 0
     try:
         while not stop.is_set():
@@ -44,11 +44,11 @@ def are_equal(mongo: Database) -> bool:
     return all(replica(mongo, name) == rows() for name in REPLICAS)
 
 
-def test_they_are_equal_to_mysql_at_the_end(kafka: Kafka, mongo: Database, settings: Any) -> None:
+def test_all_replicas_equal_mysql_at_the_end(kafka: Kafka, mongo: Database, settings: Any) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     settings.SYNC_INLINE = False
-    # What a member that is killed has begun, holds up the next one for so long; a minute by default.
+    # The open transaction of a killed member blocks its successor until this limit, which is one minute by default.
     mongo.client.admin.command("setParameter", 1, transactionLifetimeLimitSeconds=3)
     chance, stop = random.Random(seed), threading.Event()
 
@@ -59,15 +59,15 @@ def test_they_are_equal_to_mysql_at_the_end(kafka: Kafka, mongo: Database, setti
             return stack.enter_context(member)
 
         publisher = stack.enter_context(kafka_command(kafka, "publish", "--interval", "0.05"))
-        publisher.until(lambda: kafka.partitions(TOPIC) == 5, "the topic is there")
+        publisher.until(lambda: kafka.partitions(TOPIC) == 5, "the topic exists")
         members = [consume(name) for name in REPLICAS]
         writer = threading.Thread(target=write_at_random, args=(seed, stop))
         stack.callback(stop.set)
         writer.start()
-        members.append(consume(REPLICAS[0]))  # the first one's partitions are shared
+        members.append(consume(REPLICAS[0]))  # shares the partitions of the first member
         time.sleep(6)
         frozen = members[0]
-        frozen.freeze()  # it holds what it has read, until the others have gone on
+        frozen.freeze()  # it holds its messages until the others have moved on
         for _ in range(3):
             victim = chance.choice(members[1:])
             victim.kill()
@@ -80,17 +80,19 @@ def test_they_are_equal_to_mysql_at_the_end(kafka: Kafka, mongo: Database, setti
         time.sleep(2)
         stop.set()
         writer.join()
-        wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "all is published", 90)
+        wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "all changes are published", 90)
         wait_for(lambda: are_equal(mongo), "all replicas are equal to the table", 90)
         wait_for(
-            lambda: Worker.objects.filter(queue="kafka:stories_2", note="0 messages behind").exists(), "it says so", 30
+            lambda: Worker.objects.filter(queue="kafka:stories_2", note="0 messages behind").exists(),
+            "the worker is up to date",
+            30,
         )
     messages = kafka.read(TOPIC)
     for key in KEYS:
         states = [document(message) for message in messages if message.key().decode() == key]
         seen = [state["diggs"] for state in states if state]
-        assert seen == sorted(seen), "a topic has the states of a row in the order that it went through them"
+        assert seen == sorted(seen), "the topic has the states of a row out of order"
     assert len(messages) > 3 * len(KEYS)
     for name in REPLICAS:
         call_command("sync", "consume", "story", "--to", name, "--from-beginning", "--once")
-    assert are_equal(mongo), "every message once more"
+    assert are_equal(mongo), "replaying all messages changed a replica"

@@ -1,4 +1,4 @@
-"""The pages of the sales: who may see them, and that the sums are right."""
+"""The pages of the sales: who can see them, and that the sums are correct."""
 
 from collections import defaultdict
 from decimal import Decimal
@@ -42,7 +42,7 @@ def test_revenue_is_summed_by_store_and_month(mongo: Database, client: Client) -
     assert found == wanted
 
 
-def test_only_those_who_may_see_sales_see_revenue(client: Client) -> None:
+def test_revenue_requires_the_permission_to_view_sales(client: Client) -> None:
     address = reverse("retail:revenue")
     assert client.get(address).status_code == 302
     assert logged_in(client, may=False).get(address).status_code == 403
@@ -54,7 +54,7 @@ def test_the_page_without_sales_says_what_to_do(client: Client) -> None:
     assert "manage.py sync pull sale" in page.content.decode()
 
 
-def test_the_admin_filters_and_searches_and_changes_nothing(mongo: Database, client: Client) -> None:
+def test_the_admin_filters_and_searches_but_is_read_only(mongo: Database, client: Client) -> None:
     sale = load(mongo, 50)[7]
     pull("--once")
     logged_in(client, is_staff=True)
@@ -68,7 +68,7 @@ def test_the_admin_filters_and_searches_and_changes_nothing(mongo: Database, cli
     assert client.get(reverse("admin:retail_sale_add")).status_code == 403
 
 
-def test_load_sales_writes_the_same_ones_twice_and_refuses_a_real_portal(mongo: Database, capsys: Any) -> None:
+def test_load_sales_is_repeatable_and_refuses_to_run_in_production(mongo: Database, capsys: Any) -> None:
     with pytest.raises(CommandError, match="DEBUG is off"):
         call_command("load_sales")
     call_command("load_sales", "--count", "20", "--force")

@@ -1,4 +1,4 @@
-"""Five thousand sales are pulled, and stay equal while everything changes and the puller is killed again and again."""
+"""5,000 sales are pulled and stay in sync while they change and the puller is killed repeatedly."""
 
 import datetime
 import json
@@ -27,7 +27,7 @@ PRICES_ARE_EXACT = Decimal("0.0001")
 
 
 def rows() -> dict[str, dict[str, Any]]:
-    """The table, read through a bare cursor, as documents by rules written down here a second time."""
+    """The table as documents, read with a plain cursor and converted by rules independent of the mirror."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT * FROM retail_sale")
         names = [column[0] for column in cursor.description]
@@ -56,7 +56,7 @@ def assert_total(row: dict[str, Any]) -> None:
 
 
 def differences(mongo: Database) -> list[str]:
-    """The keys whose row is missing, extra, or not its document byte for byte of BSON."""
+    """The keys whose row is missing, extra, or differs from its document in any byte of BSON."""
     found = {str(one["_id"]): one for one in mongo.get_collection("sales", codec_options=CODEC_OPTIONS).find()}
     wanted = rows()
     both = found.keys() & wanted.keys()
@@ -66,7 +66,7 @@ def differences(mongo: Database) -> list[str]:
 
 
 def ordered(document: dict[str, Any]) -> dict[str, Any]:
-    """Top-level fields by name: those of a row have the model's order. Within them the order is the document's."""
+    """Sorts the top-level fields by name, because rows have the model's order. Nested fields keep their order."""
     return dict(sorted(document.items()))
 
 
@@ -77,14 +77,14 @@ def wait_until_equal(mongo: Database) -> None:
     assert wrong == []
 
 
-def test_the_first_pull_makes_every_row(mongo: Database) -> None:
+def test_the_first_pull_creates_every_row(mongo: Database) -> None:
     load(mongo, 5000)
     assert pull("--once") == ""
     assert differences(mongo) == []
     assert len(rows()) == 5000
 
 
-def test_prices_stay_as_they_are(mongo: Database) -> None:
+def test_prices_keep_their_digits(mongo: Database) -> None:
     document = load(mongo, 1)[0]
     prices = ["40.010", "0.00", "1E+3", "-0.5"]
     items = [{"name": "x", "tags": [], "price": Decimal128(price), "quantity": Int64(2)} for price in prices]
@@ -93,7 +93,7 @@ def test_prices_stay_as_they_are(mongo: Database) -> None:
     assert [str(item["price"]) for item in rows()[str(document["_id"])]["items"]] == prices
 
 
-def test_killed_with_9_again_and_again_it_ends_equal(mongo: Database) -> None:
+def test_a_puller_killed_repeatedly_ends_in_sync(mongo: Database) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     chance = random.Random(seed)
@@ -110,7 +110,7 @@ def test_killed_with_9_again_and_again_it_ends_equal(mongo: Database) -> None:
     with manage("sync", "pull", "sale") as puller:
         for start in range(0, len(changes), 200):
             mongo["sales"].bulk_write(changes[start : start + 200], ordered=True)
-            time.sleep(0.8 + 1.5 * chance.random())  # it needs half a second to start
+            time.sleep(0.8 + 1.5 * chance.random())  # the puller takes half a second to start
             puller.kill()
             puller.start()
         wait_until_equal(mongo)

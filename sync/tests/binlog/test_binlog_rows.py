@@ -1,4 +1,4 @@
-"""Keys that are read without decoding the rest of a row are the same that the library decodes."""
+"""Keys that are read without decoding the rest of a row match the keys that the library decodes."""
 
 import os
 import random
@@ -77,7 +77,7 @@ def start() -> Iterator[Position]:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_keys_among_columns_of_every_type(key: str, start: Position) -> None:
+def test_keys_between_columns_of_every_type_are_read(key: str, start: Position) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     chance = random.Random(seed)

@@ -102,7 +102,7 @@ def _wait_for_a_part(process: Process) -> None:
 def test_a_large_transaction_needs_no_more_memory() -> None:
     """FOLLOW_LARGE is the number of rows (50,000 by default; a million for a thorough run)."""
     if SERVERS.mariadb is None and "PYTEST_XDIST_WORKER" in os.environ:
-        pytest.skip("the log of a shared server carries other tests' rows of 16 MB meanwhile")
+        pytest.skip("a shared server's log also has the 16 MB rows of other tests")
     count = int(os.environ.get("FOLLOW_LARGE", "50000"))
     with following() as process:
         add_accounts(100)
@@ -160,7 +160,7 @@ def test_a_purged_position_is_bridged_by_a_backfill(mariadb: MariaDB, mongo: Dat
     with following(and_relaying=True) as process:
         process.until(lambda: mongo.accounts.count_documents({"limit": 9}) == 4)
         process.until(lambda: differences(Account, mongo) == [])
-        assert "Cannot continue to read the binary log" in process.said
+        assert "Cannot continue to read the binary log" in process.output
         add_accounts(1, first=100)
         process.until(lambda: mongo.accounts.count_documents({}) == 5)
 
@@ -218,7 +218,7 @@ def test_switching_compression_on_stops_a_running_follower(mariadb: MariaDB) -> 
             connection.close()
             add_accounts(100)
             assert process.wait(20) != 0
-            assert "log_bin_compress=ON" in process.said
+            assert "log_bin_compress=ON" in process.output
         finally:
             mariadb.sql("SET GLOBAL log_bin_compress = OFF")
             connection.close()

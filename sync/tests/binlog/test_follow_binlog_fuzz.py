@@ -84,7 +84,7 @@ def tables(_rights: None) -> Iterator[None]:
 
 
 class Fuzz:
-    """Runs random statements, and records the effect of each and its place in the log."""
+    """Runs random statements, and records the effect of each and its position in the log."""
 
     def __init__(self, process: Process, mongo: Database, seed: int) -> None:
         self.process = process
@@ -186,8 +186,8 @@ class Fuzz:
             seen = any(
                 LABEL in one.rewritten or any(label == LABEL for label, _ in one.keys.after(None)) for one in own
             )
-            assert seen or not has_changed, f"not seen: {text!r}"
-            assert not harmless or not any(one.rewritten for one in own), f"seen for nothing: {text!r}"
+            assert seen or not has_changed, f"not detected: {text!r}"
+            assert not harmless or not any(one.rewritten for one in own), f"detected but harmless: {text!r}"
 
     def _is_equal(self) -> bool:
         try:
@@ -205,14 +205,14 @@ OTHER_HISTORY = 1731  # error number: MySQL cannot exchange a partition with a t
 def test_documents_match_their_rows_after_random_statements(tables: None, mongo: Database) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
-    begun = said = time.monotonic()
+    begun = printed_at = time.monotonic()
     with following(and_relaying=True) as process:
         fuzz = Fuzz(process, mongo, seed)
         while fuzz.statements < COUNT:
             fuzz.batch()
-            if time.monotonic() > said + 10:
-                said = time.monotonic()
-                print(f"{fuzz.statements:,} statements in {said - begun:.0f} s", flush=True)
+            if time.monotonic() > printed_at + 10:
+                printed_at = time.monotonic()
+                print(f"{fuzz.statements:,} statements in {printed_at - begun:.0f} s", flush=True)
     connections.close_all()
     print(
         f"{fuzz.statements:,} statements, {fuzz.changed:,} of which changed rows, {fuzz.harmless:,} harmless ones, "

@@ -35,7 +35,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
 
 
 def _change_unseen(mariadb: MariaDB) -> None:
-    """Updates, deletes and inserts a row so that the log has none of these changes."""
+    """Updates, deletes and inserts rows in such a way that the log does not contain these changes."""
     sql("UPDATE finance_account SET `limit` = 9 WHERE account_id = 2")
     sql("DELETE FROM finance_account WHERE account_id = 1")
     add_accounts(1, first=50)
@@ -54,7 +54,7 @@ def _follow_once(mongo: Database) -> None:
         process.until(lambda: mongo.accounts.count_documents({}) == 5)
 
 
-def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: MariaDB, mongo: Database) -> None:
+def test_a_reset_is_detected_even_if_the_new_log_is_longer(mariadb: MariaDB, mongo: Database) -> None:
     """The follower's file, offset and GTID exist again, but belong to other transactions."""
     mariadb.sql("RESET MASTER")  # so that the new log soon passes the saved position
     time.sleep(1.1)  # files are distinguished by their creation time in seconds
@@ -71,10 +71,10 @@ def test_a_reset_that_the_new_log_has_overtaken_while_it_is_stopped(mariadb: Mar
     assert not Server("default").lacks(position.gtids)
     with following(and_relaying=True) as process:
         process.until(lambda: _is_equal(mongo))
-        assert "the log was reset" in process.said
+        assert "the log was reset" in process.output
 
 
-def test_a_reset_under_a_live_follower(mariadb: MariaDB, mongo: Database) -> None:
+def test_a_reset_is_detected_by_a_running_follower(mariadb: MariaDB, mongo: Database) -> None:
     """MariaDB keeps reporting to the follower that the removed file has nothing new."""
     add_accounts(5)
     with following(and_relaying=True) as process:
@@ -84,13 +84,13 @@ def test_a_reset_under_a_live_follower(mariadb: MariaDB, mongo: Database) -> Non
         sql("UPDATE finance_account SET `limit` = 9 WHERE account_id = 2")
         sql("DELETE FROM finance_account WHERE account_id = 1")
         process.until(lambda: _is_equal(mongo))
-        assert GAP in process.said
+        assert GAP in process.output
         process.until(lambda: not Sweep.objects.exists())
         sql("UPDATE finance_account SET `limit` = 10 WHERE account_id = 2")
         process.until(lambda: mongo.accounts.count_documents({"limit": 10}) == 1)
 
 
-def test_a_reset_just_before_it_is_killed(mariadb: MariaDB, mongo: Database) -> None:
+def test_a_reset_just_before_the_follower_is_killed_is_detected(mariadb: MariaDB, mongo: Database) -> None:
     _follow_once(mongo)
     with follow.follower() as process:
         process.until(lambda: saved().unplanned == {})
@@ -100,7 +100,7 @@ def test_a_reset_just_before_it_is_killed(mariadb: MariaDB, mongo: Database) -> 
         process.until(lambda: _is_equal(mongo))
 
 
-def test_a_lost_position(mongo: Database) -> None:
+def test_a_lost_position_is_bridged_by_a_rescan(mongo: Database) -> None:
     """The checkpoint was deleted, for example by loading a dump: orphans of rows deleted meanwhile are found."""
     _follow_once(mongo)
     Checkpoint.objects.all().delete()
@@ -135,11 +135,11 @@ def test_a_position_saved_without_the_files_creation_time_is_not_a_gap(mariadb: 
     add_accounts(1, first=100)
     with following(and_relaying=True) as process:
         catch_up(process)
-        assert GAP not in process.said
+        assert GAP not in process.output
         assert "/" in saved().server
 
 
-def test_a_server_restored_from_a_dump(mariadb: MariaDB, mongo: Database, tmp_path: Path) -> None:
+def test_a_server_restored_from_a_dump_is_detected(mariadb: MariaDB, mongo: Database, tmp_path: Path) -> None:
     """The restored server has the same server_id and file names, but lacks the transactions that were read."""
     _follow_once(mongo)
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
@@ -153,7 +153,7 @@ def test_a_server_restored_from_a_dump(mariadb: MariaDB, mongo: Database, tmp_pa
         sql("DELETE FROM finance_account WHERE account_id = 1")
         with following(and_relaying=True) as process:
             process.until(lambda: _is_equal(mongo))
-            assert GAP in process.said
+            assert GAP in process.output
     finally:
         connection.close()
         connection.settings_dict["PORT"] = port

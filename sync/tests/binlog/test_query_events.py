@@ -1,4 +1,4 @@
-"""A statement is read from the log with any list of variables in front of it."""
+"""A statement in the log is parsed correctly whichever session variables precede it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pymysqlreplication.constants import BINLOG
 from pymysqlreplication.event import QueryEvent
 from pymysqlreplication.packet import BinLogPacketWrapper
 
-from sync.binlog import log  # noqa: F401  (it installs what is tested)
+from sync.binlog import log  # noqa: F401  (importing it installs the code under test)
 
 pytestmark = pytest.mark.quick
 
@@ -26,7 +26,7 @@ COLLATIONS = {
 
 
 def statement(variables: bytes) -> QueryEvent:
-    """The event of a statement with these variables in front, as the library reads it."""
+    """Return the event of a statement with these session variables, as the library parses it."""
     body = (
         struct.pack("<IIBHH", 7, 0, len(b"shop"), 0, len(variables)) + variables + b"shop\0CREATE TABLE goods (id INT)"
     )

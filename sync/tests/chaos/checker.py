@@ -77,7 +77,7 @@ def wrong_history(key: str, events: list[tuple[str, Any]], journal: Account) -> 
             version, newest = -1, {}
             continue
         if operation not in ("insert", "update", "replace") or document is None:
-            wrong.append(f"event {number}: {operation} of {document}, which no delivery does")
+            wrong.append(f"event {number}: {operation} of {document}, which no delivery writes")
             continue
         if operation == "insert":
             version, newest = -1, {}
@@ -102,7 +102,7 @@ def _wrong_state(key: str, stamp: int, document: dict[str, Any], journal: Accoun
         return f"the state {stamp}, which its writer {why}"
     account_id, products = journal.may[key][stamp]
     if account_id is not None and (document["account_id"], document["products"]) != (account_id, json.loads(products)):
-        return f"of the state {stamp} another part than its writer saw: {account_id}, {products}"
+        return f"the state {stamp} with other values than its writer saw: {account_id}, {products}"
     return ""
 
 
@@ -111,7 +111,7 @@ def documents_of(database: Database[dict[str, Any]]) -> dict[str, Any]:
 
 
 def forget(database: Database[dict[str, Any]], keys: list[str]) -> None:
-    """Delete the documents of a finished schedule. Tries again if a primary steps down meanwhile."""
+    """Delete the documents of a finished schedule. Retries if a primary steps down meanwhile."""
     mine = {"_id": {"$in": [ObjectId(key) for key in keys]}}
     try:
         database[COLLECTION].delete_many(mine)

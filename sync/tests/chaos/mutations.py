@@ -1,7 +1,7 @@
 """Mutations: each removes one safeguard from the real code, and the tests must catch it.
 
-A mutation is applied in the nursery, so that every writer and relay has it. Only here are the engine's private names
-known; a profile concentrates the schedules on what the mutation breaks.
+A mutation is applied in the nursery, so that every writer and relay has it. No other module of this package uses the
+engine's private names. A profile concentrates the schedules on the code that the mutation breaks.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 from sync.tests.chaos.schedule import FAULTS, Profile
 
-# Many keys, each written for a few hundredths of a second: many races without a later write that repairs them.
+# Many keys, each written only for some 10 ms: many races without a later write that repairs the document.
 RACES = Profile(
     faults={"delay mongo requests": 1.0}, most_faults=8, three=0, seconds=(1.5, 2.0), keys=(40, 60), hot=(1,),
     inline=(0.0,), relays=(3,), jitter=(0.0,), row_jitter=(0.0,), extras=0,
@@ -33,8 +33,8 @@ PROFILES: dict[str, Profile] = {
 }
 
 
-# Schedules from seed 1 within which each is caught: several times as many as it took. lost-race-dropped takes hundreds,
-# and has a test that needs no chance.
+# The number of schedules from seed 1 that must catch each mutation: several times as many as were needed. Catching
+# lost-race-dropped takes hundreds; test_mutations.py has a deterministic test for it.
 BOUNDS = {
     "comparison-off": 80, "settling-off": 150, "row-before-version": 60, "change-outside-transaction": 80,
     "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 200,
@@ -46,7 +46,7 @@ def profile(mutation: str) -> Profile:
     return PROFILES.get(mutation, Profile(three=0))
 
 
-put: Callable[[Any, str, Any], None] = setattr  # tests that mutate their own process put another one here
+put: Callable[[Any, str, Any], None] = setattr  # tests that mutate their own process replace it
 
 
 def _replace(name: str, make: Callable[[Any], Any]) -> None:
@@ -59,7 +59,7 @@ def _replace(name: str, make: Callable[[Any], Any]) -> None:
 
 
 def _put(owner: Any, name: str, value: Any) -> None:
-    assert hasattr(owner, name), f"{owner} has no {name} any more: this mutation would change nothing"
+    assert hasattr(owner, name), f"{owner} no longer has {name}: this mutation would change nothing"
     put(owner, name, value)
 
 
@@ -83,7 +83,7 @@ def settling_off() -> None:
 
 
 def lost_race_dropped() -> None:
-    """A key whose write lost against another writer is treated as delivered."""
+    """A key whose write lost to another writer is treated as delivered."""
 
     def make(deliver: Any) -> Any:
         def deliver_and_forget(*arguments: Any, **more: Any) -> Any:
@@ -145,7 +145,7 @@ def deadline_off() -> None:
 
 
 def repeatable_read() -> None:
-    """A relay drains in one transaction under REPEATABLE READ: it sees its rows as they were at first."""
+    """A relay drains in one transaction under REPEATABLE READ, so it reads all rows as of its first read."""
     from django.db import connection, transaction
 
     from sync.outbox.relay import Relay

@@ -1,6 +1,6 @@
 """The nursery: a process with Django set up and no connections, which forks the others within milliseconds.
 
-It reads commands as lines of JSON: {"spawn": life}, {"tell": [pid, task]}, {"signal": [pid, number]}, {"look": 0}.
+It reads commands as lines of JSON: {"spawn": life}, {"tell": [pid, task]}, {"signal": [pid, number]}, {"poll": 0}.
 The processes are its children, so a pid that it signals never belongs to another process. They exit with the nursery,
 and the nursery exits with the process that started it.
 """
@@ -46,7 +46,7 @@ class Nursery:
 
     def spawn(self, life: dict[str, Any]) -> int:
         """Fork a process, which connects and waits for tasks. Return its pid."""
-        self._look()
+        self._poll()
         pid = self._ask(spawn=life)
         # The pid of a process that has exited may be used again.
         self.statuses.pop(pid, None)
@@ -62,15 +62,15 @@ class Nursery:
         """Send a signal, unless the process has exited."""
         self._ask(signal=[pid, number])
 
-    def _look(self) -> None:
-        seen = self._ask(look=0)
+    def _poll(self) -> None:
+        seen = self._ask(poll=0)
         self.statuses.update({int(pid): status for pid, status in seen["ended"].items()})
         self.busy.subtract({int(pid): count for pid, count in seen["done"].items()})
 
     def ended(self, pid: int) -> int | None:
         """Return the exit status of a process that has exited (negative: its signal), or None."""
         if pid not in self.statuses:
-            self._look()
+            self._poll()
         return self.statuses.get(pid)
 
     def idle(self, pid: int) -> bool:
@@ -127,7 +127,7 @@ class Child:
         os.close(self.done)
 
 
-def _look(children: dict[int, Child]) -> dict[str, dict[int, int]]:
+def _poll(children: dict[int, Child]) -> dict[str, dict[int, int]]:
     done = {pid: count for pid, child in children.items() if (count := child.finished())}
     ended = {}
     for pid in list(children):
@@ -167,8 +167,8 @@ def main(mutation: str) -> None:
                 # A pid cannot be reused before waitpid, which is called only below.
                 if pid in children:
                     os.kill(pid, number)
-            case {"look": _}:
-                answer = _look(children)
+            case {"poll": _}:
+                answer = _poll(children)
         print(json.dumps(answer), flush=True)
 
 

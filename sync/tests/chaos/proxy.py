@@ -10,10 +10,10 @@ import random
 import threading
 from typing import Any
 
-UP, DOWN = "up", "down"  # towards the server; back to the client
+UP, DOWN = "up", "down"  # to the server; to the client
 WRITES = b"\x02update\0", b"\x02delete\0"  # how commands that write begin, in BSON
 LINGER = 0.3  # seconds between forwarding held writes to a server and closing a connection whose client has left
-TICK = 1e-6  # between two pieces that are due at the same time: keeps them in order
+TICK = 1e-6  # keeps pieces that are due at the same time in order
 
 
 class Proxies:
@@ -47,7 +47,7 @@ class Proxy:
         self.port = server.sockets[0].getsockname()[1]
 
     def lose(self, *directions: str) -> None:
-        """Drop everything in these directions; to each side the other only seems slow."""
+        """Drop everything in these directions. Each side only sees the other one as slow."""
         self.loop.call_soon_threadsafe(self.lost.update, dict.fromkeys(directions, True))
 
     def delay(self, direction: str, seconds: float) -> None:

@@ -12,11 +12,11 @@ from sync.tests.chaos.runner import Runner, Site, Wrong
 from sync.tests.chaos.schedule import ONE, PATIENCE, Fault, Schedule
 from tests.servers import SERVERS
 
-LATE = 1.2  # seconds that a frozen process may keep the others from coming to rest
+LATE = 1.2  # seconds for which frozen processes may delay the delivery of all changes
 
 
 def run(runner: Runner, schedule: Schedule) -> journal.Account:
-    """Runs one schedule. Raises Wrong."""
+    """Run one schedule. Raises Wrong."""
     site = runner.go_to(schedule.servers)
     now = Run(runner, site, schedule)
     now.chaos()
@@ -36,15 +36,15 @@ class Run:
         self.relays = [f"relay {number}" for number in range(schedule.relays)]
         self.extras = [name for name in ("backfill", "verify") if getattr(schedule, name)]
         self.numbers = 0
-        self.frozen: dict[str, bool] = {}  # who, and whether to be thawed last
-        self.held: dict[str, bool] = {}  # whose requests, and whether to be released last
+        self.frozen: dict[str, bool] = {}  # by slot, whether to thaw it last
+        self.held: dict[str, bool] = {}  # by slot, whether to release its requests last
         self.started = time.monotonic()
 
     def now(self) -> float:
         return time.monotonic() - self.started
 
     def start(self, slot: str) -> None:
-        """Puts a process into `slot`, or gives the one there its work."""
+        """Give the process in `slot` its task, starting one if needed."""
         schedule = self.schedule
         if slot in self.relays:
             self.site.relay(int(slot.split()[1]))
@@ -76,12 +76,12 @@ class Run:
             at, what = todo.pop(0)
             time.sleep(max(0.0, at - self.now()))
             if isinstance(what, Fault):
-                todo += self.befall(what)
+                todo += self.cause(what)
             else:
                 what()
         time.sleep(max(0.0, self.schedule.seconds - self.now()))
 
-    def befall(self, fault: Fault) -> list[tuple[float, Any]]:
+    def cause(self, fault: Fault) -> list[tuple[float, Any]]:
         """Cause the fault. Return what ends it, and when."""
         what, _, of = fault.kind.partition(" ")
         end = self.now() + fault.seconds
@@ -113,7 +113,7 @@ class Run:
                 return [] if fault.late else [(end, proxy.release)]
             if what == "delay":
                 proxy.delay(direction, fault.seconds)
-                return []  # until the schedule's rest
+                return []  # until the schedule ends all faults
             proxy.lose(*((DOWN,) if of.endswith("answers") else (UP, DOWN)))
             return [(end, proxy.heal)]
         return []
@@ -152,7 +152,7 @@ class Run:
                 self.thaw(slot)
             for slot in late - {*self.relays}:
                 self.site.wait(slot)
-            time.sleep(0.1)  # for what they still do
+            time.sleep(0.1)  # for what the thawed processes still do
         if not self.empty(PATIENCE):
             pending = self.runner.mysql.rows(f"SELECT * FROM {self.site.database}.sync_change")
             raise Wrong("\n".join([f"not delivered within {PATIENCE:.0f} s:", *map(str, pending), self.runner.tail()]))
@@ -183,7 +183,7 @@ class Run:
             its = account if key in self.schedule.keys else self.site.last_journal
             if problems := checker.wrong_history(key, events, its):
                 wrong.setdefault(key, []).extend(problems)
-        lines = [f"verify found a difference that was none: {difference}" for difference in account.verify]
+        lines = [f"verify reported a difference that does not exist: {difference}" for difference in account.verify]
         for key, problems in wrong.items():
             lines += [f"{key}: {problem}" for problem in problems]
             lines += [f"  row: {rows.get(key)}", f"  document: {documents.get(key)}", "  history:"]
@@ -194,7 +194,7 @@ class Run:
         return account
 
     def end(self) -> None:
-        """Delete everything that this schedule has left."""
+        """Delete everything that this schedule has left behind."""
         self.journal.unlink(missing_ok=True)
         keys = ", ".join(f"'{key}'" for key in self.schedule.keys)
         self.runner.mysql.sql(f"DELETE FROM {self.site.database}.finance_account WHERE _id IN ({keys})")

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-# What the mirror runs with: times so short that one second holds several leases and a settling.
+# The mirror's settings. Times are so short that one second contains several leases and a settling period.
 LEASE, SETTLE = 0.3, 0.65
 SETTINGS = {
     "SYNC_LEASE": LEASE, "SYNC_SETTLE": SETTLE, "SYNC_TIMEOUT": 0.25, "SYNC_INLINE_TIMEOUT": 0.2,
@@ -17,7 +17,7 @@ SETTINGS = {
 PATIENCE = float(
     os.environ.get("CHAOS_PATIENCE", "30")
 )  # seconds within which all changes must be delivered after the faults
-STAMPS = 10**6  # of one writer: each of its states has one of its own
+STAMPS = 10**6  # per writer, so that each of its states has a unique one
 ONE, THREE = "one member", "three members"
 
 # How often each fault is drawn in an ordinary schedule. Those of whole servers are rare because they are slow.
@@ -32,27 +32,27 @@ FAILOVERS = ("step down", "kill primary", "freeze primary", "cut off primary")
 
 @dataclass(frozen=True)
 class Profile:
-    """What the draw concentrates on; the default is a bit of everything."""
+    """What the random schedules concentrate on; the default is a mix of everything."""
 
     faults: dict[str, float] = field(default_factory=lambda: FAULTS)
     most_faults: int = 4
     seconds: tuple[float, float] = (0.25, 0.5)
     keys: tuple[int, int] = (3, 12)
-    three: float = 1 / 40  # how often a schedule is for a replica set of three members
+    three: float = 1 / 40  # the share of schedules with a replica set of three members
     failovers: tuple[str, ...] = FAILOVERS
-    late: float = 0.3  # share of frozen or held processes that resume only after all else is delivered
+    late: float = 0.3  # the share of frozen or held processes that resume only after everything else is delivered
     deletes: float = 0.25  # the share of operations that delete
     inline: tuple[float, ...] = (0.0, 0.3, 0.7, 1.0)
     relays: tuple[int, ...] = (1, 2, 2, 3)
-    hot: tuple[int, ...] = (1, 2, 3, 4)  # how many keys are written at a time, each never again afterwards
+    hot: tuple[int, ...] = (1, 2, 3, 4)  # how many keys are written at a time; a key is never written again later
     jitter: tuple[float, ...] = (0.0, 0.0, 0.01, 0.04)  # seconds of delay to and from MongoDB
     row_jitter: tuple[float, ...] = (0.0, 0.0, 0.0, 0.02)  # seconds of delay of MySQL's responses to relays
-    extras: float = 0.12  # how often backfill, and how often verify, runs meanwhile
+    extras: float = 0.12  # the share of schedules with a backfill, and the share with a verify
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`kind` befalls the process in `slot` ("" for a server) `at` seconds from the start, for `seconds`."""
+    """A fault of the process in `slot` ("" for a server), `at` seconds after the start, for `seconds`."""
 
     at: float
     kind: str

@@ -1,7 +1,7 @@
-"""The servers of a run: MariaDB (or the MySQL that is given), a replica set of one member, and one of three.
+"""The servers of a run: MariaDB (or a given MySQL), and replica sets of one and of three members.
 
-The process that writes or relays in a slot has proxies of its own towards the databases, so that a fault can befall
-it alone. The members of the set of three are reached directly: there, the faults are those of the servers.
+Each slot's process connects to the databases through its own proxies, so that a fault can affect it alone. Connections
+to the set of three members have no proxy: its faults affect the servers themselves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from sync.tests.chaos.proxy import Proxies, Proxy
 from sync.tests.chaos.schedule import ONE, THREE
 from tests.servers import SERVERS, Mongo, mongod
 
-ELECTION = 700  # milliseconds without a primary before there is an election
-ELECTED_WITHIN = 120  # seconds: no promise of ours, only a bound on how long a busy machine may take
+ELECTION = 700  # milliseconds without a primary before an election starts
+ELECTED_WITHIN = 120  # seconds; only a limit for a busy machine, not a guarantee
 
 
 class MySQL:
-    """Where the rows are: read by a bare connection."""
+    """The server with the rows, read with a plain driver connection."""
 
     def __init__(self) -> None:
         url = urlsplit(os.environ["DATABASE_URL"])
@@ -36,7 +36,7 @@ class MySQL:
         self.connection: Any = None
 
     def name(self, servers: str) -> str:
-        """The database for the schedules on these servers: two sets of relays must not share a list of changes."""
+        """The database for the schedules on these servers: two sets of relays must not share one table of changes."""
         return f"{self.base}_chaos_{os.getpid()}_{servers.split()[0]}"
 
     def sql(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -44,7 +44,7 @@ class MySQL:
         return [tuple(row.values()) for row in self.rows(statement, *values)]
 
     def rows(self, statement: str, *values: Any) -> list[dict[str, Any]]:
-        """As `sql`, with the names of the columns."""
+        """Run one statement and return its rows as dictionaries by column name."""
         for attempt in (1, 2):
             try:
                 if self.connection is None:
@@ -63,13 +63,13 @@ class MySQL:
         raise AssertionError
 
     def kill(self) -> None:
-        if self.server is not None:  # a server that is not ours stays up
+        if self.server is not None:  # a server that the run did not start stays up
             self.server.kill()
             self.server.start()
 
 
 class OneMember:
-    """The tests' own mongod, each slot's process behind a proxy."""
+    """The tests' mongod, with one proxy per slot."""
 
     def __init__(self, proxies: Proxies) -> None:
         self.proxies = proxies
@@ -97,17 +97,17 @@ class OneMember:
         self.mongod.start()
 
     def stop(self) -> None:
-        """It ends with the run."""
+        """Nothing to do: the server stops with the run."""
 
 
 ALREADY_INITIALIZED = 23
 
 
 class ThreeMembers:
-    """A set whose primary is made to fail."""
+    """A replica set whose primary is made to fail."""
 
     def __init__(self, election: int) -> None:
-        """election: milliseconds. On a machine that has much else to do, a short time lets elections never end."""
+        """election: the time-out in milliseconds. On a busy machine, elections with a short time-out may never end."""
         self.members = [Mongo(SERVERS.place("member")) for _ in range(3)]
         for member in self.members:
             self._start(member)
@@ -118,7 +118,7 @@ class ThreeMembers:
             try:
                 first.admin.command("replSetInitiate", configuration)
             except OperationFailure as error:
-                if error.code != ALREADY_INITIALIZED:  # it took longer than the time-out, and was asked for again
+                if error.code != ALREADY_INITIALIZED:  # the driver retried it after a time-out
                     raise
         self.heal()
 
@@ -159,10 +159,10 @@ class ThreeMembers:
                 primary.kill()
             case "freeze primary":
                 primary.freeze()
-                time.sleep(1.5)  # until the others have another one
+                time.sleep(1.5)  # until the others elect another one
             case "cut off primary":
-                # It still accepts writes for a while, which no other member will ever have. (Freezing the others would
-                # not work: the writes would wait in their sockets.)
+                # For a while, it accepts writes that no other member receives. (Freezing the others would not work: the
+                # writes would wait in their sockets.)
                 self._stop_replication(others, "alwaysOn")
                 time.sleep(seconds)
                 primary.kill()
@@ -170,7 +170,7 @@ class ThreeMembers:
         for member in self.members:
             member.thaw()
         with self.client() as client:
-            client.admin.command("ping")  # is answered by a primary only: the others have elected one
+            client.admin.command("ping")  # only a primary responds: the others have elected one
         self.heal()
 
     def _stop_replication(self, members: list[Mongo], mode: str) -> None:
@@ -179,7 +179,7 @@ class ThreeMembers:
                 client.admin.command("configureFailPoint", "stopReplProducer", mode=mode)
 
     def heal(self) -> None:
-        """All members run, one is primary, and the others can become it."""
+        """Restart and thaw all members, and wait for one primary and two secondaries."""
         for member in self.members:
             if member.process.poll() is not None:
                 self._start(member)
@@ -187,11 +187,11 @@ class ThreeMembers:
         end = time.monotonic() + ELECTED_WITHIN
         while (states := self._states()) != ["PRIMARY", "SECONDARY", "SECONDARY"]:
             if time.monotonic() > end:
-                raise RuntimeError(f"the set of three members does not heal: {states}")
+                raise RuntimeError(f"the set of three members does not recover: {states}")
             time.sleep(0.05)
 
     def _states(self) -> list[str]:
-        """What the primary knows of all members, in the order of the alphabet; [] without a primary."""
+        """The states of all members as the primary reports them, sorted; [] without a primary."""
         with suppress(PyMongoError, RuntimeError), self._direct(self.primary()) as client:
             members = client.admin.command("replSetGetStatus")["members"]
             return sorted(member["stateStr"] for member in members)

@@ -17,13 +17,13 @@ from django.db import connection
 from sync.tests.chaos.mutations import BOUNDS
 
 SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "200"))
-SECONDS = 6  # for one schedule at most, on a busy machine
+SECONDS = 6  # at most, for one schedule on a busy machine
 
 
 def chaos(schedules: int, *options: str) -> subprocess.CompletedProcess[str]:
     """Run the runner in its own process, with its own servers if the tests started theirs."""
     if connection.vendor != "mysql":
-        pytest.skip("several processes write at the same time, which SQLite does not have")
+        pytest.skip("SQLite does not support several writing processes")
     database = os.environ.get("TEST_DATABASE", "mariadb")
     command = [sys.executable, "-m", "sync.tests.chaos", "--schedules", str(schedules), "--database", database]
     return subprocess.run(

@@ -1,4 +1,4 @@
-"""The protocol's model is clean within its bounds, and each mutation of it breaks."""
+"""The model of the protocol has no violation within its bounds, and each mutation of it has one."""
 
 import pytest
 
@@ -14,7 +14,7 @@ BOUNDS = [
 
 
 @pytest.mark.parametrize("bounds", BOUNDS, ids=str)
-def test_the_document_equals_the_row_at_every_rest(bounds: dict[str, int]) -> None:
+def test_document_and_row_match_at_rest(bounds: dict[str, int]) -> None:
     result = explore(Protocol(), **bounds)
     assert result.way is None
     assert result.states > 1000

@@ -71,7 +71,7 @@ def settle() -> None:
 def test_a_lost_race_that_is_dropped_leaves_a_stale_document(
     mutation: str, account: Account, mongo: Database, monkeypatch: Any, apply: Any
 ) -> None:
-    """A relay has read the new row when another one, which has read the old one, writes before it."""
+    """A relay has read the new row, but another relay that has read the old row writes first."""
     Account.objects.filter(pk=account.pk).update(limit=2)
     old_row = {"$set": {"limit": 1, "_sync.v": Int64(time.time_ns() // 1000 + 10**6)}}
     between_row_and_write(monkeypatch, lambda: mongo.accounts.update_one({}, old_row))

@@ -26,7 +26,7 @@ from sync.tests.chaos.journal import Journal
 from sync.tests.chaos.writers import Writer
 from sync.verification import verify
 
-INTERVAL = 0.015  # seconds between a relay's looks for what is due
+INTERVAL = 0.015  # seconds between a relay's polls for due changes
 
 
 class Worker:
@@ -85,7 +85,7 @@ class Worker:
 
     @staticmethod
     def until(seconds: float, *acts: Callable[[], Any]) -> None:
-        """Repeat this until the time is over, ignoring errors of the servers."""
+        """Repeat the actions until the time is over, ignoring errors of the servers."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             for act in acts:

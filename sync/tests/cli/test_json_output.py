@@ -27,7 +27,7 @@ from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import ROOT, Mongo
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heartbeat"),
 ]  # fmt: skip
 
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}\+00:00")

@@ -22,7 +22,7 @@ from sync.workers.models import Checkpoint, ModelState
 from tests.servers import Mongo
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heartbeat"),
 ]  # fmt: skip
 
 
@@ -32,17 +32,17 @@ def run(*options: str) -> tuple[int, str]:
 
 def test_it_prints_a_table_and_exits_with_0_when_in_sync(mongo: Database) -> None:
     make(1).save()
-    code, said = run()
+    code, output = run()
     assert code == 0
-    assert said.startswith("In sync. 1 change in flight.")
+    assert output.startswith("In sync. 1 change in flight.")
     confirm()
-    code, said = run()
+    code, output = run()
     assert code == 0
-    assert said.startswith("In sync. MongoDB has every committed change.")
-    assert "finance.account" in said
-    assert "inline" in said
-    assert "relay: none running; start one: manage.py sync relay" in said
-    assert "p50 unknown" not in said
+    assert output.startswith("In sync. MongoDB has every committed change.")
+    assert "finance.account" in output
+    assert "inline" in output
+    assert "relay: none running; start one: manage.py sync relay" in output
+    assert "p50 unknown" not in output
 
 
 def test_it_exits_with_0_while_changes_are_in_flight_and_with_1_when_they_are_late(
@@ -51,19 +51,20 @@ def test_it_exits_with_0_while_changes_are_in_flight_and_with_1_when_they_are_la
     settings.SYNC_INLINE = False
     make(1).save()
     make(2).save()
-    code, said = run()
+    code, output = run()
     assert code == 0
-    assert said.startswith("In sync. 2 changes in flight.")
+    assert output.startswith("In sync. 2 changes in flight.")
     Change.objects.update(recorded_at=DatabaseNow() - timedelta(seconds=30))
     assert run()[0] == 1
-    assert "p50 unknown" in said
+    assert "p50 unknown" in output
 
 
 def test_it_prints_the_command_when_no_relay_is_running(mongo: Database) -> None:
     leave_pending(30)
-    code, said = run()
+    code, output = run()
     assert code == 1
-    assert said.startswith("stalled: Changes are pending and no relay delivers them. Start one: manage.py sync relay (")
+    reason = "Changes are pending and no relay delivers them. Start one: manage.py sync relay ("
+    assert output.startswith(f"stalled: {reason}")
     WorkerHeartbeat("default").write()
     assert run()[1].startswith("behind")
     assert "relay: 1 running" in run()[1]
@@ -76,14 +77,14 @@ def test_it_names_reasons_pauses_backfills_and_verifications(mongo: Database) ->
     moment = Change.objects.filter(until="").get().due_at
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment, compared=1200, found=3)
     Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
-    _, said = run()
+    _, output = run()
     for line in (
         "finance.account: paused; resume it: manage.py sync resume finance.account",
         "finance.account: backfill, 1 range left",
         "finance.account: rejected by MongoDB: 1 failed, 0 retrying",
         "1,200 rows compared, 3 mismatches",
     ):
-        assert line in said
+        assert line in output
 
 
 def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> None:
@@ -91,17 +92,17 @@ def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> 
     follower = WorkerHeartbeat("default", kind=FOLLOWER)
     follower.routes = lambda: {"follow-binlog": 2.0}
     follower.write()
-    code, said = run()
+    code, output = run()
     assert code == 0
-    [line] = [line for line in said.splitlines() if "follow-binlog" in line]
+    [line] = [line for line in output.splitlines() if "follow-binlog" in line]
     assert f"process {os.getpid()} on" in line
     assert "2 s" in line
     Checkpoint.objects.create(name="copy:a:27017/shop.[red]", paused=True)
-    code, said = run()
+    code, output = run()
     assert code == 1
-    assert said.startswith("paused: A target or route is paused and changes wait. Resume it: manage.py sync resume.")
-    assert "copy:a:27017/shop.[red]: paused; resume it: manage.py sync resume copy:a:27017/shop.[red]" in said
-    [line] = [line for line in said.splitlines() if "copy:" in line and "none" in line]
+    assert output.startswith("paused: A target or route is paused and changes wait. Resume it: manage.py sync resume.")
+    assert "copy:a:27017/shop.[red]: paused; resume it: manage.py sync resume copy:a:27017/shop.[red]" in output
+    [line] = [line for line in output.splitlines() if "copy:" in line and "none" in line]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
         "copy:a:27017/shop.[red]", "none", "unknown", "never", "paused",
     ]  # fmt: skip
@@ -120,12 +121,12 @@ def test_json_has_the_same_values(mongo: Database) -> None:
 def test_it_exits_with_2_while_mongodb_is_down(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
     monkeypatch.setattr("sync.monitoring.status.TIMEOUT", 0.5)
     mongod.kill()
-    code, said = run("--json")
+    code, output = run("--json")
     assert code == 2
-    assert json.loads(said)["models"][0]["documents"] is None
-    code, said = run()
+    assert json.loads(output)["models"][0]["documents"] is None
+    code, output = run()
     assert code == 2
-    assert said.startswith("waiting: MongoDB does not respond")
+    assert output.startswith("waiting: MongoDB does not respond")
 
 
 def test_it_exits_with_2_if_the_checks_cannot_reach_mysql(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""On a cluster's node that lags, rows are read when it has caught up, and never as they were."""
+"""On a cluster node that lags, reads wait until it has caught up, and never return outdated rows."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ FAST, SLOW = "node0", "node1"
 
 @pytest.fixture(scope="module")
 def nodes(galera: Galera, django_db_blocker: Any) -> Iterator[dict[str, Node]]:  # noqa: F811
-    """Two nodes as databases of Django, by alias, with the tables that are needed."""
+    """Two nodes by their database alias in Django, with the tables that the tests need."""
     found = {FAST: galera.nodes[0], SLOW: galera.nodes[1]}
     with django_db_blocker.unblock():
         for alias, node in found.items():
@@ -59,7 +59,7 @@ def row(nodes: dict[str, Node], galera: Galera) -> None:  # noqa: F811
 
 @contextmanager
 def lag(nodes: dict[str, Node], seconds: float) -> Iterator[None]:
-    """The slow node lags behind what is done in this block, and for so many seconds after it."""
+    """Make the slow node lag during the block and for `seconds` after it."""
     locked, release = threading.Event(), threading.Event()
 
     def hold() -> None:
@@ -104,13 +104,13 @@ def test_a_node_that_does_not_catch_up_is_named(nodes: dict[str, Node], row: Non
         causal.wait(SLOW)
 
 
-def test_verify_on_a_node_that_lags_reports_no_difference(
+def test_verify_on_a_lagging_node_reports_no_difference(
     nodes: dict[str, Node], row: None, mongo: Database[dict[str, Any]]
 ) -> None:
     own = {"v": bson.Int64(1), "by": "another node"}
     document = {"_id": bson.ObjectId(KEY), "account_id": 1, "limit": 2, "products": [], "_sync": own}
 
-    def begin(_: int) -> None:  # the run is noted, which waits for what was committed before; now it reads
+    def begin(_: int) -> None:  # verify has saved its run, which waits for earlier commits; it reads next
         if not mongo.accounts.count_documents({}):
             with lag(nodes, 1.0):
                 nodes[FAST].rows(UPDATE)
@@ -123,7 +123,7 @@ def test_verify_on_a_node_that_lags_reports_no_difference(
 def test_a_proxy_that_splits_reads_from_writes_is_refused(nodes: dict[str, Node]) -> None:
     reader = nodes[SLOW]
     nodes[FAST].sql("CREATE OR REPLACE USER reader@localhost; GRANT SELECT ON analytics.* TO reader@localhost")
-    causal.wait(SLOW)  # the user is there, too
+    causal.wait(SLOW)  # the user exists there, too
     settings = connections[FAST].settings_dict
     with SplittingProxy(nodes[FAST].port, reader.port) as proxy:
         connections[FAST].close()
@@ -137,7 +137,7 @@ def test_a_proxy_that_splits_reads_from_writes_is_refused(nodes: dict[str, Node]
     causal.require_one_server(FAST)
 
 
-def test_a_server_outside_of_a_cluster_is_asked_once(django_assert_num_queries: Any, transactional_db: None) -> None:
+def test_a_server_outside_a_cluster_is_queried_once(django_assert_num_queries: Any, transactional_db: None) -> None:
     causal.wait("default")
     with django_assert_num_queries(0):
         causal.wait("default")

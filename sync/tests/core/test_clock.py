@@ -1,4 +1,4 @@
-"""The database's clock, compared with the moments that are stored."""
+"""The database's clock can be compared with stored times."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from sync.outbox.models import Change
 pytestmark = [pytest.mark.django_db, pytest.mark.engine]
 
 
-def test_now_has_as_many_digits_as_a_stored_moment() -> None:
-    """SQLite compares them as text."""
+def test_now_has_as_many_digits_as_a_stored_time() -> None:
+    """SQLite compares times as text."""
     if connection.vendor != "sqlite":
-        pytest.skip("MySQL compares moments")
+        pytest.skip("MySQL compares times by value")
     change = Change.objects.create(model="finance.account", key="1", due_at="2020-01-01T00:00:00.123456Z")
     now = Cast(DatabaseNow(), TextField())
     stored = Cast("due_at", TextField())
@@ -24,7 +24,7 @@ def test_now_has_as_many_digits_as_a_stored_moment() -> None:
     assert [len(text) for text in texts] == [26, 26]
 
 
-def test_what_was_recorded_just_now_is_due() -> None:
+def test_a_change_that_was_just_recorded_is_due() -> None:
     for number in range(50):
         Change.objects.create(model="finance.account", key=str(number))
         assert Change.objects.due().count() == number + 1

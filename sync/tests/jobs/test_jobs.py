@@ -47,7 +47,7 @@ def do(kind: str, **options: Any) -> Job:
 def test_verify_compares_and_reports(mongo: Database) -> None:
     job = do("verify")
     assert job.finished_at
-    assert job.steps, "about 20: MongoDB's estimate is inaccurate after a crash"
+    assert job.steps, "about 20, because MongoDB's estimate is inaccurate after a crash"
     assert (job.found, job.note, job.unfinished) == (0, "", None)
     mongo.accounts.delete_one({})
     mongo.accounts.insert_one({"_id": ObjectId()})

@@ -100,15 +100,15 @@ def test_messages_removed_while_the_groups_offsets_expired_are_reported(
     kafka.remove_before(events_topic(), 4)
     capsys.readouterr()
     assert consume(*DEBEZIUM) == 1
-    told = capsys.readouterr().out
-    assert "offsets 2 to 3: messages were removed before they were read" in told
-    assert "sync status" in told
+    output = capsys.readouterr().out
+    assert "offsets 2 to 3: messages were removed before they were read" in output
+    assert "sync status" in output
     assert take_full_delivery()
     assert take_recorded() == {5}
     assert consume(*DEBEZIUM) == 0, "reported once"
 
 
-def test_offsets_that_expired_cost_nothing_while_all_messages_are_there(kafka: Kafka, mongo: Database) -> None:
+def test_expired_offsets_lose_nothing_while_all_messages_are_kept(kafka: Kafka, mongo: Database) -> None:
     kafka.make(events_topic())
     have_read(kafka, 1, 2)
     kafka.forget(GROUP)
@@ -210,8 +210,8 @@ def test_a_topic_that_is_created_again_while_a_consumer_runs_is_read_from_its_st
         live.until(lambda: Change.objects.filter(key=key(14)).exists(), "and to its end")
         assert take_full_delivery()
         assert live.terminate() == 0
-        told = live.said
-    assert told.count("was deleted and created again") == 1, told
+        output = live.output
+    assert output.count("was deleted and created again") == 1, output
 
 
 def test_a_consumer_that_is_killed_and_whose_offsets_expire_misses_nothing(kafka: Kafka, mongo: Database) -> None:
@@ -240,10 +240,10 @@ def test_a_consumer_reports_a_deleted_topic_and_reads_its_successor(kafka: Kafka
         send(kafka, 11)
         live.until(lambda: Change.objects.filter(key=key(11)).exists(), "it reads the new topic")
         assert live.terminate() == 0
-        told = live.said
-    assert "is missing: it was deleted or renamed. Waiting until it is back" in told
-    assert "was deleted and created again" in told
-    assert "Nothing is lost" not in told
+        output = live.output
+    assert "is missing: it was deleted or renamed. Waiting until it is back" in output
+    assert "was deleted and created again" in output
+    assert "Nothing is lost" not in output
 
 
 def test_a_frozen_consumer_reports_messages_that_were_removed_meanwhile(kafka: Kafka, events: None) -> None:
@@ -256,10 +256,10 @@ def test_a_frozen_consumer_reports_messages_that_were_removed_meanwhile(kafka: K
         live.thaw()
         live.until(lambda: Change.objects.filter(key=key(39)).exists(), "it continues")
         live.terminate()
-        told = live.said
+        output = live.output
     recorded = take_recorded()
     assert {*range(31, 40)} <= recorded
-    assert set(range(2, 40)) <= recorded or "messages were removed before they were read" in told, told
+    assert set(range(2, 40)) <= recorded or "messages were removed before they were read" in output, output
 
 
 def test_a_consumer_that_is_killed_and_whose_topic_is_created_again_misses_nothing(
@@ -277,9 +277,9 @@ def test_a_consumer_that_is_killed_and_whose_topic_is_created_again_misses_nothi
     with consumer(kafka, *REPLICA) as live:
         live.until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic")
         live.terminate()
-        told = live.said
-    assert "was deleted and created again" in told
-    assert "sync backfill story" in told
+        output = live.output
+    assert "was deleted and created again" in output
+    assert "sync backfill story" in output
 
 
 def test_a_replica_whose_topic_is_created_again_meanwhile_is_in_sync(kafka: Kafka, mongo: Database) -> None:
@@ -295,8 +295,8 @@ def test_a_replica_whose_topic_is_created_again_meanwhile_is_in_sync(kafka: Kafk
         publish()
         live.until(lambda: replica(mongo, "stories_1") == rows(), "it reads the new topic from its start")
         assert live.terminate() == 0
-        told = live.said
-    assert told.count("was deleted and created again") == 1, told
+        output = live.output
+    assert output.count("was deleted and created again") == 1, output
 
 
 def test_documents_that_a_new_topic_does_not_have_are_counted(
@@ -403,8 +403,8 @@ def test_another_cluster_at_the_same_address_is_recognised_live_and_at_the_start
             send(other, 11, 12, 13)
             live.until(lambda: Change.objects.filter(key=key(13)).exists(), "it reads the other cluster's messages")
             live.terminate()
-            told = live.said
-        assert "was read from the Kafka cluster" in told
+            output = live.output
+        assert "was read from the Kafka cluster" in output
         assert take_full_delivery()
         assert take_recorded() == {11, 12, 13}
         assert consume(*REPLICA) == 1

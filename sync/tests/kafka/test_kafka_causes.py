@@ -123,12 +123,12 @@ def test_the_true_cause_is_reported_in_one_line(
     verb = ["consume", "story", "--to", "stories_1"] if client == "consumer" else ["publish"]
     with pytest.raises(CommandError) as failure:
         call_command("sync", *verb, "--once")
-    told = str(failure.value)
+    message = str(failure.value)
     assert failure.value.returncode == 2
-    assert cause in told
-    assert case == "a port without a listener" or "no response" not in told
-    assert "\n" not in told
-    assert "s3cret" not in told
+    assert cause in message
+    assert case == "a port without a listener" or "no response" not in message
+    assert "\n" not in message
+    assert "s3cret" not in message
     change = Change.objects.get(queue="kafka")
     assert (change.attempts, change.error, change.failed) == (0, "", False), "the row is not at fault"
 
@@ -147,9 +147,9 @@ def test_correct_settings_work(guarded: Guarded, settings: Any, listener: str, m
 def test_a_cause_has_the_same_words_at_each_attempt(guarded: Guarded, settings: Any) -> None:
     point(settings, guarded, "LOGIN", login(password="s3cret-and-wrong"))
     settings.SYNC_TIMEOUT = 1
-    writer, told = publisher.Publisher(), set()
+    writer, messages = publisher.Publisher(), set()
     for _ in range(3):
         with pytest.raises(Unavailable) as failure:
             writer.connect()
-        told.add(str(failure.value))
-    assert len(told) == 1, told
+        messages.add(str(failure.value))
+    assert len(messages) == 1, messages

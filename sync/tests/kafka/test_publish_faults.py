@@ -36,12 +36,12 @@ def test_a_frozen_publisher_that_wakes_up_sends_nothing(kafka: Kafka, count: int
     with script(freezing, str(count), SYNC_KAFKA=json.dumps(kafka.settings)) as frozen:
         frozen.until(lambda: frozen.is_frozen, "it has read the row")
         Story.objects.update(diggs=2)
-        Change.objects.update(due_at="2020-01-01T00:00Z", claim="")  # as if its lease had passed
+        Change.objects.update(due_at="2020-01-01T00:00Z", claim="")  # as if its lease had expired
         publish()
         assert [states(kafka, one.pk) for one in stories] == [[2]] * count
         frozen.thaw()
         assert frozen.wait(90) == 1
-    assert "Another publisher has taken over" in frozen.said
+    assert "Another publisher has taken over" in frozen.output
     assert [states(kafka, one.pk) for one in stories] == [[2]] * count
     assert not Change.objects.filter(queue="kafka").exists()
 
@@ -110,4 +110,4 @@ def test_a_broker_that_is_killed_and_comes_back(kafka: Kafka, settings: Any) -> 
             state["diggs"] for message in messages if message.key().decode() == key and (state := document(message))
         ]
         assert seen == sorted(seen), "in the order of the row's states"
-    assert publisher.said.count("Nothing is lost") <= 6, "logged once, not at every attempt"
+    assert publisher.output.count("Nothing is lost") <= 6, "logged once, not at every attempt"

@@ -1,4 +1,4 @@
-"""A topic that is deleted while a publisher runs is created again, and a warning says that rows are missing in it."""
+"""A topic that is deleted while a publisher runs is created again, and a warning reports its missing rows."""
 
 import pytest
 
@@ -23,4 +23,4 @@ def test_a_publisher_creates_a_deleted_topic_again_and_warns_of_missing_rows(kaf
         wait_for(lambda: not Change.objects.filter(queue="kafka").exists(), "it publishes again", 90)
         publisher.terminate()
     assert newest(kafka.read(TOPIC)).keys() == {new.pk}
-    assert publisher.said.count("sync backfill story") == 2, "for the first topic, and for the second"
+    assert publisher.output.count("sync backfill story") == 2, "for the first topic, and for the second"

@@ -1,4 +1,4 @@
-"""Every field at its extremes: the document holds exactly what the row holds, or the row is refused with a reason."""
+"""Every field at its extremes: the document holds exactly what the row holds, or the row is rejected with a reason."""
 
 import datetime
 import time

@@ -1,4 +1,4 @@
-"""A document with a UUID as its key is found by it: it is updated and deleted, not only inserted."""
+"""A document with a UUID key is found by its key: it is updated and deleted, not only inserted."""
 
 import uuid
 

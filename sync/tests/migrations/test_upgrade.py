@@ -36,7 +36,7 @@ from sync.workers.models import Checkpoint, ModelState, Worker
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 BEFORE = [("sync", "0005_pull_history")]
-# As the previous version computed it. With any other, `migrate` would deliver every row again.
+# As the previous version computed it. With a different one, `migrate` would deliver every row again.
 FINGERPRINT_BEFORE = "db417a64429df2727d274897bb5eb3b923a7ec374bf8fd2b2d3980230c0b3cb0"
 FIRST, SECOND, THIRD = (str(number) * 24 for number in (1, 2, 3))  # keys of keepers
 DAY = datetime.datetime(2026, 11, 20, 8, 30, 15, 123456, datetime.UTC)

@@ -105,8 +105,8 @@ def as_user(server: Guarded, settings: Any) -> Iterator[Any]:
     forget_clients()
 
 
-def said(*arguments: str) -> tuple[int, str]:
-    """The exit status of `manage.py sync`, and its output or error."""
+def run(*arguments: str) -> tuple[int, str]:
+    """Run `manage.py sync`. Returns the exit status, and the output or the error."""
     try:
         return sync(*arguments)
     except CommandError as error:
@@ -124,22 +124,22 @@ def test_copies_work_with_the_documented_privileges(server: Guarded, client: pym
     source.insert_many([{"_id": number, "name": number} for number in range(100)])
     source.create_index("name", unique=True, expireAfterSeconds=10**9)
     client["shop"].command("collMod", "things", validator={"name": {"$lt": 50}})
-    assert said("copy", *pair) == (0, "shop.things -> backup.things: 100 read, 100 written\n")
+    assert run("copy", *pair) == (0, "shop.things -> backup.things: 100 read, 100 written\n")
     client["shop"].command("collMod", "things", validator={"name": {"$lt": 60}})
     source.drop_index("name_1")
     source.delete_one({"_id": 1})
-    assert said("copy", *pair)[0] == 0
-    assert said("copy", *pair, "--verify")[0] == 0
+    assert run("copy", *pair)[0] == 0
+    assert run("copy", *pair, "--verify")[0] == 0
     copied.insert_one({"_id": "more", "name": 1}, bypass_document_validation=True)
-    assert said("copy", *pair, "--full")[0] == 0
+    assert run("copy", *pair, "--full")[0] == 0
     assert contents(copied) == contents(source)
     client["backup"]["_sync_copy"].drop()
-    assert said("copy", *pair, "--replace")[0] == 0
+    assert run("copy", *pair, "--replace")[0] == 0
     with copying(*pair) as process:
         client["shop"]["new"].insert_one({"_id": 1})
         wait_until_equal(client["shop"]["new"], client["backup"]["new"])
         assert process.terminate() == 0
-    assert said("copy", *pair, "--promote")[0] == 0
+    assert run("copy", *pair, "--promote")[0] == 0
 
 
 @pytest.mark.django_db(transaction=True)
@@ -150,7 +150,7 @@ def test_a_cluster_is_copied_with_the_documented_privileges(
     everywhere = {**role, "privileges": [{**role["privileges"][0], "resource": {"db": "", "collection": ""}}]}
     client["shop"]["things"].insert_one({"_id": 1})
     login = server.user(everywhere)
-    status, text = said("copy", server.address(login, ""), SERVERS.mongo.uri(""))
+    status, text = run("copy", server.address(login, ""), SERVERS.mongo.uri(""))
     assert status == 2
     assert "limited lacks listDatabases on all databases" in text
     cluster = {"resource": {"cluster": True}, "actions": ["listDatabases"]}
@@ -158,7 +158,7 @@ def test_a_cluster_is_copied_with_the_documented_privileges(
     assert json.dumps(cluster).replace("True", "true") in page.read_text()
     login = server.user({**everywhere, "privileges": [*everywhere["privileges"], cluster]})
     try:
-        assert said("copy", server.address(login, ""), SERVERS.mongo.uri(""))[0] == 0
+        assert run("copy", server.address(login, ""), SERVERS.mongo.uri(""))[0] == 0
         assert contents(mongo.client["shop"]["things"]) == contents(client["shop"]["things"])
     finally:
         mongo.client.drop_database("shop")
@@ -169,7 +169,7 @@ def test_a_copy_names_a_missing_privilege(server: Guarded, client: pymongo.Mongo
     lesser = without(ROLES[name], action)
     login = server.user(*({**ROLES, name: lesser}[which] for which in ("syncCopySource", "syncCopyDestination")))
     client["shop"]["things"].insert_one({"_id": 1})
-    status, text = said("copy", *addresses(server, login))
+    status, text = run("copy", *addresses(server, login))
     assert status == 2
     assert re.search(rf"limited lacks {action} on the database (shop|backup)", text)
     assert "\n" not in text
@@ -179,14 +179,14 @@ def test_a_copy_names_a_missing_privilege(server: Guarded, client: pymongo.Mongo
 def test_pulling_works_with_the_documented_privileges(client: pymongo.MongoClient, as_user: Any) -> None:
     as_user(ROLES["syncPull"])
     client["analytics"]["zoo_visits"].insert_one({"_id": Int64(1), "badge": "a"})
-    assert said("pull", "visit", "--once")[0] == 0
+    assert run("pull", "visit", "--once")[0] == 0
     client["analytics"]["zoo_visits"].update_one({"_id": 1}, {"$set": {"badge": "b"}})
-    assert said("pull", "visit", "--once")[0] == 0
-    assert said("pull", "visit", "--once", "--full")[0] == 0
+    assert run("pull", "visit", "--once")[0] == 0
+    assert run("pull", "visit", "--once", "--full")[0] == 0
     assert list(Visit.objects.values_list("badge", flat=True)) == ["b"]
     for action in ROLES["syncPull"]["privileges"][0]["actions"]:
         as_user(without(ROLES["syncPull"], action))
-        status, text = said("pull", "visit", "--once")
+        status, text = run("pull", "visit", "--once")
         assert (status, f"limited lacks {action} on" in text) == (2, True)
 
 
@@ -203,15 +203,15 @@ def test_the_portal_works_with_the_documented_privileges(client: pymongo.MongoCl
     assert [document["account_id"] for document in documents.find()] == [2]
     documents.delete_many({})
     documents.insert_one({"account_id": 3})
-    assert said("verify", "--repair", "--prune")[0] in (0, 1)
+    assert run("verify", "--repair", "--prune")[0] in (0, 1)
     Relay().drain()
     assert [document["account_id"] for document in documents.find()] == [2]
     documents.delete_many({})
-    assert said("backfill", "account")[0] == 0
+    assert run("backfill", "account")[0] == 0
     Relay().drain()
     assert [document["account_id"] for document in documents.find()] == [2]
-    assert said("verify")[0] == 0
-    assert "MongoDB" in said("status")[1]
+    assert run("verify")[0] == 0
+    assert "MongoDB" in run("status")[1]
     call_command("refresh_totals", stdout=StringIO())
 
 

@@ -50,7 +50,7 @@ def test_a_delete_that_only_the_primary_has_does_not_settle(members: ThreeMember
     assert not Change.objects.exists()
     primary = members.primary()
     cut_off(members)
-    account.delete()  # inline: deleted on the primary and on no other member
+    account.delete()  # inline: deletes it on the primary only
     with members._direct(primary) as alone:
         assert alone["analytics_test"].accounts.count_documents({}) == 0
     for _ in range(2):  # the delete, and its repetition when it settles

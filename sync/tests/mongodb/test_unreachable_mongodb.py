@@ -122,8 +122,8 @@ def test_a_certificate_file_that_cannot_be_used_is_named(
 ) -> None:
     path = FILES[fault](tmp_path)
     line = unreachable_at(settings, caplog, tls.uri("analytics_test", **{option: path}))
-    said = "cannot be read: " if fault in ("missing", "a folder") else "does not hold "
-    assert line.startswith(f"MongoDB cannot be reached: in MONGODB_URI, the file {path} ({option}) {said}")
+    reason = "cannot be read: " if fault in ("missing", "a folder") else "does not hold "
+    assert line.startswith(f"MongoDB cannot be reached: in MONGODB_URI, the file {path} ({option}) {reason}")
     messages = run_checks()
     assert [message.id for message in messages if message.id.startswith("sync.")] == ["sync.W001"]
     assert path in messages[0].msg
@@ -325,8 +325,8 @@ def test_the_error_names_members_whose_addresses_are_not_in_the_uri(mongod: Mong
     hurry()
     with pytest.raises(Unavailable) as error:
         Relay().drain()
-    said = rf"MongoDB does not respond: no member .* that the replica set lists \(127.0.0.1:{mongod.port}\)"
-    assert re.match(said, one_line(str(error.value))), str(error.value)
+    reason = rf"MongoDB does not respond: no member .* that the replica set lists \(127.0.0.1:{mongod.port}\)"
+    assert re.match(reason, one_line(str(error.value))), str(error.value)
 
 
 def test_dns_is_not_blamed_if_no_name_is_looked_up(monkeypatch: Any, settings: Any) -> None:
@@ -478,9 +478,9 @@ def test_every_command_prints_the_same_line_and_exits_with_2(
     with pytest.raises(CommandError) as error:
         call_command("sync", *command)
     assert error.value.returncode == 2
-    said = f"in MONGODB_URI, the file {tmp_path}/missing.pem (tlsCAFile) cannot be read: No such file or directory"
-    assert str(error.value).splitlines()[0] == f"MongoDB cannot be reached: {said}"
+    reason = f"in MONGODB_URI, the file {tmp_path}/missing.pem (tlsCAFile) cannot be read: No such file or directory"
+    assert str(error.value).splitlines()[0] == f"MongoDB cannot be reached: {reason}"
     with pytest.raises(SystemExit) as end:
         call_command("sync", "status")
     assert end.value.code == 2
-    assert f"waiting: MongoDB cannot be reached: {said}" in capsys.readouterr().out
+    assert f"waiting: MongoDB cannot be reached: {reason}" in capsys.readouterr().out

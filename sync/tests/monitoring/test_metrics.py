@@ -24,7 +24,7 @@ from sync.workers.models import Checkpoint, Worker
 from tests.servers import Mongo
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heart"),
+    pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heartbeat"),
 ]  # fmt: skip
 
 

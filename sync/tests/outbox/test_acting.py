@@ -1,4 +1,4 @@
-"""What operators do on the console: each act does it, says to how many, and is kept in the audit log."""
+"""Operators' actions on the console: each takes effect, reports the number of changes, and is in the audit log."""
 
 from typing import Any
 
@@ -31,8 +31,8 @@ def operator(client: Client, settings: Any) -> Client:
     return client
 
 
-def park(number: int, **fields: Any) -> Change:
-    """A row with a change that has failed."""
+def add_change(number: int, **fields: Any) -> Change:
+    """Add a row whose change has failed; `fields` overrides the change's fields."""
     row = make(number)
     row.save()
     made = {"failed": True, "attempts": 5, "error": "MongoDB: no", "due_at": LONG_AGO} | fields
@@ -40,18 +40,18 @@ def park(number: int, **fields: Any) -> Change:
     return Change.objects.get(key=row.pk)
 
 
-def order(client: Client, **data: Any) -> Any:
+def post_action(client: Client, **data: Any) -> Any:
     return client.post("/sync/changes/order/", data)
 
 
-def said(response: Any) -> list[str]:
+def messages_of(response: Any) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
-def test_the_selected_are_tried_again_and_delivered(operator: Client, mongo: Database) -> None:
-    one, two = park(1), park(2)
-    response = order(operator, act="retry", which="selected", change=[one.pk])
-    assert said(response) == ["1 change will be retried now."]
+def test_selected_changes_are_retried_and_delivered(operator: Client, mongo: Database) -> None:
+    one, two = add_change(1), add_change(2)
+    response = post_action(operator, act="retry", which="selected", change=[one.pk])
+    assert messages_of(response) == ["1 change will be retried now."]
     assert not Change.objects.get(pk=one.pk).failed
     assert Change.objects.get(pk=two.pk).failed
     Relay().drain()
@@ -62,45 +62,45 @@ def test_the_selected_are_tried_again_and_delivered(operator: Client, mongo: Dat
     )  # fmt: skip
 
 
-def test_it_says_how_many_were_not(operator: Client, mongo: Database) -> None:
-    held = park(1, failed=False, claim="somebody", due_at="2100-01-01T00:00Z")
-    waiting = park(2, failed=False, due_at="2100-01-01T00:00Z")
-    response = order(operator, act="retry", which="selected", change=[held.pk, waiting.pk, "gone"])
-    assert said(response) == [
+def test_skipped_changes_are_counted(operator: Client, mongo: Database) -> None:
+    held = add_change(1, failed=False, claim="somebody", due_at="2100-01-01T00:00Z")
+    waiting = add_change(2, failed=False, due_at="2100-01-01T00:00Z")
+    response = post_action(operator, act="retry", which="selected", change=[held.pk, waiting.pk, "gone"])
+    assert messages_of(response) == [
         "1 change will be retried now.",
         "1 skipped: in flight.",
         "1 skipped: already delivered or not failed.",
     ]
     assert Change.objects.get(pk=held.pk).claim == "somebody"
-    response = order(operator, act="discard", which="selected", sure="on", change=[held.pk, waiting.pk])
-    assert said(response)[-2:] == ["1 skipped: in flight.", "1 skipped: already delivered or not failed."]
+    response = post_action(operator, act="discard", which="selected", sure="on", change=[held.pk, waiting.pk])
+    assert messages_of(response)[-2:] == ["1 skipped: in flight.", "1 skipped: already delivered or not failed."]
     assert Change.objects.count() == 2
 
 
-def test_all_takes_a_confirmation_and_only_those_that_were_searched(operator: Client, mongo: Database) -> None:
+def test_retrying_all_needs_a_confirmation_and_applies_to_the_search_results(operator: Client, mongo: Database) -> None:
     for number in range(3):
-        park(number)
-    other = park(4, error="the document has 17 bytes; MongoDB holds 16")
-    response = order(operator, act="retry", which="all", reason="rejected by MongoDB")
+        add_change(number)
+    other = add_change(4, error="the document has 17 bytes; MongoDB holds 16")
+    response = post_action(operator, act="retry", which="all", reason="rejected by MongoDB")
     assert "Retry 3 changes?" in response.content.decode()
-    assert Change.objects.filter(failed=True).count() == 4, "nothing is done yet"
+    assert Change.objects.filter(failed=True).count() == 4, "nothing happens before the confirmation"
     assert not Entry.objects.exists()
-    Change.objects.exclude(pk=other.pk).order_by("pk").first().delete()  # somebody else was faster
-    response = order(operator, act="retry", which="all", reason="rejected by MongoDB", expected=3, sure="on")
-    assert said(response) == [
+    Change.objects.exclude(pk=other.pk).order_by("pk").first().delete()  # another operator discarded it meanwhile
+    response = post_action(operator, act="retry", which="all", reason="rejected by MongoDB", expected=3, sure="on")
+    assert messages_of(response) == [
         "2 changes will be retried now.", "1 skipped: already delivered or not failed.",
     ]  # fmt: skip
     assert [change.pk for change in Change.objects.filter(failed=True)] == [other.pk]
     assert response["Location"] == "/sync/changes/?reason=rejected+by+MongoDB"
 
 
-def test_discarding_takes_a_confirmation_and_leaves_rows_and_documents(operator: Client, mongo: Database) -> None:
-    one, two = park(1), park(2)
-    response = order(operator, act="discard", which="selected", change=[one.pk])
+def test_discarding_needs_a_confirmation_and_keeps_rows_and_documents(operator: Client, mongo: Database) -> None:
+    one, two = add_change(1), add_change(2)
+    response = post_action(operator, act="discard", which="selected", change=[one.pk])
     assert "Discard 1 change?" in response.content.decode()
     assert Change.objects.count() == 2
-    response = order(operator, act="discard", which="selected", change=[one.pk], sure="on")
-    assert said(response) == ["1 change was discarded."]
+    response = post_action(operator, act="discard", which="selected", change=[one.pk], sure="on")
+    assert messages_of(response) == ["1 change was discarded."]
     assert list(Change.objects.values_list("pk", flat=True)) == [two.pk]
     assert Account.objects.count() == 2
     assert Entry.objects.get().act == "discard"
@@ -111,16 +111,16 @@ def test_discarding_takes_a_confirmation_and_leaves_rows_and_documents(operator:
     [{}, {"act": "drop", "which": "all"}, {"act": "retry", "which": "all", "model": "x"},
      {"act": "retry", "which": "all", "expected": "-1"}, {"act": "retry", "which": "all", "reason": "x"}],
 )  # fmt: skip
-def test_an_order_that_is_none_does_nothing(operator: Client, data: dict, mongo: Database) -> None:
-    park(1)
-    assert said(order(operator, sure="on", **data)) == [
+def test_an_invalid_action_does_nothing(operator: Client, data: dict, mongo: Database) -> None:
+    add_change(1)
+    assert messages_of(post_action(operator, sure="on", **data)) == [
         "This action is not valid. Select the changes and the action again."
     ]
     assert Change.objects.filter(failed=True).count() == 1
 
 
-def test_the_list_is_searched_and_says_what_next(operator: Client, mongo: Database) -> None:
-    park(1, error="MongoDB: <b>no</b>")
+def test_the_list_can_be_searched_and_says_what_to_do_next(operator: Client, mongo: Database) -> None:
+    add_change(1, error="MongoDB: <b>no</b>")
     page = operator.get("/sync/changes/").content.decode()
     assert "MongoDB: &lt;b&gt;no&lt;/b&gt;" in page
     assert "not retried automatically" in page
@@ -130,9 +130,9 @@ def test_the_list_is_searched_and_says_what_next(operator: Client, mongo: Databa
     assert "Back to the console" in operator.get("/sync/changes/").content.decode()
 
 
-def test_the_list_takes_few_queries(operator: Client, mongo: Database, django_assert_num_queries: Any) -> None:
+def test_the_list_needs_few_queries(operator: Client, mongo: Database, django_assert_num_queries: Any) -> None:
     for number in range(5):
-        park(number)
+        add_change(number)
     with django_assert_num_queries(6):
         operator.get("/sync/changes/")
 
@@ -151,57 +151,57 @@ def test_pause_and_resume(operator: Client, mongo: Database) -> None:
     assert resume.act == "resume"
 
 
-def test_verify_repair_and_backfill_leave_an_job_and_one_at_a_time(operator: Client, mongo: Database) -> None:
+def test_verify_repair_and_backfill_queue_one_job_at_a_time(operator: Client, mongo: Database) -> None:
     response = operator.post(f"/sync/targets/{LABEL}/verify/")
-    assert said(response) == ["Queued. Progress appears below."]
+    assert messages_of(response) == ["Queued. Progress appears below."]
     job = Job.objects.get()
     assert (job.model, job.kind, job.asked_by) == (LABEL, "verify", "theo")
     response = operator.post(f"/sync/targets/{LABEL}/backfill/")
-    assert f"A job for {LABEL} is already running." in said(response)[-1]
+    assert f"A job for {LABEL} is already running." in messages_of(response)[-1]
     assert Job.objects.count() == Entry.objects.count() == 1
     operator.post(f"/sync/jobs/{job.pk}/stop/")
     assert Job.objects.get().note == "stopped by theo"
     operator.post(f"/sync/targets/{LABEL}/repair/", {"prune": "on"})
     assert Job.objects.latest("pk").prune
     assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "repair"]
-    assert said(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "The job had already finished."
+    assert messages_of(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "The job had already finished."
 
 
-def test_what_is_paused_is_not_repaired(operator: Client, mongo: Database) -> None:
+def test_a_paused_target_is_not_repaired(operator: Client, mongo: Database) -> None:
     operator.post(f"/sync/targets/{LABEL}/pause/")
     response = operator.post(f"/sync/targets/{LABEL}/repair/")
-    assert said(response)[-1] == f"{LABEL} is paused and cannot be repaired. Resume it first."
+    assert messages_of(response)[-1] == f"{LABEL} is paused and cannot be repaired. Resume it first."
     assert not Job.objects.exists()
 
 
-def test_a_page_asks_before_it_repairs(operator: Client, mongo: Database) -> None:
+def test_repairing_needs_a_confirmation(operator: Client, mongo: Database) -> None:
     page = operator.get(f"/sync/targets/{LABEL}/repair/").content.decode()
     assert "Also delete documents without a row" in page
     assert "Also delete" not in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
 
 
 def test_sync_now_delivers_in_the_request(operator: Client, mongo: Database, settings: Any) -> None:
-    change = park(1)
+    change = add_change(1)
     settings.SYNC_INLINE = True
     response = operator.post(f"/sync/record/{LABEL}/{change.key}/")
-    assert said(response) == ["Delivered."]
+    assert messages_of(response) == ["Delivered."]
     assert differences(Account, mongo) == []
-    assert not Change.objects.filter(failed=True).exists(), "what had failed is replaced"
+    assert not Change.objects.filter(failed=True).exists(), "the delivery replaces the failed change"
     entry = Entry.objects.get()
     assert (entry.act, entry.model, entry.key) == ("deliver", LABEL, change.key)
 
 
-def test_sync_now_says_when_it_was_refused_or_is_left_to_a_relay(operator: Client, mongo: Database) -> None:
+def test_sync_now_reports_a_rejected_or_queued_delivery(operator: Client, mongo: Database) -> None:
     row = make(1)
     row.save()
     response = operator.post(f"/sync/record/{LABEL}/{row.pk}/")
-    assert said(response) == ["Queued. A relay delivers the record as soon as possible."]
+    assert messages_of(response) == ["Queued. A relay delivers the record as soon as possible."]
     Change.objects.update(error="MongoDB: no", due_at=DatabaseNow())
     response = operator.post(f"/sync/record/{LABEL}/{row.pk}/")
-    assert said(response)[-1] == "Not delivered: MongoDB: no"
+    assert messages_of(response)[-1] == "Not delivered: MongoDB: no"
 
 
-def test_the_acts_are_on_the_page_of_operators_only(operator: Client, client: Client, mongo: Database) -> None:
+def test_only_operators_see_the_actions(operator: Client, client: Client, mongo: Database) -> None:
     assert "Verify now" in operator.get("/sync/").content.decode()
     client.force_login(user("vera", "view_console"))
     assert "Verify now" not in client.get("/sync/").content.decode()

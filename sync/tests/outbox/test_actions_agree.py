@@ -1,4 +1,4 @@
-"""The queue's verbs do and say the same on the command line and on the page, and leave alone what is in flight."""
+"""Retry, discard, pause and resume act and report alike in the CLI and the console, and skip changes in flight."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def change(**fields: Any) -> Change:
 
 
 def in_flight(**fields: Any) -> Change:
-    """One that a relay has claimed, after a try that failed."""
+    """A change that a relay has claimed again after a failed attempt."""
     made = change(**fields)
     token = new_object_id()
     assert made.pk in [claimed.pk for claimed in Change.objects.due().claim(10, token)]
@@ -62,83 +62,86 @@ def sync(*arguments: str) -> tuple[int, list[str]]:
     return status, output.splitlines()
 
 
-def said(response: Any) -> list[str]:
+def messages_of(response: Any) -> list[str]:
     return [str(message) for message in get_messages(response.wsgi_request)]
 
 
-def as_is(made: Change) -> dict[str, Any]:
+def values_of(made: Change) -> dict[str, Any]:
     return Change.objects.filter(pk=made.pk).values().get()
 
 
-def test_retry_all_skips_and_counts_what_a_relay_has_in_flight(operator: Client) -> None:
+def test_retry_all_skips_and_counts_changes_in_flight(operator: Client) -> None:
     held = in_flight()
     waiting = change(due_at=DatabaseNow() + timedelta(hours=1))
-    before = as_is(held)
+    before = values_of(held)
     assert sync("retry", "--all") == (0, ["1 change will be retried now.", "1 skipped: in flight."])
-    assert as_is(held) == before
+    assert values_of(held) == before
     Change.objects.filter(pk=waiting.pk).update(due_at=DatabaseNow() + timedelta(hours=1))
     response = operator.post("/sync/changes/order/", {"act": RETRY, "which": "all", "expected": 2, "sure": "on"})
-    assert said(response) == ["1 change will be retried now.", "1 skipped: in flight."]
-    assert as_is(held) == before
+    assert messages_of(response) == ["1 change will be retried now.", "1 skipped: in flight."]
+    assert values_of(held) == before
 
 
-def test_retry_of_a_key_leaves_the_change_in_flight_and_records_another(operator: Client) -> None:
+def test_retrying_a_key_skips_the_change_in_flight_and_records_another(operator: Client) -> None:
     held = in_flight()
-    before = as_is(held)
+    before = values_of(held)
     assert sync("retry", "account", held.key) == (0, ["1 change will be retried now.", "1 skipped: in flight."])
-    assert as_is(held) == before
+    assert values_of(held) == before
     assert Change.objects.count() == 2
     response = operator.post(f"/sync/record/{LABEL}/{held.key}/")
-    assert "1 skipped: in flight." in said(response)
-    assert as_is(held) == before
+    assert "1 skipped: in flight." in messages_of(response)
+    assert values_of(held) == before
 
 
-def test_discard_skips_and_counts_what_is_in_flight(operator: Client) -> None:
+def test_discard_skips_and_counts_changes_in_flight(operator: Client) -> None:
     held = in_flight()
-    before = as_is(held)
+    before = values_of(held)
     dead = change(failed=True)
     assert sync("discard", "account", held.key, "--yes") == (1, ["1 change was discarded.", "1 skipped: in flight."])
-    assert as_is(held) == before
+    assert values_of(held) == before
     assert not Change.objects.filter(pk=dead.pk).exists()
     dead = change(failed=True)
     data = {"act": DISCARD, "which": "selected", "sure": "on", "change": [held.pk, dead.pk]}
-    assert said(operator.post("/sync/changes/order/", data)) == ["1 change was discarded.", "1 skipped: in flight."]
-    assert as_is(held) == before
+    assert messages_of(operator.post("/sync/changes/order/", data)) == [
+        "1 change was discarded.",
+        "1 skipped: in flight.",
+    ]
+    assert values_of(held) == before
 
 
-def test_what_was_delivered_inline_and_is_not_confirmed_yet_is_in_flight_too() -> None:
+def test_an_unconfirmed_inline_delivery_is_in_flight_too() -> None:
     row = Account.objects.get()
     row.limit = 7
     row.save()
     [born] = Change.objects.filter(key=row.pk)
     assert born.claim
-    before = as_is(born)
+    before = values_of(born)
     retried, discarded = Change.objects.all().retry(), Change.objects.all().discard()
     assert (retried.done, retried.in_flight) == (discarded.done, discarded.in_flight) == (0, 1)
-    assert as_is(born) == before
+    assert values_of(born) == before
 
 
-def test_a_lease_that_has_ended_is_nobodys() -> None:
+def test_a_change_whose_lease_has_expired_is_retried() -> None:
     held = in_flight()
     Change.objects.filter(pk=held.pk).update(due_at=LONG_AGO)
     assert sync("retry", "--all") == (0, ["1 change will be retried now."])
     assert Change.objects.get(pk=held.pk).claim == ""
 
 
-def test_a_delete_that_settles_is_not_hurried() -> None:
+def test_retry_does_not_shorten_the_settling_of_a_delete() -> None:
     settling = change(settling=True, error="", attempts=0, due_at=DatabaseNow() + timedelta(seconds=60))
-    before = as_is(settling)
+    before = values_of(settling)
     assert Change.objects.all().retry().done == 0
-    assert as_is(settling) == before
+    assert values_of(settling) == before
 
 
-def test_retry_of_a_key_keeps_the_range_of_a_backfill_that_begins_there() -> None:
+def test_retrying_a_key_keeps_the_backfill_range_that_starts_there() -> None:
     planned = change(until="f" * 24, failed=True)
     sync("retry", "account", planned.key)
     assert Change.objects.filter(pk=planned.pk).exists()
 
 
-def test_changes_of_a_target_that_is_gone_are_retried_and_discarded_as_on_the_page() -> None:
+def test_changes_of_a_removed_target_can_be_retried_and_discarded() -> None:
     gone = change(model="finance.account@gone:x", failed=True)
     assert sync("retry") == (0, ["1 change will be retried now."])
     Change.objects.filter(pk=gone.pk).update(failed=True)
@@ -149,45 +152,45 @@ def test_changes_of_a_target_that_is_gone_are_retried_and_discarded_as_on_the_pa
         sync("discard", "finance.account@gone:y", "--yes")
 
 
-def test_a_key_in_another_form_is_the_same_key() -> None:
+def test_a_key_in_another_spelling_is_the_same_key() -> None:
     dead = change(failed=True)
     sync("retry", "account", dead.key.upper())
     assert [each.key for each in Change.objects.all()] == [dead.key]
 
 
-def test_pause_and_resume_say_the_same(operator: Client) -> None:
+def test_pause_and_resume_report_the_same(operator: Client) -> None:
     assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} is paused."
     assert sync("pause", "account")[1][0] == f"Delivery of {LABEL} is already paused."
-    assert said(operator.post(f"/sync/targets/{LABEL}/pause/")) == [f"Delivery of {LABEL} is already paused."]
+    assert messages_of(operator.post(f"/sync/targets/{LABEL}/pause/")) == [f"Delivery of {LABEL} is already paused."]
     assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} is resumed."
     assert sync("resume", "account")[1][0] == f"Delivery of {LABEL} is not paused."
     assert not ModelState.objects.get(model=LABEL).paused
-    assert said(operator.post(f"/sync/targets/{LABEL}/pause/"))[-1] == f"Delivery of {LABEL} is paused."
+    assert messages_of(operator.post(f"/sync/targets/{LABEL}/pause/"))[-1] == f"Delivery of {LABEL} is paused."
 
 
-def test_pausing_takes_nothing_out_of_a_relays_hands(mongo: Database) -> None:
+def test_pausing_leaves_changes_in_flight_with_their_relay(mongo: Database) -> None:
     held = in_flight()
-    before = as_is(held)
+    before = values_of(held)
     sync("pause", "account")
     sync("resume", "account")
-    assert as_is(held) == before
+    assert values_of(held) == before
 
 
-def test_retrying_without_a_pause_while_relays_deliver_loses_nothing(mongo: Database, settings: Any) -> None:
+def test_retrying_continuously_while_relays_deliver_loses_nothing(mongo: Database, settings: Any) -> None:
     settings.SYNC_INLINE = False
     rows = [make(number) for number in range(2, 60)]
     Account.objects.bulk_create(rows)
     Change.objects.update(error="MongoDB: no", attempts=1)
     stop = threading.Event()
 
-    def ask() -> None:
+    def keep_retrying() -> None:
         try:
             while not stop.is_set():
                 Change.objects.exclude(error="", failed=False).retry()
         finally:
             connections.close_all()
 
-    thread = threading.Thread(target=ask)
+    thread = threading.Thread(target=keep_retrying)
     thread.start()
     try:
         for _ in range(20):

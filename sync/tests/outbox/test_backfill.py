@@ -1,4 +1,4 @@
-"""Backfill delivers every row, beside live traffic, shared by processes, and again after a crash."""
+"""A backfill delivers every row, limits its rate, shares its work between relays, and lets single changes go first."""
 
 import io
 import threading
@@ -45,7 +45,7 @@ def test_the_command_delivers_every_row(unmirrored: None, mongo: Database) -> No
     assert not Change.objects.exists()
 
 
-def test_a_relay_delivers_what_is_planned(unmirrored: None, mongo: Database) -> None:
+def test_a_relay_delivers_a_planned_backfill(unmirrored: None, mongo: Database) -> None:
     assert "250 rows to deliver" in run("account", "--plan-only")
     assert backfill.left() == 7
     Relay().drain()
@@ -53,7 +53,7 @@ def test_a_relay_delivers_what_is_planned(unmirrored: None, mongo: Database) -> 
     assert backfill.left() == 0
 
 
-def test_changes_of_keys_come_first(unmirrored: None, mongo: Database) -> None:
+def test_changes_of_single_rows_are_delivered_before_ranges(unmirrored: None, mongo: Database) -> None:
     backfill.plan(Target(Account))
     Account.objects.filter(account_id=249).update(limit=5)
     relay = Relay()
@@ -68,14 +68,14 @@ def test_planning_again_replaces_the_plan(unmirrored: None) -> None:
     assert backfill.left() == 7
 
 
-def test_it_can_be_held_to_a_rate(unmirrored: None, mongo: Database) -> None:
+def test_its_rate_can_be_limited(unmirrored: None, mongo: Database) -> None:
     backfill.plan(Target(Account), rate=100)
     Relay().drain()
     assert 0 < mongo.accounts.count_documents({}) < 250
     assert backfill.left() > 0
 
 
-def test_two_processes_share_the_work(unmirrored: None, mongo: Database) -> None:
+def test_two_relays_share_the_work(unmirrored: None, mongo: Database) -> None:
     backfill.plan(Target(Account))
     counts = []
 
@@ -94,7 +94,7 @@ def test_two_processes_share_the_work(unmirrored: None, mongo: Database) -> None
     assert differences(Account, mongo) == []
 
 
-def test_number_keys_have_ranges_too(mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numeric_keys_have_ranges_too(mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backfill, "RANGE", 3)
     settings.SYNC_INLINE = False
     for _ in range(11):
@@ -105,7 +105,7 @@ def test_number_keys_have_ranges_too(mongo: Database, settings: Any, monkeypatch
     assert mongo.zoo_tags.count_documents({}) == 11
 
 
-def test_a_row_that_cannot_be_written_becomes_a_change_of_its_own(unmirrored: None, mongo: Database) -> None:
+def test_a_row_that_cannot_be_written_becomes_a_separate_change(unmirrored: None, mongo: Database) -> None:
     bad = make(999, products=["x" * 17_000_000])
     bad.save()
     Change.objects.all().delete()

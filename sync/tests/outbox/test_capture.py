@@ -1,4 +1,4 @@
-"""Every way in which the ORM changes a row: MongoDB equals MySQL right after the commit."""
+"""Every way to change a row with the ORM is captured: document and row match right after the commit."""
 
 import datetime
 from collections.abc import Callable
@@ -37,14 +37,14 @@ def save_expression(accounts: list[Account]) -> None:
     accounts[0].save()
 
 
-def save_what_was_locked(accounts: list[Account]) -> None:
+def save_a_locked_row(accounts: list[Account]) -> None:
     with transaction.atomic():
         account = Account.objects.select_for_update().get(pk=accounts[1].pk)
         account.limit = 70
         account.save()
 
 
-def save_what_was_read_in_part(accounts: list[Account]) -> None:
+def save_a_row_with_deferred_fields(accounts: list[Account]) -> None:
     account = Account.objects.only("account_id").get(pk=accounts[1].pk)
     account.account_id = 71
     account.save()
@@ -67,11 +67,11 @@ def update(accounts: list[Account]) -> None:
     Account.objects.filter(account_id__gte=1).update(limit=F("limit") * 2)
 
 
-def update_what_then_no_longer_matches(accounts: list[Account]) -> None:
+def update_that_changes_the_filtered_field(accounts: list[Account]) -> None:
     assert Account.objects.filter(account_id=1).update(account_id=99) == 1
 
 
-def update_by_the_base_manager(accounts: list[Account]) -> None:
+def update_with_the_base_manager(accounts: list[Account]) -> None:
     Account._base_manager.update(limit=3)
 
 
@@ -115,7 +115,7 @@ def loaddata(accounts: list[Account], tmp_path: Any = None) -> None:
     call_command("loaddata", fixture, verbosity=0)
 
 
-def deserialized_save_outside_of_a_transaction(accounts: list[Account]) -> None:
+def deserialized_save_outside_a_transaction(accounts: list[Account]) -> None:
     accounts[1].limit = 78
     for loaded in serializers.deserialize("json", serializers.serialize("json", [accounts[1]])):
         loaded.save()
@@ -131,15 +131,15 @@ def nested_savepoints(accounts: list[Account]) -> None:
 
 
 WRITES: list[Callable[..., None]] = [
-    save, save_update_fields, save_expression, save_what_was_locked, save_what_was_read_in_part, create, get_or_create,
-    update_or_create, update, update_what_then_no_longer_matches, update_by_the_base_manager, bulk_create,
-    bulk_create_ignoring_conflicts, bulk_create_updating_conflicts, bulk_update, delete, queryset_delete,
-    deserialized_save_outside_of_a_transaction, nested_savepoints,
+    save, save_update_fields, save_expression, save_a_locked_row, save_a_row_with_deferred_fields, create,
+    get_or_create, update_or_create, update, update_that_changes_the_filtered_field, update_with_the_base_manager,
+    bulk_create, bulk_create_ignoring_conflicts, bulk_create_updating_conflicts, bulk_update, delete, queryset_delete,
+    deserialized_save_outside_a_transaction, nested_savepoints,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_the_document_equals_the_row_right_after_the_commit(
+def test_document_and_row_match_right_after_the_commit(
     write: Callable[..., None], accounts: list[Account], mongo: Database
 ) -> None:
     before = rows(Account)
@@ -158,7 +158,7 @@ def test_loaddata_is_captured(accounts: list[Account], mongo: Database, tmp_path
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_mongodb_never_sees_a_transaction_that_is_rolled_back(
+def test_a_rolled_back_transaction_never_reaches_mongodb(
     write: Callable[..., None], accounts: list[Account], mongo: Database
 ) -> None:
     before = list(mongo.accounts.find().sort("_id"))
@@ -170,7 +170,7 @@ def test_mongodb_never_sees_a_transaction_that_is_rolled_back(
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_mongodb_never_sees_a_savepoint_that_is_rolled_back(
+def test_a_rolled_back_savepoint_never_reaches_mongodb(
     write: Callable[..., None], accounts: list[Account], mongo: Database
 ) -> None:
     with transaction.atomic():
@@ -185,7 +185,7 @@ def test_mongodb_never_sees_a_savepoint_that_is_rolled_back(
     assert not Change.objects.exists()
 
 
-def test_many_changes_of_one_transaction_are_one_bulk(mongo: Database) -> None:
+def test_all_changes_of_a_transaction_are_delivered_at_its_commit(mongo: Database) -> None:
     with transaction.atomic():
         for number in range(50):
             Account.objects.update_or_create(account_id=number, defaults={"limit": 1})
@@ -193,7 +193,7 @@ def test_many_changes_of_one_transaction_are_one_bulk(mongo: Database) -> None:
     assert mongo.accounts.count_documents({}) == 50
 
 
-def test_the_primary_key_is_not_updated(accounts: list[Account]) -> None:
+def test_updating_the_primary_key_is_rejected(accounts: list[Account]) -> None:
     with pytest.raises(ValueError, match="primary key"):
         Account.objects.filter(account_id=1).update(pk="5ca4bbc7a2dd94ee5816238c")
 
@@ -205,7 +205,7 @@ def test_more_keys_than_the_limit_are_left_to_the_relay(mongo: Database, setting
     assert Change.objects.filter(claim="").count() == 6
 
 
-def test_a_fixture_keeps_the_types_inside_documents(mongo: Database) -> None:
+def test_a_fixture_keeps_the_types_inside_a_document(mongo: Database) -> None:
     moment = datetime.datetime(1969, 2, 3, 4, 5, 6, 789000, tzinfo=datetime.UTC)
     trades = [{"date": moment, "amount": Int64(5), "total": "1.50", "nothing": {}}]
     dates = {"bucket_start_date": moment, "bucket_end_date": moment}

@@ -1,4 +1,4 @@
-"""What staff change in the admin: the forms, a form's inlines, changes in the list, and "delete selected"."""
+"""Changes made in the admin are captured: forms, their inlines, edits in the list, and "delete selected"."""
 
 from typing import Any
 
@@ -56,7 +56,7 @@ def keeper(staff: Client) -> Keeper:
 
 
 def inlines(*animals: dict[str, Any]) -> dict[str, Any]:
-    """The fields of an inline formset with these rows; those that exist come first."""
+    """The fields of an inline formset with these rows. Existing rows must come first."""
     data: dict[str, Any] = {
         "animal_set-TOTAL_FORMS": len(animals),
         "animal_set-INITIAL_FORMS": sum("id" in animal for animal in animals),
@@ -93,7 +93,7 @@ def test_a_row_is_changed_with_its_inlines(staff: Client, keeper: Keeper, mongo:
     assert names(mongo, "zoo_animals") == ["bear", "tiger"]
 
 
-def test_rows_are_changed_in_the_list(staff: Client, keeper: Keeper, mongo: Database) -> None:
+def test_rows_are_edited_in_the_list(staff: Client, keeper: Keeper, mongo: Database) -> None:
     data: dict[str, Any] = {"form-TOTAL_FORMS": 2, "form-INITIAL_FORMS": 2, "_save": "Save"}
     for number, animal in enumerate(Animal.objects.order_by("-pk")):
         data |= {f"form-{number}-id": animal.pk, f"form-{number}-name": f"old {animal.name}"}
@@ -101,7 +101,7 @@ def test_rows_are_changed_in_the_list(staff: Client, keeper: Keeper, mongo: Data
     assert names(mongo, "zoo_animals") == ["old cat", "old dog"]
 
 
-def test_a_row_is_deleted_with_what_it_cascades_to(staff: Client, keeper: Keeper, mongo: Database) -> None:
+def test_a_row_is_deleted_with_its_dependent_rows(staff: Client, keeper: Keeper, mongo: Database) -> None:
     send(staff, f"keeper/{keeper.pk}/delete/", {"post": "yes"})
     assert names(mongo, "zoo_keepers") == names(mongo, "zoo_animals") == []
 

@@ -1,4 +1,4 @@
-"""The async forms change rows as the others do: the document equals the row right after the commit."""
+"""The ORM's async methods are captured too: document and row match right after the commit."""
 
 from collections.abc import Awaitable, Callable
 
@@ -69,7 +69,7 @@ async def queryset_adelete(accounts: list[Account]) -> None:
     await Account.objects.filter(account_id__lt=2).adelete()
 
 
-async def save_what_aiterator_gives(accounts: list[Account]) -> None:
+async def save_rows_of_an_async_iterator(accounts: list[Account]) -> None:
     async for account in Account.objects.aiterator():
         account.limit += 1
         await account.asave()
@@ -77,12 +77,12 @@ async def save_what_aiterator_gives(accounts: list[Account]) -> None:
 
 WRITES = [
     asave, asave_update_fields, acreate, aget_or_create, aupdate_or_create, aupdate, abulk_create,
-    abulk_create_with_conflicts, abulk_update, adelete, queryset_adelete, save_what_aiterator_gives,
+    abulk_create_with_conflicts, abulk_update, adelete, queryset_adelete, save_rows_of_an_async_iterator,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_the_document_equals_the_row_right_after_the_commit(
+def test_document_and_row_match_right_after_the_commit(
     write: Callable[[list[Account]], Awaitable[None]], accounts: list[Account], mongo: Database
 ) -> None:
     before = rows(Account)
@@ -91,7 +91,7 @@ def test_the_document_equals_the_row_right_after_the_commit(
     assert differences(Account, mongo) == []
 
 
-def test_related_managers_have_async_forms_too(mongo: Database) -> None:
+def test_async_methods_of_related_managers_are_captured(mongo: Database) -> None:
     async def write() -> None:
         keeper = await Keeper.objects.acreate(name="Ann")
         cat = await keeper.animal_set.acreate(name="cat")

@@ -1,4 +1,4 @@
-"""Writes that no ORM sees: not captured, found and fixed by verify; or refused, where they can be known beforehand."""
+"""Writes that bypass the ORM are not captured: verify finds and repairs them, and system checks reject their causes."""
 
 import json
 from collections.abc import Callable
@@ -30,19 +30,19 @@ def sql(statement: str, *parameters: Any) -> None:
         cursor.execute(statement, parameters)
 
 
-def update_by_a_cursor(accounts: list[Account]) -> dict[str, str]:
+def update_with_a_cursor(accounts: list[Account]) -> dict[str, str]:
     sql("UPDATE finance_account SET account_id = 99 WHERE account_id = 1")
     return {accounts[1].pk: "different"}
 
 
-def insert_by_a_cursor(accounts: list[Account]) -> dict[str, str]:
+def insert_with_a_cursor(accounts: list[Account]) -> dict[str, str]:
     columns = "account_id, products, extra"
     sql(f"INSERT INTO finance_account (_id, {connection.ops.quote_name('limit')}, {columns}) VALUES (%s, 1, 5, %s, %s)",
         "a" * 24, "[]", "{}")  # fmt: skip
     return {"a" * 24: "missing"}
 
 
-def delete_by_a_cursor(accounts: list[Account]) -> dict[str, str]:
+def delete_with_a_cursor(accounts: list[Account]) -> dict[str, str]:
     sql("DELETE FROM finance_account WHERE account_id = 0")
     return {accounts[0].pk: "extra"}
 
@@ -52,13 +52,13 @@ def truncate(accounts: list[Account]) -> dict[str, str]:
     return {account.pk: "extra" for account in accounts}
 
 
-def delete_unseen(accounts: list[Account]) -> dict[str, str]:
+def raw_delete(accounts: list[Account]) -> dict[str, str]:
     Account.objects.filter(account_id=2)._raw_delete("default")
     return {accounts[2].pk: "extra"}
 
 
 def historical_model(accounts: list[Account]) -> dict[str, str]:
-    """As data migrations get them."""
+    """Update with the historical model that a data migration gets."""
     from django.db.migrations.executor import MigrationExecutor
 
     executor = MigrationExecutor(connection)
@@ -78,13 +78,13 @@ def another_program(accounts: list[Account]) -> dict[str, str]:
 
 
 WRITES = [
-    update_by_a_cursor, insert_by_a_cursor, delete_by_a_cursor, truncate, delete_unseen, historical_model,
+    update_with_a_cursor, insert_with_a_cursor, delete_with_a_cursor, truncate, raw_delete, historical_model,
     another_program,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_verify_finds_what_was_not_captured_and_fixes_it(
+def test_verify_finds_and_repairs_uncaptured_writes(
     write: Callable[[list[Account]], dict[str, str]], accounts: list[Account], mongo: Database
 ) -> None:
     expected = write(accounts)
@@ -95,14 +95,14 @@ def test_verify_finds_what_was_not_captured_and_fixes_it(
     assert differences(Account, mongo) == []
 
 
-def test_a_backfill_delivers_what_was_not_captured(accounts: list[Account], mongo: Database) -> None:
-    insert_by_a_cursor(accounts)
-    update_by_a_cursor(accounts)
+def test_a_backfill_delivers_uncaptured_writes(accounts: list[Account], mongo: Database) -> None:
+    insert_with_a_cursor(accounts)
+    update_with_a_cursor(accounts)
     call_command("sync", "backfill", "account")
     assert differences(Account, mongo) == []
 
 
-def test_rows_read_by_raw_sql_are_saved_as_others_are(accounts: list[Account], mongo: Database) -> None:
+def test_saving_rows_that_were_read_with_raw_sql_is_captured(accounts: list[Account], mongo: Database) -> None:
     for account in Account.objects.raw("SELECT _id, account_id FROM finance_account"):
         account.account_id += 100
         account.save()
@@ -110,8 +110,8 @@ def test_rows_read_by_raw_sql_are_saved_as_others_are(accounts: list[Account], m
     assert differences(Account, mongo) == []
 
 
-def test_many_to_many_relations_change_no_row(mongo: Database) -> None:
-    """They are in a table of their own, which is not mirrored: no document has them."""
+def test_many_to_many_relations_change_no_document(mongo: Database) -> None:
+    """Relations are rows of a separate table that is not mirrored, so no document contains them."""
     keeper = Keeper.objects.create(name="Ann")
     cat, tags = Animal.objects.create(name="cat", keeper=keeper), [Tag.objects.create(), Tag.objects.create()]
     confirm()
@@ -127,12 +127,12 @@ def test_many_to_many_relations_change_no_row(mongo: Database) -> None:
         assert verify(Target(model)).mismatches == []
 
 
-# --- another alias --------------------------------------------------------------------------------------------------
+# --- other aliases --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def alias(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Adds an alias to DATABASES: the portal's own database, but for what is given."""
+    """Adds an alias to DATABASES with the settings of the default one; arguments override them."""
 
     def add(**different: Any) -> str:
         monkeypatch.setitem(connections.settings, "other", {**connection.settings_dict, **different})
@@ -153,13 +153,13 @@ def test_another_alias_of_the_same_database_is_captured(accounts: list[Account],
     Account.objects.using(other).bulk_create([make(9)])
     assert differences(Account, mongo) == []
     confirm()
-    assert not Change.objects.filter(settling=False).exists(), "relays find the changes where they look"
+    assert not Change.objects.filter(settling=False).exists(), "relays find the changes"
 
 
 def test_rows_in_another_database_are_refused(
     accounts: list[Account], mongo: Database, alias: Any, tmp_path: Path
 ) -> None:
-    """Its change table has no relay, and its rows would take the place of the others' documents."""
+    """No relay reads that database's change table, and its rows would overwrite the documents of the other rows."""
     other = alias(ENGINE="django.db.backends.sqlite3", NAME=str(tmp_path / "other.sqlite3"), OPTIONS={}, HOST="")
     call_command("migrate", database=other, run_syncdb=True, verbosity=0)
     before = list(mongo.accounts.find().sort("_id"))
@@ -174,12 +174,12 @@ def test_rows_in_another_database_are_refused(
     assert list(mongo.accounts.find().sort("_id")) == before
 
 
-# --- what the schema does by itself ---------------------------------------------------------------------------------
+# --- database schema ------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def by_hand(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes the table of a mirrored model again, with a foreign key whose actions are given."""
+    """Replaces the table of a mirrored model with one whose foreign key has the given actions."""
 
     def make_table(actions: str) -> None:
         pk = Keeper._meta.pk.db_parameters(connection)
@@ -193,7 +193,7 @@ def by_hand(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("action", ["ON DELETE CASCADE", "ON DELETE SET NULL", "ON UPDATE CASCADE"])
-def test_a_foreign_key_that_changes_rows_by_itself_is_refused_by_a_system_check(action: str, by_hand: Any) -> None:
+def test_a_system_check_rejects_a_foreign_key_with_a_referential_action(action: str, by_hand: Any) -> None:
     by_hand(action)
     [error] = check_database(None, databases=["default"])
     assert error.id == "sync.E019"
@@ -201,14 +201,14 @@ def test_a_foreign_key_that_changes_rows_by_itself_is_refused_by_a_system_check(
     assert error.msg == problem
 
 
-def test_one_that_only_refuses_is_none(by_hand: Any) -> None:
+def test_a_foreign_key_that_only_restricts_passes_the_check(by_hand: Any) -> None:
     by_hand("ON DELETE RESTRICT ON UPDATE NO ACTION")
     assert check_database(None, databases=["default"]) == []
 
 
 @pytest.fixture
 def text_key(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Gives a mirrored model a text as its key, in a table whose column has this collation."""
+    """Gives a mirrored model a text key, in a table whose key column has the given collation."""
 
     def make_table(collation: str) -> None:
         sql(f"CREATE TABLE by_hand (id varchar(50) COLLATE {collation} PRIMARY KEY, name varchar(50)) CHARSET utf8mb4")
@@ -218,14 +218,14 @@ def text_key(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> Any:
         monkeypatch.setattr(Tag._meta, "pk", key)
 
     if connection.vendor != "mysql":
-        pytest.skip("SQLite compares texts byte by byte")
+        pytest.skip("SQLite compares text byte by byte")
     yield make_table
     sql("DROP TABLE IF EXISTS by_hand")
 
 
 @pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb4_bin"])
-def test_a_text_key_of_several_spellings_is_refused_by_a_system_check(collation: str, text_key: Any) -> None:
-    """utf8mb4_bin takes "a " for "a"."""
+def test_a_system_check_rejects_a_collation_with_several_spellings_of_a_key(collation: str, text_key: Any) -> None:
+    """Several keys that the database treats as equal would share a document. utf8mb4_bin treats "a " as "a"."""
     text_key(collation)
     [error] = check_database(None, databases=["default"])
     assert error.id == "sync.E025"
@@ -235,7 +235,7 @@ def test_a_text_key_of_several_spellings_is_refused_by_a_system_check(collation:
     assert check_database(None, databases=["default"]) == []
 
 
-def test_the_projects_own_tables_pass(mongo: Database) -> None:
+def test_the_projects_own_tables_pass_the_check(mongo: Database) -> None:
     call_command("check", databases=["default"], tags=["database"])
     assert check_database(None, databases=["default"]) == []
-    assert check_database(None, databases=None) == [], "a check without databases asks none"
+    assert check_database(None, databases=None) == [], "without databases, the check queries none"

@@ -1,4 +1,4 @@
-"""Cascades, relations, inheritance, and keys that the database makes: the documents follow the rows."""
+"""Documents follow their rows through cascades, relations, inheritance and keys that the database generates."""
 
 from collections.abc import Callable
 
@@ -28,7 +28,7 @@ def documents(mongo: Database) -> dict[str, set]:
 
 
 def keys() -> dict[str, set]:
-    """The keys in each table, by bare SQL."""
+    """The keys in each table, read with plain SQL."""
     tables = {
         "zoo_keepers": ("zoo_keeper", "id"),
         "zoo_animals": ("zoo_animal", "id"),
@@ -48,7 +48,7 @@ def assert_equal(mongo: Database) -> None:
         assert verify(Target(model)).mismatches == []
 
 
-def test_inheritance_has_a_document_for_each_table(zoo: list[Keeper], mongo: Database) -> None:
+def test_an_inherited_model_has_a_document_in_each_collection(zoo: list[Keeper], mongo: Database) -> None:
     bird = Bird.objects.get(keeper=zoo[0])
     bird.span, bird.name = 9, "eagle"
     bird.save()
@@ -78,12 +78,12 @@ def delete_parent_rows_of_inheritance(zoo: list[Keeper]) -> None:
     Animal.objects.filter(name__startswith="owl").delete()
 
 
-def update_by_the_child(zoo: list[Keeper]) -> None:
+def update_with_the_child_model(zoo: list[Keeper]) -> None:
     Bird.objects.update(span=5)
     Bird.objects.filter(keeper=zoo[0]).update(name="crow", span=6)
 
 
-def update_by_a_relation(zoo: list[Keeper]) -> None:
+def update_with_a_relation(zoo: list[Keeper]) -> None:
     zoo[0].animal_set.update(vet=None)
     zoo[1].patients.clear()
 
@@ -92,7 +92,7 @@ def update_through_a_join(zoo: list[Keeper]) -> None:
     Animal.objects.filter(keeper__name="Ann", name__startswith="cat").update(name="tiger")
 
 
-def change_by_the_proxy(zoo: list[Keeper]) -> None:
+def change_with_the_proxy_model(zoo: list[Keeper]) -> None:
     head = HeadKeeper.objects.create(name="Head")
     HeadKeeper.objects.filter(name="Bob").update(name="Rob")
     head.delete()
@@ -100,19 +100,21 @@ def change_by_the_proxy(zoo: list[Keeper]) -> None:
 
 WRITES = [
     delete_keeper, delete_the_vet, delete_all_by_queryset, delete_child_rows_of_inheritance,
-    delete_parent_rows_of_inheritance, update_by_the_child, update_by_a_relation, update_through_a_join,
-    change_by_the_proxy,
+    delete_parent_rows_of_inheritance, update_with_the_child_model, update_with_a_relation, update_through_a_join,
+    change_with_the_proxy_model,
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_the_documents_follow(write: Callable[[list[Keeper]], None], zoo: list[Keeper], mongo: Database) -> None:
+def test_the_documents_follow_the_rows(
+    write: Callable[[list[Keeper]], None], zoo: list[Keeper], mongo: Database
+) -> None:
     write(zoo)
     assert_equal(mongo)
 
 
 @pytest.mark.parametrize("write", WRITES)
-def test_nothing_follows_a_rolled_back_transaction(
+def test_a_rolled_back_transaction_changes_no_document(
     write: Callable[[list[Keeper]], None], zoo: list[Keeper], mongo: Database
 ) -> None:
     before = list(mongo.zoo_animals.find()), list(mongo.zoo_keepers.find()), list(mongo.zoo_birds.find())
@@ -123,7 +125,7 @@ def test_nothing_follows_a_rolled_back_transaction(
     assert_equal(mongo)
 
 
-def test_keys_made_by_the_database_are_captured(mongo: Database) -> None:
+def test_keys_generated_by_the_database_are_captured(mongo: Database) -> None:
     tag = Tag.objects.create()
     assert mongo.zoo_tags.find_one({"_id": tag.pk})["name"] == "new"
     if connection.features.can_return_rows_from_bulk_insert:
@@ -132,4 +134,4 @@ def test_keys_made_by_the_database_are_captured(mongo: Database) -> None:
     else:
         with pytest.raises(ValueError, match="made in Python"):
             Tag.objects.bulk_create([Tag(name="a")])
-        assert Tag.objects.count() == 1, "what cannot be captured is not written either"
+        assert Tag.objects.count() == 1, "rows that cannot be captured are not written"

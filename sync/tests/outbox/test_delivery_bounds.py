@@ -1,4 +1,4 @@
-"""What bounds a delivery on MongoDB's side: every write's time, every shard, and the shard key."""
+"""MongoDB limits the time of each write of a delivery; on a sharded cluster, deliveries need a suitable shard key."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def save(key: str) -> Account:
     return Account.objects.create(pk=key, account_id=1, limit=1, products=[])
 
 
-def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], settings: Any) -> None:
+def test_every_write_of_a_delivery_has_a_time_limit_in_mongodb(commands: list[Any], settings: Any) -> None:
     target, key = Target(Account), "a" * 24
     account = save(key)  # inline
     account.limit = 2
@@ -70,7 +70,7 @@ def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], s
     account.save()
     Relay().drain()
     engine.collection(target).update_one({}, {"$set": {"limit": 0}})
-    commands.pop()  # that was ours
+    commands.pop()  # the update of this test
     scan = Scan(target, "default")
     assert verify.verify(target, repair=Repairer(scan)).found == 0
     backfill.plan(target)
@@ -83,18 +83,18 @@ def test_mongodb_ends_every_write_of_a_delivery_by_itself(commands: list[Any], s
     assert all(0 < command["maxTimeMS"] <= 2000 for command in found), found
 
 
-def test_what_is_gone_is_confirmed_by_every_shard(commands: list[Any]) -> None:
+def test_a_delete_reaches_every_shard(commands: list[Any]) -> None:
     keys = ["c" * 24, "d" * 24]
     mongo_writer.deliver(Target(Account), keys, "default", "token")
     [command] = [command for command in commands if "delete" in command]
     [delete] = command["deletes"]
-    assert delete["limit"] == 0  # all that match, wherever they are
+    assert delete["limit"] == 0  # all matches on every shard
     assert delete["q"]["_id"] == {"$in": [ObjectId(key) for key in keys]}
 
 
 @pytest.fixture
 def shard_key(commands: list[Any]) -> Iterator[Any]:
-    """Says how MongoDB has sharded the accounts: in the place where mongos looks it up, too."""
+    """Declares the shard key of accounts in the collection where mongos stores it."""
     config = engine.client().config.collections
     name = f"{engine.database().name}.accounts"
 
@@ -121,7 +121,7 @@ def test_nothing_is_delivered_to_a_collection_sharded_by_another_field(
 
 
 @pytest.mark.parametrize("key", [{"_id": 1}, {"_id": "hashed"}])
-def test_a_collection_sharded_by_its_id_is_delivered_to(
+def test_changes_are_delivered_to_a_collection_sharded_by_its_id(
     key: dict[str, Any], shard_key: Any, settings: Any, mongo: Database[dict[str, Any]]
 ) -> None:
     settings.SYNC_INLINE = False
@@ -131,7 +131,7 @@ def test_a_collection_sharded_by_its_id_is_delivered_to(
     assert mongo.accounts.count_documents({}) == 1
 
 
-def test_a_user_who_may_not_read_shard_keys_delivers(
+def test_delivery_works_without_the_privilege_to_read_shard_keys(
     commands: list[Any], settings: Any, mongo: Database[dict[str, Any]]
 ) -> None:
     settings.SYNC_INLINE = False
@@ -141,4 +141,4 @@ def test_a_user_who_may_not_read_shard_keys_delivers(
     mongo.client.admin.command({**refused, "data": data})
     Relay().drain()
     assert mongo.accounts.count_documents({}) == 1
-    assert "hello" in [next(iter(command)) for command in commands]  # whether there is a mongos to warn of
+    assert "hello" in [next(iter(command)) for command in commands]  # it checks whether the server is a mongos

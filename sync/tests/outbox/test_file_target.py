@@ -1,4 +1,4 @@
-"""A file as a target: a line for each delivery, in the order of the row's states, whatever happens to the workers."""
+"""A file target gets one line per delivery, in the order of each row's states, even if workers are killed."""
 
 import dataclasses
 import fcntl
@@ -35,7 +35,7 @@ QUEUE = "file:keepers.jsonl"
 
 @pytest.fixture
 def archive(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Keepers are delivered to MongoDB, and to this file."""
+    """Delivers keepers to MongoDB and to the returned file."""
     settings.SYNC_FILES, settings.SYNC_INLINE, settings.SYNC_TIMEOUT = str(tmp_path), False, 0.5
     targets = ("", "file:keepers.jsonl")
     monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=targets))
@@ -43,7 +43,7 @@ def archive(settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> P
 
 
 def drain() -> None:
-    """Both queues; what the file cannot take stays."""
+    """Deliver the changes of both queues."""
     Relay("").drain()
     Relay(QUEUE).drain()
 
@@ -52,7 +52,7 @@ def lines(archive: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in archive.read_text().splitlines()]
 
 
-def test_each_delivery_is_a_line_and_a_delete_is_one_too(archive: Path, mongo: Database) -> None:
+def test_each_delivery_and_each_delete_is_a_line(archive: Path, mongo: Database) -> None:
     keeper = Keeper.objects.create(id=KEY, name="Ann")
     drain()
     keeper.name = "Bea"
@@ -67,10 +67,10 @@ def test_each_delivery_is_a_line_and_a_delete_is_one_too(archive: Path, mongo: D
     assert second["document"]["name"] == "Bea"
     assert third == {"op": "delete", "model": "zoo.keeper", "key": KEY, "at": third["at"]}
     assert third["at"].endswith("Z")
-    assert not Change.objects.filter(queue=QUEUE).exists(), "nothing settles, and nothing is left"
+    assert not Change.objects.filter(queue=QUEUE).exists(), "deletes do not settle in a file"
 
 
-def test_a_key_in_another_spelling_is_no_delete(archive: Path, mongo: Database) -> None:
+def test_a_change_with_another_spelling_of_the_key_is_not_a_delete(archive: Path, mongo: Database) -> None:
     Keeper.objects.create(id=KEY, name="Ann")
     Change.objects.all().delete()
     with transaction.atomic():
@@ -88,11 +88,11 @@ def test_a_backfill_writes_every_row(archive: Path, mongo: Database) -> None:
     assert sorted(line["document"]["name"] for line in lines(archive)) == [f"Ann {number}" for number in range(5)]
 
 
-def test_a_line_without_an_end_is_removed_and_its_change_delivered(archive: Path, mongo: Database) -> None:
+def test_an_incomplete_line_is_removed_and_its_change_delivered(archive: Path, mongo: Database) -> None:
     Keeper.objects.create(id=KEY, name="Ann")
     drain()
     with archive.open("a") as file:
-        file.write('{"op": "upsert", "model": "zoo.keeper", "key": "b')  # by a worker that was killed
+        file.write('{"op": "upsert", "model": "zoo.keeper", "key": "b')  # as a killed worker leaves it
     Keeper.objects.create(id="b" * 24, name="Bea")
     drain()
     assert [line["key"] for line in lines(archive)] == [KEY, "b" * 24]
@@ -101,7 +101,7 @@ def test_a_line_without_an_end_is_removed_and_its_change_delivered(archive: Path
 def test_a_worker_that_is_killed_while_it_writes_loses_nothing(
     archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A child process writes half of its lines and dies at once, with the file locked and the changes claimed."""
+    """A child process writes half of its lines and exits while it holds the file's lock and its claims."""
     for number in range(20):
         Keeper.objects.create(name=f"Ann {number}")
     write = os.write
@@ -118,14 +118,14 @@ def test_a_worker_that_is_killed_while_it_writes_loses_nothing(
         os._exit(0)
     _, result = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(result) == 9
-    assert not archive.read_bytes().endswith(b"\n"), "the last line was cut"
-    Change.objects.filter(queue=QUEUE).update(claim="", due_at="2020-01-01T00:00Z")  # the lease has ended
+    assert not archive.read_bytes().endswith(b"\n"), "the last line is incomplete"
+    Change.objects.filter(queue=QUEUE).update(claim="", due_at="2020-01-01T00:00Z")  # the lease has expired
     drain()
     assert sorted({line["document"]["name"] for line in lines(archive)}) == sorted(f"Ann {n}" for n in range(20))
     assert not Change.objects.filter(queue=QUEUE).exists()
 
 
-def test_the_last_line_of_a_key_is_its_last_state_with_two_relays_at_once(archive: Path, mongo: Database) -> None:
+def test_two_relays_keep_the_lines_of_each_key_in_order(archive: Path, mongo: Database) -> None:
     keepers = [Keeper.objects.create(name="0") for _ in range(5)]
     done = threading.Event()
 
@@ -155,17 +155,17 @@ def test_the_last_line_of_a_key_is_its_last_state_with_two_relays_at_once(archiv
 
 @pytest.fixture
 def full_disk(tmp_path: Path, settings: Any) -> Iterator[Path]:
-    """A directory on a file system of 64 kB."""
+    """A directory on a 64 kB file system."""
     folder = tmp_path / "small"
     folder.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", folder], capture_output=True).returncode:
-        pytest.skip("a small file system takes the right to mount one")
+        pytest.skip("no permission to mount a small file system")
     settings.SYNC_FILES = str(folder)
     yield folder
     subprocess.run(["umount", folder], check=True)
 
 
-def test_a_full_disk_holds_up_the_file_alone(archive: Path, full_disk: Path, mongo: Database) -> None:
+def test_a_full_disk_delays_only_the_file(archive: Path, full_disk: Path, mongo: Database) -> None:
     (full_disk / "ballast").write_bytes(b"x" * 60_000)
     for number in range(100):
         Keeper.objects.create(name=f"Ann {number:040}")
@@ -173,14 +173,14 @@ def test_a_full_disk_holds_up_the_file_alone(archive: Path, full_disk: Path, mon
     assert mongo.zoo_keepers.count_documents({}) == 100
     with pytest.raises(Unavailable, match="No space left on device"):
         Relay(QUEUE).drain()
-    assert (full_disk / "keepers.jsonl").read_bytes() == b"", "what did not fit is taken back"
+    assert (full_disk / "keepers.jsonl").read_bytes() == b"", "the incomplete write is rolled back"
     assert Change.objects.filter(queue=QUEUE, failed=False).count() == 100
     (full_disk / "ballast").unlink()
     drain()
     assert len(lines(full_disk / "keepers.jsonl")) == 100
 
 
-def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, settings: Any, mongo: Database) -> None:
+def test_status_names_a_missing_directory(archive: Path, settings: Any, mongo: Database) -> None:
     settings.SYNC_FILES = str(archive.parent / "nowhere")
     Keeper.objects.create(id=KEY, name="Ann")
     relay = Relay(QUEUE, interval=0.01)
@@ -205,7 +205,9 @@ def test_a_directory_that_is_not_there_is_named_by_status(archive: Path, setting
     assert "relay for file:keepers.jsonl: none running; start one: manage.py sync relay" in out.getvalue()
 
 
-def test_a_file_holds_up_no_other_file(archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_written_does_not_delay_another(
+    archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     targets = ("", QUEUE, "file:second.jsonl")
     monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=targets))
     archive.mkdir()
@@ -217,7 +219,7 @@ def test_a_file_holds_up_no_other_file(archive: Path, mongo: Database, monkeypat
     assert [line["key"] for line in lines(archive.with_name("second.jsonl"))] == [KEY]
 
 
-def test_a_document_may_hold_a_uuid(archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_document_can_contain_a_uuid(archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     number = uuid.UUID(int=7)
     monkeypatch.setattr(Keeper, "to_document", lambda keeper: {"_id": keeper.pk, "number": number})
     Keeper.objects.create(id=KEY, name="Ann")
@@ -226,7 +228,7 @@ def test_a_document_may_hold_a_uuid(archive: Path, mongo: Database, monkeypatch:
     assert line["document"]["number"]["$binary"]["subType"] == "04"
 
 
-def test_a_lock_that_is_held_for_too_long_leaves_the_changes(archive: Path, mongo: Database) -> None:
+def test_changes_are_kept_while_another_process_holds_the_lock(archive: Path, mongo: Database) -> None:
     Keeper.objects.create(id=KEY, name="Ann")
     with archive.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
@@ -236,7 +238,7 @@ def test_a_lock_that_is_held_for_too_long_leaves_the_changes(archive: Path, mong
     assert [line["key"] for line in lines(archive)] == [KEY]
 
 
-def test_a_file_that_was_renamed_is_begun_anew(archive: Path, mongo: Database) -> None:
+def test_a_new_file_is_created_after_a_rename(archive: Path, mongo: Database) -> None:
     Keeper.objects.create(id=KEY, name="Ann")
     drain()
     archive.rename(archive.with_suffix(".1"))
@@ -245,14 +247,14 @@ def test_a_file_that_was_renamed_is_begun_anew(archive: Path, mongo: Database) -
     assert [line["key"] for line in lines(archive)] == ["b" * 24]
 
 
-def test_a_new_file_is_its_owners_alone(archive: Path, mongo: Database) -> None:
+def test_only_the_owner_can_access_a_new_file(archive: Path, mongo: Database) -> None:
     Keeper.objects.create(id=KEY, name="Ann")
     drain()
     assert archive.stat().st_mode & 0o777 == 0o600
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("elsewhere"), Path.mkdir])
-def test_what_is_no_regular_file_is_not_written_to(archive: Path, mongo: Database, make: Any) -> None:
+def test_only_a_regular_file_is_written_to(archive: Path, mongo: Database, make: Any) -> None:
     make(archive)
     Keeper.objects.create(id=KEY, name="Ann")
     with pytest.raises(Unavailable, match="cannot be written"):
@@ -261,7 +263,7 @@ def test_what_is_no_regular_file_is_not_written_to(archive: Path, mongo: Databas
     assert not (archive.parent / "elsewhere").exists()
 
 
-def test_a_row_that_cannot_be_a_document_is_refused_alone(
+def test_only_the_row_that_cannot_become_a_document_is_rejected(
     archive: Path, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def to_document(keeper: Keeper) -> dict[str, Any]:
@@ -278,7 +280,7 @@ def test_a_row_that_cannot_be_a_document_is_refused_alone(
     assert (change.key, "bad keeper" in change.error) == (KEY, True)
 
 
-def test_it_cannot_be_verified_and_verify_says_nothing_of_it(archive: Path, mongo: Database) -> None:
+def test_verify_skips_a_file_target(archive: Path, mongo: Database) -> None:
     Keeper.objects.create(id=KEY, name="Ann")
     drain()
     out = StringIO()
@@ -290,7 +292,7 @@ def test_it_cannot_be_verified_and_verify_says_nothing_of_it(archive: Path, mong
 @pytest.mark.parametrize(
     "name", ["file:", "file:../keepers", "file:a/b", "file:/etc/passwd", "file:..", "file:x:/..", "file:" + "x" * 60]
 )
-def test_a_name_that_is_no_file_is_refused_by_a_system_check(
+def test_a_system_check_rejects_an_invalid_file_name(
     settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     settings.SYNC_FILES = str(tmp_path)
@@ -298,7 +300,7 @@ def test_a_name_that_is_no_file_is_refused_by_a_system_check(
     assert [error.id for error in check_settings(None) if error.id == "sync.E028"] == ["sync.E028"]
 
 
-def test_a_file_without_a_directory_is_refused_by_a_system_check(
+def test_a_system_check_rejects_a_file_target_without_a_directory(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=("", "file:keepers.jsonl")))
@@ -307,6 +309,6 @@ def test_a_file_without_a_directory_is_refused_by_a_system_check(
     assert "SYNC_FILES is not set" in error.msg
 
 
-def test_the_name_of_a_kind_is_no_alias_of_a_database(settings: Any, mongo: Database) -> None:
+def test_a_system_check_rejects_an_alias_with_the_name_of_a_kind_of_target(settings: Any, mongo: Database) -> None:
     settings.SYNC_TARGETS = {"file": "mongodb://127.0.0.1/x"}
     assert "sync.E001" in {error.id for error in check_settings(None)}

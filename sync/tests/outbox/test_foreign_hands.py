@@ -1,4 +1,4 @@
-"""Somebody else's hand in either database, and clocks that jump: each has a defined outcome."""
+"""Changes by other programs in either database, restored dumps and clock jumps have a defined outcome."""
 
 import time
 from contextlib import suppress
@@ -30,12 +30,12 @@ HOUR = 3600
 
 
 def kinds() -> dict[str, str]:
-    """What verify finds."""
+    """The kind of each mismatch that verify finds, by key."""
     return {difference.key: difference.kind for difference in verify(Target(Account)).mismatches}
 
 
 def repair() -> None:
-    with suppress(SystemExit):  # 1: it has found something
+    with suppress(SystemExit):  # exit status 1: it found mismatches
         call_command("sync", "verify", "account", "--repair", "--prune", "--quiet")
 
 
@@ -56,7 +56,7 @@ def test_a_removed_document_is_written_again_by_the_next_delivery(accounts: list
     assert differences(Account, mongo) == []
 
 
-def test_a_removed_document_of_a_deleted_row_is_no_trouble(accounts: list[Account], mongo: Database) -> None:
+def test_deleting_a_row_whose_document_was_removed_works(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.delete_one({"account_id": 0})
     accounts[0].delete()
     confirm()
@@ -66,7 +66,7 @@ def test_a_removed_document_of_a_deleted_row_is_no_trouble(accounts: list[Accoun
 
 
 @pytest.mark.parametrize("sync", [None, {"v": Int64(5), "by": "somebody"}])
-def test_an_added_document_is_extra_until_it_is_pruned_or_its_key_is_saved(
+def test_an_added_document_is_extra_until_it_is_pruned_or_a_row_with_its_key_is_saved(
     sync: Any, accounts: list[Account], mongo: Database
 ) -> None:
     ours, theirs = make(7), "f" * 24
@@ -81,9 +81,7 @@ def test_an_added_document_is_extra_until_it_is_pruned_or_its_key_is_saved(
 
 
 @pytest.mark.parametrize("sync", [None, 5, "text", {}, {"v": "text"}, {"v": None}, {"v": 2**62}, {"v": 1.5}, [1]])
-def test_a_document_without_a_version_of_ours_is_taken_over(
-    sync: Any, accounts: list[Account], mongo: Database
-) -> None:
+def test_a_document_without_a_valid_version_is_overwritten(sync: Any, accounts: list[Account], mongo: Database) -> None:
     document = {"_id": ObjectId(accounts[0].pk), "by": "hand"}
     mongo.accounts.replace_one({"account_id": 0}, document if sync is None else {**document, "_sync": sync})
     assert kinds() == {accounts[0].pk: "different"}
@@ -92,7 +90,7 @@ def test_a_document_without_a_version_of_ours_is_taken_over(
     assert isinstance(mongo.accounts.find_one({"account_id": 0})["_sync"]["v"], Int64)
 
 
-def test_verify_fixes_all_of_it_without_a_save(accounts: list[Account], mongo: Database) -> None:
+def test_verify_repairs_all_kinds_of_foreign_changes(accounts: list[Account], mongo: Database) -> None:
     mongo.accounts.update_one({"account_id": 0}, {"$unset": {"_sync": 1}})
     mongo.accounts.update_one({"account_id": 1}, {"$set": {"limit": -1}})
     mongo.accounts.delete_one({"account_id": 2})
@@ -106,7 +104,7 @@ def test_verify_fixes_all_of_it_without_a_save(accounts: list[Account], mongo: D
 # --- a second deployment --------------------------------------------------------------------------------------------
 
 
-def test_a_second_deployment_on_the_same_collections_is_seen_and_the_owner_wins_at_last(
+def test_writes_of_a_second_deployment_are_detected_and_repaired(
     accounts: list[Account], mongo: Database, tmp_path: Path
 ) -> None:
     second = script(
@@ -131,7 +129,7 @@ TABLES = ("finance_account", "sync_change")
 
 
 def dump_sql() -> dict[str, tuple[list[str], list[Any]]]:
-    """The rows, and the changes that were pending."""
+    """Dump the rows and the pending changes."""
     dumped = {}
     with connection.cursor() as cursor:
         for table in TABLES:
@@ -150,16 +148,14 @@ def restore_sql(dumped: dict[str, tuple[list[str], list[Any]]]) -> None:
 
 
 def change_everything(accounts: list[Account]) -> Account:
-    """One row is changed, one deleted, one created (and returned); one stays."""
+    """Change one row, delete one, and create and return one. The third account stays unchanged."""
     Account.objects.filter(pk=accounts[0].pk).update(limit=5)
     accounts[1].delete()
     return Account.objects.create(account_id=9, limit=9)
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_rows_restored_from_an_older_dump_are_the_truth(
-    confirmed: bool, accounts: list[Account], mongo: Database
-) -> None:
+def test_rows_restored_from_an_older_dump_prevail(confirmed: bool, accounts: list[Account], mongo: Database) -> None:
     gone = accounts[1].pk
     accounts[2].limit = 8
     accounts[2].save()  # its change is in the dump
@@ -181,11 +177,11 @@ def test_rows_restored_from_an_older_dump_are_the_truth(
 
 
 @pytest.mark.parametrize("confirmed", [True, False])
-def test_documents_restored_from_an_older_dump_are_fixed(
+def test_documents_restored_from_an_older_dump_are_repaired(
     confirmed: bool, accounts: list[Account], mongo: Database
 ) -> None:
     gone = accounts[1].pk
-    dumped = list(mongo.accounts.find())  # with their old _sync
+    dumped = list(mongo.accounts.find())  # including their old _sync
     new = change_everything(accounts)
     if confirmed:
         confirm()
@@ -196,7 +192,7 @@ def test_documents_restored_from_an_older_dump_are_fixed(
         assert kinds() == {accounts[0].pk: "different", gone: "extra", new.pk: "missing"}
         repair()
     else:
-        confirm()  # what a relay had not confirmed yet, it delivers again by itself
+        confirm()  # a relay delivers unconfirmed changes again on its own
     assert differences(Account, mongo) == []
     confirm()
     assert differences(Account, mongo) == []
@@ -210,7 +206,7 @@ def version(mongo: Database, number: int = 0) -> int:
     return mongo.accounts.find_one({"account_id": number})["_sync"]["v"]
 
 
-def test_versions_grow_also_when_the_deliverers_clock_goes_back(
+def test_versions_increase_even_if_the_deliverers_clock_goes_back(
     accounts: list[Account], mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = version(mongo)
@@ -221,10 +217,10 @@ def test_versions_grow_also_when_the_deliverers_clock_goes_back(
     assert differences(Account, mongo) == []
 
 
-def test_versions_from_the_future_hold_up_nothing(
+def test_versions_from_the_future_do_not_block_deliveries(
     accounts: list[Account], mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deliverer's clock was years ahead, and is right again."""
+    """The clock of a deliverer was years ahead and has been corrected."""
     with monkeypatch.context() as ahead:
         future = time.time_ns() + 10 * 365 * 86400 * 10**9
         ahead.setattr(mongo_writer.time, "time_ns", lambda: future)
@@ -237,7 +233,7 @@ def test_versions_from_the_future_hold_up_nothing(
     key = accounts[1].pk
     accounts[1].delete()
     Account.objects.create(id=key, account_id=1, limit=3)
-    assert version(mongo, 1) < before, "its new life begins with the right clock"
+    assert version(mongo, 1) < before, "a recreated document gets a version from the correct clock"
     accounts[2].delete()
     for _ in range(3):
         confirm()
@@ -246,12 +242,14 @@ def test_versions_from_the_future_hold_up_nothing(
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR], ids=["forward", "back"])
-def test_mongodbs_clock_may_jump(jump: int, accounts: list[Account], mongo: Database) -> None:
-    """As a process sees it that has asked for the time before the jump."""
+def test_a_jump_of_mongodbs_clock_does_not_affect_deliveries(
+    jump: int, accounts: list[Account], mongo: Database
+) -> None:
+    """The process read the server's time before the jump."""
     clock().after(0)
     clock().server_time -= timedelta(seconds=jump)
     make(7).save()
-    assert differences(Account, mongo) == [], "an insert refused as too late is tried again by the right clock"
+    assert differences(Account, mongo) == [], "an insert rejected as late is retried with the new time"
     Account.objects.filter(account_id__lt=2).delete()
     for _ in range(3):
         confirm()

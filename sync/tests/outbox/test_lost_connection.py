@@ -1,4 +1,4 @@
-"""A relay whose connection to MySQL is lost in the middle of a transaction continues with another one."""
+"""A relay that loses its MySQL connection during a transaction continues with a new connection."""
 
 import threading
 from typing import Any
@@ -18,12 +18,12 @@ from sync.tests.support.waiting import wait_for
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 
-def test_it_does_not_stay_in_a_transaction_that_is_none(
+def test_a_relay_replaces_a_connection_lost_during_a_transaction(
     mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Django neither closes such a connection nor opens another: a relay lived, and delivered nothing."""
+    """Django does not replace such a connection, so the relay would continue to run and deliver nothing."""
     if connection.vendor != "mysql":
-        pytest.skip("SQLite's connections are not lost")
+        pytest.skip("SQLite has no connections that can be lost")
     settings.SYNC_INLINE = False
     Account.objects.create(account_id=1, limit=1)
     claim, lost = ChangeQuerySet.claim, threading.Event()
@@ -31,7 +31,7 @@ def test_it_does_not_stay_in_a_transaction_that_is_none(
     def claim_once_on_a_lost_connection(*args: Any) -> Any:
         if not lost.is_set():
             mine = connections["default"]
-            mine.set_autocommit(False)  # as in a transaction whose end was never answered
+            mine.set_autocommit(False)  # as in a transaction whose commit got no response
             with mine.cursor() as cursor:
                 cursor.execute("SELECT CONNECTION_ID()")
                 number = cursor.fetchone()[0]
@@ -52,10 +52,10 @@ def test_it_does_not_stay_in_a_transaction_that_is_none(
         thread.join()
 
 
-def test_one_that_nothing_comes_from_any_more_is_given_up(
+def test_a_relay_replaces_a_connection_that_no_longer_responds(
     mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody closes it: the machine at the other end has lost its power."""
+    """Nothing closes the connection, as if the server had lost power."""
     if connection.vendor != "mysql":
         pytest.skip("SQLite has no connections")
     settings.SYNC_INLINE = False
@@ -64,7 +64,7 @@ def test_one_that_nothing_comes_from_any_more_is_given_up(
     with monkeypatch.context() as patch:
         patch.setattr(retry, "LONGEST_STATEMENT", 1)
         others = {name: value for name, value in own["OPTIONS"].items() if not name.endswith("_timeout")}
-        patch.setitem(own, "OPTIONS", others)  # without what an earlier test's command has set
+        patch.setitem(own, "OPTIONS", others)  # without the time-outs that a command of an earlier test has set
         retry.bound_statements("default")
         patch.setitem(own, "HOST", "127.0.0.1")
         patch.setitem(own, "PORT", proxy.port)
@@ -91,7 +91,7 @@ def kill(number: int) -> None:
     connection.close()
 
 
-def test_rows_that_are_read_after_it_was_closed_in_a_transaction_raise_what_django_would(db: None) -> None:
+def test_reading_on_a_closed_connection_raises_the_error_that_django_would_raise(db: None) -> None:
     if connection.vendor != "mysql":
         pytest.skip("SQLite has no connections")
 

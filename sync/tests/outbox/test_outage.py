@@ -1,4 +1,4 @@
-"""MongoDB is killed: saving continues, and afterwards nothing is missing."""
+"""Saving continues while MongoDB is down, and everything is delivered afterwards."""
 
 import io
 import json
@@ -62,7 +62,7 @@ def test_saves_succeed_in_bounded_time_and_the_relay_delivers_them_later(
     assert not Change.objects.filter(settling=False).exists()
 
 
-def test_the_breaker_spares_requests_the_wait_and_closes_by_itself(
+def test_the_breaker_saves_requests_the_wait_and_closes_on_its_own(
     mongo: Database, mongod: Mongo, settings: Any
 ) -> None:
     settings.SYNC_INLINE_TIMEOUT = 0.3
@@ -74,7 +74,7 @@ def test_the_breaker_spares_requests_the_wait_and_closes_by_itself(
     start = time.monotonic()
     for number in range(100):
         Account.objects.create(account_id=number, limit=1)
-    assert time.monotonic() - start < 100 * 0.3 / 2  # each would have waited for 0.3 s
+    assert time.monotonic() - start < 100 * 0.3 / 2  # without the breaker, each would wait 0.3 s
     mongod.thaw()
     BREAKER.next_try = time.monotonic()
     Account.objects.create(account_id=3, limit=3)
@@ -95,7 +95,7 @@ def test_a_frozen_mongod_does_not_hold_a_lock_in_the_database(mongo: Database, m
     assert differences(Account, mongo) == []
 
 
-def test_a_database_that_is_lost_right_after_the_commit_fails_no_save(
+def test_losing_the_database_right_after_the_commit_fails_no_save(
     mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def lost(*_: Any) -> None:
@@ -115,7 +115,7 @@ def test_a_database_that_is_lost_right_after_the_commit_fails_no_save(
 
 
 class Load:
-    """Threads that do the same again and again: how often, and how long the slowest took."""
+    """Threads that repeat an action. Records how often each ran, and the longest time that it took."""
 
     def __init__(self) -> None:
         self.stop = threading.Event()
@@ -151,8 +151,10 @@ class Load:
 def test_a_long_outage_under_load(
     mongo: Database, mongod: Mongo, settings: Any, live_server: Any, client: Client
 ) -> None:
-    """Threads save and delete, a page is asked for all the time, and the status must tell what is. OUTAGE_SECONDS=300
-    makes it five minutes."""
+    """Threads save, delete and request a page during the outage, and status reports it.
+
+    OUTAGE_SECONDS=300 makes it last five minutes.
+    """
     settings.SYNC_INLINE_TIMEOUT, settings.SYNC_BREAKER_RESET = 0.5, 5  # as in production
     client.force_login(get_user_model().objects.create_superuser("root", "root@example.org", "a long password"))
     cookies = "; ".join(f"{name}={cookie.value}" for name, cookie in client.cookies.items())
@@ -176,7 +178,7 @@ def test_a_long_outage_under_load(
             assert answer.status == 200
             assert b"finance/accounts/" in answer.read()
 
-    load, told = Load(), []
+    load, statuses = Load(), []
     with relaying(batch=500):
         wait_for(lambda: status().relays == 1, seconds=60)
         mongod.kill()
@@ -186,7 +188,7 @@ def test_a_long_outage_under_load(
         end = time.monotonic() + OUTAGE_SECONDS
         try:
             while time.monotonic() < end:
-                told.append(status())
+                statuses.append(status())
                 time.sleep(0.5)
         finally:
             load.end()
@@ -200,24 +202,24 @@ def test_a_long_outage_under_load(
         noticed = time.monotonic()
         wait_for(lambda: not Change.objects.filter(settling=False).exists(), seconds=300)
         drained = time.monotonic() - noticed
-        told_after = status()
+        status_after = status()
     counts, slowest = load.counts, load.slowest
     slowest_save = max(slowest["create"], slowest["update"])
     print(f"""
-{OUTAGE_SECONDS:.0f} s without MongoDB; the status was asked for {len(told)} times
+{OUTAGE_SECONDS:.0f} s without MongoDB; status was queried {len(statuses)} times
 {counts["create"]:,} creates, {counts["update"]:,} updates of two rows; the slowest took {slowest_save:.2f} s
 {counts["page"]:,} pages; the slowest took {slowest["page"]:.2f} s
-{backlog:,} changes of {keys:,} keys: begun {noticed - start:.1f} s after it was back, drained in {drained:.1f} s
+{backlog:,} changes of {keys:,} keys: delivery began {noticed - start:.1f} s after the restart and took {drained:.1f} s
 """)
     assert load.errors == []
     assert min(load.counts.values()) > 0
     assert slowest_save < 2 * settings.SYNC_INLINE_TIMEOUT + MARGIN
-    assert {one.word for one in told} == {"waiting"}
-    assert all(not one.mongodb_up and one.mongodb_error for one in told)
-    assert told[-1].on_their_way > told[0].on_their_way  # of what is pending, a relay may hold some at that moment
-    assert told[-1].pending <= backlog
-    assert told_after.word in ("equal", "behind")
-    assert told_after.mongodb_up
+    assert {one.word for one in statuses} == {"waiting"}
+    assert all(not one.mongodb_up and one.mongodb_error for one in statuses)
+    assert statuses[-1].on_their_way > statuses[0].on_their_way  # a relay may hold some of the pending changes
+    assert statuses[-1].pending <= backlog
+    assert status_after.word in ("equal", "behind")
+    assert status_after.mongodb_up
     for _ in range(3):
         confirm()
     assert differences(Account, mongo) == []

@@ -1,4 +1,4 @@
-"""What goes wrong with tables of pending changes elsewhere, one named test each: order, failure, locks, and relays."""
+"""Known failures of outbox tables, one test each: wrong order, failing targets, locks, and relays that come and go."""
 
 import threading
 import time
@@ -30,14 +30,14 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture(autouse=True)
 def through_the_table(mongo: Database, settings: Any) -> None:
-    """Nothing is delivered inline: every change waits for a relay. Leases end when a test says so."""
+    """Turns off inline delivery, so that every change waits for a relay, and makes leases too long to expire."""
     settings.SYNC_INLINE = False
     settings.SYNC_LEASE, settings.SYNC_SETTLE = 60, 90
 
 
 @contextmanager
 def uncommitted(work: Callable[[], Any]) -> Iterator[None]:
-    """Within, `work` is done in a transaction of another connection that is still open; committed at the end."""
+    """Do `work` in a transaction of another connection, and commit it at the end of the block."""
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     begun, end = threading.Event(), threading.Event()
@@ -63,7 +63,7 @@ def uncommitted(work: Callable[[], Any]) -> Iterator[None]:
 
 
 def settle() -> None:
-    """Delivers all there is, confirms what was delivered inline, and lets deletes settle."""
+    """Deliver all changes, confirm inline deliveries, and let deletes settle."""
     for _ in range(3):
         Relay().drain()
         hurry()
@@ -73,19 +73,19 @@ def settle() -> None:
 # --- order ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_change_that_becomes_visible_after_later_ones_is_delivered(mongo: Database) -> None:
+def test_a_change_that_is_committed_after_later_ones_is_delivered(mongo: Database) -> None:
     with uncommitted(lambda: Account.objects.create(account_id=1, limit=1)):
         later = Account.objects.create(account_id=2, limit=2)
         Relay().drain()
         assert [document["_id"] for document in mongo.accounts.find()] == [ObjectId(later.pk)]
-    assert Change.objects.count() == 1, "it was begun before, and is seen only now"
+    assert Change.objects.count() == 1, "the earlier change is visible only now"
     Relay().drain()
     assert differences(Account, mongo) == []
     assert not Change.objects.exists()
 
 
-def test_ids_in_the_wrong_order_leave_the_newest_state(mongo: Database) -> None:
-    """The ids of changes are made by clients, whose clocks differ; they order nothing."""
+def test_the_newest_state_is_delivered_if_ids_are_in_the_wrong_order(mongo: Database) -> None:
+    """Clients with different clocks generate the ids of changes, so delivery must not depend on their order."""
     account = Account.objects.create(account_id=1, limit=1)
     Change.objects.update(id="f" * 24)
     Account.objects.filter(pk=account.pk).update(limit=2)
@@ -110,7 +110,7 @@ def create_then_delete(account: Account) -> None:
 @pytest.mark.parametrize("newest_first", [False, True], ids=["in order", "newest first"])
 @pytest.mark.parametrize("write", [delete_then_create, create_then_delete])
 @pytest.mark.parametrize("one_transaction", [False, True], ids=["apart", "together"])
-def test_delete_and_create_again_in_both_orders(
+def test_a_deleted_and_recreated_row_is_delivered_in_any_order_of_changes(
     write: Callable[[Account], None], newest_first: bool, one_transaction: bool, mongo: Database
 ) -> None:
     account = Account.objects.create(account_id=1, limit=1)
@@ -125,13 +125,13 @@ def test_delete_and_create_again_in_both_orders(
     for place, change in enumerate(changes):
         change.due_at = f"2020-01-01T00:00:{len(changes) - place if newest_first else place:02}Z"
         change.save()
-    Relay(batch=1).drain()  # one change after the other, in the order of due_at
+    Relay(batch=1).drain()  # one change at a time, in the order of due_at
     assert differences(Account, mongo) == []
     settle()
     assert differences(Account, mongo) == []
 
 
-def test_a_delete_that_settles_spares_the_row_that_has_come_back(mongo: Database) -> None:
+def test_a_settling_delete_keeps_the_document_of_a_recreated_row(mongo: Database) -> None:
     account = Account.objects.create(account_id=1, limit=1)
     pk = account.pk
     account.delete()
@@ -146,7 +146,7 @@ def test_a_delete_that_settles_spares_the_row_that_has_come_back(mongo: Database
 # --- the target fails -----------------------------------------------------------------------------------------------
 
 
-def test_a_target_that_is_away_costs_no_attempt_and_loses_nothing(
+def test_an_unreachable_target_costs_no_attempt_and_loses_nothing(
     mongo: Database, mongod: Mongo, settings: Any
 ) -> None:
     settings.SYNC_MAX_ATTEMPTS = 2
@@ -162,7 +162,7 @@ def test_a_target_that_is_away_costs_no_attempt_and_loses_nothing(
     assert not Change.objects.exists()
 
 
-def test_a_row_that_exhausts_its_attempts_is_parked_and_comes_back_by_retry(mongo: Database, settings: Any) -> None:
+def test_a_change_that_exhausts_its_attempts_fails_and_can_be_retried(mongo: Database, settings: Any) -> None:
     settings.SYNC_MAX_ATTEMPTS = 2
     Account.objects.bulk_create([make(number) for number in range(5)])
     mongo.command("collMod", "accounts", validator={"account_id": {"$ne": 3}})
@@ -184,7 +184,7 @@ def test_a_row_that_exhausts_its_attempts_is_parked_and_comes_back_by_retry(mong
 # --- locks ----------------------------------------------------------------------------------------------------------
 
 
-def test_changes_that_somebody_has_locked_hold_up_no_others(mongo: Database) -> None:
+def test_locked_changes_do_not_delay_others(mongo: Database) -> None:
     locked, free = Account.objects.bulk_create([make(1), make(2)])
     changes = Change.objects.filter(key=locked.pk).select_for_update()
     with uncommitted(lambda: list(changes)):
@@ -195,10 +195,10 @@ def test_changes_that_somebody_has_locked_hold_up_no_others(mongo: Database) -> 
     assert differences(Account, mongo) == []
 
 
-def test_a_row_that_the_application_has_locked_is_delivered_as_it_was_committed(mongo: Database) -> None:
+def test_a_locked_row_is_delivered_in_its_last_committed_state(mongo: Database) -> None:
     account = Account.objects.create(account_id=1, limit=1)
     with uncommitted(lambda: Account.objects.filter(pk=account.pk).update(limit=2)):
-        Relay().drain()  # waits for no lock
+        Relay().drain()  # does not wait for the lock
         assert mongo.accounts.find_one()["limit"] == 1
     Relay().drain()
     assert mongo.accounts.find_one()["limit"] == 2
@@ -208,17 +208,17 @@ def test_a_row_that_the_application_has_locked_is_delivered_as_it_was_committed(
 # --- relays come and go ---------------------------------------------------------------------------------------------
 
 
-def test_claimed_changes_are_nobody_elses_until_the_lease_ends(mongo: Database) -> None:
+def test_claimed_changes_cannot_be_claimed_again_before_the_lease_expires(mongo: Database) -> None:
     Account.objects.create(account_id=1, limit=1)
     assert len(Change.objects.due().claim(10, "first")) == 1
     assert Change.objects.due().claim(10, "second") == []
     Relay().drain()
     assert mongo.accounts.count_documents({}) == 0
-    hurry()  # the lease is over
+    hurry()  # the lease has expired
     assert len(Change.objects.due().claim(10, "second")) == 1
 
 
-def test_a_lease_ends_by_the_databases_clock(mongo: Database, settings: Any) -> None:
+def test_a_lease_expires_by_the_databases_clock(mongo: Database, settings: Any) -> None:
     settings.SYNC_LEASE = 0.5
     Account.objects.create(account_id=1, limit=1)
     assert len(Change.objects.due().claim(10, "gone")) == 1
@@ -229,8 +229,8 @@ def test_a_lease_ends_by_the_databases_clock(mongo: Database, settings: Any) -> 
     assert differences(Account, mongo) == []
 
 
-def test_what_an_expired_relay_still_writes_harms_nothing(mongo: Database) -> None:
-    """It was frozen past its lease: another has delivered its changes, and the row has changed again since."""
+def test_a_write_of_a_relay_after_its_lease_is_harmless(mongo: Database) -> None:
+    """The relay was frozen past its lease. Another one delivered its changes, and the row has changed again since."""
     from sync.outbox.delivery import deliver_changes
 
     account = Account.objects.create(account_id=1, limit=1)
@@ -240,7 +240,7 @@ def test_what_an_expired_relay_still_writes_harms_nothing(mongo: Database) -> No
     account.limit = 2
     account.save()
     deliver_changes(claimed, "frozen", "default")
-    assert Change.objects.count() == 1, "the newer change is not its own to remove"
+    assert Change.objects.count() == 1, "it must not remove the newer change"
     Relay().drain()
     assert differences(Account, mongo) == []
     assert not Change.objects.exists()
@@ -261,8 +261,8 @@ def test_relays_join_and_leave_and_every_key_is_delivered_once(mongo: Database) 
     def leave(relay: Relay) -> None:
         if relay is relays[0] and len(threads) == 2:
             threads.append(threading.Thread(target=work, args=[relays[2]]))
-            threads[2].start()  # joins in the middle of it
-            relay.stop.set()  # and this one leaves
+            threads[2].start()  # joins during the delivery
+            relay.stop.set()  # this one stops
 
     threads = [threading.Thread(target=work, args=[relay]) for relay in relays[:2]]
     for thread in threads:
@@ -275,23 +275,23 @@ def test_relays_join_and_leave_and_every_key_is_delivered_once(mongo: Database) 
     assert differences(Account, mongo) == []
 
 
-def test_a_relay_that_is_stopped_while_it_delivers_ends_its_batch_and_holds_nothing(mongo: Database) -> None:
+def test_a_relay_that_is_stopped_finishes_its_batch_and_releases_its_claims(mongo: Database) -> None:
     Account.objects.bulk_create([make(number) for number in range(3000)], batch_size=500)
     with manage("sync", "relay", "--batch", "20", "--threads", "1") as relay:
         relay.until(lambda: mongo.accounts.count_documents({}))
         assert relay.terminate() == 0
     there = mongo.accounts.count_documents({})
-    assert 0 < there < 3000, "it was stopped in the middle"
-    assert Change.objects.count() == 3000 - there, "what it has delivered is done, what it has not is still pending"
-    assert not Change.objects.exclude(claim="").exists(), "and nobody has to wait for a lease"
+    assert 0 < there < 3000, "it was stopped during the delivery"
+    assert Change.objects.count() == 3000 - there, "only undelivered changes are left"
+    assert not Change.objects.exclude(claim="").exists(), "no other relay has to wait for a lease"
     Relay().drain()
     assert differences(Account, mongo) == []
 
 
-# --- backfill beside live traffic -----------------------------------------------------------------------------------
+# --- backfill during live traffic ----------------------------------------------------------------------------------
 
 
-def test_a_killed_backfills_ranges_are_delivered_when_their_lease_ends(mongo: Database, monkeypatch: Any) -> None:
+def test_the_ranges_of_a_killed_backfill_are_delivered_after_their_lease(mongo: Database, monkeypatch: Any) -> None:
     monkeypatch.setattr(backfill, "RANGE", 40)
     Account.objects.bulk_create([make(number) for number in range(250)])
     Change.objects.all().delete()
@@ -304,7 +304,7 @@ def test_a_killed_backfills_ranges_are_delivered_when_their_lease_ends(mongo: Da
     assert differences(Account, mongo) == []
 
 
-def test_live_writes_and_deletes_win_against_a_backfill(mongo: Database, settings: Any, monkeypatch: Any) -> None:
+def test_live_writes_and_deletes_prevail_over_a_backfill(mongo: Database, settings: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(backfill, "RANGE", 40)
     Account.objects.bulk_create([make(number) for number in range(250)])
     Change.objects.all().delete()
@@ -314,7 +314,7 @@ def test_live_writes_and_deletes_win_against_a_backfill(mongo: Database, setting
     def live() -> None:
         number = 0
         try:
-            while not stop.is_set() and number < 200:  # of 250 rows, some stay however slow the backfills are
+            while not stop.is_set() and number < 200:  # some of the 250 rows remain, however slow the backfills are
                 number += 1
                 Account.objects.filter(account_id=number * 7 % 250).update(limit=number)
                 Account.objects.filter(account_id=number * 11 % 250).delete()
@@ -335,8 +335,8 @@ def test_live_writes_and_deletes_win_against_a_backfill(mongo: Database, setting
     assert differences(Account, mongo) == []
 
 
-def test_a_backfill_brings_back_nothing_that_is_deleted_meanwhile(mongo: Database, monkeypatch: Any) -> None:
-    """The range is read; then a row is deleted and its delete delivered; then the range is written."""
+def test_a_backfill_does_not_restore_a_row_that_is_deleted_meanwhile(mongo: Database, monkeypatch: Any) -> None:
+    """A row is deleted and its delete delivered after a range is read and before it is written."""
     from sync.outbox import mongo_writer
 
     Account.objects.bulk_create([make(number) for number in range(3)])

@@ -1,4 +1,4 @@
-"""The protocol's steps, one by one, with somebody else's hand in between each two of them."""
+"""Each step of the delivery protocol with a concurrent write between it and the next one."""
 
 import time
 from typing import Any
@@ -30,7 +30,7 @@ def deliver_one(key: str) -> State:
     return deliver(Target(Account), [key], "default", "a token").states[key]
 
 
-def test_a_replace_loses_against_a_write_since_the_version_was_read(
+def test_a_replace_loses_to_a_concurrent_write(
     account: Account, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     between_row_and_write(monkeypatch, lambda: Account.objects.filter(pk=account.pk).update(limit=2))
@@ -38,14 +38,14 @@ def test_a_replace_loses_against_a_write_since_the_version_was_read(
     assert mongo.accounts.find_one()["limit"] == 2
 
 
-def test_an_insert_loses_against_an_insert_since(account: Account, mongo: Database, monkeypatch: Any) -> None:
+def test_an_insert_loses_to_a_concurrent_insert(account: Account, mongo: Database, monkeypatch: Any) -> None:
     mongo.accounts.delete_many({})
     between_row_and_write(monkeypatch, lambda: Account.objects.filter(pk=account.pk).update(limit=2))
     assert deliver_one(account.pk) is State.CONFLICT
     assert mongo.accounts.find_one()["limit"] == 2
 
 
-def test_a_delete_loses_against_a_write_since(account: Account, mongo: Database, monkeypatch: Any) -> None:
+def test_a_delete_loses_to_a_concurrent_write(account: Account, mongo: Database, monkeypatch: Any) -> None:
     again = Account.objects.get()
     account.delete()
     mongo.accounts.insert_one({"_id": ObjectId(again.pk), "_sync": {"v": Int64(5)}})
@@ -55,7 +55,9 @@ def test_a_delete_loses_against_a_write_since(account: Account, mongo: Database,
     assert differences(Account, mongo) == []
 
 
-def test_the_lost_race_keeps_its_change(account: Account, mongo: Database, monkeypatch: Any, settings: Any) -> None:
+def test_a_delivery_that_loses_the_race_keeps_its_change(
+    account: Account, mongo: Database, monkeypatch: Any, settings: Any
+) -> None:
     settings.SYNC_INLINE = False
     Account.objects.filter(pk=account.pk).update(limit=2)
     bump = {"$set": {"_sync.v": Int64(time.time_ns() // 1000 + 10**9)}}
@@ -67,10 +69,10 @@ def test_the_lost_race_keeps_its_change(account: Account, mongo: Database, monke
     assert not Change.objects.exists()
 
 
-def test_mongodb_refuses_an_insert_that_comes_too_late(
+def test_mongodb_rejects_an_insert_after_its_deadline(
     account: Account, mongo: Database, monkeypatch: Any, settings: Any
 ) -> None:
-    """As when the process, or a server, is frozen for longer than the lease, and the row is deleted meanwhile."""
+    """The process is frozen for longer than the lease, and the row is deleted meanwhile."""
     settings.SYNC_LEASE, settings.SYNC_SETTLE = 0.5, 0.7
     mongo.accounts.delete_many({})
 
@@ -83,10 +85,10 @@ def test_mongodb_refuses_an_insert_that_comes_too_late(
     between_row_and_write(monkeypatch, gone_for_long)
     assert deliver_one(account.pk) is State.CONFLICT
     assert mongo.accounts.count_documents({}) == 0
-    assert not Change.objects.exists(), "nothing would have removed it later"
+    assert not Change.objects.exists(), "no change is left that would remove the document later"
 
 
-def test_a_settling_delete_removes_what_a_slow_insert_has_put_back(
+def test_a_settling_delete_removes_a_document_that_a_slow_insert_restored(
     account: Account, mongo: Database, monkeypatch: Any, settings: Any
 ) -> None:
     settings.SYNC_LEASE, settings.SYNC_SETTLE = 5, 0.5
@@ -94,7 +96,7 @@ def test_a_settling_delete_removes_what_a_slow_insert_has_put_back(
     key = account.pk
     between_row_and_write(monkeypatch, account.delete)
     assert deliver_one(key) is State.DELIVERED
-    assert mongo.accounts.count_documents({}) == 1, "resurrected"
+    assert mongo.accounts.count_documents({}) == 1, "the slow insert restores the document"
     confirm()
     assert Change.objects.get().settling
     time.sleep(0.6)
@@ -103,7 +105,7 @@ def test_a_settling_delete_removes_what_a_slow_insert_has_put_back(
     assert not Change.objects.exists()
 
 
-def test_a_change_without_a_write_is_harmless(account: Account, mongo: Database) -> None:
+def test_a_change_of_an_unchanged_row_is_harmless(account: Account, mongo: Database) -> None:
     Change.objects.create(model="finance.account", key=account.pk, due_at="2020-01-01T00:00Z")
     Relay().drain()
     assert differences(Account, mongo) == []
@@ -119,7 +121,7 @@ def test_several_changes_of_one_key_are_one_write(account: Account, mongo: Datab
     assert not Change.objects.exists()
 
 
-def test_what_is_delivered_inline_is_confirmed_without_another_write(account: Account, mongo: Database) -> None:
+def test_an_inline_delivery_is_confirmed_without_another_write(account: Account, mongo: Database) -> None:
     account.limit = 5
     account.save()
     [held] = Change.objects.all()
@@ -132,18 +134,20 @@ def test_what_is_delivered_inline_is_confirmed_without_another_write(account: Ac
     assert not Change.objects.exists()
 
 
-def test_what_a_failover_has_undone_is_delivered_again(account: Account, mongo: Database) -> None:
+def test_a_write_reverted_by_a_failover_is_delivered_again(account: Account, mongo: Database) -> None:
     before = mongo.accounts.find_one()
     account.limit = 5
     account.save()
-    mongo.accounts.replace_one({}, before)  # as if the write had never been
+    mongo.accounts.replace_one({}, before)  # as if a failover had reverted the write
     confirm()
     assert differences(Account, mongo) == []
     assert not Change.objects.exists()
 
 
-def test_somebody_elses_later_write_confirms_nothing(account: Account, mongo: Database, settings: Any) -> None:
-    """The other one may have read the row before this change was committed."""
+def test_a_later_write_of_another_writer_does_not_confirm_the_change(
+    account: Account, mongo: Database, settings: Any
+) -> None:
+    """The other writer may have read the row before this change was committed."""
     account.limit = 5
     account.save()
     stale = {"$set": {"_sync.by": "another", "limit": 1}}
@@ -152,8 +156,7 @@ def test_somebody_elses_later_write_confirms_nothing(account: Account, mongo: Da
     assert differences(Account, mongo) == []
 
 
-def test_what_a_killed_relay_has_written_is_confirmed_by_the_next(account: Account, mongo: Database) -> None:
-
+def test_the_next_relay_confirms_a_write_of_a_killed_relay(account: Account, mongo: Database) -> None:
     account.limit = 6
     account.save()
     hurry()

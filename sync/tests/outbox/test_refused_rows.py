@@ -1,4 +1,4 @@
-"""A row that cannot be delivered is tried, then is a dead letter with its reason; every other row flows."""
+"""A row that cannot be delivered is retried, then becomes a dead letter with the reason; other rows are delivered."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -29,13 +29,13 @@ def no_inline(settings: Any) -> None:
 
 
 def refuse(mongo: Database, *numbers: int) -> None:
-    """Lets MongoDB refuse these account numbers, and no others."""
+    """Make MongoDB reject these account numbers, and no others."""
     mongo.command("collMod", "accounts", validator={"account_id": {"$nin": numbers}})
 
 
 @pytest.fixture
 def refused(mongo: Database) -> Iterator[None]:
-    """MongoDB refuses account 13."""
+    """Makes MongoDB reject account 13."""
     if "accounts" not in mongo.list_collection_names():
         mongo.create_collection("accounts")
     refuse(mongo, 13)
@@ -44,14 +44,14 @@ def refused(mongo: Database) -> Iterator[None]:
 
 
 def reasons(model: str = "finance.account") -> list[Failures]:
-    """The classes of reasons that status counts."""
+    """The classes of failures that status counts."""
     return failures("default")[model]
 
 
 # --- one row ----------------------------------------------------------------------------------------------------------
 
 
-def test_it_is_delivered_when_the_cause_is_gone(mongo: Database, refused: None) -> None:
+def test_a_row_is_delivered_once_the_cause_is_fixed(mongo: Database, refused: None) -> None:
     make(13).save()
     Relay().drain()
     assert "Document failed validation" in Change.objects.get().error
@@ -63,7 +63,7 @@ def test_it_is_delivered_when_the_cause_is_gone(mongo: Database, refused: None) 
 
 
 @pytest.mark.parametrize("inline", [False, True])
-def test_a_dead_letter_is_delivered_with_the_next_save_that_can_be(
+def test_saving_a_corrected_row_delivers_its_dead_letter(
     mongo: Database, refused: None, settings: Any, inline: bool
 ) -> None:
     bad = make(13)
@@ -74,9 +74,9 @@ def test_a_dead_letter_is_delivered_with_the_next_save_that_can_be(
         assert (change.attempts, change.failed) == (attempt, attempt == 3)
         hurry()
     Relay().drain()
-    assert Change.objects.get().attempts == 3, "no further try"
+    assert Change.objects.get().attempts == 3, "no further attempt"
     settings.SYNC_INLINE = inline
-    make(12).save()  # another's success is nothing to it
+    make(12).save()  # the delivery of another row does not affect it
     hurry()
     Relay().drain()
     assert Change.objects.get().failed
@@ -89,7 +89,7 @@ def test_a_dead_letter_is_delivered_with_the_next_save_that_can_be(
     assert differences(Account, mongo) == []
 
 
-def test_its_own_mapping_may_raise_anything(mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_to_document_can_raise_any_error(mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     settings.SYNC_MAX_ATTEMPTS = 1
     Account.objects.bulk_create([make(1), make(2)])
     to_document = Account.to_document
@@ -104,7 +104,7 @@ def test_its_own_mapping_may_raise_anything(mongo: Database, settings: Any, monk
     assert mongo.accounts.count_documents({}) == 1
 
 
-def test_a_document_over_16_mb_says_so(mongo: Database) -> None:
+def test_the_error_reports_a_document_over_16_mb(mongo: Database) -> None:
     big = make(1, products=["x" * 17_000_000])
     Account.objects.bulk_create([big, make(2)])
     Relay().drain()
@@ -113,7 +113,7 @@ def test_a_document_over_16_mb_says_so(mongo: Database) -> None:
     assert mongo.accounts.count_documents({}) == 1
 
 
-def test_the_model_of_an_old_change_may_be_gone(mongo: Database) -> None:
+def test_the_error_reports_a_removed_model(mongo: Database) -> None:
     Change.objects.create(model="finance.forgotten", key="1", due_at=DatabaseNow())
     make(1).save()
     Relay().drain()
@@ -124,13 +124,13 @@ def test_the_model_of_an_old_change_may_be_gone(mongo: Database) -> None:
     assert mongo.accounts.count_documents({}) == 1
 
 
-def test_a_key_that_is_none_says_so(mongo: Database) -> None:
+def test_the_error_reports_an_invalid_key(mongo: Database) -> None:
     Change.objects.create(model="finance.account", key="not hex", due_at="2020-01-01T00:00Z")
     Relay().drain()
     assert "not a valid ObjectId" in Change.objects.get().error
 
 
-# --- one row in a hundred ---------------------------------------------------------------------------------------------
+# --- one bad row in a hundred -----------------------------------------------------------------------------------------
 
 ROWS = 600
 UNMAPPABLE, UNREADABLE, REFUSED = (3, 407), (101, 502), (250, 599)
@@ -138,7 +138,7 @@ UNMAPPABLE, UNREADABLE, REFUSED = (3, 407), (101, 502), (250, 599)
 
 @pytest.fixture
 def poisoned(refused: None, mongo: Database, settings: Any) -> None:
-    """Of these rows BSON cannot hold two, two cannot be read, and MongoDB refuses two; all are to be delivered."""
+    """600 pending rows: two cannot be stored as BSON, two cannot be read, and MongoDB rejects two."""
     settings.SYNC_MAX_ATTEMPTS = 2
     settings.SYNC_TIMEOUT, settings.SYNC_LEASE, settings.SYNC_SETTLE = 20, 60, 90
     Account.objects.bulk_create([make(number) for number in range(ROWS)])
@@ -148,7 +148,7 @@ def poisoned(refused: None, mongo: Database, settings: Any) -> None:
 
 
 def spoil(numbers: tuple[int, ...], products: str) -> None:
-    """Puts into these rows what no ORM would."""
+    """Write a value into these rows that the ORM would not write."""
     with connection.cursor() as cursor:
         sql = "UPDATE finance_account SET products = %s WHERE account_id IN (%s, %s)"
         cursor.execute(sql, [products, *numbers])
@@ -156,7 +156,7 @@ def spoil(numbers: tuple[int, ...], products: str) -> None:
 
 def test_each_is_a_dead_letter_with_its_reason_and_all_others_are_delivered(poisoned: None, mongo: Database) -> None:
     Relay().drain()
-    assert mongo.accounts.count_documents({}) == ROWS - 6, "the first try of all has delivered the others"
+    assert mongo.accounts.count_documents({}) == ROWS - 6, "the first attempt delivers the others"
     assert reasons() == [Failures("cannot be mapped", 0, 4), Failures("rejected by MongoDB", 0, 2)]
     for _ in range(2):
         hurry()
@@ -171,7 +171,7 @@ def test_each_is_a_dead_letter_with_its_reason_and_all_others_are_delivered(pois
         assert [words in dead[number].error for number in bad] == [True, True]
     call_command("sync", "retry")
     Relay().drain()
-    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "nothing is fixed yet"
+    assert Change.objects.filter(failed=False, attempts=1).count() == 6, "the causes still exist"
     spoil(UNMAPPABLE, "[]")
     spoil(UNREADABLE, "[]")
     refuse(mongo)

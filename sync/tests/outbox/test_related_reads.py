@@ -1,4 +1,4 @@
-"""A relation that an application's own `to_document` follows is read where its row was read, whatever routers say."""
+"""Relations that `to_document` follows are read from the database of the row, whatever the routers return."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ REPLICA = "replica"
 
 
 class ReadsTheReplica:
-    """As applications with replicas have it."""
+    """A router as applications with a read replica use it."""
 
     def db_for_read(self, model: Any, **hints: Any) -> str:
         return REPLICA
@@ -32,7 +32,7 @@ class ReadsTheReplica:
 
 @pytest.fixture
 def replica(settings: Any, monkeypatch: pytest.MonkeyPatch, django_db_blocker: Any) -> Iterator[None]:
-    """A replica that has nothing yet, which a router has everything read from; and a mapping that follows relations."""
+    """An empty replica, a router that reads everything from it, and a mapping that follows relations."""
 
     def to_document(animal: Animal) -> dict[str, Any]:
         tags = sorted(tag.name for tag in animal.tags.all())
@@ -63,7 +63,7 @@ def animal() -> str:
     return str(made.pk)
 
 
-def test_a_delivered_document_has_what_the_relations_have_now(
+def test_a_delivered_document_has_the_current_related_rows(
     replica: None, settings: Any, mongo: Database[dict[str, Any]]
 ) -> None:
     settings.SYNC_INLINE = False
@@ -73,7 +73,7 @@ def test_a_delivered_document_has_what_the_relations_have_now(
     assert (document["keeper"], document["tags"], document["patients"]) == ("Ada", ["big"], 1)
 
 
-def test_verify_reads_relations_there_too(replica: None, settings: Any, mongo: Database[dict[str, Any]]) -> None:
+def test_verify_reads_the_same_related_rows(replica: None, settings: Any, mongo: Database[dict[str, Any]]) -> None:
     settings.SYNC_INLINE = False
     animal()
     Relay().drain()
@@ -81,13 +81,13 @@ def test_verify_reads_relations_there_too(replica: None, settings: Any, mongo: D
     assert (run.compared, run.found, run.pending) == (1, 0, 0), run.mismatches
 
 
-def test_a_message_has_them_too(replica: None) -> None:
+def test_a_message_has_the_current_related_rows(replica: None) -> None:
     key = animal()
     row = all_rows(Animal, "default").get(pk=key)
     assert b"Ada" in messages.encode(row)
 
 
-def test_a_model_that_lives_elsewhere_is_read_there(replica: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_related_model_in_another_database_is_read_from_it(replica: None, monkeypatch: pytest.MonkeyPatch) -> None:
     key = animal()
     keeper = Keeper.objects.using("default").get()
     with connections[REPLICA].cursor() as cursor:

@@ -1,4 +1,4 @@
-"""A relay is killed with -9 in mid-batch, twenty times, while others save and delete the same keys."""
+"""A relay is killed with SIGKILL during its batches, twenty times, while threads save and delete the same keys."""
 
 import os
 import random
@@ -23,7 +23,7 @@ KEYS = [f"{number:024x}" for number in range(1, 21)]
 
 
 def write_at_random(seed: int, stop: threading.Event) -> None:
-    """Saves and deletes of few keys; every other one is left to the relay."""
+    """Save and delete a few keys at random."""
     chance = random.Random(seed)
     try:
         while not stop.is_set():
@@ -41,7 +41,7 @@ def write_at_random(seed: int, stop: threading.Event) -> None:
 def test_nothing_is_missing_stale_or_resurrected(mongo: Database, settings: Any) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
-    settings.SYNC_INLINE = False  # everything goes through the relays
+    settings.SYNC_INLINE = False  # relays deliver everything
     stop = threading.Event()
     writers = [threading.Thread(target=write_at_random, args=(seed + number, stop)) for number in range(2)]
     for writer in writers:
@@ -50,7 +50,7 @@ def test_nothing_is_missing_stale_or_resurrected(mongo: Database, settings: Any)
     with relaying(batch=10), relaying(batch=10) as relay:
         try:
             for _ in range(KILLS):
-                time.sleep(0.6 + chance.random() * 0.4)  # it needs about half a second to start
+                time.sleep(0.6 + chance.random() * 0.4)  # a relay needs about 0.5 s to start
                 relay.kill()
                 relay.start()
         finally:

@@ -1,4 +1,4 @@
-"""A changed mapping plans a backfill by itself."""
+"""A changed mapping plans a backfill automatically."""
 
 from typing import Any
 
@@ -34,16 +34,16 @@ def test_an_unchanged_mapping_plans_nothing(rows: None) -> None:
     assert backfill.left() == 0
 
 
-def test_another_version_of_an_own_mapping_is_backfilled_after_a_migration(rows: None, monkeypatch: Any) -> None:
+def test_a_migration_plans_a_backfill_for_a_new_version_of_a_mapping(rows: None, monkeypatch: Any) -> None:
     monkeypatch.setattr(Account, "mirror", Mirror("accounts", extra="extra", version=2))
     call_command("migrate", verbosity=0)
     assert backfill.left(models=["finance.account"]) == 1
 
 
-def test_a_field_that_is_left_out_disappears_from_the_documents(rows: None, mongo: Database, monkeypatch: Any) -> None:
+def test_an_excluded_field_is_removed_from_the_documents(rows: None, mongo: Database, monkeypatch: Any) -> None:
     monkeypatch.setattr(Account, "mirror", Mirror("accounts", exclude=("limit",), extra="extra"))
     assert plan_for_changed_mappings() == ["finance.account"]
-    assert plan_for_changed_mappings() == [], "planned once"
+    assert plan_for_changed_mappings() == [], "it is planned only once"
     Relay().drain()
     assert not any("limit" in document for document in mongo.accounts.find())
     monkeypatch.undo()
@@ -57,8 +57,8 @@ def test_the_fingerprint_is_the_same_in_every_process() -> None:
     assert there.stdout.strip() == fingerprint(Target(Account))
 
 
-def test_a_class_that_moves_within_sync_has_the_same_fingerprint() -> None:
-    """Or every table would be delivered again after an upgrade."""
+def test_a_field_class_keeps_its_fingerprint_when_it_moves_within_sync() -> None:
+    """Otherwise, an upgrade would deliver every table again."""
     assert class_name(ObjectIdField()) == ("sync.fields", "ObjectIdField")
     assert class_name(DocumentField()) == ("sync.fields", "DocumentField")
     assert class_name(models.TextField()) == ("django.db.models.fields", "TextField")

@@ -1,4 +1,4 @@
-"""A model may have several targets. Each is delivered and tracked on its own; a dead server holds up no other's."""
+"""A model can have several targets. Each is delivered and tracked separately; a server that is down delays no other."""
 
 import dataclasses
 import io
@@ -40,7 +40,7 @@ def other_mongod() -> Iterator[Mongo]:
 
 @pytest.fixture
 def far(other_mongod: Mongo, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Collection]:
-    """The collection on the other server; keepers are delivered to all three."""
+    """Delivers keepers to three collections, and yields the one on the other server."""
     uri = other_mongod.uri("elsewhere")
     settings.SYNC_TARGETS = {"far": uri}
     monkeypatch.setattr(Keeper, "mirror", dataclasses.replace(Keeper.mirror, targets=NAMES))
@@ -60,7 +60,9 @@ def names(documents: Collection) -> set[str]:
     return {document["name"] for document in documents.find()}
 
 
-def test_the_own_collection_follows_at_once_and_the_others_by_relays(far: Collection, mongo: Database) -> None:
+def test_inline_delivery_writes_the_models_collection_and_relays_write_the_others(
+    far: Collection, mongo: Database
+) -> None:
     Keeper.objects.create(name="Ada")
     assert (names(mongo.zoo_keepers), names(mongo.zoo_keepers_2), names(far)) == ({"Ada"}, set(), set())
     drain("", "far")
@@ -78,7 +80,9 @@ def test_the_own_collection_follows_at_once_and_the_others_by_relays(far: Collec
     assert not Change.objects.exists(), "every target's delete has settled"
 
 
-def test_a_dead_server_holds_up_no_other(far: Collection, mongo: Database, other_mongod: Mongo, settings: Any) -> None:
+def test_a_server_that_is_down_delays_no_other(
+    far: Collection, mongo: Database, other_mongod: Mongo, settings: Any
+) -> None:
     settings.SYNC_TIMEOUT = 0.5
     forget_clients()
     other_mongod.kill()
@@ -124,7 +128,7 @@ def test_a_backfill_of_one_target_writes_no_other(far: Collection, mongo: Databa
     assert (names(far), names(mongo.zoo_keepers_2)) == ({"Ada"}, set())
 
 
-def test_the_changes_of_a_target_that_is_no_more_are_parked_with_the_reason(
+def test_changes_of_a_removed_target_fail_with_the_reason(
     far: Collection, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.SYNC_MAX_ATTEMPTS = 1

@@ -1,4 +1,4 @@
-"""A model gets a field of which documents had a value in `extra`: neither value is lost without a word."""
+"""A model gets a field whose value documents had in `extra`: no value is lost silently."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from sync.workers.models import ModelState
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 KEYS = [str(ObjectId()) for _ in range(5)]
-# As after an AddField with a default: what `extra` holds, and what becomes of the document's currency.
+# The content of `extra` in each row, as after an AddField with a default.
 EXTRA: list[dict[str, Any]] = [
     {"currency": "EUR"}, {"currency": "USD"}, {"note": "none"}, {"currency": None}, {"currency": 5},
 ]  # fmt: skip
@@ -48,7 +48,7 @@ def currencies(mongo: Database) -> list[Any]:
     return [mongo.zoo_orders.find_one({"_id": ObjectId(key)}).get("currency", "none") for key in KEYS]
 
 
-def test_two_different_values_are_a_dead_letter_and_the_document_keeps_its_own(
+def test_conflicting_values_are_a_dead_letter_and_the_document_keeps_its_value(
     orders: list[str], mongo: Database
 ) -> None:
     Relay().drain()
@@ -60,13 +60,13 @@ def test_two_different_values_are_a_dead_letter_and_the_document_keeps_its_own(
     assert found == {KEYS[0]: "unmappable", KEYS[4]: "unmappable"}
 
 
-def test_a_check_counts_the_clashes_when_the_mapping_has_changed(orders: list[str]) -> None:
-    def said() -> list[str]:
+def test_a_check_counts_conflicting_values_after_the_mapping_has_changed(orders: list[str]) -> None:
+    def warnings() -> list[str]:
         return [each.msg for each in run_checks(databases=["default"]) if each.id == "sync.W026"]
 
-    assert said() == []  # the mapping is the one that everything was written with
+    assert warnings() == []  # all documents were written with the current mapping
     ModelState.objects.filter(model="zoo.order").update(mapping="another")
-    [message] = said()
+    [message] = warnings()
     assert message == "zoo.Order.currency is a field, and extra holds a currency in 3 rows."
 
 
@@ -84,13 +84,13 @@ def test_an_operation_moves_the_values_into_the_column(
     assert [each.key for each in verify(Target(Order)).mismatches] == [KEYS[4]]
 
 
-def test_backwards_the_values_are_put_back(orders: list[str]) -> None:
+def test_reversing_the_operation_moves_the_values_back(orders: list[str]) -> None:
     state: Any = SimpleNamespace(apps=apps)
     with connection.schema_editor() as editor:
         MoveFromExtra("order", "currency").database_forwards("zoo", editor, state, state)
         MoveFromExtra("order", "currency").database_backwards("zoo", editor, state, state)
     extras = dict(Order.objects.values_list("pk", "extra"))
-    # The last has never left `extra`: its document still says 5.
+    # The last value was never moved: in the column, the number 5 would become text.
     assert [extras[key].get("currency") for key in KEYS] == ["EUR", "USD", "USD", "USD", 5]
 
 
@@ -127,7 +127,7 @@ def test_a_value_is_moved_only_if_its_document_stays_the_same(
     assert all(field in row.extra for row in Order.objects.all())
 
 
-def test_the_mirrors_own_field_is_not_taken_from_extra(mongo: Database) -> None:
+def test_a_sync_field_in_extra_is_rejected(mongo: Database) -> None:
     row = Order.objects.create(extra={"_sync": {"v": 1, "by": "another"}})
     assert mongo.zoo_orders.find_one() is None
     assert "extra: it holds a field _sync" in Change.objects.get(key=row.pk).error

@@ -1,4 +1,4 @@
-"""Rows follow a collection: all kinds of changes, dead letters, drops and renames, lost streams, a single puller."""
+"""Rows follow a collection through all kinds of changes, dead letters, drops, renames and lost streams."""
 
 import json
 import threading

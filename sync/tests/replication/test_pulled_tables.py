@@ -36,10 +36,10 @@ def named() -> list[str]:
 
 def only_mysql() -> None:
     if connection.vendor != "mysql":
-        pytest.skip("only MySQL and MariaDB have it")
+        pytest.skip("only for MySQL and MariaDB")
 
 
-def test_tables_created_by_django_have_none_of_these() -> None:
+def test_tables_created_by_django_pass_the_check() -> None:
     assert named() == []
 
 
@@ -51,7 +51,7 @@ def test_a_trigger_of_a_pulled_table_or_one_that_names_it_is_named(act: Any) -> 
         act(f"CREATE TRIGGER on_visit {when} INSERT ON {table} FOR EACH ROW {end}", "DROP TRIGGER on_visit")
     except Exception as error:
         if "1419" in str(error):
-            pytest.skip("this user may make no trigger while the binary log is on")
+            pytest.skip("this user may not create triggers while the binary log is on")
         raise
     begin, end = ("", "") if connection.vendor == "mysql" else ("BEGIN", "; END")
     act(

@@ -92,7 +92,7 @@ class Process(Controlled):
             os.killpg(self.pid, signal.SIGKILL)
             self.process.wait()
         self._close()
-        print(f"{' '.join(self.command)}: status {self.status}\n{self.said}", file=sys.stderr)
+        print(f"{' '.join(self.command)}: status {self.status}\n{self.output}", file=sys.stderr)
 
     def _close(self) -> None:
         """Keep its output, and close its files."""
@@ -121,8 +121,8 @@ class Process(Controlled):
         return _text(self._files[1]) if self._files else self._texts[1]
 
     @property
-    def said(self) -> str:
-        """Its output since the last start."""
+    def output(self) -> str:
+        """Its standard output and error since the last start."""
         return self.stdout + self.stderr
 
     def tell(self, line: str) -> None:
@@ -149,7 +149,7 @@ class Process(Controlled):
         """Wait until it exits by itself. Returns the exit status."""
         with suppress(subprocess.TimeoutExpired):
             return self.process.wait(seconds)
-        raise AssertionError(f"it did not exit within {seconds} s: {self.said}")
+        raise AssertionError(f"it did not exit within {seconds} s: {self.output}")
 
     def until(self, condition: Callable[[], Any], what: str = "the condition is true", seconds: float = 60) -> None:
         """Wait for the condition. Fails if it takes too long, or if the process exits first."""
@@ -159,13 +159,13 @@ class Process(Controlled):
             exited = self.status is not None
             if condition():
                 return True
-            assert not exited, f"it exited with status {self.status} before {what}: {self.said}"
+            assert not exited, f"it exited with status {self.status} before {what}: {self.output}"
             return False
 
         wait_for(is_so, what, seconds)
 
     def until_it_says(self, words: str, seconds: float = 60) -> None:
-        self.until(lambda: words in self.said, f"it prints {words!r}", seconds)
+        self.until(lambda: words in self.output, f"it prints {words!r}", seconds)
 
 
 def _text(file: IO[bytes]) -> str:

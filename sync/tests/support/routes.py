@@ -32,8 +32,8 @@ def resume(route: str) -> None:
 
 def status_of(route: str) -> dict[str, Any]:
     """Return the route's entry in `sync status --json`; {} if it has none."""
-    _, said = command("status", "--json")
-    return next((each for each in json.loads(said)["routes"] if each["name"] == route), {})
+    _, output = command("status", "--json")
+    return next((each for each in json.loads(output)["routes"] if each["name"] == route), {})
 
 
 def stays_as_it_is(read: Callable[[], Any], seconds: float = QUIET) -> None:
@@ -49,9 +49,9 @@ def is_paused_and_falls_behind(route: str, pid: int) -> None:
     first = status_of(route)
     assert (first["paused"], first["alive"]) == (True, True)
     until(lambda: status_of(route)["lag"] > first["lag"] + 1)
-    code, said = command("status")
+    code, output = command("status")
     assert code == 1
-    assert f"{route}: paused; resume it: manage.py sync resume {route}" in said
+    assert f"{route}: paused; resume it: manage.py sync resume {route}" in output
 
 
 def until(condition: Callable[[], Any], seconds: float = 60) -> None:

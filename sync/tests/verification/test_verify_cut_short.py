@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine, pytes
      (("--json",), "To continue: manage.py sync verify finance.account --resume --json"),
      (("--sample", "1"), "A sample cannot be resumed. Run the command again.")],
 )  # fmt: skip
-def test_while_mongodb_is_down(
+def test_verify_is_interrupted_while_mongodb_is_down(
     mongo: Database, mongod: Mongo, settings: Any, capsys: pytest.CaptureFixture[str], options: Any, then: str
 ) -> None:
     make(1).save()
@@ -44,7 +44,9 @@ def test_while_mongodb_is_down(
     assert "Interrupted" not in capsys.readouterr().err
 
 
-def test_while_mysql_closes_the_connection(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verify_is_interrupted_when_mysql_closes_the_connection(
+    mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def lose_connection(*args: Any, **kwargs: Any) -> None:
         raise OperationalError(2013, "Lost connection to server during query")
 
@@ -65,7 +67,8 @@ def test_control_c_leaves_a_run_that_can_be_resumed_and_says_how(mongo: Database
         time.sleep(0.5)
         process.interrupt()
         assert process.wait(30) == 1
-    said = process.stderr
-    assert "Interrupted. To continue: manage.py sync verify finance.account finance.customer --resume --repair" in said
-    assert "Traceback" not in said
+    output = process.stderr
+    arguments = "finance.account finance.customer --resume --repair"
+    assert f"Interrupted. To continue: manage.py sync verify {arguments}" in output
+    assert "Traceback" not in output
     assert Verification.objects.get().finished_at is None

@@ -1,4 +1,4 @@
-"""What is stored of verify's runs: times, counts, when each mismatch was first seen, and where to continue."""
+"""The stored record of a verify run: times, counts, when each mismatch was first seen, and where to continue."""
 
 import io
 import json
@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 @pytest.fixture
 def accounts(mongo: Database) -> list[Account]:
-    # This resets the estimated size, of which samples are a share: it is wrong after another test has killed MongoDB.
+    # Resets the estimated collection size, which samples use. It is wrong after another test has killed MongoDB.
     mongo.accounts.drop()
     return fill(30)
 

@@ -20,7 +20,7 @@ def test_one_sample_is_taken_for_each_slot(monkeypatch: pytest.MonkeyPatch) -> N
     relay.write()
     Change.objects.create(model="finance.account", key="a", due_at="2020-01-01T00:00Z")
     took = [history.take() for _ in range(3)]
-    assert took.count(True) in (1, 2), "two if a slot ends in between"
+    assert took.count(True) in (1, 2), "two if a slot ends during the test"
     sample = Sample.objects.latest("slot")
     assert (sample.pending, sample.p50, sample.p99) == (1, 0.005, 50.0)
     assert sample.rate > 0

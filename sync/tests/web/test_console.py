@@ -30,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
-def no_cached_counts(fresh_heart: None) -> None:
+def no_cached_counts(fresh_heartbeat: None) -> None:
     cache.delete(COUNTS)
 
 

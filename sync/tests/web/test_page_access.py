@@ -67,7 +67,7 @@ def test_each_page_needs_the_permission_of_the_table(client: Client, mongo: Data
 
 
 @pytest.mark.parametrize("name", [name for name in TABLE if TABLE[name][2][3] == 302])
-def test_no_action_without_the_csrf_token(name: str, mongo: Database) -> None:
+def test_an_action_without_the_csrf_token_is_rejected(name: str, mongo: Database) -> None:
     client = Client(enforce_csrf_checks=True)
     client.force_login(user("operator", *OPERATOR))
     Account.objects.create(id=KEY, account_id=1, limit=1)

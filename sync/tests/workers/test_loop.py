@@ -54,23 +54,23 @@ def run(outcomes: Iterable[Any], **options: Any) -> tuple[Loop, list[float]]:
 
 
 @pytest.fixture
-def said(caplog: Any) -> Any:
+def logged(caplog: Any) -> Any:
     caplog.set_level(logging.INFO, LOGGER.name)
     return lambda: [(record.levelname, record.getMessage()) for record in caplog.records if record.name == LOGGER.name]
 
 
-def test_an_outage_and_its_end_are_each_logged_once(said: Any) -> None:
+def test_an_outage_and_its_end_are_each_logged_once(logged: Any) -> None:
     loop, _ = run([None, OUTAGE, OUTAGE, OUTAGE, None, None], prefix="eu: ")
-    assert said() == [
+    assert logged() == [
         ("ERROR", "eu: MongoDB does not respond. Nothing is lost; retrying until it is back."),
         ("INFO", "eu: Working again."),
     ]
     assert loop.trouble == ""
 
 
-def test_another_reason_and_the_next_outage_are_logged_as_well(said: Any) -> None:
+def test_another_reason_and_the_next_outage_are_logged_as_well(logged: Any) -> None:
     run([OUTAGE, Unavailable("MySQL does not respond"), None, OUTAGE])
-    assert [line.partition(".")[0] for _, line in said()] == [
+    assert [line.partition(".")[0] for _, line in logged()] == [
         "MongoDB does not respond", "MySQL does not respond", "Working again", "MongoDB does not respond",
     ]  # fmt: skip
 
@@ -83,7 +83,7 @@ def test_an_outage_has_no_traceback_and_a_reason_of_either_driver(caplog: Any) -
     assert [record.exc_info for record in caplog.records] == [None, None]
 
 
-def test_the_trouble_is_what_it_waits_for(said: Any) -> None:
+def test_trouble_has_the_reason_for_waiting(logged: Any) -> None:
     loop, _ = run([None, OUTAGE])
     assert loop.trouble == "MongoDB does not respond"
 
@@ -93,7 +93,7 @@ def test_pauses_grow_to_the_longest_and_start_again_after_a_step_that_works() ->
     assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, LONGEST_PAUSE, LONGEST_PAUSE, SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
 
 
-def test_a_step_that_works_and_soon_fails_again_keeps_the_longer_pauses(said: Any) -> None:
+def test_a_step_that_works_and_soon_fails_again_keeps_the_longer_pauses(logged: Any) -> None:
     stop = FakeStop()
     loop = Loop(stop, LOGGER, recover=lambda error: None)
 
@@ -124,9 +124,9 @@ def test_a_step_that_worked_for_longer_than_the_pause_resets_the_pauses(monkeypa
     assert stop.waits == [0.5, 1.0, 2.0, SHORTEST_PAUSE]
 
 
-def test_a_step_that_returns_false_does_not_end_an_outage(said: Any) -> None:
+def test_a_step_that_returns_false_does_not_end_an_outage(logged: Any) -> None:
     loop, waits = run([OUTAGE, False, OUTAGE])
-    assert len(said()) == 1
+    assert len(logged()) == 1
     assert loop.trouble == "MongoDB does not respond"
     assert waits == [SHORTEST_PAUSE, 2 * SHORTEST_PAUSE]
 
@@ -154,14 +154,14 @@ def test_an_endless_loop_retries_after_any_error_and_logs_its_traceback(caplog: 
     assert with_traceback == [True, False]
 
 
-def test_an_error_with_data_loss_is_not_logged_as_nothing_is_lost(said: Any) -> None:
+def test_an_error_with_data_loss_is_not_logged_as_nothing_is_lost(logged: Any) -> None:
     error = Unavailable("The topic is gone")
     error.is_loss = True  # type: ignore[attr-defined]
     run([error])
-    assert said() == [("ERROR", "The topic is gone. Waiting until it is back.")]
+    assert logged() == [("ERROR", "The topic is gone. Waiting until it is back.")]
 
 
-def test_a_paused_route_runs_no_step_until_it_is_resumed(said: Any) -> None:
+def test_a_paused_route_runs_no_step_until_it_is_resumed(logged: Any) -> None:
     stop, answers, steps = FakeStop(), [False, True, True, True, False], []
     loop = Loop(stop, LOGGER, prefix="pull: ")
     troubles = []
@@ -178,16 +178,16 @@ def test_a_paused_route_runs_no_step_until_it_is_resumed(said: Any) -> None:
     loop.run(step, is_paused)
     assert steps == [4, 0]
     assert troubles == ["", "", "paused", "paused", "paused"]
-    assert said() == [("INFO", "pull: Paused."), ("INFO", "pull: Working again.")]
+    assert logged() == [("INFO", "pull: Paused."), ("INFO", "pull: Working again.")]
 
 
-def test_a_step_that_raises_paused_is_not_an_outage(said: Any) -> None:
+def test_a_step_that_raises_paused_is_not_an_outage(logged: Any) -> None:
     recovered: list[Exception] = []
     loop, waits = run([Paused("publish"), None], recover=recovered.append)
-    assert (loop.trouble, waits, recovered, said()) == ("", [], [], [])
+    assert (loop.trouble, waits, recovered, logged()) == ("", [], [], [])
 
 
-def test_a_failing_pause_check_counts_as_an_outage(said: Any) -> None:
+def test_a_failing_pause_check_counts_as_an_outage(logged: Any) -> None:
     stop, steps = FakeStop(), []
 
     def is_paused() -> bool:
@@ -201,7 +201,7 @@ def test_a_failing_pause_check_counts_as_an_outage(said: Any) -> None:
 
     Loop(stop, LOGGER, recover=lambda error: None).run(step, is_paused)
     assert (stop.waits, steps) == ([SHORTEST_PAUSE], [1])
-    assert [level for level, _ in said()] == ["ERROR", "INFO"]
+    assert [level for level, _ in logged()] == ["ERROR", "INFO"]
 
 
 @pytest.mark.parametrize("state", ["an outage", "a pause", "between two steps"])

@@ -17,7 +17,7 @@ class Keeper(MirroredModel):
 
 
 class Tag(MirroredModel):
-    """A key that the database makes."""
+    """The database generates its key."""
 
     name = models.CharField(max_length=50, db_default="new")
 
@@ -25,7 +25,7 @@ class Tag(MirroredModel):
 
 
 class Animal(MirroredModel):
-    """Deleted with its keeper; loses its vet; tagged."""
+    """Has a cascading, a nullable and a many-to-many relation."""
 
     id = ObjectIdField(primary_key=True)
     name = models.CharField(max_length=50, unique=True)
@@ -50,7 +50,7 @@ class HeadKeeper(Keeper):
 
 
 class Typed(MirroredModel):
-    """One column of each kind."""
+    """One column of each type."""
 
     id = models.UUIDField(primary_key=True)
     text = models.TextField(blank=True)
@@ -76,7 +76,7 @@ class Typed(MirroredModel):
 
 
 class Visit(PulledModel):
-    """Pulled from MongoDB; a number that is a key, and a badge that no two visits share."""
+    """Pulled from MongoDB, with a numeric key and a unique badge."""
 
     id = models.BigIntegerField(primary_key=True)
     badge = models.CharField(max_length=20, unique=True)
@@ -95,7 +95,7 @@ class Ticket(models.Model):
 
 
 def _of_type(kind: type[models.Field], mysql: str, mariadb: str = "", **options: Any) -> Any:
-    """A nullable field of this class on a column of a type that Django would not choose, but for SQLite."""
+    """A nullable field on a MySQL column type that Django would not choose; SQLite gets the default type."""
 
     def db_type(self: Any, connection: Any) -> Any:
         if connection.vendor != "mysql":
@@ -107,7 +107,7 @@ def _of_type(kind: type[models.Field], mysql: str, mariadb: str = "", **options:
 
 
 class Legacy(MirroredModel):
-    """Columns as other programs make them, with the fields that `inspectdb` or a person gives them."""
+    """Columns as other programs create them, with the fields that `inspectdb` or a developer would choose."""
 
     id = ObjectIdField(primary_key=True)
     tiny = _of_type(models.IntegerField, "tinyint")
@@ -156,7 +156,7 @@ class Legacy(MirroredModel):
 
 
 class Order(MirroredModel):
-    """A model that has got a field of which documents had a value before."""
+    """A model with a new field whose value documents had in `extra` before."""
 
     id = ObjectIdField(primary_key=True)
     currency = models.CharField(max_length=3, default="USD")

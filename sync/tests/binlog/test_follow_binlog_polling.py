@@ -114,12 +114,12 @@ def test_a_missing_table_is_rescanned_when_it_exists_again(mongo: Database) -> N
         sql("INSERT INTO zoo_tag (id, name) VALUES (1, 'one')")
         process.until(lambda: mongo.zoo_tags.count_documents({}) == 1)
         try:
-            sql("RENAME TABLE zoo_tag TO zt_away")
-            process.until(lambda: "as soon as their tables exist: zoo.tag" in process.said)
+            sql("RENAME TABLE zoo_tag TO zt_moved")
+            process.until(lambda: "as soon as their tables exist: zoo.tag" in process.output)
             assert mongo.zoo_tags.count_documents({}) == 1, "a missing table does not make its documents orphans"
-            sql("UPDATE zt_away SET name = 'two'")
+            sql("UPDATE zt_moved SET name = 'two'")
         finally:
-            sql("/* back */ RENAME TABLE zt_away TO zoo_tag")
+            sql("/* back */ RENAME TABLE zt_moved TO zoo_tag")
         process.until(lambda: mongo.zoo_tags.count_documents({"name": "two"}) == 1)
         process.until(lambda: not saved().unplanned)
 
