@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -121,7 +122,7 @@ def serve(number: int) -> int:
             # A session of its own: Ctrl-C in the terminal reaches this process only, which stops things in order.
             processes[name] = subprocess.Popen([*END_WITH_US, *command], start_new_session=True)
         # Looks, and never waits: a signal that comes just before a wait would go unseen until something else happens.
-        while True:
+        while not STOPPING.is_set():
             for name, process in processes.items():
                 if process.poll() is not None:
                     print(f"The {name} ended by itself, with status {process.returncode}", file=sys.stderr)
@@ -130,6 +131,7 @@ def serve(number: int) -> int:
                 greet(number)
                 greeted = True
             time.sleep(0.1)
+        return 0
     finally:
         print("\nStopping", flush=True)
         for process in processes.values():
@@ -147,10 +149,19 @@ def end(process: subprocess.Popen) -> None:
         process.wait()
 
 
+STOPPING = threading.Event()
+
+
 def stop_on(*signals: int) -> None:
+    """Ends this process at the first signal.
+
+    Python discards an exception in some places, such as a finalizer, so the loop in `serve` looks at STOPPING, too.
+    """
+
     def stop(number: int, frame: Any) -> None:
         for each in signals:
             signal.signal(each, signal.SIG_IGN)  # stopping is under way and takes seconds; let it finish
+        STOPPING.set()
         sys.exit(0)
 
     for number in signals:

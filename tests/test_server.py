@@ -11,7 +11,7 @@ from urllib.request import urlopen
 
 import pytest
 
-from sync.tests.support.processes import Process, finished, python
+from sync.tests.support.processes import Process, finished, python, script
 from tests.servers import free_port
 
 
@@ -52,6 +52,13 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
     yield portal
     for number in portal.processes():
         os.kill(number, signal.SIGKILL)
+
+
+def test_a_signal_during_a_finalizer_still_stops_it() -> None:
+    process = finished(script("tests.scripts.signal_in_a_finalizer"))
+    assert process.status == 0
+    assert "still running" in process.output, "the exception of the handler was discarded"
+    assert "Stopping" in process.output
 
 
 def test_it_serves_until_ctrl_c_and_keeps_its_data(portal: Portal) -> None:

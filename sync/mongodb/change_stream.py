@@ -198,7 +198,7 @@ class Events:
         keys: dict[Key, None] = {}
         newest, size, ended = None, 0, False
         end = time.monotonic() + WAIT
-        while (event := self._next()) is not None:
+        while (event := self.next()) is not None:
             if ended := event["operationType"] in ENDS:
                 break
             key = key_of(event["documentKey"])
@@ -216,14 +216,15 @@ class Events:
         """Moves to this event, at whose time the stream was opened. Raises HistoryLost if there is no such event."""
         goal = self.source.latest()
         while self.last != event:
-            found = self._next()
+            found = self.next()
             if found is not None and moment_of(found["_id"]["_data"]) == moment_of(event):
                 self.last = found["_id"]["_data"]
             elif found is not None or self.token["_data"] >= goal:
                 raise HistoryLost("another server responds, and it does not have the last change that was applied")
         self.source.require_same_server()
 
-    def _next(self) -> Any:
+    def next(self) -> Any:
+        """The next event; None if there is none within the time that the stream waits. Raises HistoryLost."""
         try:
             return self.stream.try_next()
         except OperationFailure as error:
@@ -293,8 +294,13 @@ class ChangeStream:
             raise NotFollowed(f"{self.name} is a {kind}. MongoDB reports changes of collections only.")
 
     def now(self) -> dict[str, Any]:
-        """A token for all changes from now on."""
+        """A token for all changes from now on.
+
+        A change that arrives while the stream is opened may come before the token: its document is read afterwards.
+        """
         with self.events(None) as events:
+            if events.stream.resume_token is None:  # the response that opened the stream has changes
+                events.next()
             return events.token
 
     def latest(self) -> str:
