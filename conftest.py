@@ -10,6 +10,7 @@ from django.core.cache import cache
 from django.db import connections
 from playwright.sync_api import BrowserContext, sync_playwright
 from pymongo.database import Database
+from xdist.scheduler import LoadFileScheduling
 
 from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import clock
@@ -21,7 +22,7 @@ emptying.install()
 
 # Test files that take a minute or more. They run first, so that no worker is still busy with one at the end of the run.
 LONG = (
-    "test_pages_in_browser.py", "test_chaos.py", "test_follow_binlog_faults.py", "test_publish_faults.py",
+    "test_publish_faults.py", "test_pages_in_browser.py", "test_chaos.py", "test_follow_binlog_faults.py",
     "test_pulling_sales.py", "test_copy.py", "test_consume_positions.py", "test_consume.py", "test_kafka_causes.py",
     "test_server.py", "test_follow_binlog.py", "test_publish.py", "test_follow_binlog_fuzz.py",
     "test_stored_payloads.py", "test_hostile_forms.py",
@@ -41,6 +42,18 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection and not connection.in_atomic_block and not connection.is_usable():
             connection.close()
+
+
+class ByFileAndBroker(LoadFileScheduling):
+    """A file's tests run in one worker, and so do all of Kafka's: one broker, not one for each worker."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "kafka" if "/kafka/" in nodeid else super()._split_scope(nodeid)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return ByFileAndBroker(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture(autouse=True)

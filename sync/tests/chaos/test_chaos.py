@@ -1,7 +1,7 @@
 """Fault schedules against the mirror, and against mutations of it, each without one safeguard: these must fail.
 
 CHAOS_SCHEDULES sets the number of schedules (0: none). The mutations take long and run only with CHAOS_MUTATIONS=1.
-docs/faults.md has the commands for thousands of schedules, and for another database.
+docs/explanation/faults.md has the commands for thousands of schedules, and for another database.
 """
 
 import os
@@ -16,7 +16,7 @@ from django.db import connection
 
 from sync.tests.chaos.mutations import BOUNDS
 
-SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "60"))
 SECONDS = 6  # at most, for one schedule on a busy machine
 
 
