@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
@@ -18,6 +18,19 @@ class Role(models.TextChoices):
     CUSTOMER = "customer", _("Customer")
     TECHNICAL_WORKER = "technical_worker", _("Technical worker")
     SENIOR_MANAGEMENT = "senior_management", _("Senior management")
+
+
+class NumberFormat(models.TextChoices):
+    """How pages write one thousand two hundred and a half. CSV and JSON never change."""
+
+    LANGUAGE = "", _("As usual in your language")
+    COMMA = "comma", "1,200.50"
+    POINT = "point", "1.200,50"
+    SPACE = "space", "1\N{NARROW NO-BREAK SPACE}200,50"
+
+
+def languages() -> list[tuple[str, Any]]:
+    return [("", _("The language of your browser")), *settings.LANGUAGES]
 
 
 # The roles that can be requested at registration; staff decide.
@@ -40,6 +53,11 @@ class User(AbstractUser):
     request_decision = models.CharField(_("decision"), max_length=10, choices=Decision.choices, blank=True)
     address = models.TextField(_("address"), max_length=500, blank=True)
     picture = models.FileField(_("picture"), upload_to="pictures", blank=True)
+    language = models.CharField(_("language"), max_length=10, choices=languages, blank=True)
+    time_zone = models.CharField(
+        _("time zone"), max_length=64, blank=True, help_text=_("Pages show times in this zone. Empty means UTC.")
+    )
+    number_format = models.CharField(_("numbers"), max_length=10, choices=NumberFormat.choices, blank=True)
     is_demo = models.BooleanField(
         _("demo"), default=False, editable=False, help_text=_("Has a publicly known password.")
     )

@@ -6,12 +6,14 @@ from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
 from django.urls import path, re_path
 
-from accounts import views
+from accounts import preferences, views
 
 urlpatterns = [
     path("", views.landing, name="landing"),
     path("dashboard/", views.dashboard, name="dashboard"),
     path("profile/", views.profile, name="profile"),
+    path("preferences/", preferences.edit, name="preferences"),
+    path("language/", preferences.choose_language, name="language"),
     path("profile/picture/", views.picture, name="picture"),
     path("register/", allauth.signup, name="account_signup"),
     path("login/", allauth.login, name="account_login"),

@@ -12,7 +12,7 @@ from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
-from django.utils.functional import cached_property
+from django.utils.functional import cached_property, lazy
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
@@ -21,13 +21,14 @@ from finance.filters import INT32
 from finance.models import Customer, Record, Transaction
 from finance.record_types import RECORD_TYPES
 from finance.record_types.customers import begins_with
+from sync.core.humanize import grouped
 from sync.mapping.forms import DocumentFormField
 from sync.models import DocumentField
 from sync.web.admin import ReadsExactly
 
 OBJECT_ID = re.compile("[0-9a-f]{24}")
 MOST = 1000  # rows that a list has pages for; search finds the others
-UNTIL = format_lazy(_("The list ends after {most} rows. Search to find others."), most=f"{MOST:,}")
+UNTIL = format_lazy(_("The list ends after {most} rows. Search to find others."), most=lazy(grouped, str)(MOST))
 
 
 class FirstPages(Paginator):
@@ -98,7 +99,7 @@ class RecordAdmin(ReadsExactly, Audited):
         """Refuses an action on "all" rows if the page does not show their number."""
         if request.POST.get("select_across") == "1" and queryset.order_by()[MOST : MOST + 1].exists():
             problem = _("More than %(most)s rows are selected. Narrow the search, or select rows page by page.")
-            self.message_user(request, problem % {"most": f"{MOST:,}"}, messages.ERROR)
+            self.message_user(request, problem % {"most": grouped(MOST)}, messages.ERROR)
             return None
         return super().response_action(request, queryset, *args, **kwargs)
 

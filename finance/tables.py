@@ -6,6 +6,7 @@ do not overlap.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from typing import Any
 
@@ -19,6 +20,7 @@ from django_tables2.utils import call_with_appropriate
 
 from finance.paging import Order
 from finance.unreadable import cell
+from sync.core.humanize import day, grouped
 from sync.mapping.unreadable import Unreadable
 
 RELATED = 20  # related records on a record's page
@@ -29,7 +31,6 @@ NUMBER_IF_WIDE = {
     "th": {"class": "text-end pe-4 d-none d-md-table-cell"},
     "td": {"class": "text-end pe-4 number d-none d-md-table-cell"},
 }
-DATE = "Y-m-d"
 DAY = {"td": {"class": "text-nowrap number"}}
 
 
@@ -66,11 +67,18 @@ def _guarded(render: Callable[..., Any]) -> Callable[..., Any]:
     return render_any
 
 
+class DayColumn(tables.Column):
+    """The date of a moment, which is a day in UTC for every user."""
+
+    def render(self, value: datetime.datetime) -> str:
+        return day(value)
+
+
 class TradeTable(RecordTable):
     """Trades of one or several buckets, as a list."""
 
     account_id = tables.Column(verbose_name=_("Account"), attrs=IF_WIDE)
-    date = tables.DateColumn(format=DATE, attrs=DAY)
+    date = DayColumn(attrs=DAY)
     symbol = tables.Column()
     code = tables.Column(verbose_name=_("Kind"))
     amount = tables.Column(attrs=NUMBER)
@@ -86,7 +94,7 @@ class TradeTable(RecordTable):
         return format_html('<span class="text-uppercase fw-semibold">{}</span>', value)
 
     def render_amount(self, value: int) -> str:
-        return f"{value:,}"
+        return grouped(value)
 
     def render_price(self, value: Any) -> SafeString:
         return money(value)
@@ -111,7 +119,7 @@ def money(value: Any) -> SafeString:
     """Two digits for reading; the element's value has all of them."""
     if abs(value.adjusted()) > 40:
         return format_html("{}", value)
-    return format_html('<data value="{}" title="{}">{}</data>', value, value, f"{value:,.2f}")
+    return format_html('<data value="{}" title="{}">{}</data>', value, value, grouped(value, 2))
 
 
 def names(values: Any) -> SafeString:

@@ -100,6 +100,7 @@ PAGES = [
 
     Page("newcomer-dashboard", "newcomer", "/dashboard/customer/", "Dashboard without a linked record"),
     Page("newcomer-accounts", "newcomer", "/finance/accounts/", "Accounts, none linked"),
+    Page("preferences", "customer", "/preferences/", "Preferences: language, time zone, numbers"),
     Page("newcomer-profile", "newcomer", "/profile/", "Profile with a pending role request"),
 
     Page("console", "technician", "/sync/", "Console: state of the mirror and failed changes"),
@@ -153,6 +154,7 @@ PAGES = [
 NO_PAGES = {
     "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
+    "language",
 }  # fmt: skip
 # Pages that look like others of their kind, or appear only while signing in.
 LIKE_OTHERS = {

@@ -24,6 +24,8 @@ metrics                                404   404          -        200         4
 
 dashboard                              302   302          -        302         302    200        200
 profile                                302   200          -        200         200    200        200
+preferences                            302   200          -        200         200    200        200
+language                               405   405          -        405         405    405        405
 picture                                302   404          -        404         404    404        404
 
 account_signup                         200   302          -        302         302    302        302
@@ -137,7 +139,7 @@ def test_a_page_that_may_not_be_read_accepts_no_post(made: World, name: str) -> 
             assert client.post(address).status_code in (int(status), 405), number
 
 
-@pytest.mark.parametrize("name", [name for name in ROWS if "405" in ROWS[name]])
+@pytest.mark.parametrize("name", [name for name in ROWS if "405" in ROWS[name] and name != "language"])
 def test_post_only_addresses_are_for_operators(made: World, name: str) -> None:
     address = made.address(name)
     assert Client().post(address)["Location"].startswith("/login/?next=")

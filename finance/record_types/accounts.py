@@ -23,6 +23,7 @@ from finance.products import PRODUCTS
 from finance.record_types.base import RecordType
 from finance.record_types.transactions import TransactionTable
 from finance.tables import LOOK, NUMBER, RecordTable, first_rows, names
+from sync.core.humanize import grouped
 
 
 class AccountFilter(django_filters.FilterSet):
@@ -55,7 +56,7 @@ class AccountTable(RecordTable):
         empty_text = _("No accounts match your search.")
 
     def render_limit(self, value: int) -> str:
-        return f"{value:,}"
+        return grouped(value)
 
     def render_products(self, value: Any) -> SafeString:
         return names(value)

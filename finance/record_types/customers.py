@@ -21,6 +21,7 @@ from finance.record_types.base import RecordType, fields
 from finance.tables import IF_WIDE, LOOK, NUMBER, RecordTable, first_rows, names
 from finance.tiers import tier_names, tiers_of
 from finance.unreadable import cell
+from sync.core.humanize import grouped
 
 OLDEST = datetime.date(1900, 1, 1)
 
@@ -62,7 +63,7 @@ class CustomerTable(RecordTable):
         empty_text = _("No customers match your search.")
 
     def render_accounts(self, value: Any) -> str:
-        return f"{len(value):,}" if isinstance(value, list) else cell(value)
+        return grouped(len(value)) if isinstance(value, list) else cell(value)
 
     def render_tier_and_details(self, value: Any, record: Customer) -> SafeString:
         return names(tier_names(record)) if isinstance(value, dict) else cell(value)

@@ -18,7 +18,7 @@ from finance.forms import RecordForm
 from finance.models import Transaction
 from finance.paging import size_of_page
 from finance.record_types.base import RecordType
-from finance.tables import DATE, DAY, LOOK, NUMBER, RecordTable, TradeTable
+from finance.tables import DAY, LOOK, NUMBER, DayColumn, RecordTable, TradeTable
 from finance.trades import trades_of
 
 
@@ -37,10 +37,8 @@ class TransactionTable(RecordTable):
         linkify=True, order_by=("account_id", "bucket_end_date", "pk"), verbose_name=_("Account")
     )
     transaction_count = tables.Column(attrs=NUMBER, verbose_name=_("Trades"))
-    bucket_start_date = tables.DateColumn(format=DATE, attrs=DAY, verbose_name=_("From"))
-    bucket_end_date = tables.DateColumn(
-        format=DATE, attrs=DAY, order_by=("bucket_end_date", "pk"), verbose_name=_("Until")
-    )
+    bucket_start_date = DayColumn(attrs=DAY, verbose_name=_("From"))
+    bucket_end_date = DayColumn(attrs=DAY, order_by=("bucket_end_date", "pk"), verbose_name=_("Until"))
 
     class Meta:
         model = Transaction

@@ -1,11 +1,15 @@
-"""Number formats of pages. An unknown number is a dash, never zero."""
+"""Formats of numbers and days on pages. An unknown number is a dash, never zero."""
 
 from __future__ import annotations
 
+import datetime
 from decimal import Decimal
 from typing import Any
 
 from django import template
+
+from sync.core import humanize
+from sync.core.humanize import grouped
 
 UNKNOWN = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
@@ -21,13 +25,19 @@ def figure(value: Any) -> str:
     if not isinstance(value, (int, float, Decimal)):
         return str(value)
     digits = 2 if not isinstance(value, int) and 0 < abs(float(value)) < 1000 else 0
-    return f"{value:,.{digits}f}".replace("-", MINUS)
+    return grouped(value, digits).replace("-", MINUS)
+
+
+@register.filter
+def day(value: Any) -> str:
+    """The date of a moment, in UTC; empty for a value that is no moment."""
+    return humanize.day(value) if isinstance(value, datetime.datetime) else ""
 
 
 @register.filter
 def percent(value: float | None) -> str:
     """A change with its sign."""
-    return UNKNOWN if value is None else f"{value:+,.1f} %".replace("-", MINUS)
+    return UNKNOWN if value is None else f"{grouped(value, 1, sign='+')} %".replace("-", MINUS)
 
 
 @register.filter
@@ -38,5 +48,5 @@ def large(value: Any) -> str:
     number = float(value)
     for unit, name in ((1e12, "T"), (1e9, "B"), (1e6, "M")):
         if abs(number) >= unit:
-            return f"{number / unit:,.1f} {name}".replace("-", MINUS)
+            return f"{grouped(number / unit, 1)} {name}".replace("-", MINUS)
     return figure(int(number))

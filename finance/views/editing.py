@@ -20,6 +20,7 @@ from finance.forms import DeleteForm
 from finance.models import Record
 from finance.record_types import RecordType
 from finance.unreadable import facts
+from sync.core.humanize import day
 from sync.models import DocumentField
 from sync.outbox.models import Change
 
@@ -96,8 +97,8 @@ def _facts(kind: RecordType, record: Record) -> list[tuple[str, Any]]:
         value = getattr(record, name)
         if isinstance(value, list):
             value = ", ".join(map(str, value))
-        elif isinstance(value, datetime.date):
-            value = f"{value:%Y-%m-%d}"
+        elif isinstance(value, datetime.datetime):
+            value = day(value)
         facts.append((capfirst(str(field.verbose_name)), value))
     return [*facts, ("_id", record.pk)]
 

@@ -1,22 +1,39 @@
 """Formats counts, numbers, durations and times, in the same way for the terminal and for pages."""
 
 import datetime
+from contextvars import ContextVar
+from decimal import Decimal
 
 from django.utils import timezone
+from django.utils.formats import date_format, get_format
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
+
+# The separators of thousands and of decimals that a user has chosen; None: those of the active language.
+SEPARATORS: ContextVar[tuple[str, str] | None] = ContextVar("separators", default=None)
+
+
+def grouped(value: float | Decimal, digits: int = 0, sign: str = "") -> str:
+    """Return the number with separators, such as "1,234.50". `sign` is "+" to show it for positive numbers, too."""
+    thousands, decimal = SEPARATORS.get() or (get_format("THOUSAND_SEPARATOR"), get_format("DECIMAL_SEPARATOR"))
+    return f"{value:{sign},.{digits}f}".translate({ord(","): thousands, ord("."): decimal})
 
 
 def counted(number: int, one: str, many: str) -> str:
     """Return the number with its noun, such as "1 change" or "1,200 changes"."""
-    return f"{number:,} {ngettext(one, many, number)}"
+    return f"{grouped(number)} {ngettext(one, many, number)}"
 
 
 def number(value: float | None) -> str:
     """Return a count or a rate, such as "1,200", "12" or "0.5"; "unknown" for None."""
     if value is None:
         return _("unknown")
-    return f"{value:,.0f}" if isinstance(value, int) or value >= 10 else f"{value:.2g}"
+    return grouped(value) if isinstance(value, int) or value >= 10 else f"{value:.2g}"
+
+
+def day(value: datetime.datetime) -> str:
+    """Return a moment's date in UTC, as the active language writes dates: a business date is the same in every zone."""
+    return date_format(value.astimezone(datetime.UTC).date(), "DATE_FORMAT")
 
 
 def moment(value: datetime.datetime | None) -> str:

@@ -3,13 +3,12 @@
 import datetime
 
 from django import template
-from django.contrib.humanize.templatetags.humanize import intcomma, naturaltime
+from django.contrib.humanize.templatetags.humanize import naturaltime
 
 from sync.core import humanize
 
 register = template.Library()
-register.filter(intcomma)  # a project need not install django.contrib.humanize
-register.filter(naturaltime)
+register.filter(naturaltime)  # a project need not install django.contrib.humanize
 register.filter(humanize.number)
 
 
