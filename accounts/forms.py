@@ -18,6 +18,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest
 from django.shortcuts import redirect
+from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
 
 from accounts.addresses import resets_from
@@ -45,7 +46,7 @@ class RegistrationForm(SignupForm):
         label=_("Role"),
         choices=[
             ("", _("Customer")),
-            *((role.value, _("%s (after approval)") % role.label) for role in REQUESTABLE_ROLES),
+            *((role.value, format_lazy(_("{role} (after approval)"), role=role.label)) for role in REQUESTABLE_ROLES),
         ],
         required=False,
         help_text=_("You start as a customer. If you request another role, staff will email you their decision."),

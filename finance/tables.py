@@ -78,12 +78,12 @@ class TradeTable(RecordTable):
     """Trades of one or several buckets, as a list."""
 
     account_id = tables.Column(verbose_name=_("Account"), attrs=IF_WIDE)
-    date = DayColumn(attrs=DAY)
-    symbol = tables.Column()
+    date = DayColumn(verbose_name=_("Date"), attrs=DAY)
+    symbol = tables.Column(verbose_name=_("Symbol"))
     code = tables.Column(verbose_name=_("Kind"))
-    amount = tables.Column(attrs=NUMBER)
-    price = tables.Column(attrs=NUMBER_IF_WIDE)
-    total = tables.Column(attrs=NUMBER)
+    amount = tables.Column(verbose_name=_("Amount"), attrs=NUMBER)
+    price = tables.Column(verbose_name=_("Price"), attrs=NUMBER_IF_WIDE)
+    total = tables.Column(verbose_name=_("Total"), attrs=NUMBER)
 
     class Meta:
         attrs = LOOK

@@ -45,8 +45,8 @@ class AccountFilter(django_filters.FilterSet):
 
 class AccountTable(RecordTable):
     account_id = tables.Column(linkify=True, order_by=("account_id", "pk"), verbose_name=_("Account number"))
-    limit = tables.Column(order_by=("limit", "pk"), attrs=NUMBER)
-    products = tables.Column()
+    limit = tables.Column(verbose_name=_("Limit"), order_by=("limit", "pk"), attrs=NUMBER)
+    products = tables.Column(verbose_name=_("Products"))
 
     class Meta:
         model = Account

@@ -49,9 +49,9 @@ class CustomerFilter(django_filters.FilterSet):
 
 
 class CustomerTable(RecordTable):
-    name = tables.Column(linkify=True, order_by=("name", "pk"))
-    username = tables.Column(order_by=("username", "pk"), attrs=IF_WIDE)
-    email = tables.Column(order_by=("email", "pk"), attrs=IF_WIDE)
+    name = tables.Column(verbose_name=_("Name"), linkify=True, order_by=("name", "pk"))
+    username = tables.Column(verbose_name=_("Username"), order_by=("username", "pk"), attrs=IF_WIDE)
+    email = tables.Column(verbose_name=_("Email"), order_by=("email", "pk"), attrs=IF_WIDE)
     accounts = tables.Column(attrs=NUMBER, verbose_name=_("Accounts"))
     tier_and_details = tables.Column(verbose_name=_("Tiers"))
 
