@@ -60,11 +60,16 @@ class _Parser(HTMLParser):
         self.select: str | None = None
         self.options: list[tuple[str, bool]] = []
         self.multiple = False
+        self.templates = 0  # open <template> elements, whose controls are not part of the form
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
         name, kind = given.get("name", ""), given.get("type", "text")
-        if tag == "textarea":
+        if tag == "template":
+            self.templates += 1
+        elif self.templates:
+            return
+        elif tag == "textarea":
             self.textarea, self.text, self.lines = name, "", True
         elif tag == "select":
             self.select, self.options, self.multiple = name, [], "multiple" in given
@@ -84,7 +89,9 @@ class _Parser(HTMLParser):
         self.text += data
 
     def handle_endtag(self, tag: str) -> None:
-        if tag == "textarea" and self.textarea is not None:
+        if tag == "template":
+            self.templates -= 1
+        elif tag == "textarea" and self.textarea is not None:
             text = LINE_ENDS.sub("\n", self.text)
             self.sent.appendlist(self.textarea, text.removeprefix("\n"))
             self.textarea = None

@@ -213,11 +213,14 @@ class EditForm(forms.ModelForm):
     def _in_words(self, changed: list[str]) -> str:
         words = []
         for name in changed:
-            value = self[name].field.prepare_value(self._initial(self[name]))
-            text = ", ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
             label = capfirst(str(self.fields[name].label or name))
-            words.append(f"{label}: {visible(text)[:SHOWN] or _('nothing')}")
+            words.append(f"{label}: {visible(self.describe(name))[:SHOWN] or _('nothing')}")
         return "; ".join(words) or _("what you see below, and values that this form does not show")
+
+    def describe(self, name: str) -> str:
+        """The stored value of a field as text."""
+        value = self[name].field.prepare_value(self._initial(self[name]))
+        return ", ".join(map(str, value)) if isinstance(value, list) else str("" if value is None else value)
 
 
 def save_changes(row: Model, changed: list[str]) -> None:

@@ -7,11 +7,13 @@ import re
 from typing import Any
 
 from django import forms
+from django.forms.utils import ErrorDict
 from django.utils.translation import gettext as _
 
 from audit.editing import EditForm, version_of
 from finance.filters import INT32
 from finance.models import Record
+from finance.rows import MOST_ROWS, RowsField
 from sync.mapping.readable import ReadableForm
 
 MOST_NUMBERS = 1000
@@ -42,8 +44,31 @@ class RecordForm(EditForm, ReadableForm):
 
     version_required = True
 
-    def __init__(self, data: Any = None, *, instance: Any = None) -> None:
+    def __init__(self, data: Any = None, *, instance: Any = None, as_json: bool = False) -> None:
+        """as_json: shows documents as JSON, not as rows."""
+        self.as_json = as_json
+        self.rows: list[str] = []  # the fields that are shown as rows
         super().__init__(data, instance=instance)
+        if self.only_changes_rows:
+            self._errors = ErrorDict()  # the form is not finished, so nothing is wrong yet
+
+    @property
+    def only_changes_rows(self) -> bool:
+        """Whether a button was pressed that adds or copies a row, which a page without JavaScript submits."""
+        return self.is_bound and any(f"{name}-{act}" in self.data for name in self.rows for act in ("add", "copy"))
+
+    def show_rows(self, name: str, field: RowsField) -> None:
+        """Shows a document field as rows, unless its user prefers JSON, or its value needs it."""
+        if name in self.data if self.is_bound else self.as_json:
+            return
+        if field.shows(self.stored[name]):
+            field.initial = self.stored[name]
+            self.fields[name] = field
+            self.rows.append(name)
+        else:
+            self.fields[name].help_text = _(
+                "This value is edited as JSON: it has parts that a table cannot show, or more than %(most)s rows."
+            ) % {"most": MOST_ROWS}
 
     def fits(self, name: str, kind: type) -> bool:
         """Whether a field holds an array of this kind, which its widget can show. If not, the field becomes a text
@@ -54,6 +79,10 @@ class RecordForm(EditForm, ReadableForm):
         if not fits:  # stored by another program
             self.fields[name] = self._meta.model._meta.get_field(name).formfield()
         return fits
+
+    def describe(self, name: str) -> str:
+        field = self.fields[name]
+        return field.describe(self.stored[name]) if isinstance(field, RowsField) else super().describe(name)
 
     def save(self, commit: bool = True) -> Any:
         """Saves the record and returns it, or returns None if nothing changed and nothing was written."""

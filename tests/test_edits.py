@@ -45,7 +45,7 @@ class Page:
         self.client = client
         self.address = f"/admin/{meta.app_label}/{meta.model_name}/{row.pk}/change/"
         if place == "portal":
-            self.address = f"/finance/{meta.model_name}s/{row.pk}/edit/"
+            self.address = f"/finance/{meta.model_name}s/{row.pk}/edit/?edit=json"
         self.read(client.get(self.address))
 
     def read(self, answer: Any) -> Any:

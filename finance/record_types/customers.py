@@ -19,6 +19,7 @@ from finance.models import Account, Customer
 from finance.record_types.accounts import AccountTable
 from finance.record_types.base import RecordType, fields
 from finance.tables import IF_WIDE, LOOK, NUMBER, RecordTable, first_rows, names
+from finance.tier_rows import TiersField
 from finance.tiers import tier_names, tiers_of
 from finance.unreadable import cell
 from sync.core.humanize import grouped
@@ -94,6 +95,7 @@ class CustomerForm(RecordForm):
 
     def fit(self) -> None:
         self.fits("accounts", int)
+        self.show_rows("tier_and_details", TiersField(label=_("Tiers")))
 
     def clean_birthdate(self) -> datetime.datetime:
         day = self.cleaned_data["birthdate"]

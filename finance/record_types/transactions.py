@@ -19,6 +19,7 @@ from finance.models import Transaction
 from finance.paging import size_of_page
 from finance.record_types.base import RecordType
 from finance.tables import DAY, LOOK, NUMBER, DayColumn, RecordTable, TradeTable
+from finance.trade_rows import TradesField
 from finance.trades import trades_of
 
 
@@ -64,6 +65,7 @@ class TransactionForm(RecordForm):
         }
 
     def fit(self) -> None:
+        self.show_rows("transactions", TradesField(label=_("Trades")))
         if not self.is_new:
             del self.fields["account_id"]
 

@@ -35,7 +35,7 @@ def post(technician):
 
     def send(name, record=None, /, **data):
         where = address(name, record)
-        version = technician.get(where).context["form"].initial.get("version", "")
+        version = technician.get(where, {"edit": "json"}).context["form"].initial.get("version", "")
         return technician.post(where, {"version": version} | data)
 
     return send
@@ -152,7 +152,7 @@ def test_an_edit_changes_only_the_edited_fields(post):
 def test_an_unchanged_form_writes_nothing(technician, post, mongo):
     record = customer("Anna", [1])
     version = mongo.customers.find_one()["_sync"]["v"]
-    form = technician.get(address("customer_edit", record)).context["form"]
+    form = technician.get(address("customer_edit", record), {"edit": "json"}).context["form"]
     data = {name: field.widget.format_value(form[name].value()) for name, field in form.fields.items()}
     response = post("customer_edit", record, **data)
     assert response.status_code == 302
@@ -170,7 +170,7 @@ def test_the_second_editor_is_told_and_must_confirm_overwriting(technician, post
     customer("Anna", [1])
     model = {"customer": Customer, "transaction": Transaction}[kind]
     record = model.objects.get()
-    stale = technician.get(address(f"{kind}_edit", record)).context["form"].initial["version"]
+    stale = technician.get(address(f"{kind}_edit", record), {"edit": "json"}).context["form"].initial["version"]
     first, second = CHANGES[kind]
     assert post(f"{kind}_edit", record, **first).status_code == 302
     saved = model.objects.get().to_document()

@@ -29,10 +29,10 @@ CONFLICT = 409
 
 @editors_only
 def create(request: HttpRequest, kind: RecordType) -> HttpResponse:
-    form = kind.form(_sent(request))
+    form = kind.form(_sent(request), as_json=_as_json(request))
     record = None
     with transaction.atomic():
-        if form.is_valid():
+        if not form.only_changes_rows and form.is_valid():
             record = form.save()
             log.record(request, Act.CREATE, record, None, log.snapshot(record))
     if record is not None:
@@ -50,8 +50,8 @@ def edit(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
         record = visible_or_404(request, kind.model, pk, lock=request.method == "POST")
         title = _("Edit: %(record)s") % {"record": record}  # as stored: the form writes what was typed to the record
         before, unreadable = log.snapshot(record), facts(record)
-        form = kind.form(_sent(request), instance=record)
-        valid = form.is_valid()
+        form = kind.form(_sent(request), instance=record, as_json=_as_json(request))
+        valid = not form.only_changes_rows and form.is_valid()
         saved = form.save() if valid else None
         if saved:
             log.record(request, Act.CHANGE, saved, before, log.snapshot(saved))
@@ -85,6 +85,10 @@ def delete(request: HttpRequest, kind: RecordType, pk: str) -> HttpResponse:
 
 def _sent(request: HttpRequest) -> Any:
     return request.POST if request.method == "POST" else None
+
+
+def _as_json(request: HttpRequest) -> bool:
+    return request.GET.get("edit") == "json"
 
 
 def _facts(kind: RecordType, record: Record) -> list[tuple[str, Any]]:

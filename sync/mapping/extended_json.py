@@ -75,6 +75,19 @@ def _text(text: str) -> str:
     return text
 
 
+def readable_json(value: Any) -> Any:
+    """Like `to_extended_json`, but dates are written as ISO 8601 in UTC. `from_extended_json` restores them, too."""
+    if isinstance(value, dict):
+        return {_key(key): readable_json(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [readable_json(item) for item in value]
+    extended = to_extended_json(value)
+    if isinstance(value, datetime.datetime):
+        text = value.astimezone(utc).isoformat(timespec="milliseconds" if value.microsecond else "seconds")
+        return {"$date": text.replace("+00:00", "Z")}
+    return extended
+
+
 @functools.lru_cache(1024)  # the documents of a collection have the same few keys
 def _key(key: Any) -> str:
     if not isinstance(key, str):

@@ -10,9 +10,11 @@ from django import forms
 from django.forms.fields import InvalidJSONInput
 from django.utils.translation import gettext as _
 
-from sync.mapping.extended_json import CANONICAL, ExtendedJSONEncoder
+from sync.mapping.extended_json import CANONICAL, readable_json
 from sync.mapping.limits import REFUSALS, check
 from sync.mapping.unreadable import Unreadable
+
+LINE = 100  # characters: a value that fits in one line is not indented
 
 
 class DocumentFormField(forms.JSONField):
@@ -27,8 +29,8 @@ class DocumentFormField(forms.JSONField):
         try:
             value = super().to_python(value)
             check(value)
-        except forms.ValidationError:
-            raise
+        except forms.ValidationError as error:
+            raise _with_place(error, value) from error
         except REFUSALS as error:
             reason = str(error)[:200] or type(error).__name__
             raise forms.ValidationError(_("Cannot store this value: %(reason)s"), params={"reason": reason}) from error
@@ -47,9 +49,23 @@ class DocumentFormField(forms.JSONField):
         if isinstance(value, (InvalidJSONInput, Unreadable)):
             return str(value)
         try:
-            return json.dumps(value, ensure_ascii=False, cls=ExtendedJSONEncoder)
+            readable = readable_json(value)
+            short = json.dumps(readable, ensure_ascii=False)
+            return short if len(short) <= LINE else json.dumps(readable, ensure_ascii=False, indent=2)
         except REFUSALS:
             return json.dumps(value, default=_as_extended_json)
+
+
+def _with_place(error: forms.ValidationError, text: Any) -> forms.ValidationError:
+    """The error with the line and column of what is not JSON."""
+    try:
+        json.loads(text)
+    except json.JSONDecodeError as wrong:
+        place = {"line": wrong.lineno, "column": wrong.colno}
+        return forms.ValidationError(_("This is not JSON: see line %(line)s, column %(column)s."), params=place)
+    except (TypeError, RecursionError):
+        pass
+    return error
 
 
 def _as_extended_json(value: Any) -> Any:
