@@ -20,7 +20,7 @@ from audit.admin import Audited
 from finance.filters import INT32
 from finance.models import Customer, Record, Transaction
 from finance.record_types import RECORD_TYPES
-from finance.record_types.customers import begins_with
+from finance.searching import matching
 from sync.mapping.forms import DocumentFormField
 from sync.models import DocumentField
 from sync.web.admin import ReadsExactly
@@ -116,7 +116,7 @@ class CustomerAdmin(RecordAdmin):
     list_select_related = ("user",)
     list_filter = ("active", ("user", admin.EmptyFieldListFilter))
     autocomplete_fields = ("user",)
-    search_help_text = _("Search by the start of a name, username or email address, or by _id.")
+    search_help_text = _("Search by the start of any word of a name, of a username or email address, or by _id.")
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return ("name", "username", "email", "active", "user")
@@ -127,7 +127,7 @@ class CustomerAdmin(RecordAdmin):
         )
 
     def beginning(self, text: str) -> Q:
-        return begins_with(text)
+        return matching(text)
 
 
 @admin.register(Transaction)
