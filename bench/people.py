@@ -80,8 +80,10 @@ def _customer(model: type, number: int) -> object:
     else:
         draw = random.Random(number)  # noqa: S311 (made-up data, no secret)
         first, last = ("".join(draw.choices(SYLLABLES, k=length)).title() for length in (3, 4))
-        if last.startswith("Ham"):
-            last = "Els"
+        first, last = (
+            first.replace("Ham", "Him"),
+            last.replace("Ham", "Him"),
+        )  # no other is found by the start of Hammond
         if number % 50 == 0:
             first, last = "Mary", f"E{last}"
     username = f"{first[0]}{last}{number or ''}".lower()
