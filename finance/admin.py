@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any, ClassVar
 
@@ -12,6 +13,7 @@ from django.core.paginator import Paginator
 from django.db import models
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
+from django.utils.formats import date_format
 from django.utils.functional import cached_property
 from django.utils.text import format_lazy
 from django.utils.translation import gettext_lazy as _
@@ -21,6 +23,7 @@ from finance.filters import INT32
 from finance.models import Customer, Record, Transaction
 from finance.record_types import RECORD_TYPES
 from finance.searching import matching
+from finance.tables import DATE
 from sync.mapping.forms import DocumentFormField
 from sync.models import DocumentField
 from sync.web.admin import ReadsExactly
@@ -62,8 +65,10 @@ class RecordAdmin(ReadsExactly, Audited):
         return [*map(self.column, self.kind.columns), "id"]
 
     def column(self, name: str) -> Any:
-        """The field's name, or for a document field a function that writes it as JSON."""
+        """The field's name, or a function: a document is shown as JSON, a moment as its day."""
         field: Any = self.model._meta.get_field(name)
+        if isinstance(field, models.DateTimeField):
+            return self.day(field)
         if not isinstance(field, DocumentField):
             return name
 
@@ -72,6 +77,14 @@ class RecordAdmin(ReadsExactly, Audited):
             return DocumentFormField().prepare_value(getattr(record, name))
 
         return document
+
+    def day(self, field: models.DateTimeField) -> Any:
+        @admin.display(description=field.verbose_name, ordering=field.name)
+        def day(record: Record) -> Any:
+            value = getattr(record, field.name)
+            return date_format(value, DATE) if isinstance(value, datetime.datetime) else value
+
+        return day
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Compares indexed columns for equality; the admin's own search would compare numbers as text, row by row."""

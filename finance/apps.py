@@ -1,9 +1,10 @@
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class FinanceConfig(AppConfig):
     name = "finance"
-    verbose_name = "Financial data"
+    verbose_name = _("Finance")
 
     def ready(self) -> None:
         from finance.models import Customer
