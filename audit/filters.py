@@ -34,7 +34,7 @@ class DayFilter(django_filters.DateFilter):
 
 
 def kind_choices(wanted: str) -> list[tuple[str, str]]:
-    """The kinds of objects in the log, which an index finds without reading every entry, and the one that a link names."""
+    """The kinds of objects in the log, which an index finds quickly, and the one that a link names."""
     kinds = set(Entry.objects.exclude(model="").order_by().values_list("model", flat=True).distinct())
     if model_of(wanted):
         kinds.add(wanted)

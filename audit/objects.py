@@ -67,7 +67,7 @@ def _in_admin(request: HttpRequest, model: type[Model]) -> bool:
 def model_of(label: str) -> type[Model] | None:
     """The model of this name. None, if there is none any more, or never was."""
     try:
-        return apps.getmodel_of(label)
+        return apps.get_model(label)
     except (LookupError, ValueError):
         return None
 
