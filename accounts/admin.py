@@ -18,11 +18,13 @@ from django.contrib import admin, messages
 from django.contrib.admin.utils import flatten_fieldsets
 from django.contrib.auth.admin import GroupAdmin
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.forms import ReadOnlyPasswordHashField, ReadOnlyPasswordHashWidget, UserChangeForm
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
@@ -72,9 +74,28 @@ class RequestFilter(admin.SimpleListFilter):
         return queryset.filter(request_decision=self.value()) if self.value() else queryset
 
 
+class PasswordState(ReadOnlyPasswordHashWidget):
+    """Whether a user has a password. Django's own also shows the start of the salt and of the hash."""
+
+    def get_context(self, name: str, value: Any, attrs: Any) -> dict[str, Any]:
+        context = super().get_context(name, value, attrs)
+        is_set = any("value" in line for line in context["summary"])
+        return context | {"summary": [{"label": _("Set.")}] if is_set else context["summary"]}
+
+
+class UserForm(UserChangeForm):
+    password = ReadOnlyPasswordHashField(
+        label=_("Password"), widget=PasswordState, help_text=_("Passwords are stored as hashes. Nobody can read them.")
+    )
+
+    class Meta(UserChangeForm.Meta):
+        model = User
+
+
 @admin.register(User)
 class UserAdmin(Audited, DjangoUserAdmin):
-    list_display = ["username", "full_name", "email", "role", "request_state", "staff", "active"]
+    form = UserForm
+    list_display = ["username", "request_state", "full_name", "email", "role", "staff", "active"]
     list_filter = ["role", RequestFilter, "is_staff", "is_superuser", "is_active", "groups"]
     search_fields = ["^username", "^first_name", "^last_name", "^email"]
     search_help_text = _("Search by the start of a username, name or email address.")
@@ -98,8 +119,10 @@ class UserAdmin(Audited, DjangoUserAdmin):
     def request_state(self, user: User) -> str:
         if not user.requested_role:
             return ""
-        state = user.get_request_decision_display() or _("Pending")
-        return f"{user.get_requested_role_display()}: {state}"
+        role = user.get_requested_role_display()
+        if user.has_pending_request:
+            return format_html('<strong class="request-pending">{}: {}</strong>', role, _("Pending"))
+        return f"{role}: {user.get_request_decision_display()}"
 
     # As Django reads them at login: a TINYINT may hold a 2, which has no icon.
     @admin.display(description=_("staff status"), ordering="is_staff", boolean=True)

@@ -15,6 +15,7 @@ from django.views.decorators.http import require_safe
 
 from audit.filters import EntryFilter
 from audit.models import Entry
+from audit.objects import add_links
 from exports.responses import csv_response, refused, why_not
 
 PAGE = 50
@@ -35,6 +36,7 @@ def entries(request: HttpRequest) -> HttpResponse:
         last = Entry.objects.filter(pk=int(below[:18])).first()
         page = _below(page, last) if last else page.none()
     shown = list(page[: PAGE + 1])
+    add_links(request, shown[:PAGE])
     searched = request.GET.copy()
     searched.pop("below", None)
     context = {

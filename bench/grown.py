@@ -30,6 +30,7 @@ SQL: dict[str, dict[str, str]] = {
         "_id": KEY, "accounts": NUMBERS, "username": OTHER.format(column="username", n="{n}"),
         "email": OTHER.format(column="email", n="{n}"), "user_id": "NULL",
     },
+    "finance_customerword": {"id": "NULL", "customer_id": "CONCAT(SUBSTR(customer_id, 3), '{hex}')"},
     "accounts_user": {
         "id": "NULL", "username": OTHER.format(column="username", n="{n}"),
         "email": OTHER.format(column="email", n="{n}"),

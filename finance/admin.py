@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 from typing import Any, ClassVar
 
@@ -20,7 +21,8 @@ from audit.admin import Audited
 from finance.filters import INT32
 from finance.models import Customer, Record, Transaction
 from finance.record_types import RECORD_TYPES
-from finance.record_types.customers import begins_with
+from finance.searching import matching
+from sync.core import humanize
 from sync.core.humanize import grouped
 from sync.mapping.forms import DocumentFormField
 from sync.models import DocumentField
@@ -63,8 +65,10 @@ class RecordAdmin(ReadsExactly, Audited):
         return [*map(self.column, self.kind.columns), "id"]
 
     def column(self, name: str) -> Any:
-        """The field's name, or for a document field a function that writes it as JSON."""
+        """The field's name, or a function: a document is shown as JSON, a moment as its day."""
         field: Any = self.model._meta.get_field(name)
+        if isinstance(field, models.DateTimeField):
+            return self.day(field)
         if not isinstance(field, DocumentField):
             return name
 
@@ -73,6 +77,14 @@ class RecordAdmin(ReadsExactly, Audited):
             return DocumentFormField().prepare_value(getattr(record, name))
 
         return document
+
+    def day(self, field: models.DateTimeField) -> Any:
+        @admin.display(description=field.verbose_name, ordering=field.name)
+        def day(record: Record) -> Any:
+            value = getattr(record, field.name)
+            return humanize.day(value) if isinstance(value, datetime.datetime) else value
+
+        return day
 
     def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
         """Compares indexed columns for equality; the admin's own search would compare numbers as text, row by row."""
@@ -117,7 +129,7 @@ class CustomerAdmin(RecordAdmin):
     list_select_related = ("user",)
     list_filter = ("active", ("user", admin.EmptyFieldListFilter))
     autocomplete_fields = ("user",)
-    search_help_text = _("Search by the start of a name, username or email address, or by _id.")
+    search_help_text = _("Search by the start of any word of a name, of a username or email address, or by _id.")
 
     def get_list_display(self, request: HttpRequest) -> Any:
         return ("name", "username", "email", "active", "user")
@@ -128,7 +140,7 @@ class CustomerAdmin(RecordAdmin):
         )
 
     def beginning(self, text: str) -> Q:
-        return begins_with(text)
+        return matching(text)
 
 
 @admin.register(Transaction)

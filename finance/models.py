@@ -171,6 +171,24 @@ class Customer(Record):
         return [number for number in numbers if number in INT32]
 
 
+class CustomerWord(models.Model):
+    """A word by which a customer is found. finance.searching writes and reads these rows.
+
+    Other programs may delete customers, so no constraint keeps them from it: words without a customer find nothing.
+    """
+
+    customer = models.ForeignKey(Customer, on_delete=models.DO_NOTHING, db_constraint=False, related_name="words")
+    word = models.CharField(max_length=64)
+
+    class Meta:
+        verbose_name = _("search word")
+        verbose_name_plural = _("search words")
+        indexes = [models.Index(fields=["word", "customer"], name="finance_customerword_word")]
+
+    def __str__(self) -> str:
+        return self.word
+
+
 class Transaction(Record):
     """A bucket of trades of one account. Prices and totals are text, because they have up to 50 digits."""
 

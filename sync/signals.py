@@ -11,6 +11,12 @@ from django.utils.translation import gettext_lazy as _
 #   before, after   dicts of what changed
 operator_acted = Signal()
 
+# Sent in the transaction that wrote or deleted rows of a mirrored model, also for rows that the follower or a repair
+# reports. So an app can keep a table of its own in step with the rows. `sender` is the model; the arguments are:
+#   keys    the keys of the rows, of which some may no longer exist
+#   using   the alias of the database
+rows_changed = Signal()
+
 ACTS = {
     "retry": _("Retried"),
     "discard": _("Discarded"),

@@ -8,7 +8,7 @@ from typing import Any
 import django_filters
 import django_tables2 as tables
 from django import forms
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
@@ -18,6 +18,7 @@ from finance.forms import NumbersField, RecordForm
 from finance.models import Account, Customer
 from finance.record_types.accounts import AccountTable
 from finance.record_types.base import RecordType, fields
+from finance.searching import matching
 from finance.tables import IF_WIDE, LOOK, NUMBER, RecordTable, first_rows, names
 from finance.tier_rows import TiersField
 from finance.tiers import tier_names, tiers_of
@@ -27,18 +28,12 @@ from sync.core.humanize import grouped
 OLDEST = datetime.date(1900, 1, 1)
 
 
-def begins_with(text: str) -> Q:
-    """Customers whose name, username or email starts with the text: a search that an index answers at any size."""
-    text = " ".join(text.split())
-    return Q(name__istartswith=text) | Q(username__istartswith=text) | Q(email__istartswith=text)
-
-
 class CustomerFilter(django_filters.FilterSet):
     q = django_filters.CharFilter(
         method="search",
         max_length=200,
         label=_("Name, username or email"),
-        help_text=_("Matches the start of the text."),
+        help_text=_("The start of any word, such as a last name."),
     )
 
     class Meta:
@@ -46,7 +41,7 @@ class CustomerFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def search(self, customers: QuerySet, name: str, value: str) -> QuerySet:
-        return customers.filter(begins_with(value))
+        return customers.filter(matching(value))
 
 
 class CustomerTable(RecordTable):

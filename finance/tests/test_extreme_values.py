@@ -30,7 +30,7 @@ def edit(client, owner):
 
     def send(model, **data):
         record = model.objects.get()
-        page = reverse(f"finance:{model._meta.model_name}_edit", args=[record.pk])
+        page = reverse(f"finance:{model._meta.model_name}_edit", args=[record.pk]) + "?edit=json"
         return client.post(page, {**edit_form(client.get(page).content.decode()).sent, **data})
 
     return send

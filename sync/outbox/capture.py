@@ -26,6 +26,7 @@ from sync.mapping.registry import Target, targets
 from sync.mongodb.breaker import BREAKER
 from sync.outbox import delivery
 from sync.outbox.models import Change, Claimed
+from sync.signals import rows_changed
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ def record(
         batch = InlineBatch(using)
     insert, values = _insert_sql(using)
     concrete: Any = model._meta.concrete_model
+    rows_changed.send(concrete, keys=keys, using=using)
     for target in to or targets(concrete):
         # What inline delivery will handle is born claimed; a relay claims it later to confirm it.
         taken = batch if inline and not target.name else None
