@@ -9,7 +9,6 @@ from decimal import Decimal
 from django.utils.translation import gettext as _
 
 from finance.charts import Chart, Series
-from finance.models import Account
 from finance.periods import Month, Range
 from finance.report import LONGEST, SIDES
 from finance.trades import Trade
@@ -33,21 +32,6 @@ class Holding:
         return None if self.price is None else self.pieces * self.price
 
 
-@dataclass(frozen=True)
-class Use:
-    """An account, and how much of its limit its largest trade took; None if it has no trade."""
-
-    account: Account
-    trades: int
-    largest: int | None
-
-    @property
-    def percent(self) -> int | None:
-        if self.largest is None or not self.account.limit or not isinstance(self.account.limit, int):
-            return None
-        return round(100 * self.largest / self.account.limit)
-
-
 def holdings(trades: Iterable[Trade]) -> list[Holding]:
     """The holding of each symbol, the one worth most first. trades: newest first."""
     found: dict[str, Holding] = {}
@@ -62,15 +46,6 @@ def holdings(trades: Iterable[Trade]) -> list[Holding]:
         elif trade.code == "sell":
             holding.sold += trade.amount or 0
     return sorted(found.values(), key=lambda holding: (-(holding.worth or 0), holding.symbol))
-
-
-def uses(accounts: Iterable[Account], trades: Iterable[Trade]) -> list[Use]:
-    amounts: dict[int, list[int]] = {}
-    for trade in trades:
-        amounts.setdefault(trade.account_id, []).append(trade.amount or 0)
-    return [
-        Use(account, len(own := amounts.get(account.account_id, [])), max(own, default=None)) for account in accounts
-    ]
 
 
 def value_chart(trades: list[Trade]) -> Chart:

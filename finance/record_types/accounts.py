@@ -19,10 +19,12 @@ from audit.values import visible
 from finance.filters import INT32, WholeNumberFilter
 from finance.forms import RecordForm
 from finance.models import Account, Transaction
+from finance.portfolio import value_chart
 from finance.products import PRODUCTS
 from finance.record_types.base import RecordType
 from finance.record_types.transactions import TransactionTable
-from finance.tables import LOOK, NUMBER, RecordTable, first_rows, names
+from finance.tables import LOOK, NUMBER, RELATED, RecordTable, TradeTable, first_rows, names
+from finance.trades import newest_trades
 
 
 class AccountFilter(django_filters.FilterSet):
@@ -99,13 +101,21 @@ class AccountForm(RecordForm):
         return kept + [name for name in chosen if name not in kept]
 
 
-def newest_transactions(request: HttpRequest, account: Account) -> dict[str, Any]:
+def its_trades(request: HttpRequest, account: Account) -> dict[str, Any]:
+    """The chart and the newest trades of the account. `buckets`, the records that hold them, are shown to staff."""
     numbers = [account.account_id] if isinstance(account.account_id, int) else []
     buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
-    return {"buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions"))}
+    found = newest_trades(numbers)
+    return {
+        "unread": found.unread,
+        "complete": found.complete,
+        "chart": value_chart(found.trades),
+        "trades": TradeTable(found.trades[:RELATED], exclude=("account_id",)),
+        "buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions")),
+    }
 
 
 ACCOUNTS = RecordType(
-    model=Account, filters=AccountFilter, table=AccountTable, form=AccountForm, tab=_("Accounts"),
-    related=newest_transactions,
+    model=Account, filters=AccountFilter, table=AccountTable, form=AccountForm, own=True,
+    related=its_trades,
 )  # fmt: skip
