@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from finance.charts import Chart, Series
+from finance.models import Customer
 from finance.periods import Month, Range
 from finance.report import LONGEST, SIDES
 from finance.trades import Trade
@@ -84,3 +86,11 @@ def holdings_chart(trades: list[Trade], complete: bool) -> Chart:
         empty=_("You have no holdings yet. What you buy will be listed here.") if complete else unknown,
         note=_("What you bought minus what you sold, valued at the price of your last trade.") if rows else "",
     )
+
+
+def csv_of(customer: Customer, chart: Chart) -> str:
+    """The URL of a chart's CSV; empty for a record whose key is not an ObjectId, which has no page of its own."""
+    try:
+        return reverse("finance:customer_chart", args=[customer.pk, chart.key])
+    except NoReverseMatch:
+        return ""

@@ -19,7 +19,7 @@ from django_tables2.data import TableListData
 from django_tables2.utils import call_with_appropriate
 
 from finance.models import Record
-from finance.paging import Order
+from finance.paging import SIZES, Order
 from finance.unreadable import cell
 from sync.mapping.unreadable import Unreadable
 
@@ -44,6 +44,8 @@ class InOrder(TableListData):
 
 class RecordTable(tables.Table):
     """A table that shows a value its column cannot display as it is stored, and marks it."""
+
+    sizes = SIZES
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -74,7 +76,7 @@ class SelectColumn(tables.Column):
     empty_values = ()
 
     def __init__(self) -> None:
-        super().__init__(accessor="pk", orderable=False, attrs={"th": {"class": "select"}, "td": {"class": "select"}})
+        super().__init__(accessor="pk", orderable=False, attrs={"th": {"class": "pick"}, "td": {"class": "pick"}})
 
     @property
     def header(self) -> SafeString:

@@ -77,7 +77,8 @@ def in_order(trades: Iterable[Trade], order: str) -> list[Trade]:
 
 
 def totals_of(trades: Collection[Trade]) -> Totals:
-    bought, sold = (sum((each.total for each in trades if each.code == side and each.total is not None), Decimal()) for side in SIDES)
+    valued = [(trade.code, trade.total) for trade in trades if trade.total is not None]
+    bought, sold = (sum((total for code, total in valued if code == side), Decimal()) for side in SIDES)
     return Totals(len(trades), bought, sold)
 
 

@@ -18,8 +18,8 @@ from django.utils.translation import gettext_lazy as _
 from audit.values import visible
 from finance.filters import INT32, WholeNumberFilter
 from finance.forms import RecordForm
-from finance.models import Account, Transaction
-from finance.portfolio import value_chart
+from finance.models import Account, Transaction, customer_of
+from finance.portfolio import csv_of, value_chart
 from finance.products import PRODUCTS
 from finance.record_types.base import RecordType
 from finance.record_types.transactions import TransactionTable
@@ -106,10 +106,14 @@ def its_trades(request: HttpRequest, account: Account) -> dict[str, Any]:
     numbers = [account.account_id] if isinstance(account.account_id, int) else []
     buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
     found = newest_trades(numbers)
+    chart = value_chart(found.trades)
+    customer = customer_of(request.user)
+    is_own = customer and account.account_id in customer.account_numbers
     return {
+        "csv": f"{csv_of(customer, chart)}?account={account.account_id}" if is_own else "",
         "unread": found.unread,
         "complete": found.complete,
-        "chart": value_chart(found.trades),
+        "chart": chart,
         "trades": TradeTable(found.trades[:RELATED], exclude=("account_id",)),
         "buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions")),
     }

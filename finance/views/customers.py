@@ -5,16 +5,15 @@ from __future__ import annotations
 from django.contrib.auth.decorators import login_required, permission_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
 
 from exports.responses import csv_response, refused
 from finance.access import records_visible, visible_or_404
-from finance.charts import Chart
 from finance.filters import TradeFilter
 from finance.models import VIEW_OWN, Account, Customer, customer_of
-from finance.portfolio import holdings_chart, value_chart
+from finance.portfolio import csv_of, holdings_chart, value_chart
 from finance.tables import TradeTable
 from finance.tiers import tiers_of
 from finance.trades import newest_trades
@@ -42,7 +41,7 @@ def customer_dashboard(request: HttpRequest) -> HttpResponse:
         "unread": unread,
         "accounts": accounts[:ACCOUNTS_SHOWN],
         "more_accounts": max(len(set(numbers)) - ACCOUNTS_SHOWN, 0),
-        "charts": [(chart, _csv_of(customer, chart)) for chart in charts],
+        "charts": [(chart, csv_of(customer, chart)) for chart in charts],
         "tiers": tiers_of(customer),
         "complete": complete,
         "has_trades": bool(trades),
@@ -69,11 +68,3 @@ def customer_chart(request: HttpRequest, pk: str, chart: str) -> HttpResponseBas
         return refused(request, _("The search has an error. Fix it and export again."), reverse("finance:own_trades"))
     note = [[counted(unread)]] if unread else []
     return csv_response(chart, made.columns, [*made.rows, *note])
-
-
-def _csv_of(customer: Customer, chart: Chart) -> str:
-    """The URL of a chart's CSV; empty for a record whose key is not an ObjectId, which has no page of its own."""
-    try:
-        return reverse("finance:customer_chart", args=[customer.pk, chart.key])
-    except NoReverseMatch:
-        return ""

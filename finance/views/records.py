@@ -17,7 +17,7 @@ from finance.access import records_visible, visible_or_404
 from finance.counting import count_of
 from finance.filters import chips
 from finance.models import VIEW_ALL
-from finance.paging import SIZES, all_of, chosen, page_of, size_of_page
+from finance.paging import all_of, chosen, page_of, size_of_page
 from finance.record_types import RecordType
 from finance.tables import InOrder, SelectColumn
 from finance.unreadable import exported, facts, note
@@ -43,7 +43,6 @@ def record_list(request: HttpRequest, kind: RecordType) -> HttpResponse:
         "filter": filterset,
         "chips": used,
         "size": size,
-        "sizes": SIZES,
     }
     return render(request, "finance/record_list.html", context)
 

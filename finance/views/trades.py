@@ -17,7 +17,7 @@ from exports.responses import csv_response, refused
 from finance.access import records_visible, visible_or_404
 from finance.filters import TradeFilter, chips, presets
 from finance.models import VIEW_OWN, Customer, customer_of
-from finance.paging import SIZES, size_of_page
+from finance.paging import size_of_page
 from finance.tables import InOrder, TradeTable, order_of
 from finance.trades import Trade, in_order, newest_trades, totals_of
 from finance.unreadable import counted
@@ -50,7 +50,6 @@ def own_trades(request: HttpRequest) -> HttpResponse:
         "totals": totals_of(found),
         "trades": table,
         "size": size,
-        "sizes": SIZES,
     }
     return render(request, "finance/trades.html", context)
 
