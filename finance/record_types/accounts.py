@@ -18,7 +18,7 @@ from django.utils.translation import gettext_lazy as _
 from audit.values import visible
 from finance.filters import INT32, WholeNumberFilter
 from finance.forms import RecordForm
-from finance.models import Account, Transaction, customer_of
+from finance.models import VIEW_ALL, Account, Transaction, customer_of
 from finance.portfolio import csv_of, value_chart
 from finance.products import PRODUCTS
 from finance.record_types.base import RecordType
@@ -102,21 +102,22 @@ class AccountForm(RecordForm):
 
 
 def its_trades(request: HttpRequest, account: Account) -> dict[str, Any]:
-    """The chart and the newest trades of the account. `buckets`, the records that hold them, are shown to staff."""
+    """The chart and the newest trades of the account. Staff also get the records that hold the trades."""
     numbers = [account.account_id] if isinstance(account.account_id, int) else []
-    buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
     found = newest_trades(numbers)
     chart = value_chart(found.trades)
-    customer = customer_of(request.user)
-    is_own = customer and account.account_id in customer.account_numbers
-    return {
-        "csv": f"{csv_of(customer, chart)}?account={account.account_id}" if is_own else "",
+    context = {
         "unread": found.unread,
         "complete": found.complete,
         "chart": chart,
         "trades": TradeTable(found.trades[:RELATED], exclude=("account_id",)),
-        "buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions")),
     }
+    if request.user.has_perm(VIEW_ALL):
+        buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
+        return context | {"buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions"))}
+    if (customer := customer_of(request.user)) and (csv := csv_of(customer, chart)):
+        context["csv"] = f"{csv}?account={account.account_id}"
+    return context
 
 
 ACCOUNTS = RecordType(
