@@ -54,7 +54,7 @@ def test_an_estimate_that_is_out_of_date_is_not_shown(get, monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_the_estimate_comes_from_the_server():
     accounts(400)
-    if connection.vendor == "mysql":  # which counts anew now and then
+    if connection.vendor == "mysql":  # which counts again now and then
         with connection.cursor() as cursor:
             cursor.execute("ANALYZE TABLE finance_account")
             cursor.fetchall()

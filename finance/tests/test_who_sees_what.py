@@ -16,7 +16,7 @@ from finance.urls import urlpatterns
 pytestmark = [pytest.mark.quick, pytest.mark.django_db]
 
 #                       customer, theirs | another's | technician | manager | nobody
-TABLE = {
+TABLE: dict[str, tuple[int | None, ...]] = {
     "customer_dashboard": (200, None, 403, 403, 403),
     "totals_dashboard": (403, None, 403, 200, 403),
     "totals_chart": (403, None, 403, 200, 403),
