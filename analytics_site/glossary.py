@@ -9,7 +9,7 @@ GLOSSARY = {
         _("Account"): _("A customer's account with its number, limit and products."),
         _("Customer"): _("A person or company with accounts and a tier. A customer record can be linked to a login."),
         _("Transaction bucket"): _("The trades of one account between two days, stored as one record."),
-        _("Limit"): _("The amount that an account may trade. A bar on the page compares the largest trade with it."),
+        _("Limit"): _("The number that the data stores with each account. The data does not say what it limits."),
         _("Tier"): _("A level of service with its benefits. An inactive tier is listed but gives no benefits."),
         _("Audit log"): _("The list of who changed or exported what, and when."),
     },

@@ -176,11 +176,11 @@ def _of_customers() -> dict[str, tuple[str, str]]:
         "login": ("", reverse("account_login")),
         "profile": ("customer0", reverse("profile")),
         "customer's dashboard": ("customer0", reverse("finance:customer_dashboard")),
-        "customer's dashboard, page 5": ("customer0", reverse("finance:customer_dashboard") + "?page=5"),
+        "customer's trades": ("customer0", reverse("finance:own_trades")),
+        "customer's trades, page 5": ("customer0", reverse("finance:own_trades") + "?page=5"),
         **csv,
         "customer's trades.csv": ("customer0", reverse("finance:customer_trades", args=[customer.pk])),
         "customer's own accounts": ("customer0", reverse("finance:account_list")),
-        "customer's own transactions": ("customer0", reverse("finance:transaction_list")),
     }
 
 

@@ -20,6 +20,7 @@ from sync.mapping.unreadable import Unreadable
 
 PAGE = 25
 LARGEST_PAGE = 100
+SIZES = (PAGE, 50, LARGEST_PAGE)  # to choose from
 CHUNK = 1000  # rows that an export reads at a time
 
 
@@ -83,6 +84,11 @@ def size_of_page(asked: str) -> int:
     return max(min(int(asked), LARGEST_PAGE), 1) if asked.isdecimal() and len(asked) < 10 else PAGE
 
 
+def chosen(records: QuerySet, keys: list[str]) -> QuerySet:
+    """The records with these keys."""
+    return records.filter(pk__in=[_as_stored(key) for key in keys])
+
+
 def all_of(records: QuerySet, order: Order) -> Iterator[Any]:
     """Every record in this order, read in chunks: at most one chunk is in memory."""
     rest = records
@@ -99,7 +105,7 @@ def _keys(records: QuerySet, order: Order, count: int, *, backwards: bool = Fals
 
 
 def _rows(records: QuerySet, keys: list[tuple[Any, ...]]) -> list[Any]:
-    found = {row.pk: row for row in records.filter(pk__in=[_as_stored(key[-1]) for key in keys])}
+    found = {row.pk: row for row in chosen(records, [key[-1] for key in keys])}
     return [found[key[-1]] for key in keys if key[-1] in found]  # one may have been deleted meanwhile
 
 

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 
+from django.urls import NoReverseMatch, reverse
 from django.utils.translation import gettext as _
 
 from finance.charts import Chart, Series
-from finance.models import Account
+from finance.models import Customer
 from finance.periods import Month, Range
 from finance.report import LONGEST, SIDES
 from finance.trades import Trade
@@ -33,21 +34,6 @@ class Holding:
         return None if self.price is None else self.pieces * self.price
 
 
-@dataclass(frozen=True)
-class Use:
-    """An account, and how much of its limit its largest trade took; None if it has no trade."""
-
-    account: Account
-    trades: int
-    largest: int | None
-
-    @property
-    def percent(self) -> int | None:
-        if self.largest is None or not self.account.limit or not isinstance(self.account.limit, int):
-            return None
-        return round(100 * self.largest / self.account.limit)
-
-
 def holdings(trades: Iterable[Trade]) -> list[Holding]:
     """The holding of each symbol, the one worth most first. trades: newest first."""
     found: dict[str, Holding] = {}
@@ -62,15 +48,6 @@ def holdings(trades: Iterable[Trade]) -> list[Holding]:
         elif trade.code == "sell":
             holding.sold += trade.amount or 0
     return sorted(found.values(), key=lambda holding: (-(holding.worth or 0), holding.symbol))
-
-
-def uses(accounts: Iterable[Account], trades: Iterable[Trade]) -> list[Use]:
-    amounts: dict[int, list[int]] = {}
-    for trade in trades:
-        amounts.setdefault(trade.account_id, []).append(trade.amount or 0)
-    return [
-        Use(account, len(own := amounts.get(account.account_id, [])), max(own, default=None)) for account in accounts
-    ]
 
 
 def value_chart(trades: list[Trade]) -> Chart:
@@ -109,3 +86,11 @@ def holdings_chart(trades: list[Trade], complete: bool) -> Chart:
         empty=_("You have no holdings yet. What you buy will be listed here.") if complete else unknown,
         note=_("What you bought minus what you sold, valued at the price of your last trade.") if rows else "",
     )
+
+
+def csv_of(customer: Customer, chart: Chart) -> str:
+    """The URL of a chart's CSV; empty for a record whose key is not an ObjectId, which has no page of its own."""
+    try:
+        return reverse("finance:customer_chart", args=[customer.pk, chart.key])
+    except NoReverseMatch:
+        return ""

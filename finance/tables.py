@@ -14,11 +14,13 @@ import django_tables2 as tables
 from django.db.models import QuerySet
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django_tables2.data import TableListData
 from django_tables2.utils import call_with_appropriate
 
-from finance.paging import Order
+from finance.models import Record
+from finance.paging import SIZES, Order
 from finance.unreadable import cell
 from sync.core.humanize import day, grouped
 from sync.mapping.unreadable import Unreadable
@@ -43,6 +45,8 @@ class InOrder(TableListData):
 
 class RecordTable(tables.Table):
     """A table that shows a value its column cannot display as it is stored, and marks it."""
+
+    sizes = SIZES
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -74,20 +78,43 @@ class DayColumn(tables.Column):
         return day(value)
 
 
-class TradeTable(RecordTable):
-    """Trades of one or several buckets, as a list."""
+class SelectColumn(tables.Column):
+    """A checkbox for each row, to export the selected ones. static/finance/lists.js selects all with the one above."""
 
+    empty_values = ()
+
+    def __init__(self) -> None:
+        super().__init__(accessor="pk", orderable=False, attrs={"th": {"class": "pick"}, "td": {"class": "pick"}})
+
+    @property
+    def header(self) -> SafeString:
+        return format_html(
+            '<input type="checkbox" class="form-check-input" aria-label="{}" data-select-all hidden>',
+            _("Select all rows"),
+        )
+
+    def render(self, value: str, record: Record) -> SafeString:
+        return format_html(
+            '<input type="checkbox" class="form-check-input" name="only" value="{}" aria-label="{}">', value,
+            gettext("Select %(record)s") % {"record": record},
+        )  # fmt: skip
+
+
+class TradeTable(RecordTable):
+    """Trades of one or several buckets, as a list in its own order: see finance.trades.in_order."""
+
+    date = DayColumn(verbose_name=_("Date"), attrs=DAY, order_by="date")
     account_id = tables.Column(verbose_name=_("Account"), attrs=IF_WIDE)
-    date = DayColumn(verbose_name=_("Date"), attrs=DAY)
-    symbol = tables.Column(verbose_name=_("Symbol"))
-    code = tables.Column(verbose_name=_("Kind"))
-    amount = tables.Column(verbose_name=_("Amount"), attrs=NUMBER)
-    price = tables.Column(verbose_name=_("Price"), attrs=NUMBER_IF_WIDE)
-    total = tables.Column(verbose_name=_("Total"), attrs=NUMBER)
+    symbol = tables.Column(verbose_name=_("Symbol"), order_by="symbol")
+    code = tables.Column(verbose_name=_("Side"))
+    amount = tables.Column(verbose_name=_("Quantity"), attrs=NUMBER, order_by="amount")
+    price = tables.Column(verbose_name=_("Price"), attrs=NUMBER_IF_WIDE, order_by="price")
+    total = tables.Column(verbose_name=_("Total"), attrs=NUMBER, order_by="total")
 
     class Meta:
         attrs = LOOK
         orderable = False
+        order_by = "-date"
         empty_text = _("There are no trades yet.")
 
     def render_symbol(self, value: str) -> SafeString:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, NamedTuple
 
 from bson import Decimal128
 
 from finance.limits import is_amount
 from finance.models import Transaction
+from finance.report import SIDES
 
 MOST_BUCKETS = 100  # of one customer's that a page adds up: some 10,000 trades
 
@@ -28,6 +30,14 @@ class Trade:
     price: Decimal | None
     total: Decimal | None
     unread: tuple[str, ...] = ()
+
+
+class Totals(NamedTuple):
+    """How many trades, and the value bought and sold. A trade whose value is unknown adds nothing to it."""
+
+    trades: int
+    bought: Decimal
+    sold: Decimal
 
 
 class Trades(NamedTuple):
@@ -56,6 +66,20 @@ def newest_trades(account_numbers: Collection[int]) -> Trades:
     newest = list(buckets.order_by("-bucket_end_date", "-pk")[: MOST_BUCKETS + 1])
     found = trades_of(*newest[:MOST_BUCKETS])
     return found._replace(complete=found.complete and len(newest) <= MOST_BUCKETS)
+
+
+def in_order(trades: Iterable[Trade], order: str) -> list[Trade]:
+    """Sorted by an attribute, descending with a leading "-". Equal ones stay in their order, unknown ones come last."""
+    name = order.removeprefix("-")
+    known = [trade for trade in trades if getattr(trade, name) is not None]
+    unknown = [trade for trade in trades if getattr(trade, name) is None]
+    return sorted(known, key=attrgetter(name), reverse=order.startswith("-")) + unknown
+
+
+def totals_of(trades: Collection[Trade]) -> Totals:
+    valued = [(trade.code, trade.total) for trade in trades if trade.total is not None]
+    bought, sold = (sum((total for code, total in valued if code == side), Decimal()) for side in SIDES)
+    return Totals(len(trades), bought, sold)
 
 
 def _date(trade: Trade) -> datetime.datetime:

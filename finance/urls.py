@@ -6,7 +6,7 @@ from django.http import HttpResponseBase
 from django.urls import path, register_converter
 
 from finance.record_types import RECORD_TYPES
-from finance.views import customers, editing, management, records
+from finance.views import customers, editing, management, records, trades
 
 
 class ObjectIdConverter:
@@ -36,7 +36,8 @@ urlpatterns = [
     path("dashboard/customer/", customers.customer_dashboard, name="customer_dashboard"),
     path("dashboard/management/", management.totals_dashboard, name="totals_dashboard"),
     path("dashboard/management/<slug:chart>.csv", management.totals_chart, name="totals_chart"),
-    path("finance/customers/<objectid:pk>/trades.csv", customers.customer_trades, name="customer_trades"),
+    path("finance/trades/", trades.own_trades, name="own_trades"),
+    path("finance/customers/<objectid:pk>/trades.csv", trades.customer_trades, name="customer_trades"),
     path("finance/customers/<objectid:pk>/<slug:chart>.csv", customers.customer_chart, name="customer_chart"),
     *(
         path(f"finance/{kind.slug}/{address}", view, {"kind": kind}, name=f"{kind.name}_{page}")

@@ -53,6 +53,7 @@ mfa_generate_recovery_codes            302   200          -        200         2
 mfa_download_recovery_codes            302   404          -        404         404    404        200
 
 finance:customer_dashboard             302   200          -        403         403    403        200
+finance:own_trades                     302   200          -        403         403    403        200
 finance:customer_trades                302   200        404        200         200    403        200
 finance:customer_chart                 302   200        404        200         200    403        200
 finance:totals_dashboard               302   403          -        403         200    403        200
@@ -69,9 +70,9 @@ finance:customer_detail                302   200        404        200         2
 finance:customer_create                302   403          -        200         403    403        200
 finance:customer_edit                  302   403        403        200         403    403        200
 finance:customer_delete                302   403        403        200         403    403        200
-finance:transaction_list               302   200          -        200         200    403        200
-finance:transaction_export             302   200          -        200         200    403        200
-finance:transaction_detail             302   200        404        200         200    403        200
+finance:transaction_list               302   404          -        200         200    403        200
+finance:transaction_export             302   404          -        200         200    403        200
+finance:transaction_detail             302   404        404        200         200    403        200
 finance:transaction_create             302   403          -        200         403    403        200
 finance:transaction_edit               302   403        403        200         403    403        200
 finance:transaction_delete             302   403        403        200         403    403        200

@@ -18,11 +18,13 @@ from django.utils.translation import gettext_lazy as _
 from audit.values import visible
 from finance.filters import INT32, WholeNumberFilter
 from finance.forms import RecordForm
-from finance.models import Account, Transaction
+from finance.models import VIEW_ALL, Account, Transaction, customer_of
+from finance.portfolio import csv_of, value_chart
 from finance.products import PRODUCTS
 from finance.record_types.base import RecordType
 from finance.record_types.transactions import TransactionTable
-from finance.tables import LOOK, NUMBER, RecordTable, first_rows, names
+from finance.tables import LOOK, NUMBER, RELATED, RecordTable, TradeTable, first_rows, names
+from finance.trades import newest_trades
 from sync.core.humanize import grouped
 
 
@@ -100,13 +102,26 @@ class AccountForm(RecordForm):
         return kept + [name for name in chosen if name not in kept]
 
 
-def newest_transactions(request: HttpRequest, account: Account) -> dict[str, Any]:
+def its_trades(request: HttpRequest, account: Account) -> dict[str, Any]:
+    """The chart and the newest trades of the account. Staff also get the records that hold the trades."""
     numbers = [account.account_id] if isinstance(account.account_id, int) else []
-    buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
-    return {"buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions"))}
+    found = newest_trades(numbers)
+    chart = value_chart(found.trades)
+    context = {
+        "unread": found.unread,
+        "complete": found.complete,
+        "chart": chart,
+        "trades": TradeTable(found.trades[:RELATED], exclude=("account_id",)),
+    }
+    if request.user.has_perm(VIEW_ALL):
+        buckets = Transaction.objects.visible_to(request.user).filter(account_id__in=numbers)
+        return context | {"buckets": first_rows(TransactionTable, buckets.defer("extra", "transactions"))}
+    if (customer := customer_of(request.user)) and (csv := csv_of(customer, chart)):
+        context["csv"] = f"{csv}?account={account.account_id}"
+    return context
 
 
 ACCOUNTS = RecordType(
-    model=Account, filters=AccountFilter, table=AccountTable, form=AccountForm, tab=_("Accounts"),
-    related=newest_transactions,
+    model=Account, filters=AccountFilter, table=AccountTable, form=AccountForm, own=True,
+    related=its_trades,
 )  # fmt: skip

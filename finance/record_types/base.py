@@ -37,7 +37,7 @@ class RecordType:
     table: its columns are also those of the CSV, a record's page, the delete confirmation and the admin's list. The
     first column names the record and needs an index, because the admin searches by it.
     form: names the fields that users can enter. Nothing else of a record can be set.
-    tab: the tab for customers, who see only their own records. Without it they have none.
+    own: whether customers have a list of their own records of this type. For others its pages do not exist.
     export: the CSV columns after `_id`, each with its value of a record; by default those of the table.
     related: what a record's page shows besides its fields: the context of templates/finance/<name>_detail.html.
     """
@@ -46,7 +46,7 @@ class RecordType:
     filters: type[FilterSet]
     table: type[RecordTable]
     form: type[RecordForm]
-    tab: Any = ""
+    own: bool = False
     export: Mapping[str, Value] = field(default_factory=dict)
     related: Callable[[HttpRequest, Any], dict[str, Any]] = nothing
 

@@ -107,7 +107,7 @@ def accounts_and_tiers(request: HttpRequest, customer: Customer) -> dict[str, An
 
 
 CUSTOMERS = RecordType(
-    model=Customer, filters=CustomerFilter, table=CustomerTable, form=CustomerForm, tab=_("Your record"),
+    model=Customer, filters=CustomerFilter, table=CustomerTable, form=CustomerForm, own=True,
     export=fields("username", "name", "email", "address", "birthdate", "active", "accounts") | {"tiers": tier_names},
     related=accounts_and_tiers,
 )  # fmt: skip

@@ -99,6 +99,6 @@ def its_trades(request: HttpRequest, bucket: Transaction) -> dict[str, Any]:
 
 
 TRANSACTIONS = RecordType(
-    model=Transaction, filters=TransactionFilter, table=TransactionTable, form=TransactionForm, tab=_("Transactions"),
+    model=Transaction, filters=TransactionFilter, table=TransactionTable, form=TransactionForm,
     related=its_trades,
 )  # fmt: skip

@@ -10,7 +10,7 @@ from bson import Decimal128
 from django.urls import reverse
 
 from finance import trades as trades_module
-from finance.models import Account, Transaction
+from finance.models import Transaction
 from finance.portfolio import holdings
 from finance.tests.people import DAY, customer, trade, user
 from finance.trades import newest_trades, trades_of
@@ -62,14 +62,6 @@ def test_a_customer_without_accounts_or_trades_sees_what_to_do_instead_of_zeros(
     assert "<canvas" not in text
 
 
-def test_the_used_limit_of_an_account_is_its_largest_trade(client, owner):
-    customer("Anna", [1], linked=owner)
-    Account.objects.create(account_id=2, limit=9000, products=[])
-    bucket(1, trade("adbe", DAY, "1") | {"amount": 4500})
-    uses = client.get(reverse(PAGE)).context["uses"]
-    assert [(use.account.account_id, use.largest, use.percent, use.trades) for use in uses] == [(1, 4500, 50, 3)]
-
-
 def test_holdings_are_purchases_minus_sales_at_the_last_price():
     later = DAY + datetime.timedelta(9)
     made = bucket(
@@ -83,6 +75,22 @@ def test_holdings_are_purchases_minus_sales_at_the_last_price():
     ]  # fmt: skip
 
 
+def test_it_shows_the_latest_trades_and_where_all_are(client, owner):
+    customer("Anna", list(range(1, 9)), linked=owner)
+    response = client.get(reverse(PAGE))
+    assert [row.record.symbol for row in response.context["trades"].rows] == ["tsla"] * 8 + ["adbe"] * 2
+    assert f'<a href="{reverse("finance:own_trades")}">All trades</a>' in response.content.decode()
+
+
+def test_it_does_not_relate_trades_to_a_limit(client, owner):
+    """The data does not say what a limit limits."""
+    customer("Anna", [1], linked=owner)
+    text = client.get(reverse(PAGE)).content.decode()
+    assert "9,000" in text
+    assert "<meter" not in text
+    assert "used" not in text
+
+
 def test_charts_match_their_tables_and_csv(client, owner):
     record = customer("Anna", [1], linked=owner)
     charts = {chart.key: (chart, url) for chart, url in client.get(reverse(PAGE)).context["charts"]}
@@ -94,50 +102,6 @@ def test_charts_match_their_tables_and_csv(client, owner):
     assert rows(client.get(address)) == [{"When": "2020-01", "Bought": "27.5", "Sold": "0"}]
     assert address == reverse("finance:customer_chart", args=[record.pk, "value"])
     assert [row["Symbol"] for row in rows(client.get(charts["holdings"][1]))] == ["ADBE", "TSLA"]
-
-
-FILTERS = [
-    ({}, ["tsla", "adbe", "sap"]),
-    ({"symbol": "sap"}, ["sap"]),
-    ({"code": "sell"}, ["sap"]),
-    ({"since": "2020-01-02"}, ["tsla", "adbe"]),
-    ({"until": "2020-01-02"}, ["adbe", "sap"]),
-    ({"since": "2020-01-02", "until": "2020-01-02", "code": "buy"}, ["adbe"]),
-    ({"code": "sell", "symbol": "adbe"}, []),
-]
-
-
-@pytest.mark.parametrize(("query", "symbols"), FILTERS, ids=str)
-def test_filters_apply_to_the_trades_and_their_csv(client, owner, query, symbols):
-    record = customer("Anna", [1], linked=owner)
-    bucket(1, trade("sap", DAY - datetime.timedelta(5), "7") | {"transaction_code": "sell"})
-    response = client.get(reverse(PAGE), query)
-    assert [row.record.symbol for row in response.context["trades"].page.object_list] == symbols
-    exported = rows(client.get(reverse("finance:customer_trades", args=[record.pk]), query))
-    assert [row["symbol"] for row in exported] == symbols
-
-
-@pytest.mark.parametrize(
-    "query",
-    [
-        {"symbol": "none"}, {"symbol": "$where"}, {"code": "x"}, {"since": "yesterday"}, {"until": "9" * 5000},
-        {"since": "2020-01-02", "until": "2020-01-01"},
-    ],
-    ids=str,
-)  # fmt: skip
-def test_a_wrong_filter_shows_and_exports_nothing_and_says_why(client, owner, query):
-    record = customer("Anna", [1], linked=owner)
-    response = client.get(reverse(PAGE), query)
-    assert response.status_code == 200
-    assert response.context["found"] == 0
-    assert "Fix the highlighted field" in response.content.decode()
-    assert client.get(reverse("finance:customer_trades", args=[record.pk]), query).status_code == 400
-
-
-@pytest.mark.parametrize("page", ["x", "-1", "0", "9" * 5000])
-def test_an_invalid_page_number_shows_an_existing_page(client, owner, page):
-    customer("Anna", [1], linked=owner)
-    assert client.get(reverse(PAGE), {"page": page}).status_code == 200
 
 
 def test_the_newest_trades_come_from_all_buckets():
@@ -166,7 +130,8 @@ def test_malformed_trades_do_not_break_the_pages(client, owner):
         account_id=1, transaction_count=5, bucket_start_date=DAY, bucket_end_date=DAY, transactions=odd
     )
     customer("Anna", [1], linked=owner)
-    assert client.get(reverse(PAGE)).status_code == 200
+    for page in (PAGE, "finance:own_trades"):
+        assert client.get(reverse(page)).status_code == 200
     client.force_login(user("technician"))
     assert client.get(made.get_absolute_url()).status_code == 200
 

@@ -62,12 +62,29 @@ def test_a_customer_exports_only_their_own_records(client):
     owner = user("customer")
     customer("Ownwoman", [1, 2], linked=owner)
     customer("Otherman", [3])
+    other = Account.objects.get(account_id=3)
     client.force_login(owner)
-    for name in ("account", "transaction"):
-        assert sorted(numbers(client.get(reverse(f"finance:{name}_export")))) == [1, 2]
-        assert numbers(client.get(reverse(f"finance:{name}_export"), {"number": 3})) == []
+    exported = client.get(reverse("finance:account_export"))
+    assert sorted(numbers(exported)) == [1, 2]
+    for query in ({"number": 3}, {"only": other.pk}):
+        assert numbers(client.get(reverse("finance:account_export"), query)) == []
+    assert client.get(reverse("finance:transaction_export")).status_code == 404
     assert [row["name"] for row in rows(client.get(reverse("finance:customer_export")))] == ["Ownwoman"]
     assert rows(client.get(reverse("finance:customer_export"), {"q": "Otherman"})) == []
+
+
+def test_selected_rows_alone_are_exported_in_the_order_of_the_list(get):
+    made = [Account.objects.create(account_id=number, limit=10 - number, products=[]) for number in range(6)]
+    only = ["", *(made[number].pk for number in (1, 4, 2)), "0" * 24, "x", "\0"]
+    assert numbers(get("account", only=only)) == [1, 2, 4]
+    assert numbers(get("account", only=only, sort="limit")) == [4, 2, 1]
+
+
+def test_an_empty_selection_exports_nothing(get):
+    Account.objects.create(account_id=1, limit=1, products=[])
+    response = get("account", only="")
+    assert response.status_code == 400
+    assert "No row is selected" in response.content.decode()
 
 
 def test_no_cell_is_a_formula(get):

@@ -3,17 +3,18 @@
 import json
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.urls import reverse
 
 from audit.models import Entry
-from finance.models import Customer, Transaction
+from finance.models import Account, Customer, Transaction
 from finance.tests.people import customer, user
 from tests.browser_forms import edit_form
 
 pytestmark = [pytest.mark.django_db, pytest.mark.engine, pytest.mark.slow]
 DATE = {"$date": "2020-01-31T00:00:00Z"}
-PAGES = ("customer_dashboard", "transaction_list", "account_list", "customer_list")
+PAGES = ("customer_dashboard", "own_trades", "account_list", "customer_list")
 
 
 @pytest.fixture
@@ -37,11 +38,13 @@ def edit(client, owner):
 
 
 def pages_show(client, owner):
-    """Whether all of Anna's pages, charts and exports respond with 200."""
+    """Whether all of Anna's pages, charts and exports, and the page of her trades for staff, respond with 200."""
     record, bucket = Customer.objects.get(), Transaction.objects.get()
+    client.force_login(get_user_model().objects.filter(username="technician").first() or user("technician"))
+    answers = [client.get(bucket.get_absolute_url())]
     client.force_login(owner)
-    answers = [client.get(reverse(f"finance:{page}")) for page in PAGES]
-    answers += [client.get(record.get_absolute_url()), client.get(bucket.get_absolute_url())]
+    answers += [client.get(reverse(f"finance:{page}")) for page in PAGES]
+    answers += [client.get(record.get_absolute_url()), client.get(Account.objects.get().get_absolute_url())]
     for chart in ("value", "holdings"):
         answers.append(client.get(reverse("finance:customer_chart", args=[record.pk, chart])))
     answers.append(client.get(reverse("finance:customer_trades", args=[record.pk])))

@@ -95,11 +95,14 @@ def test_a_cursor_of_another_list_leads_to_the_first_page(get):
     assert numbers(get("account_list", per_page=5, after=cursor)) == [0, 1, 2, 3, 4]
 
 
-def test_a_page_never_counts_all_rows(get, django_assert_max_num_queries):
+def test_a_page_never_counts_all_rows(get, django_assert_max_num_queries, monkeypatch):
+    monkeypatch.setattr("finance.counting.COUNTED", 40)
     Account.objects.bulk_create(Account(account_id=number, limit=7, products=[]) for number in range(60))
-    with django_assert_max_num_queries(7) as captured:
+    with django_assert_max_num_queries(9) as captured:
         get("account_list")
-    assert not any("COUNT(" in query["sql"].upper() for query in captured.captured_queries)
+    counts = [query["sql"] for query in captured.captured_queries if "COUNT(" in query["sql"].upper()]
+    assert len(counts) == 1
+    assert "LIMIT 41" in counts[0]
 
 
 def test_a_search_with_an_error_finds_nothing_and_says_why(get):
@@ -160,7 +163,7 @@ def test_a_list_takes_few_queries_for_any_number_of_rows(get, name, most, django
         get(name)
 
 
-@pytest.mark.parametrize(("model", "most"), [(Account, 7), (Customer, 7), (Transaction, 6)])
+@pytest.mark.parametrize(("model", "most"), [(Account, 8), (Customer, 7), (Transaction, 6)])
 def test_a_record_takes_few_queries(get, client, model, most, django_assert_max_num_queries):
     customer("Anna", list(range(10)))
     with django_assert_max_num_queries(most):

@@ -48,7 +48,7 @@ def ids_of(made: World) -> list[str]:
 
 def guesses(made: World) -> list[str]:
     """Queries that name the other customer's records in every parameter that a page may have."""
-    names = ("q", "number", "account", "account_id", "customer", "user", "id", "pk", "key", "symbol", "search", "of")
+    names = ("q", "number", "account", "account_id", "customer", "user", "id", "pk", "key", "symbol", "only", "of")
     return [urlencode(dict.fromkeys(names, value)) for value in ids_of(made)]
 
 
