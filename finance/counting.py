@@ -31,7 +31,7 @@ def count_of(page: Page, records: QuerySet[Any], *, searched: bool) -> str:
     estimate = 0 if searched else estimated(records.model._meta.db_table)
     if estimate <= COUNTED:
         return _("More than %(count)s rows") % {"count": grouped(COUNTED)}
-    return _("About %(count)s rows") % {"count": f"{float(f'{estimate:.2g}'):,.0f}"}
+    return _("About %(count)s rows") % {"count": grouped(float(f"{estimate:.2g}"))}
 
 
 def estimated(table: str) -> int:

@@ -24,7 +24,7 @@ from sync.cli.output import dumps
 from sync.core.humanize import counted, duration, moment, number
 from sync.mapping.kinds import kind_of
 from sync.monitoring.queries import Unfinished
-from sync.monitoring.status import WORDS, ModelStatus, Status, status
+from sync.monitoring.status import TITLES, WORDS, ModelStatus, Status, status
 
 SUMMARY = "show counts, lag, pending and failed changes, and workers"
 
@@ -41,7 +41,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         _print(now, out)
     if not now.mongodb_up:
         return 2
-    return 0 if now.word == "equal" else 1
+    return 0 if now.word == "in_sync" else 1
 
 
 def _print(now: Status, out: Any) -> None:
@@ -59,11 +59,11 @@ def _print(now: Status, out: Any) -> None:
 
 def _headline(now: Status) -> str:
     if not now.mongodb_up:
-        return f"{now.word}: {now.mongodb_error}. {WORDS[now.word]}"
-    if now.word == "equal":
+        return f"{TITLES[now.word]}: {now.mongodb_error}. {WORDS[now.word]}"
+    if now.word == "in_sync":
         in_flight = counted(now.on_their_way, "change", "changes")
-        return f"In sync. {f'{in_flight} in flight.' if now.on_their_way else WORDS[now.word]}"
-    return f"{now.word}: {WORDS[now.word]}"
+        return f"{TITLES[now.word]}. {f'{in_flight} in flight.' if now.on_their_way else WORDS[now.word]}"
+    return f"{TITLES[now.word]}: {WORDS[now.word]}"
 
 
 def _models(now: Status) -> Table:

@@ -24,20 +24,33 @@ from sync.outbox.failures import Failures, failures
 from sync.workers.lag import WINDOW, quantile, total
 
 TIMEOUT = 2.0  # seconds for all queries to one MongoDB server
-YOUNG = 5.0  # seconds until a pending change counts as behind: longer than a relay takes to find and deliver it
+YOUNG = 5.0  # seconds until a pending change counts as lagging: longer than a relay takes to find and deliver it
 STALLED = 10.0  # seconds until a pending change that no relay delivers counts as stalled
 
-# Each state with its meaning for a user, the most urgent first.
+# Each state with its name, the most urgent first. The keys are those of `--json`.
+TITLES = {
+    "unreachable": gettext_noop("MongoDB unreachable"),
+    "stalled": gettext_noop("Stalled"),
+    "failing": gettext_noop("Failing"),
+    "mismatched": gettext_noop("Mismatched"),
+    "lagging": gettext_noop("Lagging"),
+    "paused": gettext_noop("Paused"),
+    "in_sync": gettext_noop("In sync"),
+}
+
+# Each state with its meaning for an operator.
 WORDS = {
-    "waiting": gettext_noop("MongoDB is unreachable or rejects writes. Changes wait in MySQL until it is available."),
+    "unreachable": gettext_noop(
+        "MongoDB is unreachable or rejects writes. Changes wait in MySQL until it is available."
+    ),
     "stalled": gettext_noop(
         "Changes are pending and no relay delivers them. Start one: manage.py sync relay (for Kafka: sync publish)."
     ),
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry them: manage.py sync retry."),
-    "differing": gettext_noop("Verify found mismatches. Repair them: manage.py sync verify --repair."),
-    "behind": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
+    "mismatched": gettext_noop("Verify found mismatches. Repair them: manage.py sync verify --repair."),
+    "lagging": gettext_noop("Changes are being delivered. If their number does not fall, start another relay."),
     "paused": gettext_noop("A target or route is paused and changes wait. Resume it: manage.py sync resume."),
-    "equal": gettext_noop("MongoDB has every committed change."),
+    "in_sync": gettext_noop("MongoDB has every committed change."),
 }
 
 
@@ -114,27 +127,27 @@ class Status:
     @property
     def word(self) -> str:
         """The state as a key of WORDS."""
-        # While the publish route is paused, its changes are neither behind nor stalled.
+        # While the publish route is paused, its changes are neither lagging nor stalled.
         paused = {route.name for route in self.routes if route.paused}
         models = [model for model in self.models if kind_of(model.queue).route not in paused]
         oldest = max((model.age for model in models), default=0.0)
         # MongoDB may respond to this process and still reject the writes of a relay.
         rejecting = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
         if self.mongodb_error or (rejecting and self.pending):
-            return "waiting"
+            return "unreachable"
         if any(model.waits > STALLED and not self.delivering(model.queue) for model in models):
             return "stalled"
         if any(model.failed for model in self.models):
             return "failing"
         if any(model.mismatches for model in self.models):
-            return "differing"
+            return "mismatched"
         if oldest > YOUNG or any(model.backfill for model in models if not model.paused):
-            return "behind"
+            return "lagging"
         if any(model.pending or model.backfill for model in self.models if model.paused):
             return "paused"
         if paused:
             return "paused"
-        return "equal"
+        return "in_sync"
 
     @property
     def relays(self) -> int:

@@ -25,22 +25,22 @@ COUNTS, COUNTS_AGE = "sync.counts", 30  # cache key and seconds of a count of al
 
 # The meaning of each state for a visitor. The commands are shown to operators only.
 MEANS = {
-    "waiting": gettext_noop("Changes wait in MySQL until MongoDB is back."),
+    "unreachable": gettext_noop("Changes wait in MySQL until MongoDB is back."),
     "stalled": gettext_noop(
         "Changes are pending, but no worker delivers them. Start a relay (for Kafka: a publisher)."
     ),
     "failing": gettext_noop("Some changes failed. Fix the cause, then retry the failed changes."),
-    "differing": gettext_noop("Verify found mismatches. Repair the models that have them."),
-    "behind": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
+    "mismatched": gettext_noop("Verify found mismatches. Repair the models that have them."),
+    "lagging": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
     "paused": gettext_noop("Delivery or a route is paused, and its changes wait until it is resumed."),
-    "equal": gettext_noop("MongoDB has every committed change."),
+    "in_sync": gettext_noop("MongoDB has every committed change."),
 }
 RELAY = ("manage.py sync relay",)
 COMMANDS = {
     "stalled": (*RELAY, "manage.py sync publish"),
     "failing": ("manage.py sync retry",),
-    "differing": ("manage.py sync verify --repair",),
-    "behind": RELAY,
+    "mismatched": ("manage.py sync verify --repair",),
+    "lagging": RELAY,
     "paused": ("manage.py sync resume",),
 }
 

@@ -14,7 +14,7 @@ from django.test import Client
 
 from accounts.models import User
 from audit.models import Entry
-from finance.models import Customer, Transaction
+from finance.models import Customer, CustomerWord, Transaction
 from sync.outbox.models import Change
 from tests.browser_forms import FILLS, filled, forms
 from tests.world import World, make
@@ -30,6 +30,7 @@ LOGS = {
     Change,
     Session,
     Customer,
+    CustomerWord,
     Transaction,
     *(model for model in apps.get_models() if model._meta.label == "admin.LogEntry"),
 }

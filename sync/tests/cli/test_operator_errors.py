@@ -106,7 +106,7 @@ def test_the_relay_warns_once_and_continues_when_the_mistake_is_fixed(
         left = Change.objects.values_list("attempts", "failed", "error").distinct()
         assert list(left) == [(0, False, "")]
         assert Change.objects.count() == 20
-        wait_for(lambda: status().word == "waiting")
+        wait_for(lambda: status().word == "unreachable")
         use(settings, guarded.uri("analytics_test", "writer"))
         wait_for(lambda: not Change.objects.exists(), seconds=60)
     finally:

@@ -64,9 +64,9 @@ def test_it_prints_the_command_when_no_relay_is_running(mongo: Database) -> None
     code, output = run()
     assert code == 1
     reason = "Changes are pending and no relay delivers them. Start one: manage.py sync relay ("
-    assert output.startswith(f"stalled: {reason}")
+    assert output.startswith(f"Stalled: {reason}")
     WorkerHeartbeat("default").write()
-    assert run()[1].startswith("behind")
+    assert run()[1].startswith("Lagging: ")
     assert "relay: 1 running" in run()[1]
 
 
@@ -100,7 +100,7 @@ def test_it_names_each_route_and_how_to_resume_a_paused_one(mongo: Database) -> 
     Checkpoint.objects.create(name="copy:a:27017/shop.[red]", paused=True)
     code, output = run()
     assert code == 1
-    assert output.startswith("paused: A target or route is paused and changes wait. Resume it: manage.py sync resume.")
+    assert output.startswith("Paused: A target or route is paused and changes wait. Resume it: manage.py sync resume.")
     assert "copy:a:27017/shop.[red]: paused; resume it: manage.py sync resume copy:a:27017/shop.[red]" in output
     [line] = [line for line in output.splitlines() if "copy:" in line and "none" in line]
     assert [cell.strip() for cell in line.strip("│").split("│")] == [
@@ -112,7 +112,7 @@ def test_json_has_the_same_values(mongo: Database) -> None:
     make(1).save()
     confirm()
     data = json.loads(run("--json")[1])
-    assert (data["state"], data["relays"], data["pending"], data["oldest_pending_age"]) == ("equal", 0, 0, None)
+    assert (data["state"], data["relays"], data["pending"], data["oldest_pending_age"]) == ("in_sync", 0, 0, None)
     assert data["lag"]["p50"] > 0
     assert {"kind", "heartbeat_age", "alive", "rate", "note"} <= set(data["workers"][0])
     assert {"pending", "failures", "mismatches", "verified", "backfill", "paused"} <= set(data["models"][0])
@@ -126,7 +126,7 @@ def test_it_exits_with_2_while_mongodb_is_down(mongo: Database, mongod: Mongo, m
     assert json.loads(output)["models"][0]["documents"] is None
     code, output = run()
     assert code == 2
-    assert output.startswith("waiting: MongoDB does not respond")
+    assert output.startswith("MongoDB unreachable: MongoDB does not respond")
 
 
 def test_it_exits_with_2_if_the_checks_cannot_reach_mysql(monkeypatch: pytest.MonkeyPatch) -> None:

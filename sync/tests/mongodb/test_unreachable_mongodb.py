@@ -483,4 +483,4 @@ def test_every_command_prints_the_same_line_and_exits_with_2(
     with pytest.raises(SystemExit) as end:
         call_command("sync", "status")
     assert end.value.code == 2
-    assert f"waiting: MongoDB cannot be reached: {reason}" in capsys.readouterr().out
+    assert f"MongoDB unreachable: MongoDB cannot be reached: {reason}" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from pymongo.database import Database
 from examples.news.models import Story
 from finance.models import Account
 from sync.core.clock import DatabaseNow
-from sync.monitoring.status import WORDS, ModelStatus, status
+from sync.monitoring.status import TITLES, WORDS, ModelStatus, status
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.factories import leave_pending, make
@@ -42,7 +42,7 @@ def test_it_counts_both_databases(mongo: Database, settings: Any) -> None:
     confirm()
     assert accounts().in_flight == 0
     assert now.last_delivery is not None
-    assert status().word == "equal"
+    assert status().word == "in_sync"
     settings.SYNC_INLINE = False
     make(4).save()
     Account.objects.filter(account_id=0).update(limit=1)
@@ -53,10 +53,10 @@ def test_it_counts_both_databases(mongo: Database, settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("age", "relay", "word"),
-    [(0, True, "equal"), (0, False, "equal"), (7, True, "behind"), (7, False, "behind"), (30, True, "behind"),
+    [(0, True, "in_sync"), (0, False, "in_sync"), (7, True, "lagging"), (7, False, "lagging"), (30, True, "lagging"),
      (30, False, "stalled")],
 )  # fmt: skip
-def test_pending_changes_are_in_sync_then_behind_and_without_a_relay_stalled(
+def test_pending_changes_are_in_sync_then_lagging_and_without_a_relay_stalled(
     mongo: Database, age: float, relay: bool, word: str
 ) -> None:
     leave_pending(age)
@@ -72,7 +72,7 @@ def test_a_dead_relay_does_not_count(mongo: Database) -> None:
     assert status().word == "stalled"
 
 
-def test_a_paused_model_is_neither_behind_nor_stalled(mongo: Database) -> None:
+def test_a_paused_model_is_neither_lagging_nor_stalled(mongo: Database) -> None:
     leave_pending(30)
     ModelState.objects.update_or_create(model="finance.account", defaults={"paused": True})
     assert status().word == "paused"
@@ -83,7 +83,7 @@ def test_the_ranges_of_a_backfill_are_not_pending_changes(mongo: Database) -> No
     leave_pending(30, until="f" * 24)
     now = accounts()
     assert (now.pending, now.backfill, now.oldest_pending_age) == (0, 1, None)
-    assert status().word == "behind"
+    assert status().word == "lagging"
 
 
 def test_unpublished_changes_are_pending_for_the_topic() -> None:
@@ -100,7 +100,7 @@ def test_a_settling_delete_is_not_pending(mongo: Database) -> None:
     confirm()
     now = accounts()
     assert (now.pending, now.in_flight, now.settling) == (0, 0, 1)
-    assert status().word == "equal"
+    assert status().word == "in_sync"
 
 
 def test_failed_changes_are_counted_separately(mongo: Database) -> None:
@@ -167,7 +167,7 @@ def test_changes_of_a_frozen_relay_are_behind_and_without_a_relay_stalled(mongo:
     assert now.oldest_in_flight_age >= 30
     assert status().word == "stalled"
     WorkerHeartbeat("default").write()
-    assert status().word == "behind"
+    assert status().word == "lagging"
 
 
 def test_it_has_the_last_verification_and_the_remaining_mismatches(mongo: Database) -> None:
@@ -181,7 +181,7 @@ def test_it_has_the_last_verification_and_the_remaining_mismatches(mongo: Databa
     now = accounts()
     assert (now.verified.found, now.verified.compared, now.verified.mode) == (2, 10, "full")
     assert now.mismatches == 1
-    assert status().word == "differing"
+    assert status().word == "mismatched"
 
 
 def test_documents_are_unknown_while_mongodb_is_unreachable(mongo: Database, mongod: Mongo, monkeypatch: Any) -> None:
@@ -190,7 +190,7 @@ def test_documents_are_unknown_while_mongodb_is_unreachable(mongo: Database, mon
     mongod.kill()
     now = status()
     assert not now.mongodb_up
-    assert now.word == "waiting"
+    assert now.word == "unreachable"
     assert {model.documents for model in now.models} == {None}
     assert next(model for model in now.models if model.model == "finance.account").rows == 1
 
@@ -207,7 +207,7 @@ def test_a_count_that_takes_too_long_is_unknown_and_mongodb_is_up(mongo: Databas
         assert time.monotonic() - start < 1.5
     finally:
         admin.command("configureFailPoint", "failCommand", mode="off")
-    assert (now.mongodb_up, now.word) == (True, "equal")
+    assert (now.mongodb_up, now.word) == (True, "in_sync")
     assert {model.documents for model in now.models} == {None}
 
 
@@ -225,4 +225,8 @@ def test_the_number_of_queries_does_not_depend_on_changes_and_workers(mongo: Dat
 
 
 def test_every_state_has_a_meaning() -> None:
-    assert list(WORDS) == ["waiting", "stalled", "failing", "differing", "behind", "paused", "equal"]
+    assert (
+        list(TITLES)
+        == list(WORDS)
+        == ["unreachable", "stalled", "failing", "mismatched", "lagging", "paused", "in_sync"]
+    )

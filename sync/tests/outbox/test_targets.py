@@ -93,7 +93,7 @@ def test_a_server_that_is_down_delays_no_other(
             drain("far")
         assert names(mongo.zoo_keepers) == names(mongo.zoo_keepers_2) == {"Ada"}
         now = status()
-        assert (now.word, now.mongodb_up) == ("waiting", True)
+        assert (now.word, now.mongodb_up) == ("unreachable", True)
         assert now.mongodb_error.startswith("far: ")
         pending = {model.model: model.pending for model in now.models}
         assert (pending["zoo.keeper@zoo_keepers_2"], pending["zoo.keeper@far:keepers"]) == (0, 1)

@@ -112,7 +112,7 @@ def test_it_shows_pauses_backfills_and_verifications(technician: Client, mongo: 
     Verification.objects.create(model="finance.account", mode="sampled", finished_at=moment)
     Mismatch.objects.create(model="finance.account", key="a", kind="missing", last_seen=moment)
     page = text(technician)
-    for words in ("Paused", "Backfill: 1 range left", "(a sample)", ">Mismatches</span>"):
+    for words in ("Paused", "Backfill: 1 range left", "(a sample)", ">Mismatched</span>"):
         assert words in page
 
 
@@ -164,7 +164,7 @@ def test_it_responds_while_mongodb_is_unreachable(
     mongod.kill()
     response = technician.get("/sync/")
     assert response.status_code == 200
-    assert "Waiting for MongoDB" in response.content.decode()
+    assert "MongoDB unreachable" in response.content.decode()
     assert "unknown" in response.content.decode()
 
 

@@ -63,7 +63,7 @@ def test_only_a_relay_delivers_to_mongodb(kind: Kind) -> None:
     assert (status().word, status().relays) == ("stalled", 0)
     assert "relay: none running; start one: manage.py sync relay" in status_output()
     beat(Kind.RELAY)
-    assert (status().word, status().relays) == ("behind", 1)
+    assert (status().word, status().relays) == ("lagging", 1)
     assert "relay: 1 running" in status_output()
 
 
@@ -87,7 +87,7 @@ def test_a_relay_does_not_publish() -> None:
     assert status().word == "stalled"
     assert "publisher: none running; start one: manage.py sync publish" in status_output()
     beat(Kind.PUBLISHER, "kafka")
-    assert status().word == "behind"
+    assert status().word == "lagging"
     assert "publisher: 1 running" in status_output()
 
 
@@ -101,7 +101,7 @@ def test_a_relay_that_is_stuck_in_a_batch_does_not_deliver() -> None:
     assert "relay: none running, 1 stuck; start one: manage.py sync relay" in status_output()
     heartbeat.at_work(False)
     heartbeat.write()
-    assert (status().word, status().relays) == ("behind", 1)
+    assert (status().word, status().relays) == ("lagging", 1)
 
 
 def test_a_dead_relay_does_not_deliver() -> None:
@@ -123,10 +123,10 @@ def test_a_backfill_without_a_relay_is_stalled_too() -> None:
     beat(Kind.FOLLOWER)
     assert status().word == "stalled"
     beat(Kind.RELAY)
-    assert status().word == "behind"
+    assert status().word == "lagging"
     Worker.objects.all().delete()
     Change.objects.update(claim="a" * 24, due_at=DatabaseNow() + timedelta(seconds=20))
-    assert status().word == "behind", "a relay has claimed it"
+    assert status().word == "lagging", "a relay has claimed it"
 
 
 def test_a_kind_of_another_release_causes_no_error_and_does_not_deliver() -> None:
