@@ -21,7 +21,7 @@ import time
 from typing import Any
 
 from django.core.management import CommandError
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, InterfaceError
 from django.utils.translation import gettext as _
 
 from sync.core import conf
@@ -85,6 +85,8 @@ class DatabaseOutage:
 
     def goes_on(self, error: Exception) -> None:
         forget_connection(DEFAULT_DB_ALIAS)
+        if not isinstance(error, (DatabaseError, InterfaceError)):
+            return
         if self.began is None:
             self.began = time.monotonic()
         if not self.told and time.monotonic() - self.began >= conf.ALERT_AFTER:

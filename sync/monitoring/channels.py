@@ -38,7 +38,7 @@ def send(channel: str, message: Message) -> str:
         error.close()
         return f"HTTP {error.code}"
     except urllib.error.URLError as error:
-        return _reason(error.reason)
+        return _reason(error.reason) if isinstance(error.reason, Exception) else "the address is not http or https"
     except Exception as error:  # of any mail backend
         return _reason(error)
     return ""
@@ -51,10 +51,10 @@ def _reason(error: object) -> str:
 
 
 def console_url() -> str:
-    """The address of the page with incidents; "" if the project does not say where it is."""
+    """The address of the console; "" if the project does not say where it is."""
     origin = getattr(settings, "PORTAL_ORIGIN", "")
     try:
-        return origin and f"{origin}{reverse('sync:alerts')}"
+        return origin and f"{origin}{reverse('sync:console')}"
     except NoReverseMatch:
         return ""
 
