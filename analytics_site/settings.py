@@ -178,6 +178,17 @@ SYNC_KAFKA_PREFIX = env.str(
 )
 SYNC_KAFKA_PARTITIONS = env.int("SYNC_KAFKA_PARTITIONS", conf.DEFAULTS["KAFKA_PARTITIONS"], least=1, most=10_000)
 SYNC_METRICS_TOKEN = env.str("SYNC_METRICS_TOKEN", conf.DEFAULTS["METRICS_TOKEN"])
+SYNC_ALERT_EMAILS = env.list(
+    "SYNC_ALERT_EMAILS", default=conf.DEFAULTS["ALERT_EMAILS"],
+    like=r"[^<>@\s]+@[^<>@\s]+", expected="it must be email addresses, separated by commas",
+)  # fmt: skip
+SYNC_ALERT_WEBHOOK = env.str(
+    "SYNC_ALERT_WEBHOOK", conf.DEFAULTS["ALERT_WEBHOOK"],
+    like=r"https?://[\w.-]+(:\d+)?(/[!-~]*)?", expected="it must be an address such as https://chat.example.com/hook",
+)  # fmt: skip
+SYNC_ALERT_WEBHOOK_SECRET = env.str("SYNC_ALERT_WEBHOOK_SECRET", conf.DEFAULTS["ALERT_WEBHOOK_SECRET"])
+SYNC_ALERT_AFTER = env.float("SYNC_ALERT_AFTER", conf.DEFAULTS["ALERT_AFTER"], least=0.001)
+SYNC_ALERT_LAG = env.float("SYNC_ALERT_LAG", conf.DEFAULTS["ALERT_LAG"], least=0.001)
 
 # --- the audit log: how long `audit_prune` keeps an entry; 0 keeps all ----------------------------------------------
 AUDIT_DAYS = env.int("AUDIT_DAYS", 730, most=36_500)

@@ -198,6 +198,8 @@ class EditForm(forms.ModelForm):
         data["version"] = self.current
         for name in changed:
             if seen.get(name) == self._field_hash(name, self._sent(name)):
+                for control in [each for each in data if each.startswith(f"{name}-")]:
+                    del data[control]  # rows that the field has no more
                 for control, values in self.pages[name].sent.lists():
                     data.setlist(control, values)
         self.data = data

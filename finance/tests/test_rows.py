@@ -205,6 +205,16 @@ def test_another_users_change_is_a_conflict_and_keeps_what_was_typed(editor: Cli
     assert exact(stored()) == exact([TRADE])
 
 
+def test_after_a_conflict_rows_that_another_user_removed_do_not_come_back(editor: Client, bucket: Transaction) -> None:
+    Customer.objects.create(name="Ann", username="ann", birthdate=DAY, tier_and_details={"t1": GOLD, "t2": GOLD})
+    record = Customer.objects.get()
+    page = Page(editor, record)
+    Customer.objects.filter(pk=record.pk).update(tier_and_details={"t1": GOLD})
+    assert page.send(name="Anne").status_code == 409
+    assert page.send().status_code == 302
+    assert exact(Customer.objects.get().tier_and_details) == exact({"t1": GOLD})
+
+
 def test_a_damaged_row_is_refused(editor: Client, bucket: Transaction) -> None:
     page = Page(editor, bucket)
     for damaged in ("{", "[]", '{"date": {"$date": []}}', '"x"', "1"):

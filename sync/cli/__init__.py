@@ -21,10 +21,12 @@ from sync.cli import (
     status,
     trace,
     verify,
+    watch,
 )
 
 VERBS = {
     "status": status,
+    "watch": watch,
     "relay": relay,
     "follow-binlog": follow_binlog,
     "backfill": backfill,

@@ -30,7 +30,7 @@ from sync.jobs import runner
 from sync.jobs.periodic import PeriodicTask, beside
 from sync.mapping.registry import queues
 from sync.mongodb.errors import Unavailable
-from sync.monitoring import history
+from sync.monitoring import alerts, history
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed, run_all
 from sync.workers.shutdown import StopEvent, stop_on_signals
@@ -84,6 +84,7 @@ def run(options: dict[str, Any], out: Any) -> int:
         stop,
         PeriodicTask("jobs", runner.LOOK, lambda: runner.work(stop)),
         PeriodicTask("samples", history.EVERY / 3, history.take),
+        PeriodicTask("alerts", alerts.interval(), alerts.work),
     ):
         run_all(relays)
     return 0

@@ -21,6 +21,11 @@ DEFAULTS: dict[str, Any] = {
     "KAFKA_PREFIX": "analytics",  # prefix of topics without a name, of the publisher and of groups
     "KAFKA_PARTITIONS": 5,  # of each topic; a key stays in its partition, so this must not change
     "METRICS_TOKEN": "",  # a client that sends it as a Bearer token may read /metrics; empty: no client
+    "ALERT_EMAILS": [],  # addresses that get a mail when the mirror needs attention, and when it has recovered
+    "ALERT_WEBHOOK": "",  # an http or https address that gets the same as JSON
+    "ALERT_WEBHOOK_SECRET": "",  # signs what the webhook gets; empty: unsigned
+    "ALERT_AFTER": 60.0,  # an incident opens, and closes, when the mirror was bad, or good, for this long
+    "ALERT_LAG": 300.0,  # the age of the oldest pending change from which lag counts as an incident
 }
 
 

@@ -1,8 +1,9 @@
-"""Samples of the mirror's status over time."""
+"""Samples of the mirror's status over time, and incidents with their notifications."""
 
 from __future__ import annotations
 
 from django.db import models
+from django.utils.translation import gettext_lazy as _
 
 
 class Sample(models.Model):
@@ -17,3 +18,50 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return str(self.slot)
+
+
+class Incident(models.Model):
+    """A time during which the mirror needs attention. `active` is unique, so at most one is not closed."""
+
+    active = models.BooleanField(null=True, default=True, unique=True, help_text="True until it is closed, then null.")
+    state = models.CharField(max_length=20, help_text="A key of status.WORDS.")
+    summary = models.TextField()
+    began_at = models.DateTimeField(help_text="When the state was first seen.")
+    opened_at = models.DateTimeField(null=True, help_text="Null: it has not lasted long enough to tell people.")
+    good_since = models.DateTimeField(null=True, help_text="Null: the mirror still needs attention.")
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.summary
+
+
+class Notification(models.Model):
+    """One message of an incident to one channel. Processes claim it before they send it."""
+
+    class Event(models.TextChoices):
+        OPENED = "opened", _("opened")
+        RECOVERED = "recovered", _("recovered")
+
+    class Channel(models.TextChoices):
+        MAIL = "mail", _("mail")
+        WEBHOOK = "webhook", _("webhook")
+
+    incident = models.ForeignKey(Incident, on_delete=models.CASCADE, related_name="notifications")
+    event = models.CharField(max_length=10, choices=Event)
+    channel = models.CharField(max_length=10, choices=Channel)
+    due_at = models.DateTimeField(help_text="When to send it next; while a process sends it, the end of its claim.")
+    attempts = models.PositiveIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=200, blank=True, help_text="Why the last attempt failed.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["incident", "event", "channel"], name="sync_notification_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_event_display()}, {self.get_channel_display()}"

@@ -53,6 +53,9 @@ WORDS = {
     "in_sync": gettext_noop("MongoDB has every committed change."),
 }
 
+NEEDS_ATTENTION = frozenset({"unreachable", "stalled", "failing", "mismatched"})  # states that open an incident
+LAGGING = "lagging"  # opens one when the oldest change is older than SYNC_ALERT_LAG
+
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
@@ -127,10 +130,7 @@ class Status:
     @property
     def word(self) -> str:
         """The state as a key of WORDS."""
-        # While the publish route is paused, its changes are neither lagging nor stalled.
-        paused = {route.name for route in self.routes if route.paused}
-        models = [model for model in self.models if kind_of(model.queue).route not in paused]
-        oldest = max((model.age for model in models), default=0.0)
+        paused, models = self._paused_routes, self._delivered_models
         # MongoDB may respond to this process and still reject the writes of a relay.
         rejecting = any(worker.delivers and worker.note.startswith("MongoDB") for worker in self.workers)
         if self.mongodb_error or (rejecting and self.pending):
@@ -141,13 +141,27 @@ class Status:
             return "failing"
         if any(model.mismatches for model in self.models):
             return "mismatched"
-        if oldest > YOUNG or any(model.backfill for model in models if not model.paused):
+        if self.age > YOUNG or any(model.backfill for model in models if not model.paused):
             return "lagging"
         if any(model.pending or model.backfill for model in self.models if model.paused):
             return "paused"
         if paused:
             return "paused"
         return "in_sync"
+
+    @property
+    def age(self) -> float:
+        """Seconds for which the oldest change has waited to be delivered, of all models that are not paused."""
+        return max((model.age for model in self._delivered_models), default=0.0)
+
+    @property
+    def _paused_routes(self) -> set[str]:
+        return {route.name for route in self.routes if route.paused}
+
+    @property
+    def _delivered_models(self) -> list[ModelStatus]:
+        """The models without those of a paused route: their changes are neither lagging nor stalled."""
+        return [model for model in self.models if kind_of(model.queue).route not in self._paused_routes]
 
     @property
     def relays(self) -> int:
