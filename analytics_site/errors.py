@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
 PASSWORD = re.compile(r"(?<=://)([^/@\s]*):[^/\s]*@")  # of an address: user:password@host
-SECRET = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|HTTP_COOKIE|^code$", re.IGNORECASE)
+SECRET = re.compile("API|AUTH|TOKEN|KEY|SECRET|PASS|SIGNATURE|WEBHOOK|HTTP_COOKIE|^code$", re.IGNORECASE)
 
 
 class SecretsFilter(SafeExceptionReporterFilter):

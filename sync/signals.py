@@ -27,4 +27,5 @@ ACTS = {
     "repair": _("Asked to repair"),
     "backfill": _("Asked for a backfill"),
     "stop": _("Stopped"),
+    "test": _("Tested the alerts"),
 }

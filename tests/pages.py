@@ -30,6 +30,7 @@ from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
 from finance.record_types import RECORD_TYPES
 from sync.mongodb.client import database
+from sync.monitoring.models import Incident, Notification
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 
@@ -103,6 +104,7 @@ PAGES = [
     Page("newcomer-profile", "newcomer", "/profile/", "Profile with a pending role request"),
 
     Page("console", "technician", "/sync/", "Console: state of the mirror and failed changes"),
+    Page("alerts", "technician", "/sync/alerts/", "Alerts: incidents and what was sent"),
     Page("changes", "technician", "/sync/changes/", "Failed changes"),
     Page("changes-none", "technician", "/sync/changes/?model=finance.customer", "Failed changes, none matching"),
     Page("changes-retry", "technician", "/sync/changes/", "Confirm retry", press="[form=order-all][value=retry]"),
@@ -151,7 +153,8 @@ PAGES = [
 
 # Addresses without a page of their own: files, endpoints for machines, POST-only addresses, and redirects.
 NO_PAGES = {
-    "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:route_act", "sync:stop", "audit:export",
+    "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:test_alert",
+    "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
     "language",
 }  # fmt: skip
@@ -195,6 +198,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         call_command("sync", "verify", stdout=_Nowhere(), stderr=_Nowhere())
     call_command("refresh_totals", stdout=_Nowhere())
     _log(people, poison, before)
+    _alert()
     TOTP.activate(people["staff"], SECRET)
     RecoveryCodes.activate(people["staff"])
     # She never signs in, because a login would invalidate her emailed links.
@@ -216,6 +220,25 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         ),
         "reset": f"{user_pk_to_url_str(forgetful)}-{default_token_generator.make_token(forgetful)}",
     }
+
+
+def _alert() -> None:
+    """An incident that is over, and an open one."""
+    now = timezone.now()
+    begin, end = now - timedelta(hours=5), now - timedelta(hours=4)
+    over = Incident.objects.create(
+        state="unreachable", summary="MongoDB is unreachable. Changes wait in MySQL.", began_at=begin, opened_at=begin,
+        closed_at=end, active=None,
+    )  # fmt: skip
+    for event, at in (("opened", begin), ("recovered", end)):
+        Notification.objects.create(incident=over, event=event, channel="mail", due_at=at, sent_at=at, attempts=1)
+    begin = now - timedelta(minutes=3)
+    still = Incident.objects.create(
+        state="failing", summary="Some changes failed. Fix the cause, then retry them.", began_at=begin, opened_at=begin
+    )
+    Notification.objects.create(
+        incident=still, event="opened", channel="webhook", due_at=now, attempts=2, error="HTTP 503"
+    )
 
 
 def session(who: str) -> str:

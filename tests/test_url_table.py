@@ -79,6 +79,8 @@ finance:transaction_delete             302   403        403        200         4
 
 sync:console                           302   403          -        200         403    403        200
 sync:live                              302   403          -        200         403    403        200
+sync:alerts                            302   403          -        200         403    403        200
+sync:test_alert                        405   405          -        405         405    405        405
 sync:changes                           302   403          -        200         403    403        200
 sync:order                             405   405          -        405         405    405        405
 sync:act                               302   403          -        200         403    403        200

@@ -9,5 +9,5 @@ register = template.Library()
 
 @register.filter
 def state_title(word: str) -> str:
-    """Return the state's name, not yet translated."""
-    return TITLES[word]
+    """Return the state's name; an unknown one as it is."""
+    return TITLES.get(word, word)

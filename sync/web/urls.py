@@ -1,11 +1,13 @@
 from django.urls import path
 
-from sync.web import changes, console, records, routes, targets
+from sync.web import alerts, changes, console, records, routes, targets
 
 app_name = "sync"
 urlpatterns = [
     path("", console.console, name="console"),
     path("live/", console.live, name="live"),
+    path("alerts/", alerts.alerts, name="alerts"),
+    path("alerts/test/", alerts.send_test, name="test_alert"),
     path("changes/", changes.changes, name="changes"),
     path("changes/order/", changes.order, name="order"),
     path("targets/<str:label>/<slug:act>/", targets.act, name="act"),

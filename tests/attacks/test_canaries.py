@@ -29,7 +29,8 @@ pytestmark = pytest.mark.django_db
 SETTINGS = {
     "SECRET_KEY": "canary-secret-key", "ENCRYPTION_KEYS": ["canary-encryption-key-of-32-characters"],
     "SECRET_KEY_FALLBACKS": ["canary-fallback"], "SYNC_METRICS_TOKEN": "canary-metrics-token",
-    "EMAIL_HOST_PASSWORD": "canary-mail-password",
+    "EMAIL_HOST_PASSWORD": "canary-mail-password", "SYNC_ALERT_WEBHOOK": "http://127.0.0.1:9/canary-webhook-path",
+    "SYNC_ALERT_WEBHOOK_SECRET": "canary-webhook-secret",
     "SYNC_KAFKA": {"bootstrap.servers": "127.0.0.1:9", "sasl.password": "canary-kafka-password"},
 }  # fmt: skip
 DATABASE_PASSWORD = "portal-test"

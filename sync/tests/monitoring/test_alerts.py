@@ -17,6 +17,7 @@ from pymongo.database import Database
 from sync.cli.watch import DatabaseOutage
 from sync.core.clock import DatabaseNow
 from sync.monitoring import alerts, notifications
+from sync.monitoring.channels import Message, send
 from sync.monitoring.models import Incident, Notification
 from sync.monitoring.status import LAGGING
 from sync.outbox.models import Change
@@ -83,7 +84,7 @@ def test_an_outage_is_told_once_and_its_end_once_though_a_relay_is_killed(
         time.sleep(1.5)  # evaluations of the other
         assert sinks.counts == (1, 1)
         mongod.start()
-        other.until(lambda: sinks.counts == (2, 2), "both channels are told of the recovery")
+        other.until(lambda: sinks.counts == (2, 2), "both channels get the recovery")
         time.sleep(1.5)
     assert sinks.counts == (2, 2)
     assert events(sinks) == ["opened", "recovered"]
@@ -144,9 +145,9 @@ def test_a_short_problem_and_a_short_recovery_tell_nothing(mongo: Database, aler
 def test_watch_tells_that_no_relay_delivers(mongo: Database, sinks: Sinks) -> None:
     leave_pending(90)
     with manage("sync", "watch", **sinks.variables()) as watch:
-        watch.until(lambda: sinks.counts == (1, 1), "it tells")
+        watch.until(lambda: sinks.counts == (1, 1), "it alerts")
         Change.objects.all().delete()
-        watch.until(lambda: sinks.counts == (2, 2), "it tells of the recovery")
+        watch.until(lambda: sinks.counts == (2, 2), "it reports the recovery")
         assert watch.terminate() == 0
     assert events(sinks) == ["opened", "recovered"]
 
@@ -182,6 +183,11 @@ def test_a_webhook_that_fails_is_tried_again_until_it_accepts(
     assert len({request.headers["X-Sync-Id"] for request in alerting.requests}) == 1
     assert {request.path for request in alerting.requests} == {"/hook/secret-path"}, "it follows no redirect"
     assert "secret-path" not in caplog.text
+
+
+def test_a_redirect_of_the_webhook_is_a_failure(alerting: Sinks, settings: Any) -> None:
+    alerting.status = 302
+    assert send(Notification.Channel.WEBHOOK, Message("k", "test", "Test", "text", {})) == "HTTP 302"
 
 
 def test_a_process_does_not_send_what_another_is_sending(
@@ -235,7 +241,7 @@ def test_watch_tells_once_that_the_database_is_unreachable(sinks: Sinks) -> None
     assert once.status == 2
     assert "MySQL does not respond" in once.output
     with manage("sync", "watch", **sinks.variables() | nowhere) as watch:
-        watch.until(lambda: sinks.counts == (1, 1), "it tells")
+        watch.until(lambda: sinks.counts == (1, 1), "it alerts")
         time.sleep(3)
         assert watch.terminate() == 0
     assert sinks.counts == (1, 1)

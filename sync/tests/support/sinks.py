@@ -57,7 +57,7 @@ class SMTP(socketserver.StreamRequestHandler):
         while line := self.rfile.readline():
             verb = line[:4].upper().strip()
             if verb == b"DATA":
-                self._say("354 go on")
+                self._say("354 send the message")
                 self._receive()
                 self._say("250 accepted")
             elif verb == b"QUIT":

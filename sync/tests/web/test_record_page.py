@@ -149,7 +149,7 @@ def test_models_are_found_by_label_alone() -> None:
 
 
 def test_it_takes_few_queries(viewer: Client, account: Account, django_assert_num_queries: Any) -> None:
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         text(viewer, account)
 
 
