@@ -35,7 +35,7 @@ def page(context: BrowserContext, live_server: Any, superuser: User) -> Iterator
 def test_the_admin_works_under_the_content_security_policy(page: Page, live_server: Any) -> None:
     for path in ("/admin/", "/admin/accounts/user/", "/admin/accounts/user/add/"):
         page.goto(live_server.url + path)
-    page.click("text=Users")
+    page.get_by_role("link", name="Users", exact=True).first.click()
     page.click("th a:has-text('root')")
     page.locator(".selector").nth(1).wait_for()  # the admin's own scripts create both
 
@@ -57,4 +57,4 @@ def test_the_menu_signs_out(page: Page, live_server: Any) -> None:
     page.click("header button:has-text('root')")
     page.click("text=Sign out")
     page.wait_for_url(f"{live_server.url}/")
-    assert page.locator("text=Create an account").is_visible()
+    assert page.get_by_role("main").get_by_role("link", name="Create an account").is_visible()

@@ -13,6 +13,6 @@ register = template.Library()
 
 @register.inclusion_tag("includes/bell.html", takes_context=True)
 def bell(context: Any) -> dict[str, Any]:
-    """A list of (text, address)."""
+    """A list of (text, address). An error page may have no request, or one that no middleware has seen."""
     request = context.get("request")
-    return {"items": open_incidents(request) if request else []}
+    return {"items": open_incidents(request) if hasattr(request, "user") else []}
