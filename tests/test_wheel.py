@@ -24,14 +24,16 @@ OWN_PROJECT = "how-to/use-in-your-project.md"
 TUTORIAL = ("tutorial/first-model.md", "how-to/model-data.md")  # the second continues the project of the first
 
 
-def run(command: list[str], folder: Path, *, stdin: str = "", **environment: str) -> str:
+def run(
+    command: list[str], folder: Path, *, stdin: str = "", expected: tuple[int, ...] = (0,), **environment: str
+) -> str:
     """Runs a program of another project, without the tests' variables; its output."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("DJANGO", "PYTEST", "PYTHON"))}
     done = subprocess.run(
         command, cwd=folder, env=kept | environment, input=stdin, capture_output=True, text=True, timeout=540,
         check=False,
     )  # fmt: skip
-    assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+    assert done.returncode in expected, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
 
@@ -85,7 +87,9 @@ def follow(
         for step in steps(*names):
             if isinstance(step, Command):
                 if not step.line.startswith("pip install"):  # the fixture has installed the wheel
-                    output += run(["sh", "-c", step.line], tmp_path, PATH=path)
+                    # Without a relay, changes count as lagging after 5 seconds, which a busy machine may take.
+                    expected = (0, 1) if step.line.endswith("sync status") else (0,)
+                    output += run(["sh", "-c", step.line], tmp_path, expected=expected, PATH=path)
                 continue
             with (tmp_path / step.path).open("a") as file:
                 file.write(re.sub(r'"mongodb://[^/"]*:27017/(\w+)[^"]*"', own, step.text))

@@ -20,7 +20,7 @@ PARAMETERS = (
     *(name for kind in RECORD_TYPES for name in kind.filters.base_filters),
 )  # fmt: skip
 SEARCHED = re.compile(
-    r"_(list|export|dashboard|detail|trades|chart|changelist)$|^(sync|audit|retail):(?!order|stop|act|route_act)"
+    r"_(list|export|dashboard|detail|trades|chart|changelist)$|^(sync|audit|retail):(?!order|stop|act|route_act|test_alert)"
 )
 NEVER_THEIRS = {
     kind.pages[page] for kind in RECORD_TYPES if not kind.own for page in ("list", "export", "detail")

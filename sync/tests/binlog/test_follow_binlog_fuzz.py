@@ -1,6 +1,6 @@
 """Random statements of all kinds and spellings around a mirrored table: at the end every document matches its row.
 
-FOLLOW_STATEMENTS is their number (800 by default; 50,000 for a thorough run, with -s to see its progress). SEED
+FOLLOW_STATEMENTS is their number (400 by default; 50,000 for a thorough run, with -s to see its progress). SEED
 repeats a run.
 """
 
@@ -36,7 +36,7 @@ from tests.servers import SERVERS
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
-COUNT = int(os.environ.get("FOLLOW_STATEMENTS", "800"))
+COUNT = int(os.environ.get("FOLLOW_STATEMENTS", "400"))
 BATCH = 500  # statements between two comparisons
 ROWS = f"SELECT id, text, `integer` FROM {MIRRORED}"
 LABEL = "zoo.typed"

@@ -16,7 +16,7 @@ from django.db import connection
 
 from sync.tests.chaos.mutations import BOUNDS
 
-SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "60"))
+SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "50"))
 SECONDS = 6  # at most, for one schedule on a busy machine
 
 

@@ -71,6 +71,7 @@ def is_signed(request: Request) -> bool:
     return is_recent and hmac.compare_digest(expected, request.headers["X-Sync-Signature"])
 
 
+@pytest.mark.slow
 def test_an_outage_is_told_once_and_its_end_once_though_a_relay_is_killed(
     mongo: Database, mongod: Mongo, sinks: Sinks
 ) -> None:
@@ -142,6 +143,7 @@ def test_a_short_problem_and_a_short_recovery_tell_nothing(mongo: Database, aler
     assert Incident.objects.get().good_since is None
 
 
+@pytest.mark.slow
 def test_watch_tells_that_no_relay_delivers(mongo: Database, sinks: Sinks) -> None:
     leave_pending(90)
     with manage("sync", "watch", **sinks.variables()) as watch:
@@ -233,6 +235,7 @@ def test_the_test_option_sends_to_every_channel_and_says_what_failed(alerting: S
         sync("watch", "--test")
 
 
+@pytest.mark.slow
 def test_watch_tells_once_that_the_database_is_unreachable(sinks: Sinks) -> None:
     if connection.vendor != "mysql":
         pytest.skip("this run is not on MariaDB")

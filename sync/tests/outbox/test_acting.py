@@ -133,7 +133,7 @@ def test_the_list_can_be_searched_and_says_what_to_do_next(operator: Client, mon
 def test_the_list_needs_few_queries(operator: Client, mongo: Database, django_assert_num_queries: Any) -> None:
     for number in range(5):
         add_change(number)
-    with django_assert_num_queries(6):
+    with django_assert_num_queries(7):
         operator.get("/sync/changes/")
 
 
