@@ -34,9 +34,9 @@ class TiersField(RowsField):
         return f"{grouped(count)} {ngettext('tier', 'tiers', count)}"
 
     def texts(self, item: Any) -> Row:
-        _key, tier = item
+        key, tier = item
         name, benefits, active = tier.get("tier", ""), tier.get("benefits", []), tier.get("active", False)
-        texts = [name, *benefits]
+        texts = [key, name, *benefits]
         if not all(isinstance(text, str) and text == text.strip() and text.isprintable() for text in texts):
             raise TypeError
         if not isinstance(benefits, list) or not all(benefits) or not isinstance(active, bool):

@@ -60,11 +60,15 @@ class TradesField(RowsField):
         if errors:
             raise CellErrors(errors)
         trade = (item or {}) | new
-        if {"amount", "price"} & set(new) and "amount" in trade and "price" in trade:
-            total = EXACT.multiply(Decimal(trade["amount"]), _decimal(trade["price"]))
-            if not is_amount(total):
-                raise CellErrors({"price": _("The total is too large.")})
-            trade["total"] = _like(trade.get("total"), f"{total:f}")
+        amount, price = trade.get("amount"), trade.get("price")
+        if {"amount", "price"} & set(new) and amount is not None and price is not None:
+            total = EXACT.multiply(Decimal(amount), _decimal(price))
+            try:
+                if not is_amount(total):
+                    raise ValueError
+                trade["total"] = _like(trade.get("total"), f"{total:f}")
+            except (ValueError, ArithmeticError) as error:  # Decimal128 has 34 digits
+                raise CellErrors({"price": _("The total is too large or has too many digits.")}) from error
         return trade
 
     def _columns(self) -> dict[str, tuple[str, Any, str]]:

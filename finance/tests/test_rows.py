@@ -129,6 +129,28 @@ def test_without_javascript_a_row_is_added_copied_and_removed(editor: Client, bu
     assert [trade["amount"] for trade in stored()] == [2, 4, 10]
 
 
+@pytest.mark.parametrize("missing", ["price", "amount"])
+def test_a_null_that_another_program_stored_is_named_when_the_trade_is_edited(
+    editor: Client, bucket: Transaction, missing: str
+) -> None:
+    trades = [TRADE | {missing: None}]
+    Transaction.objects.filter(pk=bucket.pk).update(transactions=trades)
+    page = Page(editor, bucket)
+    cell, text = ("quantity", "3") if missing == "price" else ("price", "3.5")
+    assert page.send(**{f"transactions-0-{cell}": text}).status_code == 200
+    assert f"{missing} has the wrong type" in page.html
+    assert exact(stored()) == exact(trades)
+
+
+def test_a_total_that_its_type_cannot_hold_is_an_error_at_the_cell(editor: Client, bucket: Transaction) -> None:
+    exact_price = OTHER | {"price": Decimal128("1." + "3" * 33)}
+    Transaction.objects.filter(pk=bucket.pk).update(transactions=[exact_price])
+    page = Page(editor, bucket)
+    assert page.send(transactions__0__quantity="123456789").status_code == 200
+    assert 'id="transactions-0-price-error"' in page.html
+    assert exact(stored()) == exact([exact_price])
+
+
 def test_an_empty_new_row_is_ignored(editor: Client, bucket: Transaction) -> None:
     page = Page(editor, bucket)
     page.send(**{"transactions-add": "1"})
@@ -238,6 +260,14 @@ def test_tiers_have_a_form_of_their_own(editor: Client) -> None:
     page.send(**{"tier_and_details-0-active": None, "tier_and_details-1-remove": "on"})
     kept = GOLD | {"benefits": ["sports tickets", "car rental insurance"], "active": False}
     assert json.dumps(Customer.objects.get().tier_and_details, default=str) == json.dumps({"t1": kept}, default=str)
+
+
+@pytest.mark.parametrize("damaged", ["[{}, {}]", '[["x"], {}]', "[1, {}]", '["x"]', '{"x": 1}', "[" * 5000])
+def test_a_damaged_tier_is_refused(editor: Client, damaged: str) -> None:
+    record = Customer.objects.create(name="Ann", username="ann", birthdate=DAY, tier_and_details={"t1": GOLD})
+    page = Page(editor, record)
+    assert page.send(**{"tier_and_details-0-stored": damaged, "tier_and_details-0-name": "x"}).status_code == 200
+    assert exact(Customer.objects.get().tier_and_details) == exact({"t1": GOLD})
 
 
 def test_a_tier_needs_a_name(editor: Client) -> None:
