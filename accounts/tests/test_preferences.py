@@ -47,7 +47,9 @@ def test_a_visitor_gets_the_language_of_the_browser_or_of_the_menu(client: Clien
     assert '<html lang="en"' in client.get("/", headers={"accept-language": "de"}).content.decode()
     response = client.post("/language/", {"language": "ms", "next": "/help/"})
     assert response["Location"] == "/help/"
-    assert '<html lang="ms"' in client.get("/").content.decode()
+    page = client.get("/").content.decode()
+    assert '<html lang="ms"' in page
+    assert ">English</button>" in page, "each language has its own name, for those who do not read this one"
 
 
 def test_the_menu_leads_to_no_other_site_and_knows_only_its_languages(signed_in: Client, user: User) -> None:
