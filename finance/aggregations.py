@@ -10,9 +10,10 @@ import datetime
 from typing import Any
 
 import pymongo
-from bson import Decimal128
+from bson import Decimal128, ObjectId
 
 from finance.models import Account, Customer, Transaction
+from finance.narrowing import ALL, NONE, Narrowing
 from sync.mapping.registry import Target
 from sync.mongodb import client
 
@@ -166,38 +167,79 @@ NAMED = 5  # of the documents that cannot be read
 def totals() -> dict[str, Any]:
     """Everything that does not depend on a range of months, as JSON data. Raises PyMongoError.
 
-    customers, accounts, buckets: their numbers.
-    symbols: lists [month, symbol, side, trades, pieces, value, unvalued].
-    products and tiers: [month, name, trades, pieces, value, unvalued]. A month is "2016-01" or None; values are text.
+    customers, accounts, buckets: their numbers. symbols, products, tiers: see traded().
     held: products with accounts and limit. tiered: tiers with customers.
     unread: by collection, the number of documents that could not be read in full and the _id of the first of them.
     """
     with pymongo.timeout(LONGEST):
-        _ensure_indexes()
         return {
             "customers": _collection(Customer).count_documents({}),
             "accounts": _collection(Account).count_documents({}),
             "buckets": _collection(Transaction).count_documents({}),
-            "symbols": _cells(BY_SYMBOL, "month", "name", "side"),
-            "products": _cells(PRODUCTS_OF_ACCOUNT + BY_NAMES, "month", "name"),
-            "tiers": _cells(TIERS_OF_CUSTOMER + BY_NAMES, "month", "name"),
+            **traded(ALL),
             "held": _named(Account, HELD),
             "tiered": _named(Customer, TIERED),
             "unread": {model.mirror.collection: _unread(model) for model in READABLE},
         }
 
 
-def top_customers(start: datetime.datetime, end: datetime.datetime) -> list[list[Any]]:
+def traded(only: Narrowing) -> dict[str, Any]:
+    """Some of the trades, added up by month, as JSON data. Raises PyMongoError.
+
+    symbols: lists [month, symbol, side, trades, pieces, value, unvalued].
+    products and tiers: [month, name, trades, pieces, value, unvalued]. A month is "2016-01" or None; values are text.
+    """
+    with pymongo.timeout(LONGEST):
+        _ensure_indexes()
+        some = narrowed(only)
+        return {
+            "symbols": _cells(some + BY_SYMBOL, "month", "name", "side"),
+            "products": _cells(some + PRODUCTS_OF_ACCOUNT + BY_NAMES, "month", "name"),
+            "tiers": _cells(some + TIERS_OF_CUSTOMER + BY_NAMES, "month", "name"),
+        }
+
+
+def narrowed(only: Narrowing) -> list[dict[str, Any]]:
+    """The stages that leave only these trades in the buckets. Raises PyMongoError.
+
+    What a user has chosen is compared as a value: it never becomes an operator or a field.
+    """
+    stages: list[dict[str, Any]] = []
+    if only.customer:
+        found = _collection(Customer).find_one({"_id": ObjectId(only.customer)}, {"accounts": 1}) or {}
+        numbers = found.get("accounts")
+        stages.append({"$match": {"account_id": {"$in": numbers if isinstance(numbers, list) else []}}})
+    for name, names_of in ((only.product, PRODUCTS_OF_ACCOUNT), (only.tier, TIERS_OF_CUSTOMER)):
+        if name:
+            wanted = {"$in": [{"$literal": name}, "$names"]} if name != NONE else {"$eq": ["$names", []]}
+            stages += [*names_of, {"$match": {"$expr": wanted}}]
+    if only.symbol:
+        symbol = {"$eq": ["$$this.symbol", {"$literal": only.symbol}]}
+        if only.symbol == NONE:
+            symbol = {"$ne": [{"$type": "$$this.symbol"}, "string"]}
+        stages.append({"$set": {"transactions": _those("$transactions", symbol)}})
+    return stages
+
+
+def _those(array: str, condition: dict[str, Any]) -> dict[str, Any]:
+    """The elements of an array for which a condition on `$$this` holds."""
+    return {"$filter": {"input": _array_or_empty(array), "cond": condition}}
+
+
+def during(start: datetime.datetime, end: datetime.datetime) -> dict[str, Any]:
+    """The stage that leaves only the trades from `start` to before `end` in the buckets."""
+    dates = {"$and": [{"$gte": ["$$this.date", start]}, {"$lt": ["$$this.date", end]}]}
+    return {"$project": {"account_id": 1, "transactions": _those("$transactions", dates)}}
+
+
+def top_customers(start: datetime.datetime, end: datetime.datetime, only: Narrowing) -> list[list[Any]]:
     """The customers with the highest value of trades from `start` to before `end`: [_id, name, trades, pieces, value].
 
     Sorted by value, the largest first. Raises PyMongoError. An account of two customers counts for both.
     """
-    during = {"$and": [{"$gte": ["$$this.date", start]}, {"$lt": ["$$this.date", end]}]}
     pipeline: list[dict[str, Any]] = [
-        {"$project": {
-            "account_id": 1,
-            "transactions": {"$filter": {"input": _array_or_empty("$transactions"), "cond": during}},
-        }},
+        *narrowed(only),
+        during(start, end),
         *TRADES,
         {"$group": {"_id": "$account_id", **SUMS}},
         {"$lookup": {
@@ -213,8 +255,13 @@ def top_customers(start: datetime.datetime, end: datetime.datetime) -> list[list
         _ensure_indexes()
         return [
             [str(row["_id"]), row["name"] or str(row["_id"]), row["trades"], row["pieces"], str(row["value"])]
-            for row in _collection(Transaction).aggregate(pipeline, allowDiskUse=True)
+            for row in buckets().aggregate(pipeline, allowDiskUse=True)
         ]
+
+
+def buckets() -> Any:
+    """The collection of transactions."""
+    return _collection(Transaction)
 
 
 def _collection(model: Any) -> Any:
@@ -235,7 +282,7 @@ def _ensure_indexes() -> None:
 
 
 def _cells(pipeline: list[dict[str, Any]], *key: str) -> list[list[Any]]:
-    rows = _collection(Transaction).aggregate(pipeline, allowDiskUse=True)
+    rows = buckets().aggregate(pipeline, allowDiskUse=True)
     return [
         [*(row["_id"].get(name) for name in key), row["trades"], row["pieces"], str(row["value"]),
          row["unvalued"]]

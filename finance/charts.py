@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from django.utils.translation import gettext as _
@@ -13,10 +13,14 @@ MOST_BARS = 12  # of names; the table has all of them
 
 @dataclass(frozen=True)
 class Series:
-    """One color of a chart; several series are stacked. column: the table's column that it draws."""
+    """One color of a chart; several series are stacked.
+
+    column: the table's column that it draws. narrows: what a click on its bar adds to the query of the row's URL.
+    """
 
     label: str
     column: int
+    narrows: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,7 +28,8 @@ class Chart:
     """Rows of a label and numbers; `series` names the columns that are drawn.
 
     key: its name in ids and URLs. shape: "bar" (over time) or "names" (one horizontal bar for each name).
-    columns: headings, the label's first. An unknown number is None, never 0. urls: targets of the labels' links.
+    columns: headings, the label's first. An unknown number is None, never 0. unit: of what is drawn.
+    urls: what a click on a row opens. partial: labels of periods of which only a part is known, and until or from when.
     """
 
     key: str
@@ -35,7 +40,9 @@ class Chart:
     shape: str = "bar"
     empty: str = ""
     note: str = ""
+    unit: str = ""
     urls: Sequence[str] = ()
+    partial: Mapping[str, str] = field(default_factory=dict)
     wide: bool = False
 
     @property
@@ -44,16 +51,23 @@ class Chart:
         rows = self.rows[:MOST_BARS] if self.shape == "names" else self.rows
         return {
             "shape": self.shape,
+            "unit": self.unit,
             "labels": [str(row[0]) for row in rows],
-            "series": [{"label": each.label, "values": [_float(row[each.column]) for row in rows]}
-                       for each in self.series],
-        }  # fmt: skip
+            "urls": self.urls[: len(rows)],
+            "partial": [str(row[0]) in self.partial for row in rows],
+            "series": [
+                {"label": each.label, "narrows": each.narrows, "values": [_float(row[each.column]) for row in rows]}
+                for each in self.series
+            ],
+        }
 
     @property
-    def table(self) -> list[tuple[Any, str, Sequence[Any]]]:
-        """For each row its label, URL (empty if it has none) and numbers."""
+    def table(self) -> list[tuple[Any, str, str, Sequence[Any]]]:
+        """For each row its label, why it is partial, URL (each empty if there is none) and numbers."""
         urls = self.urls or [""] * len(self.rows)
-        return [(row[0], url, row[1:]) for row, url in zip(self.rows, urls, strict=True)]
+        return [
+            (row[0], self.partial.get(str(row[0]), ""), url, row[1:]) for row, url in zip(self.rows, urls, strict=True)
+        ]
 
     @property
     def label(self) -> str:

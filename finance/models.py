@@ -243,3 +243,22 @@ class CachedReport(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class SavedView(models.Model):
+    """A question to senior management's dashboard that a user has given a name."""
+
+    MOST = 20  # of one user
+    LONGEST = 600  # characters of a query
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
+    name = models.CharField(_("name"), max_length=60)
+    query = models.CharField(max_length=LONGEST, help_text="The query string of the page.")
+
+    class Meta:
+        verbose_name = _("saved view")
+        verbose_name_plural = _("saved views")
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="finance_savedview_name")]
+
+    def __str__(self) -> str:
+        return self.name

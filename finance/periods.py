@@ -11,6 +11,8 @@ from django import forms
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
+from sync.core.humanize import day
+
 YEAR = 12
 MOST_MONTHS = 60  # in a chart; a longer range is shown by year
 
@@ -73,6 +75,11 @@ class Range:
         return Range(self.first + -self.count, self.first + -1) if index >= YEAR else None
 
     @property
+    def query(self) -> dict[str, str]:
+        """Its values in an address."""
+        return {"first": str(self.first), "last": str(self.last)}
+
+    @property
     def months(self) -> list[Month]:
         return [self.first + step for step in range(self.count)]
 
@@ -83,6 +90,20 @@ class Range:
     def label(self, month: Month) -> str:
         """The label of a month in a chart of this range: the month, or its year if there are many."""
         return f"{month.year:04}" if self.by_year else str(month)
+
+    def partial(self, until: datetime.datetime) -> dict[str, str]:
+        """The labels of months or years of which this range has a part only, and which part.
+
+        until: when the data was read; what follows is still to come.
+        """
+        found: dict[str, str] = {}
+        if self.by_year and self.first.month > 1:
+            found[self.label(self.first)] = _("from %(month)s") % {"month": self.first}
+        if self.by_year and self.last.month < YEAR:
+            found[self.label(self.last)] = _("until %(month)s") % {"month": self.last}
+        if (now := Month.of(until)) in self:
+            found[self.label(now)] = _("until %(day)s") % {"day": day(until)}
+        return found
 
     @property
     def labels(self) -> list[str]:

@@ -20,6 +20,7 @@ from pymongo.errors import PyMongoError
 
 from finance import aggregations
 from finance.models import CachedReport
+from finance.narrowing import ALL, Narrowing
 from finance.periods import Month, Range
 from sync.core.clock import DatabaseNow, database_now
 from sync.mapping.fields import new_object_id
@@ -28,14 +29,18 @@ from sync.mongodb import client, errors
 logger = logging.getLogger(__name__)
 
 TOTALS = "totals"
-PARTS = {"customers", "accounts", "buckets", "symbols", "products", "tiers", "held", "tiered"}
+TOP = "top "
+NARROWED = "only "  # begins the key of a result that does not cover all trades
+TRADED = {"symbols", "products", "tiers"}
+PARTS = TRADED | {"customers", "accounts", "buckets", "held", "tiered"}
 FRESH = 60.0  # seconds for which totals stay fresh, at least
 SHARE = 20  # and this many times as long as they took
 LEASE = aggregations.LONGEST + 30
 PAUSE = 10.0  # seconds after a failure
 FIRST_WAIT = 2.0  # seconds that a visitor waits if there are no totals yet
-AT_ONCE = 2  # claims of ranges in the whole portal, so that one user's ranges do not keep MongoDB busy
+AT_ONCE = 2  # claims besides that of the totals, in the whole portal: one user's questions do not keep MongoDB busy
 KEPT = timedelta(days=7)
+MOST_NARROWED = 200  # results that are kept besides those of all trades
 PING = 0.5  # seconds within which MongoDB must respond
 
 
@@ -47,9 +52,15 @@ def of_totals(*, compute: bool) -> CachedReport:
     return _current(TOTALS, compute)
 
 
-def of_top_customers(asked: Range, *, compute: bool) -> CachedReport:
+def of_traded(only: Narrowing, *, compute: bool) -> CachedReport:
+    """Some of the trades, added up; see aggregations.traded for the data."""
+    return _current(f"{NARROWED}{only.digest}", compute, only)
+
+
+def of_top_customers(asked: Range, only: Narrowing, *, compute: bool) -> CachedReport:
     """The customers who traded most in a range; see aggregations.top_customers for the data."""
-    return _current(f"top {asked.first}..{asked.last}", compute)
+    narrowed = f"{NARROWED}{only.digest} " if only != ALL else ""
+    return _current(f"{narrowed}{TOP}{asked.first}..{asked.last}", compute, only)
 
 
 def trouble() -> str:
@@ -71,7 +82,7 @@ def refresh(key: str = TOTALS, *, force: bool = False) -> bool:
     token = _claim(key, force=force)
     if not token:
         return False
-    _compute(key, token)
+    _compute(key, token, ALL)
     return True
 
 
@@ -82,18 +93,21 @@ def unread() -> dict[str, dict[str, Any]]:
 
 
 def kept() -> list[str]:
-    """The keys of the stored results; the totals are always among them."""
-    return [TOTALS, *CachedReport.objects.exclude(key=TOTALS).order_by("key").values_list("key", flat=True)]
+    """The keys of the stored results that cover all trades; the totals are always among them."""
+    others = CachedReport.objects.exclude(key=TOTALS).exclude(key__startswith=NARROWED)
+    return [TOTALS, *others.order_by("key").values_list("key", flat=True)]
 
 
-def _current(key: str, compute: bool) -> CachedReport:
+def _current(key: str, compute: bool, only: Narrowing = ALL) -> CachedReport:
     row = _row(key)
     if not compute or row.due_at > database_now("default") or (key != TOTALS and _computing() >= AT_ONCE):
         return row
     token = _claim(key)
     if token:
         done = threading.Event()
-        thread = threading.Thread(target=_in_background, args=(key, token, done), name=f"figures {key}", daemon=True)
+        thread = threading.Thread(
+            target=_in_background, args=(key, token, only, done), name=f"figures {key}", daemon=True
+        )
         # After the commit of the claim, which the thread could not see before.
         transaction.on_commit(thread.start)
         if row.as_of is None and not connections["default"].in_atomic_block:
@@ -108,7 +122,7 @@ def _row(key: str) -> CachedReport:
         row.delete()
         row = None
     if row is None:
-        CachedReport.objects.exclude(key=TOTALS).filter(asked_at__lt=DatabaseNow() - KEPT).delete()
+        _forget()
         try:
             with transaction.atomic():
                 CachedReport.objects.create(key=key, due_at=DatabaseNow(), asked_at=DatabaseNow())
@@ -118,11 +132,21 @@ def _row(key: str) -> CachedReport:
     return row
 
 
+def _forget() -> None:
+    """Removes results that nobody has asked for lately."""
+    others = CachedReport.objects.exclude(key=TOTALS)
+    others.filter(asked_at__lt=DatabaseNow() - KEPT).delete()
+    narrowed = others.filter(key__startswith=NARROWED).order_by("-asked_at").values_list("key", flat=True)
+    CachedReport.objects.filter(key__in=list(narrowed[MOST_NARROWED - 1 :])).delete()
+
+
 def _is_known(row: CachedReport) -> bool:
-    """Whether this holds totals."""
+    """Whether this holds what its key says."""
     if row.data is None:
         return True
-    return isinstance(row.data, dict) and row.data.keys() >= PARTS if row.key == TOTALS else isinstance(row.data, list)
+    if TOP in row.key:
+        return isinstance(row.data, list)
+    return isinstance(row.data, dict) and row.data.keys() >= (PARTS if row.key == TOTALS else TRADED)
 
 
 def _computing() -> int:
@@ -139,9 +163,9 @@ def _claim(key: str, *, force: bool = False) -> str:
     return token if rows.update(claim=token, due_at=until, asked_at=DatabaseNow()) else ""
 
 
-def _in_background(key: str, token: str, done: threading.Event) -> None:
+def _in_background(key: str, token: str, only: Narrowing, done: threading.Event) -> None:
     try:
-        _compute(key, token)
+        _compute(key, token, only)
     except PyMongoError:
         pass  # is stored with the totals
     except Exception:
@@ -151,12 +175,12 @@ def _in_background(key: str, token: str, done: threading.Event) -> None:
         done.set()
 
 
-def _compute(key: str, token: str) -> None:
+def _compute(key: str, token: str, only: Narrowing) -> None:
     ours = CachedReport.objects.filter(key=key, claim=token)
     as_of = database_now("default")
     began = time.monotonic()
     try:
-        data = _data(key)
+        data = _data(key, only)
     except PyMongoError as error:
         reason = errors.reason(error)
         logger.warning("Totals %s not computed: %s", key, reason)
@@ -170,8 +194,10 @@ def _in(seconds: float) -> Any:
     return DatabaseNow() + timedelta(seconds=seconds)
 
 
-def _data(key: str) -> Any:
+def _data(key: str, only: Narrowing) -> Any:
     if key == TOTALS:
         return aggregations.totals()
-    first, last = (Month.parse(text) for text in key.removeprefix("top ").split(".."))
-    return aggregations.top_customers(first.start, (last + 1).start)
+    if TOP not in key:
+        return aggregations.traded(only)
+    first, last = (Month.parse(text) for text in key.rpartition(TOP)[2].split(".."))
+    return aggregations.top_customers(first.start, (last + 1).start, only)

@@ -12,6 +12,7 @@ from typing import Any
 
 import django_tables2 as tables
 from django.db.models import QuerySet
+from django.urls import reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
@@ -128,6 +129,20 @@ class TradeTable(RecordTable):
 
     def render_total(self, value: Any) -> SafeString:
         return money(value)
+
+
+class FoundTradeTable(TradeTable):
+    """Trades of all customers, in the order of MongoDB: see finance.found_trades.ORDERS."""
+
+    account_id = tables.Column(verbose_name=_("Account"), attrs=IF_WIDE, linkify=lambda value: _account(value))
+    symbol = tables.Column(verbose_name=_("Symbol"))
+    amount = tables.Column(verbose_name=_("Quantity"), attrs=NUMBER)
+    price = tables.Column(verbose_name=_("Price"), attrs=NUMBER_IF_WIDE)
+
+
+def _account(number: Any) -> str:
+    """The list of accounts with this number: the data has one that occurs twice."""
+    return f"{reverse('finance:account_list')}?number={number}"
 
 
 def order_of(table: type[tables.Table], asked: str = "") -> Order:

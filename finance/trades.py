@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from bson import Decimal128
 
@@ -30,6 +30,13 @@ class Trade:
     price: Decimal | None
     total: Decimal | None
     unread: tuple[str, ...] = ()
+
+    COLUMNS: ClassVar = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
+
+    @property
+    def row(self) -> list[Any]:
+        """Its values in a CSV with COLUMNS."""
+        return [self.date, self.account_id, self.symbol, self.code, self.amount, self.price, self.total]
 
 
 class Totals(NamedTuple):
@@ -54,7 +61,7 @@ def trades_of(*buckets: Transaction) -> Trades:
     """The trades of these buckets; those without a date last."""
     listed = [(bucket.account_id, bucket.transactions) for bucket in buckets if isinstance(bucket.transactions, list)]
     items = [(account_id, item) for account_id, items in listed for item in items]
-    trades = [_trade(account_id, item) for account_id, item in items if isinstance(item, dict)]
+    trades = [trade_of(account_id, item) for account_id, item in items if isinstance(item, dict)]
     left_out = len(buckets) - len(listed) + len(items) - len(trades)
     unread = left_out + sum(bool(trade.unread) for trade in trades)
     return Trades(sorted(trades, key=_date, reverse=True), not left_out, unread)
@@ -86,7 +93,8 @@ def _date(trade: Trade) -> datetime.datetime:
     return trade.date or datetime.datetime.min.replace(tzinfo=datetime.UTC)
 
 
-def _trade(account_id: int, item: dict[str, Any]) -> Trade:
+def trade_of(account_id: int, item: dict[str, Any]) -> Trade:
+    """One element of a bucket, from either database."""
     read: dict[str, Any] = {
         "date": _of(datetime.datetime, item.get("date")),
         "symbol": _of(str, item.get("symbol")),

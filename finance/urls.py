@@ -6,7 +6,7 @@ from django.http import HttpResponseBase
 from django.urls import path, register_converter
 
 from finance.record_types import RECORD_TYPES
-from finance.views import customers, editing, management, records, trades
+from finance.views import customers, editing, management, records, saved_views, trades
 
 
 class ObjectIdConverter:
@@ -35,6 +35,10 @@ app_name = "finance"
 urlpatterns = [
     path("dashboard/customer/", customers.customer_dashboard, name="customer_dashboard"),
     path("dashboard/management/", management.totals_dashboard, name="totals_dashboard"),
+    path("dashboard/management/trades/", management.totals_trades, name="totals_trades"),
+    path("dashboard/management/trades/export.csv", management.totals_trades_export, name="totals_trades_export"),
+    path("dashboard/management/views/save/", saved_views.save, name="save_view"),
+    path("dashboard/management/views/<int:pk>/remove/", saved_views.remove, name="remove_view"),
     path("dashboard/management/<slug:chart>.csv", management.totals_chart, name="totals_chart"),
     path("finance/trades/", trades.own_trades, name="own_trades"),
     path("finance/customers/<objectid:pk>/trades.csv", trades.customer_trades, name="customer_trades"),

@@ -31,6 +31,9 @@
     }
   }
 
+  // Paper is light.
+  window.addEventListener("beforeprint", () => apply("light"));
+  window.addEventListener("afterprint", () => apply(read()));
   apply(read());
   systemIsDark.addEventListener("change", () => apply(read()));
   document.addEventListener("DOMContentLoaded", () => apply(read()));

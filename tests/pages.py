@@ -135,6 +135,9 @@ PAGES = [
 
     Page("totals", "manager", "/dashboard/management/", "Totals by month, symbol, customer, product and tier"),
     Page("totals-error", "manager", "/dashboard/management/?first=x", "Totals with an invalid range"),
+    Page("totals-narrowed", "manager", "/dashboard/management/?tier=Gold&symbol=adbe", "Totals of some of the trades"),
+    Page("totals-trades", "manager", "/dashboard/management/trades/?side=buy", "Trades behind a total"),
+    Page("totals-trades-none", "manager", "/dashboard/management/trades/?symbol=-", "Trades behind a total, none"),
     Page("audit", "manager", "/audit/", "Audit log"),
     Page("audit-none", "manager", "/audit/?who=nobody", "Audit log, none matching"),
     Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "Refused export", 400),
@@ -155,7 +158,8 @@ PAGES = [
 NO_PAGES = {
     "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:test_alert",
     "sync:route_act", "sync:stop", "audit:export",
-    "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
+    "finance:totals_chart", "finance:totals_trades_export", "finance:save_view", "finance:remove_view",
+    "finance:customer_trades", "finance:customer_chart", "account_set_password",
     "language",
 }  # fmt: skip
 # Pages that look like others of their kind, or appear only while signing in.

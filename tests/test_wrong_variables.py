@@ -61,6 +61,7 @@ WRONG = {
     "SYNC_ALERT_EMAILS": ["ops", "a@b@c", "ops@example.com,nobody"], "SYNC_ALERT_WEBHOOK_SECRET": ["two\nlines", "  "],
     "SYNC_ALERT_WEBHOOK": ["hooks.example.com", "ftp://a/b", "file:///etc/passwd", "https://a b", "gopher://a"],
     "SYNC_ALERT_AFTER": NOT_A_TIME, "SYNC_ALERT_LAG": NOT_A_TIME,
+    "CURRENCY": ["$", "usd", "EURO"],
     "AUDIT_DAYS": NOT_WHOLE, "SESSION_IDLE": [*NOT_WHOLE, "0"], "SESSION_LONGEST": [*NOT_WHOLE, "0"],
     "CACHE_URL": ["nonsense", "redis", "filecache://", "rediscache://", "ftp://a", "memcache://cache:11211"],
     "VAR_DIR": ["/dev/null/var", "/proc/var"], "MEDIA_ROOT": ["/dev/null", "/dev/null/media"],

@@ -28,7 +28,7 @@ from audit.models import Act, Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
 from finance import report_cache
-from finance.models import Account, CachedReport, Transaction
+from finance.models import Account, CachedReport, SavedView, Transaction
 from finance.tests.people import DAY, customer
 from sync.jobs.models import Job
 from sync.outbox.models import Change
@@ -69,6 +69,7 @@ class World:
         records = self.others if others else self.own
         arguments = {
             "finance:totals_chart": ["value"],
+            "finance:remove_view": [self.rows[SavedView].pk],
             "finance:customer_trades": [records["customer"].pk],
             "finance:customer_chart": [records["customer"].pk, "value"],
             "sync:act": ["finance.account", "verify"],
@@ -161,6 +162,7 @@ def make() -> World:
         User: made.people["customer"],
         Group: Group.objects.create(name="clerks"),
         Authenticator: Authenticator.objects.first(),
+        SavedView: SavedView.objects.create(user=made.people["senior_management"], name="2016", query="first=2016-01"),
         Job: Job.objects.create(model="finance.account", kind="verify"),
         Checkpoint: Checkpoint.objects.create(name="pull:retail.sale"),
         Change: Change.objects.first(),

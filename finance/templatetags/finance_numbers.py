@@ -7,6 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 
 from sync.core import humanize
 from sync.core.humanize import grouped
@@ -38,6 +39,13 @@ def day(value: Any) -> str:
 def percent(value: float | None) -> str:
     """A change with its sign."""
     return UNKNOWN if value is None else f"{grouped(value, 1, sign='+')} %".replace("-", MINUS)
+
+
+@register.filter
+def arrow(value: float) -> str:
+    """The direction of a change, for the eye; the sign of its percentage says the same."""
+    sign = "▲" if value > 0 else "▼" if value < 0 else "■"
+    return format_html('<span aria-hidden="true">{}</span>', sign)
 
 
 @register.filter

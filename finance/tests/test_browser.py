@@ -58,7 +58,7 @@ def test_charts_use_the_colours_of_the_theme(visit: Callable[..., Page], kind: s
 
     colours = (
         "(colour) => { const charts = [...document.querySelectorAll('canvas')].map((each) => Chart.getChart(each)); "
-        "return charts.length && charts.every((chart) => chart.data.datasets[0].backgroundColor === colour); }"
+        "return charts.length && charts.every((chart) => chart.data.datasets[0].backgroundColor.includes(colour)); }"
     )
     page.wait_for_function(colours, arg="#0f766e")
     page.emulate_media(color_scheme="dark")

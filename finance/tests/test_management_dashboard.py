@@ -161,7 +161,7 @@ def test_the_dashboard_takes_few_queries(get, data, django_assert_max_num_querie
     get(first="2020-01", last="2020-01")
     for key in report_cache.kept():
         report_cache.refresh(key, force=True)
-    with django_assert_max_num_queries(8):
+    with django_assert_max_num_queries(9):
         get(first="2020-01", last="2020-01")
 
 

@@ -18,6 +18,7 @@ from pymongo.database import Database
 
 from finance import aggregations, report_cache
 from finance.models import CachedReport
+from finance.narrowing import ALL
 from finance.tests.damage import damage
 from finance.tests.people import DAY, customer, user
 from sync.outbox.relay import Relay
@@ -84,7 +85,7 @@ def test_dates_and_booleans_are_not_added_up(mongo: Database) -> None:
 
 def test_top_customers_and_the_dashboard_survive_unreadable_documents(odd: Database, client: Client) -> None:
     long_ago, far = (datetime.datetime(year, 1, 1, tzinfo=datetime.UTC) for year in (1000, 3000))
-    for _id, name, _trades, _pieces, _value in aggregations.top_customers(long_ago, far):
+    for _id, name, _trades, _pieces, _value in aggregations.top_customers(long_ago, far, ALL):
         assert isinstance(name, str)
     client.force_login(user("manager"))
     with pytest.raises(CommandError) as refused:

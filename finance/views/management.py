@@ -1,27 +1,38 @@
-"""Senior management's dashboard: totals computed by MongoDB, and the CSV of each chart."""
+"""Senior management's dashboard: totals computed by MongoDB, the CSV of each chart, and the trades behind them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth.decorators import login_required, permission_required
+from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_safe
+from pymongo.errors import PyMongoError
 
-from exports.responses import csv_response, refused
+from exports.responses import LARGEST_EXPORT, csv_response, refused
 from finance import report_cache
 from finance.charts import Chart, Series
-from finance.models import VIEW_TOTALS, CachedReport, Customer
-from finance.periods import YEAR, Range, RangeForm
+from finance.found_trades import MOST_PAGES, ORDERS, Found, Search
+from finance.models import VIEW_ALL, VIEW_TOTALS, CachedReport, Customer, SavedView
+from finance.narrowing import ALL, NONE
+from finance.paging import size_of_page
+from finance.periods import YEAR, Month, Range
 from finance.report import Report, Sums, change, months_of, report, undated, unread
+from finance.report_forms import FoundTradesForm, NarrowForm
+from finance.tables import FoundTradeTable, InOrder
+from finance.trades import Trade
+from sync.mongodb import errors
 
 UNAVAILABLE = 503
+CHARTS = ("value", "pieces", "balance", "symbols", "products", "tiers", "customers")
 
 
 @dataclass(frozen=True)
@@ -31,6 +42,7 @@ class Total:
     label: str
     value: Decimal | int
     before: Decimal | int | None
+    unit: str = ""
 
     @property
     def change(self) -> float | None:
@@ -41,24 +53,38 @@ class Total:
 class Dashboard:
     """The data of the page and its CSV files. `report` is None while nothing is known, or if nothing was traded."""
 
-    def __init__(self, request: HttpRequest) -> None:
+    def __init__(self, request: HttpRequest, form: type[NarrowForm] = NarrowForm) -> None:
         self.trouble = report_cache.trouble()
         self.figures = report_cache.of_totals(compute=not self.trouble)
         self.data: Any = self.figures.data
         self.known = months_of(self.data) if self.data else None
         self.report: Report | None = None
-        self.form: RangeForm | None = None
+        self.form: Any = None
         self.top: CachedReport | None = None
+        self.only = ALL
+        self.traded = self.figures
+        self.may_open = request.user.has_perm(VIEW_ALL)  # the trades behind a number
         if self.data and self.known:
-            self.form = RangeForm(request.GET, default=lately(self.known, YEAR))
-            asked = self.form.range()
-            self.report = report(self.data, asked)
-            self.top = report_cache.of_top_customers(asked, compute=not self.trouble)
+            customers = Customer.objects.visible_to(request.user)
+            self.form = form(
+                request.GET, default=lately(self.known, YEAR), known=names_in(self.data), customers=customers
+            )
+            self.only = self.form.narrowing()
+            self._answer()
+
+    def _answer(self) -> None:
+        """Finds the report on what is asked for, unless it is still being computed."""
+        asked, compute = self.form.range(), not self.trouble
+        if self.only != ALL:
+            self.traded = report_cache.of_traded(self.only, compute=compute)
+        if self.traded.data:
+            self.report = report(self.data | self.traded.data, asked)
+            self.top = report_cache.of_top_customers(asked, self.only, compute=compute)
 
     @property
     def presets(self) -> list[tuple[str, str, bool]]:
         """Ranges to choose from: (name, query string, whether it is the current one)."""
-        if not self.known or not self.report:
+        if not self.known:
             return []
         ranges = {
             _("12 months"): lately(self.known, YEAR),
@@ -66,23 +92,29 @@ class Dashboard:
             _("5 years"): lately(self.known, 5 * YEAR),
             _("All"): self.known,
         }
+        default = ranges[_("12 months")]  # named by no months, so that a saved view of it goes along with time
         return [
-            (name, f"?first={each.first}&last={each.last}", each == self.report.asked) for name, each in ranges.items()
+            (
+                name,
+                self.form.query(first="", last="") if each == default else self.form.query(**each.query),
+                each == self.form.range(),
+            )
+            for name, each in ranges.items()
         ]
 
     @property
     def totals(self) -> list[Total]:
         now, before = (self.report.total, self.report.before) if self.report else (Sums(), None)
 
-        def total(label: str, name: str) -> Total:
-            return Total(label, getattr(now, name), getattr(before, name) if before else None)
+        def total(label: str, name: str, unit: str = "") -> Total:
+            return Total(label, getattr(now, name), getattr(before, name) if before else None, unit)
 
         return [
-            total(_("Value traded"), "value"),
-            total(_("Bought"), "buy"),
-            total(_("Sold"), "sell"),
-            total(_("Net bought"), "balance"),
-            total(_("Pieces traded"), "pieces"),
+            total(_("Value traded"), "value", settings.CURRENCY),
+            total(_("Bought"), "buy", settings.CURRENCY),
+            total(_("Sold"), "sell", settings.CURRENCY),
+            total(_("Net bought"), "balance", settings.CURRENCY),
+            total(_("Pieces traded"), "pieces", _("pieces")),
             total(_("Trades"), "trades"),
         ]
 
@@ -92,29 +124,43 @@ class Dashboard:
 
     @property
     def undated(self) -> int:
-        return undated(self.data)
+        return undated(self.data | (self.traded.data or {}))
+
+    @property
+    def partial(self) -> dict[str, str]:
+        """See Range.partial."""
+        return self.form.range().partial(self.traded.as_of) if self.form and self.traded.as_of else {}
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the range includes the current month, so that the range before has more days."""
+        return self.traded.as_of is not None and Month.of(self.traded.as_of) in self.form.range()
 
     def charts(self) -> list[Chart]:
         if not self.report:
             return []
         made = self.report
         when = _("Year") if made.asked.by_year else _("Month")
-        bought_and_sold = (Series(_("Bought"), 1), Series(_("Sold"), 2))
+        bought_and_sold = (Series(_("Bought"), 1, "side=buy"), Series(_("Sold"), 2, "side=sell"))
+        of_periods: Any = {"urls": [*map(self._trades_in, made.periods)], "partial": self.partial}
+        money: Any = {"unit": settings.CURRENCY}
         return [
             Chart(
                 "value", _("Value by year") if made.asked.by_year else _("Value by month"),
                 (when, _("Bought"), _("Sold"), _("Value")),
                 [(label, sums.buy, sums.sell, sums.value) for label, sums in made.periods.items()],
-                bought_and_sold, wide=True,
+                bought_and_sold, wide=True, **money, **of_periods,
             ),
             Chart(
                 "pieces", _("Pieces by year") if made.asked.by_year else _("Pieces by month"),
                 (when, _("Pieces"), _("Trades")),
                 [(label, sums.pieces, sums.trades) for label, sums in made.periods.items()], (Series(_("Pieces"), 1),),
+                unit=_("pieces"), **of_periods,
             ),
             Chart(
                 "balance", _("Net bought"), (when, _("Net bought")),
                 [(label, sums.balance) for label, sums in made.periods.items()], (Series(_("Net bought"), 1),),
+                **money, **of_periods,
             ),
             Chart(
                 "symbols", _("By symbol"),
@@ -123,23 +169,33 @@ class Dashboard:
                     (name.upper() or _("no symbol"), sums.buy, sums.sell, sums.value, sums.pieces, sums.trades)
                     for name, sums in made.symbols.items()
                 ],
-                bought_and_sold, shape="names", empty=_nothing_traded(),
+                bought_and_sold, shape="names", empty=_nothing_traded(), **money,
+                urls=[self._trades(symbol=name or NONE) for name in made.symbols],
             ),
             self._top_customers(),
-            Chart(
-                "products", _("By product"),
-                (_("Product"), _("Value"), _("Pieces"), _("Trades"), _("Accounts"), _("Limits")),
-                _with_counts(made.products, self.data["held"], "accounts", "limit"), (Series(_("Value"), 1),),
-                shape="names", empty=_nothing_traded(),
-                note=_("An account counts for each of its products. Accounts and limits are those of today."),
+            self._by_name(
+                "products", _("By product"), (_("Product"), _("Accounts"), _("Limits")),
+                with_counts(made.products, self.data["held"], "accounts", "limit"),
+                _("An account counts for each of its products. Accounts and limits are those of today."),
             ),
-            Chart(
-                "tiers", _("By tier"), (_("Tier"), _("Value"), _("Pieces"), _("Trades"), _("Customers")),
-                _with_counts(made.tiers, self.data["tiered"], "customers"), (Series(_("Value"), 1),),
-                shape="names", empty=_nothing_traded(),
-                note=_("A customer counts for each active tier. Customers and tiers are those of today."),
+            self._by_name(
+                "tiers", _("By tier"), (_("Tier"), _("Customers")),
+                with_counts(made.tiers, self.data["tiered"], "customers"),
+                _("A customer counts for each active tier. Customers and tiers are those of today."),
             ),
         ]  # fmt: skip
+
+    def _by_name(
+        self, key: str, title: str, columns: tuple[str, ...], rows: Iterable[tuple[Any, ...]], note: str
+    ) -> Chart:
+        rows = list(rows)
+        name, *counts = columns
+        return Chart(
+            key, title, (name, _("Value"), _("Pieces"), _("Trades"), *counts),
+            [(label or _("none"), *numbers) for label, *numbers in rows], (Series(_("Value"), 1),),
+            shape="names", empty=_nothing_traded(), note=note, unit=settings.CURRENCY,
+            urls=[self._trades(**{key.removesuffix("s"): label or NONE}) for label, *_rest in rows],
+        )  # fmt: skip
 
     def _top_customers(self) -> Chart:
         top = self.top.data if self.top else None
@@ -152,9 +208,27 @@ class Dashboard:
         return Chart(
             "customers", _("Top customers"), (_("Customer"), _("Value"), _("Pieces"), _("Trades")),
             [(name, Decimal(value), pieces, trades) for _id, name, trades, pieces, value in top or []],
-            (Series(_("Value"), 1),), shape="names", empty=empty,
-            urls=[Customer(pk=pk).get_absolute_url() for pk, *_rest in top or []],
+            (Series(_("Value"), 1),), shape="names", empty=empty, unit=settings.CURRENCY,
+            urls=[self._trades(customer=pk) for pk, *_rest in top or []],
         )  # fmt: skip
+
+    def _trades(self, **more: str) -> str:
+        return reverse("finance:totals_trades") + self.form.query(**more) if self.may_open else ""
+
+    def _trades_in(self, label: str) -> str:
+        """The trades of one month or year of the range."""
+        asked = self.form.range()
+        months = [month for month in asked.months if asked.label(month) == label]
+        return self._trades(first=str(months[0]), last=str(months[-1]))
+
+
+def names_in(data: Mapping[str, Any]) -> dict[str, list[str]]:
+    """The names to choose from, by field."""
+    return {
+        "symbol": sorted({cell[1] for cell in data["symbols"] if cell[1]}),
+        "product": sorted({cell[1] for cell in data["products"] if cell[1]} | {row["name"] for row in data["held"]}),
+        "tier": sorted({cell[1] for cell in data["tiers"] if cell[1]} | {row["name"] for row in data["tiered"]}),
+    }
 
 
 def _nothing_traded() -> str:
@@ -169,32 +243,94 @@ def totals_dashboard(request: HttpRequest) -> HttpResponse:
     dashboard = Dashboard(request)
     query = f"?{request.GET.urlencode()}" if request.GET else ""
     charts = [(chart, reverse("finance:totals_chart", args=[chart.key]) + query) for chart in dashboard.charts()]
-    return render(request, "finance/totals_dashboard.html", {"dashboard": dashboard, "charts": charts})
+    views = SavedView.objects.filter(user=request.user.pk).order_by("name")
+    return render(request, "finance/totals_dashboard.html", {"dashboard": dashboard, "charts": charts, "views": views})
 
 
 @require_safe
 @login_required
 @permission_required(VIEW_TOTALS, raise_exception=True)
 def totals_chart(request: HttpRequest, chart: str) -> HttpResponseBase:
-    """CSV of the numbers of one chart, in the range of the page."""
+    """CSV of the numbers of one chart, of what the page is narrowed to."""
     if chart not in CHARTS:
         raise Http404
     dashboard = Dashboard(request)
     back = reverse("finance:totals_dashboard")
     if dashboard.form and not dashboard.form.is_valid():
-        problem = _("The range has an error. Fix it and export again.")
-        return refused(request, problem, back)
+        return refused(request, _("The search has an error. Fix it and export again."), back)
     made = {each.key: each for each in dashboard.charts()}
-    unknown = dashboard.data is None or (chart == "customers" and (not dashboard.top or dashboard.top.data is None))
+    has_customers = dashboard.top is not None and dashboard.top.data is not None
+    unknown = dashboard.traded.data is None or (chart == "customers" and not has_customers)
     if unknown and (dashboard.data is None or dashboard.known):
-        problem = _("These totals are not available yet. Try again in a moment.")
-        return refused(request, problem, back, UNAVAILABLE)
+        return refused(request, _not_yet(), back, UNAVAILABLE)
     if chart not in made:
         return csv_response(chart, (), ())
     return csv_response(chart, made[chart].columns, made[chart].rows)
 
 
-CHARTS = ("value", "pieces", "balance", "symbols", "products", "tiers", "customers")
+@require_safe
+@login_required
+@permission_required((VIEW_TOTALS, VIEW_ALL), raise_exception=True)
+def totals_trades(request: HttpRequest) -> HttpResponse:
+    """The trades behind a number of the dashboard, read from MongoDB now."""
+    dashboard = Dashboard(request, FoundTradesForm)
+    context: dict[str, Any] = {"dashboard": dashboard, "form": dashboard.form}
+    if dashboard.form and dashboard.form.is_valid() and not dashboard.trouble:
+        size = size_of_page(request.GET.get("per_page", ""))
+        number = request.GET.get("page", "")
+        page = min(int(number), MOST_PAGES) if number.isdecimal() and 0 < len(number) < 6 and int(number) else 1
+        search = search_of(request, dashboard)
+        try:
+            found = search.page(page, size)
+        except PyMongoError as error:
+            context["problem"] = errors.reason(error)
+        else:
+            context |= {"totals": found.totals, "trades": _table(found, search, page, size), "size": size}
+    return render(request, "finance/found_trades.html", context)
+
+
+@require_safe
+@login_required
+@permission_required((VIEW_TOTALS, VIEW_ALL), raise_exception=True)
+def totals_trades_export(request: HttpRequest) -> HttpResponseBase:
+    """CSV of exactly the trades that the page finds with this query, in its order."""
+    dashboard = Dashboard(request, FoundTradesForm)
+    back = reverse("finance:totals_trades")
+    if dashboard.data and not dashboard.known:
+        return csv_response("trades", Trade.COLUMNS, ())
+    if dashboard.form is None or dashboard.trouble:
+        return refused(request, _not_yet(), back, UNAVAILABLE)
+    if not dashboard.form.is_valid():
+        return refused(request, _("The search has an error. Fix it and export again."), back)
+    search = search_of(request, dashboard)
+    try:
+        if search.page(1, 1).totals.trades > LARGEST_EXPORT:
+            problem = _("The search finds more than %(number)s rows, the most that one file can have. Narrow it.")
+            return refused(request, problem % {"number": f"{LARGEST_EXPORT:,}"}, back)
+        rows = search.all()
+    except PyMongoError:
+        return refused(request, _not_yet(), back, UNAVAILABLE)
+    return csv_response("trades", Trade.COLUMNS, (trade.row for trade in rows))
+
+
+def _not_yet() -> str:
+    return _("These totals are not available yet. Try again in a moment.")
+
+
+def search_of(request: HttpRequest, dashboard: Dashboard) -> Search:
+    sort = request.GET.get("sort", "")
+    order = sort if sort.removeprefix("-") in ORDERS else "-date"
+    return Search(dashboard.form.range(), dashboard.only, dashboard.form.side_chosen, order)
+
+
+def _table(found: Found, search: Search, page: int, size: int) -> FoundTradeTable:
+    """The page's rows, with a pager over all that can be opened."""
+    table = FoundTradeTable(InOrder(found.trades), order_by=(search.order,), orderable=True)
+    count = min(found.totals.trades, MOST_PAGES * size)
+    table.paginator = Paginator(range(count), size)
+    table.page = table.paginator.get_page(page)
+    table.page.object_list = table.rows
+    return table
 
 
 def lately(known: Range, months: int) -> Range:
@@ -202,11 +338,11 @@ def lately(known: Range, months: int) -> Range:
     return Range(known.last + (1 - months), known.last)
 
 
-def _with_counts(traded: dict[str, Sums], counts: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
+def with_counts(traded: dict[str, Sums], counts: Iterable[dict[str, Any]], *names: str) -> list[tuple[Any, ...]]:
     """A row for each name with value, pieces, trades and today's counts; names without trades come last, with zeros."""
     today = {row["name"]: tuple(row[name] for name in names) for row in counts}
     sums = traded | {name: Sums() for name in today if name not in traded}
     return [
-        (name or _("none"), each.value, each.pieces, each.trades, *today.get(name, (None,) * len(names)))
+        (name, each.value, each.pieces, each.trades, *today.get(name, (None,) * len(names)))
         for name, each in sums.items()
     ]

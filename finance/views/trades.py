@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib.auth.decorators import login_required, permission_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -64,10 +62,5 @@ def customer_trades(request: HttpRequest, pk: str) -> HttpResponseBase:
     if not search.is_valid():
         return refused(request, _("The search has an error. Fix it and export again."), reverse("finance:own_trades"))
     found = in_order(search.apply(trades), order_of(TradeTable, request.GET.get("sort", "")).name)
-    columns = ("date", "account_id", "symbol", "transaction_code", "amount", "price", "total")
     note = [[counted(unread)]] if unread else []
-    return csv_response("trades", columns, [*map(_row, found), *note])
-
-
-def _row(trade: Trade) -> list[Any]:
-    return [trade.date, trade.account_id, trade.symbol, trade.code, trade.amount, trade.price, trade.total]
+    return csv_response("trades", Trade.COLUMNS, [*(trade.row for trade in found), *note])

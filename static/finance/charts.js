@@ -1,5 +1,6 @@
 // Draws the charts of a page: <canvas data-chart="id of its json_script">. Colours are those of the style sheet, in
-// both themes. Without this script the tables below the charts say the same.
+// both themes, and on paper those of the light one. A click on a bar opens the records behind it. Without this script
+// the tables below the charts say the same, with the same links.
 (() => {
   "use strict";
   const charts = [];
@@ -15,7 +16,10 @@
     const text = colour("--bs-secondary-color");
     const grid = colour("--bs-border-color");
     chart.data.datasets.forEach((dataset, index) => {
-      dataset.backgroundColor = colour(`--chart-${index + 1}`);
+      const full = colour(`--chart-${index + 1}`);
+      const pale = `color-mix(in srgb, ${full} 40%, transparent)`;
+      dataset.backgroundColor = dataset.partial.map((isPartial) => (isPartial ? pale : full));
+      dataset.borderColor = full;
     });
     for (const scale of Object.values(chart.options.scales)) {
       scale.ticks.color = text;
@@ -23,6 +27,15 @@
       scale.border = { color: grid };
     }
     chart.options.plugins.legend.labels.color = text;
+  }
+
+  // The address behind the bar at an event, or "" if there is none.
+  function target(chart, data, event) {
+    const [hit] = chart.getElementsAtEventForMode(event, "nearest", { intersect: true }, false);
+    const url = hit ? data.urls[hit.index] : "";
+    if (!url) return "";
+    const narrows = data.series[hit.datasetIndex].narrows;
+    return narrows ? `${url}${url.includes("?") ? "&" : "?"}${narrows}` : url;
   }
 
   function draw(canvas) {
@@ -37,7 +50,9 @@
         datasets: data.series.map((series) => ({
           label: series.label,
           data: series.values,
+          partial: data.partial,
           borderRadius: 3,
+          borderWidth: data.partial.map((isPartial) => (isPartial ? 1 : 0)),
           maxBarThickness: 36,
         })),
       },
@@ -47,11 +62,19 @@
         indexAxis: lying ? "y" : "x",
         interaction: { mode: "index", axis: lying ? "y" : "x", intersect: false },
         scales: lying ? { x: value, y: label } : { x: label, y: value },
+        onHover: (event, _hit, chart) => {
+          canvas.style.cursor = target(chart, data, event) ? "pointer" : "";
+        },
+        onClick: (event, _hit, chart) => {
+          const url = target(chart, data, event);
+          if (url) window.location.assign(url);
+        },
         plugins: {
           legend: { display: data.series.length > 1, labels: { boxWidth: 12, boxHeight: 12 } },
           tooltip: {
             callbacks: {
-              label: (item) => `${item.dataset.label}: ${long.format(lying ? item.parsed.x : item.parsed.y)}`,
+              label: (item) =>
+                `${item.dataset.label}: ${long.format(lying ? item.parsed.x : item.parsed.y)} ${data.unit}`.trim(),
             },
           },
         },
@@ -62,13 +85,23 @@
     charts.push(chart);
   }
 
-  document.addEventListener("DOMContentLoaded", () => {
-    document.querySelectorAll("canvas[data-chart]").forEach(draw);
-  });
-  new MutationObserver(() => {
+  function repaint() {
     for (const chart of charts) {
       paint(chart);
+      chart.resize();
       chart.update();
     }
-  }).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
+  }
+
+  document.addEventListener("DOMContentLoaded", () => {
+    document.querySelectorAll("canvas[data-chart]").forEach(draw);
+    for (const button of document.querySelectorAll("[data-print]")) {
+      button.hidden = false;
+      button.addEventListener("click", () => window.print());
+    }
+  });
+  // The observer would repaint too late for paper, for which site.js has just chosen the light theme.
+  window.addEventListener("beforeprint", repaint);
+  window.addEventListener("afterprint", repaint);
+  new MutationObserver(repaint).observe(document.documentElement, { attributeFilter: ["data-bs-theme"] });
 })();

@@ -15,7 +15,8 @@ pytestmark = pytest.mark.django_db
 
 ROUTES = {route: name for name, route, _pattern in patterns()}
 PARAMETERS = (
-    "q", "since", "until", "account", "symbol", "code", "only", "first", "last", "page",
+    "q", "since", "until", "account", "symbol", "product", "tier", "find", "customer", "side",
+    "code", "only", "first", "last", "page",
     "per_page", "sort", "after", "before", "who", "act", "model", "key", "below", "reason", "year", "o", "p", "e",
     *(name for kind in RECORD_TYPES for name in kind.filters.base_filters),
 )  # fmt: skip
