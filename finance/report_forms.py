@@ -33,7 +33,7 @@ class NarrowForm(RangeForm):
     tier = forms.ChoiceField(label=gettext_lazy("Tier"), required=False)
     find = forms.CharField(
         label=gettext_lazy("Customer"), required=False, max_length=200,
-        widget=forms.TextInput(attrs={"type": "search", "placeholder": gettext_lazy("Any word of the name")}),
+        widget=forms.TextInput(attrs={"type": "search", "placeholder": gettext_lazy("Any word")}),
     )  # fmt: skip
     customer = forms.CharField(required=False, widget=forms.HiddenInput)
 

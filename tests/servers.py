@@ -192,7 +192,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.environ.update(
         SECRET_KEY="tests-only", DEBUG="0", HTTPS="0", ALLOWED_HOSTS="localhost,127.0.0.1,testserver",
-        CACHE_URL="locmemcache://", EMAIL_URL="memorymail://", VAR_DIR=str(SERVERS.folder / "var"),
+        CURRENCY="USD", CACHE_URL="locmemcache://", EMAIL_URL="memorymail://", VAR_DIR=str(SERVERS.folder / "var"),
         REQUIRE_MFA="none", SYNC_LEASE="3", SYNC_SETTLE="5.1", SYNC_TIMEOUT="2", SYNC_BREAKER_RESET="0.5",
         # Long enough that inline delivery, which tests expect right after a save, succeeds on a busy machine.
         SYNC_INLINE_TIMEOUT="2", SYNC_CONFIRM="2.5",

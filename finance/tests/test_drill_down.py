@@ -229,7 +229,7 @@ def test_narrowed_totals_are_kept_in_limited_number(get: Any, people: Any, monke
 
 
 def test_an_unfinished_month_is_drawn_as_partial(get: Any, mongo: Any) -> None:
-    now = database_now("default")
+    now = database_now("default").replace(microsecond=0)
     customer("Anna", [1])
     Transaction.objects.create(
         account_id=1, transaction_count=1, bucket_start_date=now, bucket_end_date=now,

@@ -114,7 +114,7 @@ class Dashboard:
             total(_("Bought"), "buy", settings.CURRENCY),
             total(_("Sold"), "sell", settings.CURRENCY),
             total(_("Net bought"), "balance", settings.CURRENCY),
-            total(_("Pieces traded"), "pieces", _("pieces")),
+            total(_("Pieces traded"), "pieces"),
             total(_("Trades"), "trades"),
         ]
 
@@ -155,7 +155,7 @@ class Dashboard:
                 "pieces", _("Pieces by year") if made.asked.by_year else _("Pieces by month"),
                 (when, _("Pieces"), _("Trades")),
                 [(label, sums.pieces, sums.trades) for label, sums in made.periods.items()], (Series(_("Pieces"), 1),),
-                unit=_("pieces"), **of_periods,
+                **of_periods,
             ),
             Chart(
                 "balance", _("Net bought"), (when, _("Net bought")),

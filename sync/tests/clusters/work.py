@@ -45,6 +45,7 @@ class Worker(work.Worker):
     def act(self, key: str, stamp: int, deliver: bool, **_: Any) -> None:
         """Save a row, and deliver its change inline or leave it to a relay."""
         settings.SYNC_INLINE = False
+        settings.SYNC_LEASE, settings.SYNC_TIMEOUT = LEASE, LEASE / 2  # it has one attempt, however busy the machine is
         self.save(key, stamp)
         if deliver:
             Relay(batch=5).drain()
