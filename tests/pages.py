@@ -59,7 +59,7 @@ class Page(NamedTuple):
 PAGES = [
     Page("landing", "anybody", "/", "Start page"),
     Page("login", "anybody", "/login/", "Sign in"),
-    Page("login-refused", "anybody", "/login/", "Sign in, refused", press="main form button"),
+    Page("login-refused", "anybody", "/login/", "Sign in, refused", press="main [type=submit]"),
     Page("register", "anybody", "/register/", "Create an account"),
     Page("email-sent", "anybody", "/email/confirm/", "Confirmation email sent"),
     Page("email-confirm", "anybody", "/email/confirm/{confirm}/", "Confirm an email address"),
