@@ -93,6 +93,8 @@ PAGES = [
     Page("password-change", "customer", "/password/change/", "Change the password"),
     Page("two-factor", "customer", "/two-factor/", "Second factor"),
     Page("two-factor-activate", "customer", "/two-factor/totp/activate/", "Set up an authenticator app"),
+    Page("sessions", "customer", "/sessions/", "Sessions: where the user is signed in"),
+    Page("sessions-end", "customer", "/sessions/others/end/", "Confirm signing out all other sessions"),
     Page("reauthenticate", "customer", "/reauthenticate/", "Confirm the password"),
     Page("logout", "customer", "/logout/", "Sign out"),
     Page("error-403", "customer", "/sync/", "Permission denied", 403),

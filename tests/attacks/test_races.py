@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.sessions.models import Session
 from django.db import connection, connections, models
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import Session, User
 from audit.models import Entry
 from finance.models import Customer, CustomerWord, Transaction
 from sync.outbox.models import Change
