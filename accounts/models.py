@@ -62,6 +62,7 @@ class User(AbstractUser):
     is_demo = models.BooleanField(
         _("demo"), default=False, editable=False, help_text=_("Has a publicly known password.")
     )
+    deletion_requested_at = models.DateTimeField(_("deletion requested"), null=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
 

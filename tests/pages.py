@@ -95,6 +95,8 @@ PAGES = [
     Page("two-factor-activate", "customer", "/two-factor/totp/activate/", "Set up an authenticator app"),
     Page("sessions", "customer", "/sessions/", "Sessions: where the user is signed in"),
     Page("sessions-end", "customer", "/sessions/others/end/", "Confirm signing out all other sessions"),
+    Page("my-data", "customer", "/my-data/", "Your data: download all of it, delete the account"),
+    Page("delete-account", "customer", "/my-data/delete/", "Delete the account"),
     Page("reauthenticate", "customer", "/reauthenticate/", "Confirm the password"),
     Page("logout", "customer", "/logout/", "Sign out"),
     Page("error-403", "customer", "/sync/", "Permission denied", 403),
@@ -158,7 +160,7 @@ NO_PAGES = {
     "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:test_alert",
     "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
-    "language",
+    "language", "my_data_download",
 }  # fmt: skip
 # Pages that look like others of their kind, or appear only while signing in.
 LIKE_OTHERS = {
