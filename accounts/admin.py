@@ -28,6 +28,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts.deletion import is_last_superuser
 from accounts.models import Decision, User
 from accounts.role_requests import decide
 from audit.admin import Audited
@@ -96,18 +97,21 @@ class UserForm(UserChangeForm):
 class UserAdmin(Audited, DjangoUserAdmin):
     form = UserForm
     list_display = ["username", "request_state", "full_name", "email", "role", "staff", "active"]
-    list_filter = ["role", RequestFilter, "is_staff", "is_superuser", "is_active", "groups"]
+    list_filter = [
+        "role", RequestFilter, ("deletion_requested_at", admin.EmptyFieldListFilter), "is_staff", "is_superuser",
+        "is_active", "groups",
+    ]  # fmt: skip
     search_fields = ["^username", "^first_name", "^last_name", "^email"]
     search_help_text = _("Search by the start of a username, name or email address.")
     show_full_result_count = False
     actions = ["approve_requests", "decline_requests"]
-    readonly_fields = ["last_login", "date_joined", "requested_role", "request_decision"]
+    readonly_fields = ["last_login", "date_joined", "deletion_requested_at", "requested_role", "request_decision"]
     fieldsets = [
         (None, {"fields": ["username", "password"]}),
         (_("Person"), {"fields": ["first_name", "last_name", "email", "address"]}),
         (_("Role"), {"fields": ["role", "requested_role", "request_decision"]}),
         (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
-        (_("Dates"), {"fields": ["last_login", "date_joined"]}),
+        (_("Dates"), {"fields": ["last_login", "date_joined", "deletion_requested_at"]}),
     ]
     add_fieldsets = [(None, {"classes": ["wide"], "fields": ["username", "email", "role", "password1", "password2"]})]
 
@@ -142,7 +146,8 @@ class UserAdmin(Audited, DjangoUserAdmin):
         return super().has_change_permission(request, obj) and _may_touch(request, obj)
 
     def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and _may_touch(request, obj)
+        is_last = obj is not None and is_last_superuser(obj)
+        return super().has_delete_permission(request, obj) and _may_touch(request, obj) and not is_last
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         if request.user.is_superuser:

@@ -19,13 +19,23 @@ from django.shortcuts import redirect
 from django.utils.cache import add_never_cache_headers
 from django.utils.translation import gettext as _
 
-BEGAN, SEEN = "began", "seen"  # session keys: the time of the login, and of the user's last request
-PRECISION = 60  # seconds between two updates of the latter, each of which writes the session
+from accounts.sessions import ADDRESS, AGENT, BEGAN, LONGEST_AGENT, SEEN, is_over
+from audit.log import address_of
+
+PRECISION = 60  # seconds between two updates of a session, each of which writes it
 
 
 @receiver(user_logged_in)
 def _begin(request: HttpRequest, **kwargs: Any) -> None:
-    request.session[BEGAN] = request.session[SEEN] = time.time()
+    request.session[BEGAN] = time.time()
+    _see(request)
+
+
+def _see(request: HttpRequest) -> None:
+    """Notes when, from where and with what the user's last request came, for the page of their sessions."""
+    request.session[SEEN] = time.time()
+    request.session[ADDRESS] = address_of(request)
+    request.session[AGENT] = request.headers.get("User-Agent", "")[:LONGEST_AGENT]
 
 
 class SessionLimitsMiddleware:
@@ -38,7 +48,7 @@ class SessionLimitsMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.user.is_authenticated and self._is_over(request):
+        if request.user.is_authenticated and is_over(request.session):
             logout(request)
             messages.info(request, _("You were signed out because your session reached its longest duration."))
         response = self.get_response(request)
@@ -49,15 +59,10 @@ class SessionLimitsMiddleware:
     def process_view(self, request: HttpRequest, *view: object) -> None:
         match = request.resolver_match
         by_itself = "HX-Request" in request.headers and match and match.view_name in settings.UNATTENDED_VIEWS
-        if request.user.is_authenticated and not by_itself:
-            now = time.time()
-            if now - request.session.get(SEEN, 0) > min(PRECISION, settings.SESSION_IDLE / 10):
-                request.session[SEEN] = now
-
-    def _is_over(self, request: HttpRequest) -> bool:
-        now, session = time.time(), request.session
-        is_idle = now - session.get(SEEN, 0) > settings.SESSION_IDLE
-        return is_idle or now - session.get(BEGAN, 0) > settings.SESSION_LONGEST
+        if not request.user.is_authenticated or by_itself:
+            return
+        if time.time() - request.session.get(SEEN, 0) > min(PRECISION, settings.SESSION_IDLE / 10):
+            _see(request)
 
 
 # What a user needs to set up the second factor, or to leave.

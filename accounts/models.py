@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from django.conf import settings
 from django.contrib.auth.models import AbstractUser
+from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
@@ -61,6 +62,7 @@ class User(AbstractUser):
     is_demo = models.BooleanField(
         _("demo"), default=False, editable=False, help_text=_("Has a publicly known password.")
     )
+    deletion_requested_at = models.DateTimeField(_("deletion requested"), null=True, editable=False)
 
     objects: ClassVar[UserManager] = UserManager()  # type: ignore[assignment]
 
@@ -128,6 +130,24 @@ class AddedAddress(models.Model):
 
     def __str__(self) -> str:
         return self.email
+
+
+class Session(AbstractBaseSession):
+    """A session of a browser, and its user. accounts.sessions writes and lists them.
+
+    No constraint names the user: a save must not fail because the user was deleted a moment ago.
+    """
+
+    user = models.ForeignKey(User, models.CASCADE, null=True, db_constraint=False, related_name="+")
+
+    def __str__(self) -> str:
+        return f"{self.expire_date:%Y-%m-%d %H:%M}"  # never the key, which is the secret
+
+    @classmethod
+    def get_session_store_class(cls) -> Any:
+        from accounts.sessions import SessionStore  # which needs this model
+
+        return SessionStore
 
 
 def display_name(user: User) -> str:

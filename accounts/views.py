@@ -19,7 +19,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts import addresses, pictures
+from accounts import addresses, pictures, sessions
 from accounts.forms import ProfileForm, ResetPasswordForm
 from accounts.models import Role, User
 
@@ -92,6 +92,31 @@ def _read_picture(request: HttpRequest) -> tuple[dict[str, pictures.Picture] | N
         return {"picture": pictures.read(upload, cast(User, request.user))}, None
     except ValidationError as problem:
         return {}, problem
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def list_sessions(request: HttpRequest) -> HttpResponse:
+    """Where the user is signed in. A POST signs out one of the other sessions."""
+    user, current = cast(User, request.user), request.session.session_key
+    if request.method == "POST":
+        if sessions.end(user, request.POST.get("session", ""), current):
+            messages.success(request, _("That session was signed out."))
+        else:
+            messages.info(request, _("That session has already ended."))
+        return redirect("sessions")
+    return render(request, "accounts/sessions.html", {"sessions": sessions.open_sessions(user, current)})
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@login_required
+def end_other_sessions(request: HttpRequest) -> HttpResponse:
+    """Asks, and then signs out all other sessions."""
+    if request.method != "POST":
+        return render(request, "accounts/sessions_end_others.html")
+    sessions.end_others(cast(User, request.user), request.session.session_key)
+    messages.success(request, _("All other sessions were signed out."))
+    return redirect("sessions")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

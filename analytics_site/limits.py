@@ -46,6 +46,8 @@ POLICY = (
     Limit("Password changes", "change_password", SIGNED_IN, "person", 5, 60),
     Limit("Changes of email addresses", "manage_email", SIGNED_IN, "person", 10, 60),
     Limit("Confirmations of one's identity", "reauthenticate", SIGNED_IN, "person", 10, 60),
+    Limit("Downloads of one's data", "my_data", SIGNED_IN, "person", 10, 3600),
+    Limit("Requests to delete one's account", "delete_account", SIGNED_IN, "person", 10, 3600),
     Limit("Exports", "export", SIGNED_IN, "person", 30, 60),
 )
 

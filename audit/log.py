@@ -78,11 +78,15 @@ def record(
 def _whom(by: HttpRequest | None) -> dict[str, Any]:
     if by is None:
         return {}
+    return {"who": by.user.get_username(), "who_id": str(by.user.pk or ""), "address": address_of(by)}
+
+
+def address_of(request: HttpRequest) -> str | None:
+    """The client's network address; None behind a proxy that does not report it."""
     try:
-        address = get_adapter().get_client_ip(by)
-    except PermissionDenied:  # a proxy that does not report its client
-        address = None
-    return {"who": by.user.get_username(), "who_id": str(by.user.pk or ""), "address": address}
+        return str(get_adapter().get_client_ip(request))
+    except PermissionDenied:
+        return None
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any], secret: Collection[str]) -> tuple[Any, ...]:

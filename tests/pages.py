@@ -59,7 +59,7 @@ class Page(NamedTuple):
 PAGES = [
     Page("landing", "anybody", "/", "Start page"),
     Page("login", "anybody", "/login/", "Sign in"),
-    Page("login-refused", "anybody", "/login/", "Sign in, refused", press="main form button"),
+    Page("login-refused", "anybody", "/login/", "Sign in, refused", press="main [type=submit]"),
     Page("register", "anybody", "/register/", "Create an account"),
     Page("email-sent", "anybody", "/email/confirm/", "Confirmation email sent"),
     Page("email-confirm", "anybody", "/email/confirm/{confirm}/", "Confirm an email address"),
@@ -93,6 +93,10 @@ PAGES = [
     Page("password-change", "customer", "/password/change/", "Change the password"),
     Page("two-factor", "customer", "/two-factor/", "Second factor"),
     Page("two-factor-activate", "customer", "/two-factor/totp/activate/", "Set up an authenticator app"),
+    Page("sessions", "customer", "/sessions/", "Sessions: where the user is signed in"),
+    Page("sessions-end", "customer", "/sessions/others/end/", "Confirm signing out all other sessions"),
+    Page("my-data", "customer", "/my-data/", "Your data: download all of it, delete the account"),
+    Page("delete-account", "customer", "/my-data/delete/", "Delete the account"),
     Page("reauthenticate", "customer", "/reauthenticate/", "Confirm the password"),
     Page("logout", "customer", "/logout/", "Sign out"),
     Page("error-403", "customer", "/sync/", "Permission denied", 403),
@@ -160,7 +164,7 @@ NO_PAGES = {
     "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:totals_trades_export", "finance:save_view", "finance:remove_view",
     "finance:customer_trades", "finance:customer_chart", "account_set_password",
-    "language",
+    "language", "my_data_download",
 }  # fmt: skip
 # Pages that look like others of their kind, or appear only while signing in.
 LIKE_OTHERS = {

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.django_db
 
 ROUTES = [route for _name, route, _pattern in patterns()]
 READS = re.compile(r"\s*\(?(SELECT|SAVEPOINT|RELEASE SAVEPOINT|ROLLBACK TO SAVEPOINT|EXPLAIN)\b", re.IGNORECASE)
-SESSION = re.compile(r"\w+ (INTO |FROM )?.?django_session\b")
+SESSION = re.compile(r"\w+ (INTO |FROM )?.?accounts_session\b")
 
 
 @contextmanager
@@ -38,7 +38,7 @@ def contents() -> dict[str, list[Any]]:
     """Every row of every table except the sessions."""
     rows = {}
     for table in connection.introspection.table_names():
-        if table != "django_session":
+        if table != "accounts_session":
             with connection.cursor() as cursor:
                 cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
                 rows[table] = sorted(cursor.fetchall(), key=repr)

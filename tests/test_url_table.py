@@ -27,6 +27,11 @@ profile                                302   200          -        200         2
 preferences                            302   200          -        200         200    200        200
 language                               405   405          -        405         405    405        405
 picture                                302   404          -        404         404    404        404
+sessions                               302   200          -        200         200    200        200
+end_other_sessions                     302   200          -        200         200    200        200
+my_data                                302   200          -        200         200    200        200
+my_data_download                       302   200          -        200         200    200        200
+delete_account                         302   200          -        200         200    200        200
 
 account_signup                         200   302          -        302         302    302        302
 account_login                          200   302          -        302         302    302        302

@@ -159,6 +159,8 @@ ATTEMPTS: dict[tuple[str, str], Callable[[User], Attempt]] = {
     ("Password changes", "user"): lambda ada: signed_in(ada, "/password/change/", {"oldpassword": ""}),
     ("Changes of email addresses", "user"): lambda ada: signed_in(ada, "/email/", {"email": ""}),
     ("Confirmations of one's identity", "user"): lambda ada: signed_in(ada, "/reauthenticate/", {"password": ""}),
+    ("Downloads of one's data", "user"): lambda ada: signed_in(ada, "/my-data/download/"),
+    ("Requests to delete one's account", "user"): lambda ada: signed_in(ada, "/my-data/delete/", {"withdraw": ""}),
     ("Exports", "user"): lambda ada: signed_in(ada, "/finance/accounts/export.csv"),
 }
 # The test reaches the limit of this action through another action, whose own limit is lower and therefore lifted.

@@ -8,12 +8,11 @@ from typing import Any
 
 import pytest
 from django.conf import settings as project_settings
-from django.contrib.sessions.models import Session
 from django.core import mail
 from django.test import Client
 from time_machine import TimeMachineFixture
 
-from accounts.models import User
+from accounts.models import Session, User
 from accounts.tests.conftest import PASSWORD, confirm_identity
 
 pytestmark = pytest.mark.django_db

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 from django.apps import apps
-from django.contrib.sessions.models import Session
 from django.db import connection, connections, models
 from django.test import Client
 
-from accounts.models import User
+from accounts.models import Session, User
 from audit.models import Entry
 from finance.models import Customer, CustomerWord, Transaction
 from sync.outbox.models import Change
@@ -22,7 +21,7 @@ from tests.world import World, make
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
 
 AT_ONCE = 4
-LEAVES = ("logout", "password", "register", "login")  # these end the session or start another
+LEAVES = ("logout", "password", "register", "login", "my-data/delete")  # these end the session or start another
 # Every request may add a row to these: logs, changes to deliver, and sessions. Customers and buckets of trades are here
 # because duplicates of them are valid: two people may have the same data.
 LOGS = {
