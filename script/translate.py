@@ -19,14 +19,14 @@ HEADERS = (
 # What users see of a package that has no Malay catalogue. Django looks up their texts in the portal's catalogue, too.
 SHOWN = {
     "allauth": [
-        "account/adapter.py", "account/fields.py", "account/forms.py", "account/models.py", "mfa/**/*.py",
-        "templates/account/**/*.*", "templates/mfa/**/*.*",
+        "account/adapter.py", "account/admin.py", "account/apps.py", "account/fields.py", "account/forms.py",
+        "account/models.py", "mfa/**/*.py", "templates/account/**/*.*", "templates/mfa/**/*.*",
     ],
 }  # fmt: skip
 # Of features that the portal does not use.
 HIDDEN = [
     "*phone*", "*login_code*", "*password_reset_code*", "*confirm_code*", "*_verification_code*", "signup_*.html",
-    "email_change.html", "verified_email_required.html", "already_logged_in.html", "trust.html",
+    "email_change.html", "verified_email_required.html", "trust.html",
 ]  # fmt: skip
 LEFT_OUT = [".venv", "bench", "docs", "node_modules", "script", "tests", "var"]
 
