@@ -16,7 +16,8 @@ from django.core.management.commands.makemessages import Command
 HEADERS = (
     "Project-Id", "Report-Msgid", "POT-Creation", "PO-Revision", "Last-Translator", "Language-Team", "Generated-By",
 )  # fmt: skip
-# What users see of packages whose Malay catalogue is missing or has gaps. Django looks up their texts in the portal's catalogue, too.
+# What users see of packages whose Malay catalogue is missing or has gaps. Django looks up their texts in the portal's
+# catalogue, too.
 SHOWN = {
     "allauth": [
         "account/adapter.py", "account/admin.py", "account/apps.py", "account/fields.py", "account/forms.py",
