@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import logging
 import secrets
-from smtplib import SMTPException
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -15,12 +14,14 @@ from allauth.account.models import EmailAddress
 from allauth.core import context as app_context
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext as _
 
-from accounts import encryption
+from accounts import encryption, mails
 from accounts.models import Role, User
 
 logger = logging.getLogger(__name__)
@@ -114,17 +115,11 @@ class AccountAdapter(DefaultAccountAdapter):
         super().send_notification_mail(template_prefix, None, context, email)
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
-        """A mail server that is down must not fail a registration: the user can request the email again.
-
-        Emails that a stranger can cause are limited for each address.
-        """
+        """Emails that a stranger can cause are limited for each address."""
         if template_prefix in CAUSED_BY_STRANGERS and not self._may_have_another(email):
             logger.warning("The email %s was not sent: its address has reached the limit", template_prefix)
             return
-        try:
-            super().send_mail(template_prefix, email, context)
-        except (OSError, SMTPException):
-            logger.exception("The email %s could not be sent", template_prefix)
+        mails.send(template_prefix, email, {"email": email, **context}, app_context.request)
 
     def _may_have_another(self, email: str) -> bool:
         request = app_context.request
@@ -135,7 +130,14 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Encrypts secrets of second factors at rest."""
+    """Encrypts secrets of second factors at rest. A passkey has none here: the portal stores its public key."""
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        return super().get_public_key_credential_rp_entity() | {"name": settings.PORTAL_NAME}
+
+    def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:
+        number = Authenticator.objects.filter(user=user, type=type).count() + 1
+        return _("Passkey %(number)s") % {"number": number}
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text)

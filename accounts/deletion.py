@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
-from smtplib import SMTPException
 from typing import Any
 
-from allauth.account.adapter import get_adapter
 from allauth.utils import build_absolute_uri
-from django.conf import settings
 from django.contrib.auth import logout
-from django.core.mail import send_mail
 from django.db import transaction
 from django.http import HttpRequest
-from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone, translation
-from django.utils.translation import gettext as _
+from django.utils import timezone
 
+from accounts import mails
 from accounts.addresses import verified
 from accounts.models import User
 from audit.log import record
 from audit.models import Act
-
-logger = logging.getLogger(__name__)
 
 REQUESTS = "?deletion_requested_at__isempty=0"  # the admin's filter of users
 
@@ -72,21 +64,10 @@ def _set(request: HttpRequest, user: User, requested_at: Any) -> bool:
 
 def _tell_owner(addresses: list[str]) -> None:
     for address in addresses:
-        message = render_to_string("accounts/email/account_deleted.txt")
-        _send(_("Your account was deleted"), message, address)
+        mails.send("accounts/email/account_deleted", address, {})
 
 
 def _tell_staff(url: str) -> None:
     """All who may delete users. The mail names nobody: a name may be a stranger's text."""
     for person in User.objects.with_perm("accounts.delete_user").filter(is_staff=True).exclude(email=None):
-        with translation.override(person.language or settings.LANGUAGE_CODE):
-            message = render_to_string("accounts/email/deletion_requested.txt", {"url": url})
-            _send(_("A user asks for their account to be deleted"), message, person.email)
-
-
-def _send(subject: str, message: str, address: str) -> None:
-    try:
-        send_mail(get_adapter().format_email_subject(subject), message, None, [address])
-    except (OSError, SMTPException):
-        # The request or the deletion stands. The admin and the page show it.
-        logger.exception("An email about the deletion of an account could not be sent")
+        mails.send("accounts/email/deletion_requested", person.email, {"users_url": url})

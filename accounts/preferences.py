@@ -33,13 +33,10 @@ class PreferencesForm(EditForm):
         model = User
         fields = ["language", "time_zone", "number_format"]
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def fit(self) -> None:
         model_field: Any = User._meta.get_field("time_zone")
         self.fields["time_zone"].label = model_field.verbose_name.capitalize()
         self.fields["time_zone"].help_text = model_field.help_text
-
-    def fit(self) -> None:
         names = sorted(zoneinfo.available_timezones() - {"localtime", "Factory"})
         zones = [("", "UTC"), *((name, name.replace("_", " ")) for name in names if "/" in name)]
         self.fields["time_zone"].choices = zones  # type: ignore[attr-defined]

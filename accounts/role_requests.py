@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
-from smtplib import SMTPException
 from typing import Any
 
 from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest
-from django.template.loader import render_to_string
-from django.utils.translation import gettext as _
 
+from accounts import mails
 from accounts.models import Decision, User
 from audit.log import record
 from audit.models import Act
-
-logger = logging.getLogger(__name__)
 
 ACTS = {Decision.APPROVED: Act.APPROVE, Decision.DECLINED: Act.DECLINE}
 DECIDED = ("role", "request_decision")
@@ -37,16 +32,7 @@ def decide(user: User, decision: Decision, by: HttpRequest | None = None) -> boo
         return False
     user.refresh_from_db()
     record(by, ACTS[decision], user, before, {name: getattr(user, name) for name in DECIDED})
-    transaction.on_commit(partial(_tell, user))
+    if user.email:
+        context = {"person": user}
+        transaction.on_commit(partial(mails.send, "accounts/email/request_decided", user.email, context, by))
     return True
-
-
-def _tell(user: User) -> None:
-    if not user.email:
-        return
-    message = render_to_string("accounts/email/request_decided.txt", {"person": user})
-    try:
-        user.email_user(_("Your request for the role %s") % user.get_requested_role_display(), message)
-    except (OSError, SMTPException):
-        # The decision stands, and the user sees it on their profile.
-        logger.exception("The email about a decided request could not be sent")

@@ -4,6 +4,7 @@ from allauth.account import views as allauth
 from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
+from allauth.mfa.webauthn import views as passkeys
 from django.urls import path, re_path
 
 from accounts import preferences, views
@@ -45,6 +46,12 @@ urlpatterns = [
     path("two-factor/reauthenticate/", factors.reauthenticate, name="mfa_reauthenticate"),
     path("two-factor/totp/activate/", views.one_at_a_time(totp.activate_totp), name="mfa_activate_totp"),
     path("two-factor/totp/deactivate/", totp.deactivate_totp, name="mfa_deactivate_totp"),
+    path("two-factor/passkeys/", passkeys.list_webauthn, name="mfa_list_webauthn"),
+    path("two-factor/passkeys/add/", views.one_at_a_time(passkeys.add_webauthn), name="mfa_add_webauthn"),
+    path("two-factor/passkeys/login/", passkeys.login_webauthn, name="mfa_login_webauthn"),
+    path("two-factor/passkeys/reauthenticate/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("two-factor/passkeys/<int:pk>/rename/", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
+    path("two-factor/passkeys/<int:pk>/remove/", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
     path("two-factor/recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
     path("two-factor/recovery-codes/generate/", codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
     path("two-factor/recovery-codes/download/", codes.download_recovery_codes, name="mfa_download_recovery_codes"),

@@ -95,7 +95,7 @@ def _is_confirmed(request: HttpRequest) -> bool:
 
 
 def _records(user: User) -> dict[str, Iterable[Any]]:
-    """The linked customer's records, and the user's views. Staff may see those of all customers, and get none of them here."""
+    """The linked customer's records, and the user's views. Staff see all customers' records, and get none here."""
     buckets = all_of(Transaction.objects.belonging_to(user), TRANSACTIONS.order())
     return {
         "customer": (_fields(record, CUSTOMER) for record in Customer.objects.belonging_to(user)),

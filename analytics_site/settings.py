@@ -35,6 +35,11 @@ CSRF_TRUSTED_ORIGINS = env.list(
 )  # fmt: skip
 TRUSTED_PROXIES = env.int("TRUSTED_PROXIES", 0, most=20)
 HTTPS = env.bool("HTTPS", not DEBUG)
+# On every page, in every email, and in authenticator apps, whose format has no colon in a name.
+PORTAL_NAME = env.str(
+    "PORTAL_NAME", "Analytics Portal",
+    like=r"\w[\w .,&'+-]{0,63}", expected="it must be up to 64 letters, digits, spaces and . , & ' + -",
+)  # fmt: skip
 # The portal's public URL: every absolute link starts with it, whatever host and port a request names.
 PORTAL_ORIGIN = env.str(
     "PORTAL_ORIGIN", "",
@@ -276,14 +281,24 @@ ACCOUNT_SIGNUP_FIELDS = ["username*", "email*", "password1*", "password2*"]
 ACCOUNT_USER_DISPLAY = "accounts.models.display_name"
 ACCOUNT_RATE_LIMITS = limits.rates()
 ACCOUNT_MAX_EMAIL_ADDRESSES = 3
-ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 ACCOUNT_EMAIL_CONFIRMATION_AUTHENTICATED_REDIRECT_URL = "/email/"
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
-MFA_TOTP_ISSUER = "Analytics Portal"
+MFA_TOTP_ISSUER = PORTAL_NAME
 MFA_TOTP_TOLERANCE = 1
 MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RATE_LIMITS = limits.rates("mfa")
+MFA_FORMS = {
+    "add_webauthn": "accounts.forms.PasskeyForm",
+    "edit_webauthn": "accounts.forms.RenamePasskeyForm",
+    "login_webauthn": "accounts.forms.PasskeyLoginForm",
+    "authenticate_webauthn": "accounts.forms.PasskeyFactorForm",
+    "reauthenticate_webauthn": "accounts.forms.PasskeyReauthenticationForm",
+}
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # for http://localhost; browsers refuse it for other names
 REQUIRE_MFA = env.list(
     "REQUIRE_MFA", [] if DEBUG else ["staff", "technical_worker", "senior_management"],
     like="none|staff|customer|technical_worker|senior_management",

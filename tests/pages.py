@@ -33,6 +33,7 @@ from sync.mongodb.client import database
 from sync.monitoring.models import Incident, Notification
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
+from tests.passkeys import passkey_of
 
 PASSWORD = "correct-horse-7"
 SECRET = "JBSWY3DPEHPK3PXP"  # of the staff user's authenticator app
@@ -147,6 +148,10 @@ PAGES = [
     Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "Refused export", 400),
 
     Page("no-role", "staff", "/dashboard/", "User without a role"),
+    Page("passkeys", "staff", "/two-factor/passkeys/", "Passkeys"),
+    Page("passkey-add", "customer", "/two-factor/passkeys/add/", "Add a passkey"),
+    Page("passkey-rename", "staff", "/two-factor/passkeys/{passkey}/rename/", "Rename a passkey"),
+    Page("passkey-remove", "staff", "/two-factor/passkeys/{passkey}/remove/", "Remove a passkey"),
     Page("two-factor-on", "staff", "/two-factor/", "Second factor, set up"),
     Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Recovery codes"),
     Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "Generate new recovery codes"),
@@ -164,11 +169,12 @@ NO_PAGES = {
     "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:totals_trades_export", "finance:save_view", "finance:remove_view",
     "finance:customer_trades", "finance:customer_chart", "account_set_password",
-    "language", "my_data_download",
+    "language", "my_data_download", "mfa_login_webauthn",
 }  # fmt: skip
 # Pages that look like others of their kind, or appear only while signing in.
 LIKE_OTHERS = {
     *(kind.pages["export"] for kind in RECORD_TYPES), "mfa_authenticate", "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn",
     "mfa_download_recovery_codes",
 }  # fmt: skip
 
@@ -209,6 +215,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
     _alert()
     TOTP.activate(people["staff"], SECRET)
     RecoveryCodes.activate(people["staff"])
+    passkey = passkey_of(people["staff"])
     # She never signs in, because a login would invalidate her emailed links.
     forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})
     unconfirmed = EmailAddress.objects.create(user=forgetful, email="paula@example.net")
@@ -222,6 +229,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         "own_customer": own.pk,
         "poison": poison.pk,
         "newcomer": str(people["newcomer"].pk),
+        "passkey": str(passkey.pk),
         "confirm": EmailConfirmationHMAC(unconfirmed).key,
         "undo": signing.dumps(
             [forgetful.pk, forgetful.email, (timezone.now() - timedelta(hours=1)).isoformat()], salt=addresses.SALT

@@ -57,7 +57,7 @@ def test_an_account_that_nobody_depends_on_is_deleted_at_once(django_capture_on_
     entry = Entry.objects.get(act="delete")
     assert (entry.who, entry.key, entry.before) == ("mei", str(user.pk), {"username": "mei", "role": "customer"})
     assert [(message.to, message.subject) for message in mail.outbox] == [
-        (["mei@example.org"], "Your account was deleted")
+        (["mei@example.org"], "[Analytics Portal] Your account was deleted")
     ]
 
 

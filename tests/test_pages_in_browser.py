@@ -145,7 +145,7 @@ def in_admin(url: str) -> bool:
 
 def test_the_table_names_every_page() -> None:
     keys = {key: "0" * 24 for page in PAGES for key in re.findall(r"{(\w+)}", page.path)}
-    keys |= {"newcomer": "1", "confirm": "x", "reset": "1-x", "undo": "x"}
+    keys |= {"newcomer": "1", "passkey": "1", "confirm": "x", "reset": "1-x", "undo": "x"}
     known = set()
     for page in PAGES:
         if not page.template and page.path != "/nowhere/":

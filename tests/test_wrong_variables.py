@@ -44,6 +44,7 @@ WRONG = {
     "SECRET_KEY_FALLBACKS": [],
     "ALLOWED_HOSTS": ["https://portal.example.com", "a b", "portal.example.com/path", "a,https://b",
                       "portal.example.com:443"],
+    "PORTAL_NAME": ["Portal: ours", "<b>Portal</b>", "two\nlines", "-", "x" * 65],
     "PORTAL_ORIGIN": ["portal.example.com", "https://a/path", "https://a/", "ftp://a", "https://a b"],
     "CSRF_TRUSTED_ORIGINS": ["portal.example.com", "https://a,b", "ftp://a", "https://a/path"],
     "TRUSTED_PROXIES": NOT_WHOLE, "CONN_MAX_AGE": NOT_WHOLE,

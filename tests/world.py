@@ -33,6 +33,7 @@ from finance.tests.people import DAY, customer
 from sync.jobs.models import Job
 from sync.outbox.models import Change
 from sync.workers.models import Checkpoint
+from tests.passkeys import passkey_of
 
 PASSWORD = "correct-horse-7"
 KINDS = ("customer", "technical_worker", "senior_management", "staff", "superuser")
@@ -63,12 +64,15 @@ class World:
     own: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     rows: dict[type, Any] = field(default_factory=dict)
+    passkey: Any = None  # the superuser's
 
     def address(self, name: str, *, others: bool = False) -> str | None:
         """The address of a page with its record. With `others`, None for a page that is not about a record."""
         records = self.others if others else self.own
         arguments = {
             "finance:totals_chart": ["value"],
+            "mfa_edit_webauthn": [self.passkey.pk],
+            "mfa_remove_webauthn": [self.passkey.pk],
             "finance:remove_view": [self.rows[SavedView].pk],
             "finance:customer_trades": [records["customer"].pk],
             "finance:customer_chart": [records["customer"].pk, "value"],
@@ -142,6 +146,7 @@ def make() -> World:
         made.rows[EmailAddress] = EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
         made.people[kind], made.clients[kind] = user, Client()
     TOTP.activate(made.people["superuser"], generate_totp_secret())
+    made.passkey = passkey_of(made.people["superuser"])
     codes = RecoveryCodes.activate(made.people["superuser"]).get_unused_codes()
     for kind, client in made.clients.items():
         client.post("/login/", {"login": kind, "password": PASSWORD})

@@ -1,4 +1,5 @@
-"""In a real browser: the content security policy blocks nothing that the pages need, and the theme is remembered."""
+"""In a real browser: the content security policy blocks nothing that the pages need, and the theme and the
+language are remembered."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.sync_api import BrowserContext, Page
+from playwright.sync_api import BrowserContext, Page, expect
 
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD
@@ -17,21 +18,27 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture
-def page(context: BrowserContext, live_server: Any, superuser: User) -> Iterator[Page]:
-    """A page logged in as the superuser. Any error in the browser's console fails the test."""
+def login(context: BrowserContext, live_server: Any) -> Iterator[Page]:
+    """The login page. Any error in the browser's console fails the test."""
     errors: list[str] = []
     context.clear_cookies()
     page = context.new_page()
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: errors.append(str(error)))
     page.goto(f"{live_server.url}/login/?next=/profile/")
-    page.fill("[name=login]", "root")
-    page.fill("[name=password]", PASSWORD)
-    page.click("main button[type=submit]")
-    page.wait_for_url("**/profile/")
     yield page
     page.close()
     assert errors == []
+
+
+@pytest.fixture
+def page(login: Page, superuser: User) -> Page:
+    """A page logged in as the superuser."""
+    login.fill("[name=login]", "root")
+    login.fill("[name=password]", PASSWORD)
+    login.click("main button[type=submit]")
+    login.wait_for_url("**/profile/")
+    return login
 
 
 def test_the_admin_works_under_the_content_security_policy(page: Page, live_server: Any) -> None:
@@ -88,3 +95,36 @@ def test_a_part_of_a_picture_is_chosen_before_its_upload(page: Page, settings: A
     with Image.open(User.objects.get(username="root").picture.open()) as stored:
         red, _green, blue = stored.convert("RGB").getpixel((5, stored.height // 2))  # type: ignore[misc]
     assert (red < 60, blue > 190) == (True, True)
+
+
+def test_a_person_switches_to_malay_by_keyboard_before_and_after_signing_in(login: Page, ada: User) -> None:
+    html = login.locator("html")
+    expect(html).to_have_attribute("lang", "en")
+    press_enter_on(login, "Bahasa Melayu")
+    expect(html).to_have_attribute("lang", "ms")
+    expect(login.locator("h1")).to_have_text("Log masuk")
+
+    expect(login.locator("[name=login]")).to_be_focused()
+    login.keyboard.type("ada")
+    login.keyboard.press("Tab")
+    login.keyboard.type(PASSWORD)
+    login.keyboard.press("Enter")
+    login.wait_for_url("**/profile/")
+    expect(html).to_have_attribute("lang", "ms")
+
+    press_enter_on(login, "English")
+    expect(html).to_have_attribute("lang", "en")
+    press_enter_on(login, "Bahasa Melayu")
+    expect(html).to_have_attribute("lang", "ms")
+    login.wait_for_url("**/profile/")
+    ada.refresh_from_db()
+    assert ada.language == "ms"
+
+
+def press_enter_on(page: Page, words: str) -> None:
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == words:
+            page.keyboard.press("Enter")
+            return
+    raise AssertionError(f"Tab does not reach {words}")

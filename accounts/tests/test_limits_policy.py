@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from allauth.account import app_settings
 from allauth.account.models import EmailAddress
+from allauth.mfa import app_settings as mfa_settings
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from django.core import mail
 from django.core.cache import caches
@@ -84,6 +85,12 @@ def wrong_codes_of_a_person(ada: User) -> Attempt:
     return lambda number: is_compared(waiting[number].post("/two-factor/authenticate/", {"code": "none"}))
 
 
+def logins_with_a_passkey(ada: User) -> Attempt:
+    """A credential that no browser made is refused; the attempt counts."""
+    path = "/two-factor/passkeys/login/"
+    return lambda number: is_answered(Client().post(path, {"credential": "{}"}, REMOTE_ADDR=ADDRESS))
+
+
 def registrations(ada: User) -> Attempt:
     return lambda number: is_answered(Client().post("/register/", {}, REMOTE_ADDR=ADDRESS))
 
@@ -150,6 +157,7 @@ ATTEMPTS: dict[tuple[str, str], Callable[[User], Attempt]] = {
     ("Failed logins, wrong codes", "ip"): failed_logins_of_an_address,
     ("Failed logins", "key"): failed_logins_of_a_person,
     ("Wrong codes of the second factor", "key"): wrong_codes_of_a_person,
+    ("Logins with a passkey", "ip"): logins_with_a_passkey,
     ("Registrations", "ip"): registrations,
     ("Requests for a password reset", "ip"): resets_of_an_address,
     ("Requests for a password reset", "key"): resets_of_a_person,
@@ -206,11 +214,13 @@ def test_concurrent_requests_never_exceed_the_limit(limit: Limit, ada: User, set
 def test_allauth_uses_the_policy_and_its_other_limits_belong_to_no_page() -> None:
     others = set(app_settings.RATE_LIMITS) - {limit.action for limit in POLICY}
     assert others == {"change_phone", "verify_phone", "request_login_code"}
-    for name in ("account_change_phone", "account_verify_phone", "account_request_login_code", "mfa_login_webauthn"):
+    for name in ("account_change_phone", "account_verify_phone", "account_request_login_code"):
         with pytest.raises(NoReverseMatch):
             reverse(name)
+    limits = {"account": app_settings.RATE_LIMITS, "mfa": mfa_settings.RATE_LIMITS}
+    assert {action for app in limits for action in limits[app]} == {limit.action for limit in POLICY} | others
     for limit in POLICY:
-        assert limit.rate in app_settings.RATE_LIMITS[limit.action].split(",")
+        assert limit.rate in limits[limit.app][limit.action].split(",")
 
 
 def test_the_page_about_limits_lists_the_policy() -> None:

@@ -75,7 +75,7 @@ def test_a_known_address_gets_the_same_response_and_its_owner_an_email(client: C
     unknown = Client().post("/register/", form(username="grace", email="grace@example.com"))
     assert (known.status_code, known["Location"]) == (unknown.status_code, unknown["Location"])
     assert not User.objects.filter(username="other").exists()
-    assert "already exists" in mail.outbox[0].body
+    assert "already has one" in mail.outbox[0].body
 
 
 def test_a_mail_server_that_is_down_does_not_fail_the_registration(

@@ -61,9 +61,10 @@ def console_url() -> str:
 
 def _mail(message: Message) -> None:
     sender = settings.DEFAULT_FROM_EMAIL
+    name = getattr(settings, "PORTAL_NAME", "")
     domain = sender.rpartition("@")[2].rstrip(">") or "localhost"
     EmailMessage(
-        subject=message.subject,
+        subject=f"[{name}] {message.subject}" if name else message.subject,
         body="\n\n".join(filter(None, (message.text, console_url()))) + "\n",
         from_email=sender,
         to=list(conf.ALERT_EMAILS),

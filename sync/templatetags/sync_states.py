@@ -1,6 +1,7 @@
 """The names of the states for templates."""
 
 from django import template
+from django.utils.translation import gettext as _
 
 from sync.monitoring.status import TITLES
 
@@ -9,5 +10,5 @@ register = template.Library()
 
 @register.filter
 def state_title(word: str) -> str:
-    """Return the state's name; an unknown one as it is."""
-    return TITLES.get(word, word)
+    """Return the state's name in the reader's language; an unknown one as it is."""
+    return _(TITLES.get(word, word))

@@ -91,7 +91,10 @@ def test_an_outage_is_told_once_and_its_end_once_though_a_relay_is_killed(
     assert events(sinks) == ["opened", "recovered"]
     assert all(is_signed(request) for request in sinks.requests)
     assert sinks.requests[0].body.count(b"MongoDB is unreachable") == 2, "in the summary and the text"
-    assert [mail["Subject"] for mail in sinks.mails] == ["Mirror: MongoDB unreachable", "Mirror: recovered"]
+    assert [mail["Subject"] for mail in sinks.mails] == [
+        "[Analytics Portal] Mirror: MongoDB unreachable",
+        "[Analytics Portal] Mirror: recovered",
+    ]
     assert {mail["To"] for mail in sinks.mails} == {"ops@example.com"}
     assert "secret-path" not in one.output + other.output
 
