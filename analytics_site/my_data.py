@@ -1,8 +1,4 @@
-"""The user's own data: one file with all of it, and the deletion of the account.
-
-It joins what accounts and finance store, which know nothing of each other. Both acts need the password (or second
-factor) of the last minutes: the session may be stolen, or its browser unattended.
-"""
+"""The user's own data, as one file. It joins what accounts and finance store, which know nothing of each other."""
 
 from __future__ import annotations
 
@@ -14,19 +10,16 @@ from typing import Any, cast
 
 from allauth.account.internal.flows.reauthentication import is_reauthentication_required
 from allauth.core.internal import ratelimit
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.serializers.json import DjangoJSONEncoder
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
-from django.utils.translation import gettext as _
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_safe
 
-from accounts import deletion, own_data
+from accounts import own_data
 from accounts.models import User
-from finance.models import Account, Customer, Record, SavedView, Transaction, customer_of
+from finance.models import Account, Customer, Record, SavedView, Transaction
 from finance.paging import all_of
 from finance.record_types.transactions import TRANSACTIONS
 from finance.trades import trades_of
@@ -41,7 +34,7 @@ ACCOUNT = ("account_id", "limit", "products")
 @login_required
 def page(request: HttpRequest) -> HttpResponse:
     """What the portal stores about the user, and what they can do with it."""
-    return render(request, "accounts/my_data.html", {"confirmed": _is_confirmed(request)})
+    return render(request, "accounts/my_data.html", {"confirmed": is_confirmed(request)})
 
 
 @require_safe
@@ -50,7 +43,7 @@ def download(request: HttpRequest) -> HttpResponseBase:
     """All of the user's data as JSON, streamed."""
     if not ratelimit.consume(request, app="allauth.account", action="my_data", limit_get=True):
         return ratelimit.respond_429(request)
-    if not _is_confirmed(request):
+    if not is_confirmed(request):
         return redirect("my_data")
     user = cast(User, request.user)
     parts = {"created_at": timezone.now(), **own_data.about(user, request.session.session_key)}
@@ -61,36 +54,8 @@ def download(request: HttpRequest) -> HttpResponseBase:
     return response
 
 
-@require_http_methods(["GET", "HEAD", "POST"])
-@login_required
-def delete(request: HttpRequest) -> HttpResponse:
-    """Deletes the account after a confirmation, or asks staff to do so; withdraws such a request."""
-    with transaction.atomic():
-        people = User.objects.select_for_update() if request.method == "POST" else User.objects.all()
-        user = people.get(username=request.user.get_username())
-        needs_staff = user.is_staff or user.is_superuser or customer_of(user) is not None
-        is_last = deletion.is_last_superuser(user)
-        if request.method != "POST":
-            context = {"confirmed": _is_confirmed(request), "needs_staff": needs_staff, "is_last": is_last}
-            return render(request, "accounts/delete_account.html", context | {"person": user})
-        if not ratelimit.consume(request, app="allauth.account", action="delete_account"):
-            return ratelimit.respond_429(request)
-        if "withdraw" in request.POST:
-            deletion.withdraw(request, user)
-            messages.success(request, _("Your request was withdrawn. Your account stays as it is."))
-            return redirect("my_data")
-        if is_last or not _is_confirmed(request):
-            return redirect("delete_account")
-        if needs_staff:
-            deletion.ask(request, user)
-            messages.success(request, _("Your request was sent to our staff."))
-            return redirect("delete_account")
-        deletion.delete_now(request, user)
-    messages.success(request, _("Your account was deleted."))
-    return redirect("landing")
-
-
-def _is_confirmed(request: HttpRequest) -> bool:
+def is_confirmed(request: HttpRequest) -> bool:
+    """Whether the user has confirmed the password (or second factor) recently: the session may be stolen."""
     return not is_reauthentication_required(request, app="allauth.account")
 
 

@@ -10,6 +10,7 @@ from django.utils.module_loading import module_has_submodule
 from django.views.generic import RedirectView
 
 from analytics_site import my_data, views
+from analytics_site.delete_account import delete_account
 from sync.web import probes
 
 # The admin has no login and password pages of its own: the portal's have the limits and the second factor.
@@ -24,7 +25,7 @@ urlpatterns = [
     path("help/", views.help_page, name="help"),
     path("my-data/", my_data.page, name="my_data"),
     path("my-data/download/", my_data.download, name="my_data_download"),
-    path("my-data/delete/", my_data.delete, name="delete_account"),
+    path("my-data/delete/", delete_account, name="delete_account"),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("sync/", include("sync.web.urls")),

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from django.core import mail
-from django.test import Client
+from django.http import Http404
+from django.test import Client, RequestFactory
 
 from accounts.models import Session, User
 from accounts.tests.conftest import PASSWORD, confirm_identity
+from analytics_site.delete_account import delete_account
 from audit.models import Entry
 from finance.models import Customer
 from finance.tests.people import customer
@@ -121,3 +123,12 @@ def test_a_stolen_session_deletes_nothing_without_the_password(linked: User) -> 
         assert browser.post(URL)["Location"] == URL
     assert User.objects.filter(username="ada").exists()
     assert asked_at(linked) is None
+
+
+def test_a_second_click_finds_the_account_gone() -> None:
+    """Two requests of one session, of which the second waits until the first has deleted the account."""
+    request = RequestFactory().post(URL)
+    request.user = person("mei")
+    User.objects.all().delete()
+    with pytest.raises(Http404):
+        delete_account(request)
