@@ -18,6 +18,7 @@ from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import collection, database
 from sync.mongodb.errors import reason
 from sync.monitoring import queries
+from sync.monitoring.processes import ProcessStatus, processes
 from sync.monitoring.queries import Unfinished, Verified, WorkerStatus
 from sync.monitoring.routes import RouteStatus, routes
 from sync.outbox.failures import Failures, failures
@@ -165,16 +166,21 @@ class Status:
 
     @property
     def relays(self) -> int:
-        """The number of relays that deliver to MONGODB_URI's server."""
+        """The number of relay processes that deliver to MONGODB_URI's server."""
         return self.delivering("")
 
     def delivering(self, queue: str) -> int:
-        """Return the number of workers that deliver this queue: relays, or the publisher for Kafka, if not stuck."""
-        return sum(worker.delivers for worker in self.workers if worker.queue == queue)
+        """Return the number of processes that deliver this queue: relays, or the publisher for Kafka, if not stuck."""
+        return len({worker.process for worker in self.workers if worker.queue == queue and worker.delivers})
 
     def stuck(self, queue: str) -> int:
-        """Return the number of this queue's workers that have not finished a batch for a long time."""
-        return sum(worker.stuck for worker in self.workers if worker.queue == queue)
+        """Return the number of this queue's processes that have not finished a batch for a long time."""
+        return len({worker.process for worker in self.workers if worker.queue == queue and worker.stuck})
+
+    @property
+    def processes(self) -> list[ProcessStatus]:
+        """The processes of the workers."""
+        return processes(self.workers)
 
     @property
     def queues(self) -> list[str]:

@@ -75,6 +75,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "commands": COMMANDS.get(now.word, ()),
         "relay_command": RELAY,
         "models": [(model, newest.get(model.model), kind_of(model.queue).readable) for model in now.models],
+        "processes": now.processes,
         "charts": charts(taken),
         "chart_minutes": len(taken) * history.EVERY // 60,
         "figures": table(taken),
