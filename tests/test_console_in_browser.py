@@ -133,7 +133,7 @@ def test_verify_is_queued_and_its_result_is_shown(page: Page, live_server: Any, 
     page.goto(f"{live_server.url}/sync/")
     expect(main).to_contain_text("1 mismatch")
     main.get_by_role("link", name="Repair…").first.click()
-    main.get_by_role("button", name="Repair").click()
+    main.get_by_role("button", name="Write 1 document").click()
     page.wait_for_url("**/sync/")
     assert runner.work()
     page.goto(f"{live_server.url}/sync/")

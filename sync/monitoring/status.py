@@ -39,7 +39,20 @@ TITLES = {
     "in_sync": gettext_noop("In sync"),
 }
 
-# Each state with its meaning for an operator.
+# Each state with its meaning for a visitor of the pages, which have a button for what can be done.
+MEANS = {
+    "unreachable": gettext_noop("Changes wait in MySQL until MongoDB is back."),
+    "stalled": gettext_noop(
+        "Changes are pending, but no worker delivers them. Start a relay (for Kafka: a publisher)."
+    ),
+    "failing": gettext_noop("Some changes failed. Fix the cause, then retry the failed changes."),
+    "mismatched": gettext_noop("Verify found mismatches. Repair the models that have them."),
+    "lagging": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
+    "paused": gettext_noop("Delivery or a route is paused, and its changes wait until it is resumed."),
+    "in_sync": gettext_noop("MongoDB has every committed change."),
+}
+
+# Each state with its meaning for an operator at a terminal.
 WORDS = {
     "unreachable": gettext_noop(
         "MongoDB is unreachable or rejects writes. Changes wait in MySQL until it is available."

@@ -161,23 +161,16 @@ def test_verify_repair_and_backfill_queue_one_job_at_a_time(operator: Client, mo
     assert Job.objects.count() == Entry.objects.count() == 1
     operator.post(f"/sync/jobs/{job.pk}/stop/")
     assert Job.objects.get().note == "stopped by theo"
-    operator.post(f"/sync/targets/{LABEL}/repair/", {"prune": "on"})
-    assert Job.objects.latest("pk").prune
-    assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "repair"]
+    operator.post(f"/sync/targets/{LABEL}/backfill/")
+    assert Job.objects.latest("pk").kind == "backfill"
+    assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "backfill"]
     assert messages_of(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "The job had already finished."
 
 
-def test_a_paused_target_is_not_repaired(operator: Client, mongo: Database) -> None:
-    operator.post(f"/sync/targets/{LABEL}/pause/")
-    response = operator.post(f"/sync/targets/{LABEL}/repair/")
-    assert messages_of(response)[-1] == f"{LABEL} is paused and cannot be repaired. Resume it first."
+def test_a_backfill_is_confirmed_with_the_number_of_rows(operator: Client, mongo: Database) -> None:
+    make(1).save()
+    assert "Deliver 1 row again" in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
     assert not Job.objects.exists()
-
-
-def test_repairing_needs_a_confirmation(operator: Client, mongo: Database) -> None:
-    page = operator.get(f"/sync/targets/{LABEL}/repair/").content.decode()
-    assert "Also delete documents without a row" in page
-    assert "Also delete" not in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
 
 
 def test_sync_now_delivers_in_the_request(operator: Client, mongo: Database, settings: Any) -> None:
