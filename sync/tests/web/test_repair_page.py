@@ -17,6 +17,7 @@ from sync.tests.support.factories import make
 from sync.tests.support.hurry import hurry
 from sync.tests.support.people import OPERATOR, user
 from sync.verification.models import Verification
+from sync.verification.plan import SHOWN
 from sync.workers.models import ModelState
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -77,8 +78,20 @@ def test_it_shows_the_numbers_and_changes_nothing(operator: Client, mismatched: 
     assert "<dt>Documents without a row</dt> <dd>1</dd>" in page
     assert "> Write 2 documents </button>" in page
     assert "> Write 2 documents, delete 1 document </button>" in page
+    missing, wrong = Account.objects.order_by("account_id").values_list("pk", flat=True)[:2]
+    assert f"<code>{missing}</code>: is missing in MongoDB" in page
+    assert f"<code>{wrong}</code>: limit" in page
+    assert ": has no row" in page
     assert limits(mongo) == before
     assert not Job.objects.filter(kind="repair").exists()
+
+
+def test_it_names_the_first_ten_documents(operator: Client, mismatched: None, mongo: Database) -> None:
+    mongo.accounts.insert_many([{"_id": ObjectId(), "text": "<b>"} for _ in range(9)])
+    verify(operator)
+    page = text(operator)
+    assert page.count("<code>") == 1 + SHOWN
+    assert "<li>and 2 more</li>" in page
 
 
 def test_confirmed_writes_leave_documents_without_a_row(operator: Client, mismatched: None, mongo: Database) -> None:
