@@ -14,6 +14,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import clock
+from sync.workers.heartbeat import INLINE_HEARTBEAT
 from tests import emptying
 from tests.kafka import kafka  # noqa: F401  (a fixture)
 from tests.servers import SERVERS, MariaDB, Mongo
@@ -42,6 +43,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for connection in connections.all(initialized_only=True):
         if connection.connection and not connection.in_atomic_block and not connection.is_usable():
             connection.close()
+
+
+def pytest_sessionfinish() -> None:
+    """Leaves this process no row to remove when it exits: its database is gone by then."""
+    INLINE_HEARTBEAT.reset()
 
 
 class ByFileAndBroker(LoadFileScheduling):

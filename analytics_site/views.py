@@ -11,7 +11,7 @@ from django.views.decorators.http import require_safe
 from analytics_site.glossary import GLOSSARY
 from analytics_site.logs import REQUEST_ID
 from sync.core import mysql
-from sync.web.console import MEANS
+from sync.monitoring.status import MEANS
 
 logger = logging.getLogger(__name__)
 

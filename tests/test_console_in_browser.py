@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from pymongo.database import Database
 from accounts.models import User
 from audit.models import Entry
 from finance.models import Account
+from sync.core.clock import DatabaseNow
 from sync.jobs import runner
 from sync.monitoring.history import take
 from sync.outbox.models import Change
@@ -133,9 +135,85 @@ def test_verify_is_queued_and_its_result_is_shown(page: Page, live_server: Any, 
     page.goto(f"{live_server.url}/sync/")
     expect(main).to_contain_text("1 mismatch")
     main.get_by_role("link", name="Repair…").first.click()
-    main.get_by_role("button", name="Repair").click()
+    main.get_by_role("button", name="Write 1 document").click()
     page.wait_for_url("**/sync/")
     assert runner.work()
     page.goto(f"{live_server.url}/sync/")
     expect(main).to_contain_text("1 repaired, 0 left")
     assert mongo.accounts.count_documents({}) == 1
+
+
+class Keyboard:
+    """Uses a page with the keys alone."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+
+    def reach(self, label: str) -> None:
+        """Press Tab until the control with this accessible name or label has the focus."""
+        script = """() => { const at = document.activeElement;
+            return [at.getAttribute("aria-label") || "", ...[...(at.labels || [])].map((each) => each.innerText),
+                    at.tagName === "BUTTON" || at.tagName === "A" ? at.innerText : ""].map((each) => each.trim()); }"""
+        for _ in range(80):
+            self.page.keyboard.press("Tab")
+            if label in self.page.evaluate(script):
+                assert self.page.evaluate("document.activeElement.matches(':focus-visible')"), label
+                return
+        raise AssertionError(f"Tab does not reach {label}")
+
+    def press(self, label: str, key: str) -> None:
+        self.reach(label)
+        self.page.keyboard.press(key)
+
+    def choose(self, label: str, start: str) -> None:
+        """Choose an option of a select by how it starts."""
+        self.reach(label)
+        self.page.keyboard.type(start)
+
+
+def failed(number: int, error: str, age: timedelta) -> Change:
+    account = Account.objects.create(account_id=number, limit=1)
+    recorded_at = DatabaseNow() - age
+    Change.objects.filter(key=account.pk).delete()
+    return Change.objects.create(
+        model="finance.account", key=account.pk, failed=True, attempts=5, error=error, recorded_at=recorded_at,
+        due_at=recorded_at,
+    )  # fmt: skip
+
+
+def test_failed_changes_are_retried_in_bulk_with_the_keyboard_alone(
+    page: Page, live_server: Any, mongo: Database
+) -> None:
+    rejected, large = "MongoDB: Document failed validation", "the document has 17 bytes; MongoDB holds 16"
+    old = [failed(number, rejected, timedelta(days=3)) for number in (1, 2, 3)]
+    recent, other = failed(4, rejected, timedelta(minutes=5)), failed(5, large, timedelta(days=3))
+    mongo.accounts.delete_many({})
+    main, keyboard = page.get_by_role("main"), Keyboard(page)
+
+    page.goto(f"{live_server.url}/sync/")
+    keyboard.press("Retry or discard 5 changes", "Enter")
+    page.wait_for_url("**/sync/changes/")
+    keyboard.choose("Model", "finance.account")
+    keyboard.choose("Reason", "rejected")
+    keyboard.choose("Recorded", "Older than 24")
+    keyboard.press("Search", "Enter")
+    page.wait_for_url("**age=older*")
+    expect(main.locator("tbody tr")).to_have_count(3)
+
+    keyboard.press("Select all on this page", "Space")
+    assert main.locator("tbody :checked").count() == 3
+    keyboard.press(f"finance.account {old[1].key}", "Space")
+    page.keyboard.press("Enter")  # submits the form by its first button
+    expect(main).to_contain_text("2 changes will be retried now.")
+    assert set(Change.objects.filter(failed=True)) == {old[1], recent, other}
+
+    keyboard.press("Retry all…", "Enter")
+    expect(main.get_by_role("heading", name="Retry 3 changes?")).to_be_visible()
+    keyboard.press("Retry", "Enter")
+    expect(main).to_contain_text("3 changes will be retried now.")
+    assert set(Change.objects.filter(failed=True)) == {recent, other}
+    Relay().drain()
+    assert {document["account_id"] for document in mongo.accounts.find()} == {1, 2, 3}
+    expect(main.locator("tbody tr")).to_have_count(3)
+    page.reload()
+    expect(main).to_contain_text("No failed changes match.")

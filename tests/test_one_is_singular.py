@@ -74,6 +74,7 @@ def test_no_console_page_has_a_wrong_plural(one_of_each: Account, client: Client
             responses.append(client.post("/sync/changes/order/", data, follow=True))
     selected = {"act": "retry", "which": "selected", "change": [failed.pk, "x"]}
     responses.append(client.post("/sync/changes/order/", selected))
+    responses += [client.get(f"/sync/targets/finance.account/{act}/") for act in ("repair", "backfill")]
     for act in ("pause", "resume", "verify"):
         responses.append(client.post(f"/sync/targets/finance.account/{act}/", follow=True))
     responses += [client.get(path) for path in ("/sync/", "/audit/", "/help/")]

@@ -99,6 +99,7 @@ sync:test_alert                        405   405          -        405         4
 sync:changes                           302   403          -        200         403    403        200
 sync:order                             405   405          -        405         405    405        405
 sync:act                               302   403          -        200         403    403        200
+sync:repair                            302   403          -        200         403    403        200
 sync:route_act                         405   405          -        405         405    405        405
 sync:stop                              405   405          -        405         405    405        405
 sync:record                            302   403          -        200         200    403        200

@@ -77,6 +77,7 @@ class World:
             "finance:customer_trades": [records["customer"].pk],
             "finance:customer_chart": [records["customer"].pk, "value"],
             "sync:act": ["finance.account", "verify"],
+            "sync:repair": ["finance.account"],
             "sync:route_act": [self.rows[Checkpoint].pk, "pause"],
             "sync:stop": [self.rows[Job].pk],
             "sync:record": ["finance.account", records["account"].pk],

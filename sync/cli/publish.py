@@ -83,7 +83,10 @@ def _behind() -> float:
 
 
 def _once(publisher: Relay, out: Any) -> int:
-    counts = publisher.drain()
+    try:
+        counts = publisher.drain()
+    finally:
+        publisher.heartbeat.end()
     out.write(
         f"{counted(counts[State.DELIVERED], 'change', 'changes')} published, {counts[State.REJECTED]:,} rejected."
     )

@@ -102,6 +102,8 @@ def _once(relays: list[Relay], out: Any) -> int:
         else:
             written += counts[State.DELIVERED] + counts[State.DELETED]
             rejected += counts[State.REJECTED]
+        finally:
+            relay.heartbeat.end()
     out.write(f"{counted(written, 'change', 'changes')} delivered, {rejected:,} rejected.")
     if unreachable:
         raise unreachable[0]

@@ -95,17 +95,18 @@ def _last_delivery(model: ModelStatus) -> str:
 
 
 def _workers(now: Status) -> Table:
-    table = Table("worker", "host", "pid", "heartbeat", "changes/s", "delivered", "note")
-    for worker in now.workers:
-        age = f"{duration(worker.heartbeat_age)} ago"
+    table = Table("worker", "host", "pid", "threads", "heartbeat", "changes/s", "delivered", "note")
+    for process in now.processes:
+        age = f"{duration(process.heartbeat_age)} ago"
         table.add_row(
-            worker.kind,
-            escape(worker.host),
-            str(worker.pid),
-            age if worker.alive else f"dead: {age}",
-            "" if worker.rate is None else number(worker.rate),
-            f"{worker.delivered:,}",
-            escape(worker.note),
+            process.kind,
+            escape(process.host),
+            str(process.pid),
+            str(len(process.workers)),
+            age if process.alive else f"dead: {age}",
+            "" if process.rate is None else number(process.rate),
+            f"{process.delivered:,}",
+            escape(process.note),
         )
     return table
 

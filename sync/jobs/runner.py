@@ -22,8 +22,9 @@ from sync.mapping.registry import Target, find_target
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.models import Change
+from sync.verification.mismatches import known_at
 from sync.verification.repair import Repairer
-from sync.verification.scan import Scan
+from sync.verification.scan import KeyMismatch, Scan
 from sync.verification.verify import steps, verify
 from sync.workers.shutdown import StopEvent
 
@@ -130,6 +131,18 @@ def _do(job: Job, hold: _Hold, using: str) -> None:
         return
     begun = job.steps is not None
     hold.tell(steps=steps(target, using), note="")
-    repairer = Repairer(Scan(target, using), prune=job.prune) if job.kind == Job.Kind.REPAIR else None
+    repairer = _ConfirmedRepairer(job, target, using) if job.kind == Job.Kind.REPAIR else None
     run = verify(target, using, hold, resume=begun, repair=repairer)
     _end(hold.mine, done=hold.done, found=run.found, repaired=repairer.repaired if repairer else 0, note="")
+
+
+class _ConfirmedRepairer(Repairer):
+    """Repairs only what was known when the operator confirmed the numbers. Newer mismatches are found and left."""
+
+    def __init__(self, job: Job, target: Target, using: str) -> None:
+        super().__init__(Scan(target, using), prune=job.prune)
+        self.confirmed_at = job.asked_at
+
+    def __call__(self, found: list[KeyMismatch]) -> set[str]:
+        known = known_at(self.scan, self.confirmed_at, [mismatch.key for mismatch in found])
+        return super().__call__([mismatch for mismatch in found if mismatch.key in known])

@@ -20,7 +20,7 @@ from sync.core.humanize import duration
 from sync.core.retry import retry_on_deadlock
 from sync.monitoring import notifications
 from sync.monitoring.models import Incident, Notification
-from sync.monitoring.status import LAGGING, NEEDS_ATTENTION, WORDS, Counts, Status, status
+from sync.monitoring.status import LAGGING, MEANS, NEEDS_ATTENTION, WORDS, Counts, Status, status
 
 EVERY = 15.0  # seconds between two evaluations of a process
 KEPT = timedelta(days=90)  # how long closed incidents are kept
@@ -55,7 +55,7 @@ def summary(now: Status) -> str:
         return f"{WORDS[now.word]} ({now.mongodb_error})"
     if now.word == LAGGING:
         return _("The oldest pending change has waited for %s.") % duration(now.age)
-    return WORDS[now.word]
+    return MEANS[now.word]
 
 
 @retry_on_deadlock

@@ -86,9 +86,9 @@ def _failures(now: Status) -> Iterator[Metric]:
 def _of_workers(now: Status) -> Iterator[Metric]:
     """One series per worker: a sum would decrease when a worker stops, and counters must not decrease."""
     alive = [worker for worker in now.workers if worker.alive]
-    workers = GaugeMetricFamily("sync_workers", "Workers that are alive, by kind.", labels=["kind"])
+    workers = GaugeMetricFamily("sync_workers", "Worker processes that are alive, by kind.", labels=["kind"])
     for kind in Kind:
-        workers.add_metric([kind], sum(worker.kind == kind for worker in alive))
+        workers.add_metric([kind], len({worker.process for worker in alive if worker.kind == kind}))
     yield workers
     labels = ["kind", "worker"]
     delivered = CounterMetricFamily("sync_delivered", "Keys delivered since the worker started.", labels=labels)

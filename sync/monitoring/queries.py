@@ -27,11 +27,13 @@ NO_CHANGES: dict[str, Any] = {
 }
 # A worker's rate covers the time before its heartbeat, and is ignored this many seconds after it.
 RATE_AGE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: 3 * INLINE_BEAT}
+# Seconds for which a silent worker is listed. A silent process with inline delivery is usually idle, not dead.
+LISTED: dict[str, float] = {**dict.fromkeys(Kind, 600.0), INLINE: SILENCE[INLINE]}
 
 
 @dataclasses.dataclass
 class WorkerStatus:
-    """The status of a worker process."""
+    """The status of a worker: of a process, or of one of a relay's threads."""
 
     id: str
     kind: str  # one of heartbeat.Kind
@@ -49,9 +51,9 @@ class WorkerStatus:
     lags: dict[str, Any]  # as LagHistogram.as_data
 
     @property
-    def title(self) -> str:
-        """The kind as shown on a page, lazily translated."""
-        return Kind(self.kind).label if self.kind in set(Kind) else self.kind
+    def process(self) -> tuple[str, str, int]:
+        """What identifies its process."""
+        return self.kind, self.host, self.pid
 
 
 @dataclasses.dataclass
@@ -118,9 +120,10 @@ def states(using: str) -> dict[str, ModelState]:
 
 
 def workers(using: str) -> list[WorkerStatus]:
-    """Return all workers with a heartbeat, relays first. A dead worker is listed until its row is removed."""
+    """Return all workers with a heartbeat, relays first. A dead worker is listed for some minutes."""
     rows = Worker.objects.using(using).annotate(now=DatabaseNow()).order_by("-kind", "started_at")
-    return [_worker(row, _age(row.now, row.heartbeat_at)) for row in rows]
+    found = [_worker(row, _age(row.now, row.heartbeat_at)) for row in rows]
+    return [worker for worker in found if worker.heartbeat_age <= LISTED.get(worker.kind, LISTED[RELAY])]
 
 
 def _worker(row: Worker, age: float) -> WorkerStatus:

@@ -18,6 +18,7 @@ from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import collection, database
 from sync.mongodb.errors import reason
 from sync.monitoring import queries
+from sync.monitoring.processes import ProcessStatus, processes
 from sync.monitoring.queries import Unfinished, Verified, WorkerStatus
 from sync.monitoring.routes import RouteStatus, routes
 from sync.outbox.failures import Failures, failures
@@ -38,7 +39,20 @@ TITLES = {
     "in_sync": gettext_noop("In sync"),
 }
 
-# Each state with its meaning for an operator.
+# Each state with its meaning for a visitor of the pages, which have a button for what can be done.
+MEANS = {
+    "unreachable": gettext_noop("Changes wait in MySQL until MongoDB is back."),
+    "stalled": gettext_noop(
+        "Changes are pending, but no worker delivers them. Start a relay (for Kafka: a publisher)."
+    ),
+    "failing": gettext_noop("Some changes failed. Fix the cause, then retry the failed changes."),
+    "mismatched": gettext_noop("Verify found mismatches. Repair the models that have them."),
+    "lagging": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
+    "paused": gettext_noop("Delivery or a route is paused, and its changes wait until it is resumed."),
+    "in_sync": gettext_noop("MongoDB has every committed change."),
+}
+
+# Each state with its meaning for an operator at a terminal.
 WORDS = {
     "unreachable": gettext_noop(
         "MongoDB is unreachable or rejects writes. Changes wait in MySQL until it is available."
@@ -165,16 +179,21 @@ class Status:
 
     @property
     def relays(self) -> int:
-        """The number of relays that deliver to MONGODB_URI's server."""
+        """The number of relay processes that deliver to MONGODB_URI's server."""
         return self.delivering("")
 
     def delivering(self, queue: str) -> int:
-        """Return the number of workers that deliver this queue: relays, or the publisher for Kafka, if not stuck."""
-        return sum(worker.delivers for worker in self.workers if worker.queue == queue)
+        """Return the number of processes that deliver this queue: relays, or the publisher for Kafka, if not stuck."""
+        return len({worker.process for worker in self.workers if worker.queue == queue and worker.delivers})
 
     def stuck(self, queue: str) -> int:
-        """Return the number of this queue's workers that have not finished a batch for a long time."""
-        return sum(worker.stuck for worker in self.workers if worker.queue == queue)
+        """Return the number of this queue's processes that have not finished a batch for a long time."""
+        return len({worker.process for worker in self.workers if worker.queue == queue and worker.stuck})
+
+    @property
+    def processes(self) -> list[ProcessStatus]:
+        """The processes of the workers."""
+        return processes(self.workers)
 
     @property
     def queues(self) -> list[str]:

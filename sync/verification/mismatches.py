@@ -6,6 +6,7 @@ import hashlib
 import logging
 import re
 from collections.abc import Collection
+from datetime import datetime
 
 from django.db import DatabaseError, connections
 from django.db.models import QuerySet
@@ -76,6 +77,16 @@ def keep(run: Verification, found: Collection[KeyMismatch]) -> None:
         update_fields=["kind", "fields", "last_seen"],
         unique_fields=["model", "key"] if targets else None,
     )
+
+
+def known_at(scan: Scan, moment: datetime, keys: Collection[str]) -> set[str]:
+    """Those of `keys` whose mismatches were stored by then."""
+    stored = {_stored(key): key for key in keys}
+    rows = Mismatch.objects.using(scan.using).filter(model=scan.label, first_seen__lte=moment)
+    found: set[str] = set()
+    for some in chunks(list(stored)):
+        found.update(stored[key] for key in rows.filter(key__in=some).values_list("key", flat=True))
+    return found
 
 
 def forget(run: Verification, keys: Collection[str]) -> None:

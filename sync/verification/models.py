@@ -51,5 +51,9 @@ class Mismatch(models.Model):
         constraints = [models.UniqueConstraint(fields=["model", "key"], name="sync_difference_key")]
 
     def __str__(self) -> str:
-        fields = ", ".join(str(FieldDifference(**data)) for data in self.fields)
-        return f"{self.model} {self.key}: {self.kind}" + (f" ({fields})" if fields else "")
+        return f"{self.model} {self.key}: {self.kind}" + (f" ({self.what})" if self.fields else "")
+
+    @property
+    def what(self) -> str:
+        """The fields that differ and how, in one line."""
+        return ", ".join(str(FieldDifference(**data)) for data in self.fields)

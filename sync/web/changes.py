@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
@@ -16,6 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
+from sync.core.clock import DatabaseNow
 from sync.core.humanize import counted
 from sync.mapping.registry import all_targets
 from sync.outbox.actions import DISCARD, RETRY, told
@@ -28,11 +30,21 @@ SHOWN = 100  # changes on the page, which an operator can select
 KEPT = 100  # keys stored in one audit entry
 
 
+# The choices of an age: its name, its lookup on the time of the change, and that time before now.
+AGES = {
+    "hour": (gettext_lazy("Last hour"), "gte", timedelta(hours=1)),
+    "day": (gettext_lazy("Last 24 hours"), "gte", timedelta(days=1)),
+    "older": (gettext_lazy("Older than 24 hours"), "lt", timedelta(days=1)),
+    "week": (gettext_lazy("Older than 7 days"), "lt", timedelta(days=7)),
+}
+
+
 class Search(forms.Form):
-    """Filters failed changes by model and class of reason."""
+    """Filters failed changes by model, class of reason and age."""
 
     model = forms.ChoiceField(required=False, label=gettext_lazy("Model"))
     reason = forms.ChoiceField(required=False, label=gettext_lazy("Reason"))
+    age = forms.ChoiceField(required=False, label=gettext_lazy("Recorded"))
 
     def __init__(self, data: Any) -> None:
         super().__init__(data)
@@ -43,19 +55,27 @@ class Search(forms.Form):
         fields: dict[str, Any] = self.fields
         fields["model"].choices = [("", _("Any")), *((name, name) for name in labels)]
         fields["reason"].choices = [("", _("Any")), *((name, _(name)) for name in reasons)]
+        fields["age"].choices = [("", _("Any time")), *((name, title) for name, (title, *_how) in AGES.items())]
 
     def find(self) -> ChangeQuerySet:
         """Return the matching changes; none if the search is invalid."""
         found = troubled("default").order_by("-failed", "recorded_at")
         if not self.is_valid():
             return found.none()
-        return found.filter(**{name: value for name, value in self.cleaned_data.items() if value})
+        chosen = self._chosen()
+        if age := chosen.pop("age", ""):
+            _title, lookup, before = AGES[age]
+            chosen[f"recorded_at__{lookup}"] = DatabaseNow() - before
+        return found.filter(**chosen)
 
     @property
     def address(self) -> str:
         """The URL of this search."""
-        chosen = {name: value for name, value in self.cleaned_data.items() if value} if self.is_valid() else {}
+        chosen = self._chosen() if self.is_valid() else {}
         return reverse("sync:changes") + (f"?{urlencode(chosen)}" if chosen else "")
+
+    def _chosen(self) -> dict[str, Any]:
+        return {name: value for name, value in self.cleaned_data.items() if value}
 
 
 @require_safe
@@ -99,7 +119,15 @@ def order(request: HttpRequest) -> HttpResponse:
         messages.info(request, _("No change was selected. Select at least one."))
         return redirect(search.address)
     if not wanted.cleaned_data["sure"] and (which == "all" or act == DISCARD):
-        context = {"search": search, "act": act, "which": which, "keys": keys, "count": chosen.count()}
+        matching = chosen.count()
+        count = chosen.filter(failed=True).count() if act == DISCARD else matching
+        if matching and not count:
+            messages.info(request, _("Nothing to discard: these changes are retried automatically."))
+            return redirect(search.address)
+        context = {
+            "search": search, "act": act, "which": which, "keys": keys, "count": count, "matching": matching,
+            "left": matching - count,
+        }  # fmt: skip
         return render(request, "sync/confirm_changes.html", context)
     _tell(request, act, _act(request, act, chosen, expected or 0))
     return redirect(search.address)

@@ -8,41 +8,20 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.utils.translation import gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from sync.jobs import runner
 from sync.mapping.kinds import kind_of
 from sync.monitoring import history
-from sync.monitoring.status import Counts, Status, counts_of, status
+from sync.monitoring.status import MEANS, Counts, Status, counts_of, status
 from sync.outbox.failures import troubled
 from sync.web.access import OPERATE, VIEW_CONSOLE, allowed
 from sync.web.charts import charts, table
+from sync.web.steps import COMMANDS, RELAY, steps
 
 SHOWN = 10  # failed changes on the console; the page of failed changes has more
 COUNTS, COUNTS_AGE = "sync.counts", 30  # cache key and seconds of a count of all rows and documents
-
-# The meaning of each state for a visitor. The commands are shown to operators only.
-MEANS = {
-    "unreachable": gettext_noop("Changes wait in MySQL until MongoDB is back."),
-    "stalled": gettext_noop(
-        "Changes are pending, but no worker delivers them. Start a relay (for Kafka: a publisher)."
-    ),
-    "failing": gettext_noop("Some changes failed. Fix the cause, then retry the failed changes."),
-    "mismatched": gettext_noop("Verify found mismatches. Repair the models that have them."),
-    "lagging": gettext_noop("Changes are waiting for delivery. If their number does not fall, start another relay."),
-    "paused": gettext_noop("Delivery or a route is paused, and its changes wait until it is resumed."),
-    "in_sync": gettext_noop("MongoDB has every committed change."),
-}
-RELAY = ("manage.py sync relay",)
-COMMANDS = {
-    "stalled": (*RELAY, "manage.py sync publish"),
-    "failing": ("manage.py sync retry",),
-    "mismatched": ("manage.py sync verify --repair",),
-    "lagging": RELAY,
-    "paused": ("manage.py sync resume",),
-}
 
 
 @require_safe
@@ -72,9 +51,11 @@ def _context(request: HttpRequest) -> dict[str, Any]:
     return {
         "status": now,
         "means": MEANS[now.word],
+        "steps": steps(now),
         "commands": COMMANDS.get(now.word, ()),
         "relay_command": RELAY,
         "models": [(model, newest.get(model.model), kind_of(model.queue).readable) for model in now.models],
+        "processes": now.processes,
         "charts": charts(taken),
         "chart_minutes": len(taken) * history.EVERY // 60,
         "figures": table(taken),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext as _
@@ -12,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from sync.jobs import runner
 from sync.jobs.models import Job
-from sync.mapping.registry import Target, find_target
+from sync.mapping.registry import Target, all_rows, find_target
 from sync.outbox.actions import set_paused
 from sync.signals import operator_acted
 from sync.web.access import OPERATE, allowed
@@ -26,10 +28,6 @@ ACTS = {
         gettext_noop("Verify"),
         gettext_noop("A relay compares every row with its document and writes nothing. The application keeps running."),
     ),
-    "repair": (
-        gettext_noop("Repair"),
-        gettext_noop("A relay compares every row with its document, and delivers mismatched rows again."),
-    ),
     "backfill": (
         gettext_noop("Backfill"),
         gettext_noop("Relays deliver every row again. The application keeps running, and newer documents are kept."),
@@ -42,16 +40,17 @@ ACTS = {
 def act(request: HttpRequest, label: str, act: str) -> HttpResponse:
     """GET: ask for confirmation. POST: perform the action."""
     target = target_or_404(label)
-    if act not in ACTS or (act in ("verify", "repair") and not target.kind.readable):
+    if act not in ACTS or (act == "verify" and not target.kind.readable):
         raise Http404
     if request.method == "POST":
         with transaction.atomic():
             _do(request, target, act)
         return redirect("sync:console")
     heading, meaning = ACTS[act]
-    return render(
-        request, "sync/confirm_act.html", {"target": target, "act": act, "heading": heading, "means": meaning}
-    )
+    context: dict[str, Any] = {"target": target, "act": act, "heading": heading, "means": meaning}
+    if act == "backfill":
+        context["rows"] = all_rows(target.model, DEFAULT_DB_ALIAS).count()
+    return render(request, "sync/confirm_act.html", context)
 
 
 def target_or_404(label: str) -> Target:
@@ -66,14 +65,16 @@ def _do(request: HttpRequest, target: Target, act: str) -> None:
     if act in ("pause", "resume"):
         was, paused = target.label in ModelState.objects.paused("default"), act == "pause"
         [sentence] = set_paused([target.label], paused=paused)
-        _tell(request, act, target, before={"paused": was}, after={"paused": paused})
+        tell(request, act, target, before={"paused": was}, after={"paused": paused})
         messages.success(request, sentence)
-        return
-    prune = act == "repair" and "prune" in request.POST
-    if act == "repair" and target.label in ModelState.objects.paused("default"):
-        messages.error(request, _("%s is paused and cannot be repaired. Resume it first.") % target.label)
-    elif runner.ask(target, act, request.user.get_username(), prune=prune):
-        _tell(request, act, target, after={"prune": True} if prune else {})
+    else:
+        queue(request, target, act)
+
+
+def queue(request: HttpRequest, target: Target, kind: str, *, prune: bool = False, **numbers: int) -> None:
+    """Queue a job, and report it. numbers: what the operator has confirmed, for the audit log."""
+    if runner.ask(target, kind, request.user.get_username(), prune=prune):
+        tell(request, kind, target, after=numbers)
         messages.success(request, _("Queued. Progress appears below."))
     else:
         messages.info(request, _("A job for %s is already running. Wait until it finishes, or stop it.") % target.label)
@@ -93,6 +94,7 @@ def stop(request: HttpRequest, pk: int) -> HttpResponse:
     return redirect("sync:console")
 
 
-def _tell(request: HttpRequest, act: str, target: Target, **changed: dict[str, bool]) -> None:
+def tell(request: HttpRequest, act: str, target: Target, **changed: dict[str, int]) -> None:
+    """Record an action on a target in the audit log."""
     label = target.label
     operator_acted.send(target.model, request=request, act=act, model="sync.target", key=label, text=label, **changed)

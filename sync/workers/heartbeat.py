@@ -1,12 +1,15 @@
 """Heartbeats: each delivering process reports its state in its own row of Worker, by the database's clock.
 
-A relay writes its row every BEAT seconds from a separate thread, so that a slow batch does not look like a crash, and
-removes the row when it stops. A web process writes its row together with a delivery, at most every INLINE_BEAT seconds;
-an idle web process writes nothing. A heartbeat must never make a delivery fail or wait.
+A relay writes its row every BEAT seconds from a separate thread, so that a slow batch does not look like a crash. A
+process with inline delivery writes its row together with a delivery, at most every INLINE_BEAT seconds; while idle it
+writes nothing. Both remove the row when they end. A heartbeat must never make a delivery fail or wait.
+
+With its row, a process stores when each target was last delivered to. That time stays when the row is gone.
 """
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
 import socket
@@ -36,7 +39,7 @@ class Kind(StrEnum):
     """The kinds of workers. The values are stored in Worker.kind."""
 
     RELAY = "relay"
-    INLINE = "inline"  # a web process, which delivers only what it saves itself
+    INLINE = "inline"  # a web process, command or script, which delivers only what it saves itself
     FOLLOWER = "follower"
     PULLER = "puller"
     COPIER = "copier"
@@ -56,7 +59,7 @@ class Kind(StrEnum):
 RELAY, INLINE, FOLLOWER, PULLER, COPIER, PUBLISHER, CONSUMER = Kind
 TITLES = {
     RELAY: gettext_noop("Relay"),
-    INLINE: gettext_noop("Web process"),
+    INLINE: gettext_noop("Application process"),
     FOLLOWER: gettext_noop("Binary log follower"),
     PULLER: gettext_noop("Puller"),
     COPIER: gettext_noop("Copier"),
@@ -113,12 +116,25 @@ class Heartbeat:
                 logger.warning("Could not write the heartbeat: %s", trouble)
             self.trouble = trouble
 
+    def end(self) -> None:
+        """Stores the last deliveries and removes the row, because the process ends. A failure is logged, not raised."""
+        try:
+            self._store_deliveries()
+            Worker.objects.using(self.using).filter(pk=self.id).delete()
+        except DatabaseError as error:
+            logger.warning("Could not remove the heartbeat, which will expire: %s", mysql.reason(error))
+
+    def _store_deliveries(self) -> None:
+        with self.lock:
+            labels = frozenset(self.labels)
+        if labels:
+            ModelState.objects.delivered(labels, self.using)
+            with self.lock:
+                self.labels -= labels
+
     def _write(self) -> None:
         values = self._values()
-        with self.lock:
-            labels, self.labels = self.labels, set()
-        if labels:
-            ModelState.objects.using(self.using).filter(model__in=labels).update(delivered_at=DatabaseNow())
+        self._store_deliveries()
         rows = Worker.objects.using(self.using)
         if not rows.filter(pk=self.id).update(**values):
             self._sweep()
@@ -143,12 +159,6 @@ class Heartbeat:
         """Removes the rows of dead workers of this kind."""
         silent = DatabaseNow() - timedelta(seconds=SILENCE[self.kind])
         Worker.objects.using(self.using).filter(kind=self.kind, heartbeat_at__lt=silent).delete()
-
-    def _remove(self) -> None:
-        try:
-            Worker.objects.using(self.using).filter(pk=self.id).delete()
-        except DatabaseError as error:
-            logger.warning("Could not remove the heartbeat, which will expire: %s", mysql.reason(error))
 
 
 class WorkerHeartbeat(Heartbeat):
@@ -190,7 +200,7 @@ class WorkerHeartbeat(Heartbeat):
                 if stop.wait(BEAT):
                     break
                 connections[self.using].close_if_unusable_or_obsolete()
-            self._remove()
+            self.end()
         finally:
             connections.close_all()
 
@@ -215,7 +225,7 @@ class WorkerHeartbeat(Heartbeat):
 
 
 class InlineHeartbeat(Heartbeat):
-    """The heartbeat of a web process, written together with its deliveries."""
+    """The heartbeat of a process with inline delivery, written together with its deliveries."""
 
     def __init__(self) -> None:
         super().__init__(INLINE)
@@ -223,13 +233,15 @@ class InlineHeartbeat(Heartbeat):
     def reset(self) -> None:
         super().reset()
         self.next_write = 0.0
+        self.stored: set[str] = set()  # labels whose delivery was stored in this interval
 
     def delivered_inline(
         self, keys: int, seconds: float, using: str, trouble: str = "", labels: Collection[str] = ()
     ) -> None:
-        """Counts a delivery of `keys` keys, `seconds` after their commit, and writes the row if INLINE_BEAT has passed.
+        """Counts a delivery of `keys` keys, `seconds` after their commit.
 
-        trouble: why the delivery failed; no key was delivered then.
+        Writes the row if INLINE_BEAT has passed, or if the delivery is a target's first one in this interval: the
+        process may be idle afterwards. trouble: why the delivery failed; no key was delivered then.
         """
         with self.lock:
             if keys:
@@ -238,13 +250,24 @@ class InlineHeartbeat(Heartbeat):
                 self.lags.add(seconds, keys)
             now = time.monotonic()
             # Inside a transaction (as in tests), a rollback would remove the row again.
-            if now < self.next_write or connections[using].in_atomic_block:
+            is_due = now >= self.next_write
+            if connections[using].in_atomic_block or not (is_due or self.labels - self.stored):
                 return
-            self.next_write = now + INLINE_BEAT
+            if is_due:
+                self.next_write = now + INLINE_BEAT
+                self.stored.clear()
+            self.stored |= self.labels
         self.using, self.note = using, trouble
         self.write()
+
+    def process_ends(self) -> None:
+        """Removes the row, if the process has one."""
+        if self.next_write:
+            self.end()
+            connections.close_all()
 
 
 INLINE_HEARTBEAT = InlineHeartbeat()
 
 os.register_at_fork(after_in_child=INLINE_HEARTBEAT.reset)
+atexit.register(INLINE_HEARTBEAT.process_ends)

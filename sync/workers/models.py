@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ from sync.mapping.fields import DocumentField, new_object_id
 
 
 class Worker(models.Model):
-    """The heartbeat of a worker, or of a web process with inline delivery. Removed after the heartbeat stops."""
+    """The heartbeat of a worker, or of a process with inline delivery. Removed after the heartbeat stops."""
 
     id = models.CharField(primary_key=True, max_length=24, default=new_object_id)
     kind = models.CharField(max_length=20)
@@ -35,9 +36,16 @@ class ModelStateQuerySet(models.QuerySet):
         """Returns the labels of the targets whose delivery is paused."""
         return frozenset(self.using(using).filter(paused=True).values_list("model", flat=True))
 
+    def delivered(self, labels: Collection[str], using: str) -> None:
+        """Notes that these targets were delivered to now. One statement, unless a target has no row yet."""
+        rows: Any = self.using(using)
+        if rows.filter(model__in=labels).update(delivered_at=DatabaseNow()) < len(labels):
+            new = [ModelState(model=label, delivered_at=DatabaseNow()) for label in labels]
+            rows.bulk_create(new, ignore_conflicts=True)
+
 
 class ModelState(models.Model):
-    """The state of one target: the mapping that its documents were written with, and whether it is paused."""
+    """One target: the mapping of its documents, whether it is paused, and when it was last delivered to."""
 
     model = models.CharField(primary_key=True, max_length=200)
     mapping = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the mapping last backfilled.")

@@ -17,7 +17,8 @@ ROUTES = {route: name for name, route, _pattern in patterns()}
 PARAMETERS = (
     "q", "since", "until", "account", "symbol", "product", "tier", "find", "customer", "side",
     "code", "only", "first", "last", "page",
-    "per_page", "sort", "after", "before", "who", "act", "model", "key", "below", "reason", "year", "o", "p", "e",
+    "per_page", "sort", "after", "before", "who", "act", "model", "key", "below", "reason", "age", "year",
+    "o", "p", "e",
     *(name for kind in RECORD_TYPES for name in kind.filters.base_filters),
 )  # fmt: skip
 SEARCHED = re.compile(

@@ -60,11 +60,33 @@ def test_verify_compares_and_reports(mongo: Database) -> None:
 def test_repair_fixes_and_deletes_only_when_asked(mongo: Database) -> None:
     mongo.accounts.delete_one({})
     mongo.accounts.insert_one({"_id": ObjectId()})
+    do("verify")
     job = do("repair")
     assert (job.repaired, job.found) == (1, 1)
     assert mongo.accounts.count_documents({}) == 11
     job = do("repair", prune=True)
     assert (job.repaired, job.found) == (1, 0)
+    assert differences(Account, mongo) == []
+
+
+def test_repair_changes_only_what_was_known_when_it_was_confirmed(mongo: Database) -> None:
+    known, other = Account.objects.order_by("pk")[:2]
+    orphans = ObjectId(), "no ObjectId"
+    mongo.accounts.delete_one({"_id": ObjectId(known.pk)})
+    mongo.accounts.insert_one({"_id": orphans[0]})
+    do("verify")
+    job = runner.ask(ACCOUNTS, "repair", "theo", prune=True)
+    assert job
+    mongo.accounts.delete_one({"_id": ObjectId(other.pk)})
+    mongo.accounts.insert_one({"_id": orphans[1]})
+    assert runner.work()
+    job.refresh_from_db()
+    assert (job.repaired, job.found) == (2, 2)
+    assert mongo.accounts.find_one({"_id": ObjectId(known.pk)})
+    assert [document["_id"] for document in mongo.accounts.find({"_id": {"$in": orphans}})] == [orphans[1]]
+    assert not mongo.accounts.find_one({"_id": ObjectId(other.pk)})
+    job = do("repair", prune=True)
+    assert (job.repaired, job.found) == (2, 0)
     assert differences(Account, mongo) == []
 
 

@@ -1,5 +1,6 @@
 """Operators' actions on the console: each takes effect, reports the number of changes, and is in the audit log."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -109,6 +110,7 @@ def test_discarding_needs_a_confirmation_and_keeps_rows_and_documents(operator: 
 @pytest.mark.parametrize(
     "data",
     [{}, {"act": "drop", "which": "all"}, {"act": "retry", "which": "all", "model": "x"},
+     {"act": "retry", "which": "all", "age": "x"},
      {"act": "retry", "which": "all", "expected": "-1"}, {"act": "retry", "which": "all", "reason": "x"}],
 )  # fmt: skip
 def test_an_invalid_action_does_nothing(operator: Client, data: dict, mongo: Database) -> None:
@@ -128,6 +130,34 @@ def test_the_list_can_be_searched_and_says_what_to_do_next(operator: Client, mon
     assert "No failed changes match." in operator.get("/sync/changes/?model=auth.user").content.decode()
     Change.objects.all().delete()
     assert "Back to the console" in operator.get("/sync/changes/").content.decode()
+
+
+def test_the_list_is_searched_by_age(operator: Client, mongo: Database) -> None:
+    minutes = {1: 10, 2: 120, 3: 2 * 24 * 60, 4: 8 * 24 * 60}
+    keys = {}
+    for number, age in minutes.items():
+        change = add_change(number, recorded_at=DatabaseNow() - timedelta(minutes=age))
+        keys[number] = change.key
+    for age, found in (("", [1, 2, 3, 4]), ("hour", [1]), ("day", [1, 2]), ("older", [3, 4]), ("week", [4])):
+        page = operator.get("/sync/changes/", {"age": age}).content.decode()
+        assert [number for number, key in keys.items() if key in page] == found
+    response = post_action(operator, act="retry", which="all", age="older", expected=2, sure="on")
+    assert messages_of(response) == ["2 changes will be retried now."]
+    assert response["Location"] == "/sync/changes/?age=older"
+    assert set(Change.objects.filter(failed=True).values_list("key", flat=True)) == {keys[1], keys[2]}
+
+
+def test_the_confirmation_of_discard_counts_dead_letters_alone(operator: Client, mongo: Database) -> None:
+    add_change(1)
+    tried = add_change(2, failed=False)
+    page = post_action(operator, act="discard", which="all").content.decode()
+    assert "Discard 1 change?" in page
+    assert "1 more change is retried automatically and stays." in page
+    response = post_action(operator, act="discard", which="all", expected=2, sure="on")
+    assert messages_of(response) == ["1 change was discarded.", "1 skipped: already delivered or not failed."]
+    assert Change.objects.get().pk == tried.pk
+    response = post_action(operator, act="discard", which="selected", change=[tried.pk])
+    assert messages_of(response)[-1] == "Nothing to discard: these changes are retried automatically."
 
 
 def test_the_list_needs_few_queries(operator: Client, mongo: Database, django_assert_num_queries: Any) -> None:
@@ -161,23 +191,16 @@ def test_verify_repair_and_backfill_queue_one_job_at_a_time(operator: Client, mo
     assert Job.objects.count() == Entry.objects.count() == 1
     operator.post(f"/sync/jobs/{job.pk}/stop/")
     assert Job.objects.get().note == "stopped by theo"
-    operator.post(f"/sync/targets/{LABEL}/repair/", {"prune": "on"})
-    assert Job.objects.latest("pk").prune
-    assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "repair"]
+    operator.post(f"/sync/targets/{LABEL}/backfill/")
+    assert Job.objects.latest("pk").kind == "backfill"
+    assert [entry.act for entry in Entry.objects.order_by("pk")] == ["verify", "stop", "backfill"]
     assert messages_of(operator.post(f"/sync/jobs/{job.pk}/stop/"))[-1] == "The job had already finished."
 
 
-def test_a_paused_target_is_not_repaired(operator: Client, mongo: Database) -> None:
-    operator.post(f"/sync/targets/{LABEL}/pause/")
-    response = operator.post(f"/sync/targets/{LABEL}/repair/")
-    assert messages_of(response)[-1] == f"{LABEL} is paused and cannot be repaired. Resume it first."
+def test_a_backfill_is_confirmed_with_the_number_of_rows(operator: Client, mongo: Database) -> None:
+    make(1).save()
+    assert "Deliver 1 row again" in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
     assert not Job.objects.exists()
-
-
-def test_repairing_needs_a_confirmation(operator: Client, mongo: Database) -> None:
-    page = operator.get(f"/sync/targets/{LABEL}/repair/").content.decode()
-    assert "Also delete documents without a row" in page
-    assert "Also delete" not in operator.get(f"/sync/targets/{LABEL}/backfill/").content.decode()
 
 
 def test_sync_now_delivers_in_the_request(operator: Client, mongo: Database, settings: Any) -> None:

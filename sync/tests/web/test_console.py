@@ -16,12 +16,13 @@ from pymongo.database import Database
 
 from audit.models import Entry
 from sync.core.clock import DatabaseNow
-from sync.monitoring.status import WORDS
+from sync.monitoring.status import MEANS, WORDS
 from sync.outbox.models import Change
 from sync.tests.support.factories import leave_pending, make
 from sync.tests.support.people import OPERATOR, user
 from sync.verification.models import Mismatch, Verification
-from sync.web.console import COMMANDS, COUNTS, MEANS
+from sync.web.console import COUNTS
+from sync.web.steps import COMMANDS
 from sync.workers.heartbeat import PULLER, SILENCE, WorkerHeartbeat
 from sync.workers.models import Checkpoint, ModelState, Worker
 from tests.servers import Mongo
