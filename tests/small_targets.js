@@ -25,7 +25,10 @@
 
   // Whether words that are not part of a target are on the same line.
   const isInText = (target) => {
-    const block = target.closest("p, li, dd, dt, td, th, div, main");
+    let block = target.parentElement;
+    while (getComputedStyle(block).display === "inline") {
+      block = block.parentElement;
+    }
     const line = target.getBoundingClientRect();
     const words = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
     while (words.nextNode()) {
