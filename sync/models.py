@@ -4,7 +4,7 @@ from sync.binlog.models import Sweep
 from sync.jobs.models import Job
 from sync.kafka.models import KafkaPosition
 from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
-from sync.monitoring.models import Incident, Notification, Sample
+from sync.monitoring.models import Incident, Notification, Sample, SampleSummary
 from sync.outbox.capture import MirroredManager, MirroredQuerySet
 from sync.outbox.mirrored import Mirror, MirroredModel
 from sync.outbox.models import Change
@@ -18,6 +18,6 @@ PUBLIC = (
     DocumentField, NewObjectId, ObjectIdField, TextDefault,
 )  # fmt: skip
 TABLES = (
-    Change, Checkpoint, Mismatch, Job, Incident, KafkaPosition, ModelState, Notification, DeadLetter, Sample, Sweep,
-    Verification, Worker,
+    Change, Checkpoint, Mismatch, Job, Incident, KafkaPosition, ModelState, Notification, DeadLetter, Sample,
+    SampleSummary, Sweep, Verification, Worker,
 )  # fmt: skip

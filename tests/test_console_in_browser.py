@@ -107,8 +107,11 @@ def test_the_console_updates_by_itself_until_paused(page: Page, live_server: Any
     page.goto(f"{live_server.url}/sync/")
     main = page.get_by_role("main")
     expect(main).to_contain_text("No data: relays record it, and no relay was running.")
+    main.get_by_role("link", name="7 days").click()
+    page.wait_for_url("**/sync/?range=7d#charts")
     assert take()
-    expect(main.get_by_role("img", name=re.compile("Pending changes"))).to_be_visible(timeout=30_000)
+    expect(main.get_by_role("img", name=re.compile("Pending changes. Last 7 days"))).to_be_visible(timeout=30_000)
+    expect(main.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
     main.get_by_text("Show as table").click()
     page.evaluate("document.querySelector('#figures').dataset.old = 'yes'")
     expect(main.locator("#figures:not([data-old])")).to_have_attribute("open", "", timeout=30_000)
@@ -119,7 +122,7 @@ def test_the_console_updates_by_itself_until_paused(page: Page, live_server: Any
     page.wait_for_timeout(6000)
     assert requests == []
     page.get_by_role("button", name="Pause updates").click()
-    with page.expect_request("**/sync/live/", timeout=30_000):
+    with page.expect_request("**/sync/live/?range=7d", timeout=30_000):
         pass
 
 

@@ -7,6 +7,7 @@ import gzip
 import re
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +36,12 @@ WATCH = """window.shift = 0; new PerformanceObserver((list) => list.getEntries()
   if (!each.hadRecentInput) window.shift += each.value; })).observe({ type: 'layout-shift', buffered: true });"""
 SETTLED = """Promise.race([Promise.allSettled(document.getAnimations().map((each) => each.finished)),
   new Promise((done) => setTimeout(done, 1000))]).then(() => null)"""  # waits for colour transitions
+SMALL_TARGETS = (Path(__file__).parent / "small_targets.js").read_text()
+UNALIGNED = """[...document.querySelectorAll('form[role=search]:has(button)')].flatMap((form) => {
+  const bottom = form.querySelector('button').getBoundingClientRect().bottom;
+  const fields = [...form.querySelectorAll('input:not([type=hidden]), select')];
+  return fields.filter((each) => Math.abs(each.getBoundingClientRect().bottom - bottom) > 1).map((each) => each.name);
+})"""
 HASHED = re.compile(r"/static/.+\.[0-9a-f]{12}\.\w+$")
 
 
@@ -48,6 +55,8 @@ class Inspection:
     requests: list[str] = field(default_factory=list)
     shift: float = 0.0
     width: int = 0  # of the page's content on a phone
+    small: list[str] = field(default_factory=list)  # targets that a finger misses on a phone
+    unaligned: list[str] = field(default_factory=list)  # fields that are not level with the button of their search
     violations: list[Any] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     focused: str = ""  # what the first Tab focuses
@@ -95,6 +104,7 @@ def inspect(browser: Browser | None, address: str, page: Page, keys: dict[str, s
     tab.keyboard.press("Tab")
     found.focused = tab.evaluate("document.activeElement.className || document.activeElement.name")
     found.width = tab.evaluate("document.documentElement.scrollWidth")
+    found.small = [] if in_admin(tab.url) else tab.evaluate(SMALL_TARGETS)
     if not page.press and not page.template:
         sent.clear()
         tab.goto(tab.url, wait_until="load")
@@ -132,6 +142,8 @@ def run_axe(tab: Tab, found: Inspection) -> None:
         tab.emulate_media(color_scheme=theme)
         tab.set_viewport_size(size)
         tab.evaluate(SETTLED)
+        if size == WIDE:
+            found.unaligned = tab.evaluate(UNALIGNED)
         results = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
         for each in results["violations"]:
             if not (in_admin(tab.url) and each["id"] in OF_THE_ADMIN):
@@ -168,6 +180,15 @@ def test_each_page_is_accessible(inspections: dict[str, Inspection]) -> None:
 
 def test_no_page_makes_a_phone_scroll_sideways(inspections: dict[str, Inspection]) -> None:
     assert {name: found.width for name, found in inspections.items() if found.width > PHONE["width"]} == {}
+
+
+def test_a_finger_hits_every_target_on_a_phone(inspections: dict[str, Inspection]) -> None:
+    """WCAG 2.5.8 without its exception for small targets that are far from others."""
+    assert {name: found.small for name, found in inspections.items() if found.small} == {}
+
+
+def test_the_button_of_a_search_is_level_with_its_fields(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.unaligned for name, found in inspections.items() if found.unaligned} == {}
 
 
 def test_no_page_is_heavy(inspections: dict[str, Inspection]) -> None:

@@ -38,12 +38,31 @@ def day(value: datetime.datetime) -> str:
 
 def moment(value: datetime.datetime | None) -> str:
     """Return a time in the current zone, such as "2026-01-31 23:59:59 UTC"; "never" for None."""
-    return _("never") if value is None else f"{timezone.localtime(value):%Y-%m-%d %H:%M:%S %Z}"
+    if value is None:
+        return _("never")
+    return f"{timezone.localtime(value):%Y-%m-%d} {clock(value)}"
+
+
+def recent(value: datetime.datetime | None) -> str:
+    """Return `clock` for a time of today in the current zone, and `moment` for others."""
+    if value is not None and timezone.localdate(value) == timezone.localdate():
+        return clock(value)
+    return moment(value)
 
 
 def clock(value: datetime.datetime) -> str:
-    """Return the time of day in the current zone, such as "23:59:59 UTC"."""
-    return f"{timezone.localtime(value):%H:%M:%S %Z}"
+    """Return the time of day in the current zone, such as "23:59:59 UTC" or "23:59:59 UTC+8"."""
+    local = timezone.localtime(value)
+    return f"{local:%H:%M:%S} {_zone(local)}"
+
+
+def _zone(local: datetime.datetime) -> str:
+    """Return the zone's abbreviation. Many zones have only an offset, such as "+08"; it becomes "UTC+8"."""
+    name = f"{local:%Z}"
+    if not name.startswith(("+", "-")):
+        return name
+    hours, minutes = name[1:3].lstrip("0") or "0", name[3:]
+    return f"UTC{name[0]}{hours}" + (f":{minutes}" if minutes else "")
 
 
 def duration(seconds: float | None) -> str:

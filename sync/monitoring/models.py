@@ -1,4 +1,4 @@
-"""Samples of the mirror's status over time, and incidents with their notifications."""
+"""Samples of the mirror's status over time with their summaries, and incidents with their notifications."""
 
 from __future__ import annotations
 
@@ -18,6 +18,21 @@ class Sample(models.Model):
 
     def __str__(self) -> str:
         return str(self.slot)
+
+
+class SampleSummary(models.Model):
+    """The samples of one period, such as an hour, for charts of longer ranges."""
+
+    step = models.PositiveIntegerField(help_text="Seconds of the period.")
+    slot = models.BigIntegerField(help_text="Seconds since 1970 by step.")
+    measures = models.JSONField(help_text="[minimum, mean, maximum] of each of history.MEASURES that has a value.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["step", "slot"], name="sync_samplesummary_once")]
+
+    def __str__(self) -> str:
+        return f"{self.slot} by {self.step}"
 
 
 class Incident(models.Model):

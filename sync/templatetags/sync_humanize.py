@@ -3,12 +3,11 @@
 import datetime
 
 from django import template
-from django.contrib.humanize.templatetags.humanize import naturaltime
+from django.utils.html import format_html
 
 from sync.core import humanize
 
 register = template.Library()
-register.filter(naturaltime)  # a project need not install django.contrib.humanize
 register.filter(humanize.number)
 
 
@@ -20,14 +19,9 @@ def duration(seconds: float | None) -> str:
 
 @register.filter
 def moment(value: datetime.datetime | None) -> str:
-    """Return humanize.moment with no-break spaces."""
-    return _unbroken(humanize.moment(value))
-
-
-@register.filter
-def clock(value: datetime.datetime) -> str:
-    """Return humanize.clock with no-break spaces."""
-    return _unbroken(humanize.clock(value))
+    """Return a <time> with humanize.recent in the current zone, which is named; "never" for None."""
+    text = _unbroken(humanize.recent(value))
+    return text if value is None else format_html('<time datetime="{}">{}</time>', value.isoformat(), text)
 
 
 @register.filter

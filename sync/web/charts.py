@@ -1,97 +1,132 @@
-"""Small charts of recent samples: points for SVG polylines, and the same content as text."""
+"""Small charts of the mirror's history: points for SVG lines and bands, and the same content as text."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from django.utils.translation import gettext as _
 
 from sync.core.humanize import duration, number
-from sync.monitoring.history import EVERY
-from sync.monitoring.models import Sample
+from sync.monitoring.history import Point, Range, Spread
 
 WIDTH, HEIGHT = 300, 60
 MARGIN = 3  # distance of the lines from the upper and lower edge
 
 
 @dataclass(frozen=True)
+class Line:
+    """One line. Gaps in the samples separate its pieces.
+
+    pieces: the `points` of SVG polylines.
+    bands: the `points` of SVG polygons from the smallest to the largest values; none if each point is one sample.
+    """
+
+    name: str
+    pieces: list[str]
+    bands: list[str]
+
+
+@dataclass(frozen=True)
 class Chart:
     """One chart.
 
-    lines: the name and the pieces of each line. A piece is the `points` of an SVG polyline; gaps in the samples
-        separate the pieces.
     label: a sentence with the chart's content, for screen readers.
     top: the largest value, with its unit.
     """
 
     title: str
-    lines: list[tuple[str, list[str]]]
+    lines: list[Line]
     label: str
     top: str
 
 
-def charts(samples: Sequence[Sample]) -> list[Chart]:
+@dataclass(frozen=True)
+class Series:
+    """A line of a chart and a column of the table: the mean with a band around it, or only the maximum."""
+
+    measure: str
+    name: str
+    text: Callable[[float], str]
+    only_maximum: bool = False
+
+    def drawn(self, point: Point) -> Spread | None:
+        spread = point.measures.get(self.measure)
+        return Spread(*[spread.maximum] * 3) if spread and self.only_maximum else spread
+
+    def cell(self, point: Point) -> str:
+        spread = self.drawn(point)
+        if spread is None:
+            return ""
+        mean, maximum = self.text(spread.mean), self.text(spread.maximum)
+        return mean if mean == maximum else _("%(mean)s, up to %(top)s") % {"mean": mean, "top": maximum}
+
+
+def charts(shown: Range, points: Sequence[Point]) -> list[Chart]:
     """Return the charts of lag, pending changes, oldest change and throughput; none if there are no samples."""
-    if not any(is_taken(sample) for sample in samples):
+    if not any(point.measures for point in points):
         return []
-    return [
-        _chart(_("Lag"), samples, {"p50": "p50", "p99": "p99"}, duration),
-        _chart(_("Pending changes"), samples, {"pending": _("pending")}, number),
-        _chart(_("Oldest pending change"), samples, {"oldest_age": _("age")}, duration),
-        _chart(_("Throughput"), samples, {"rate": _("changes/s")}, number),
-    ]
+    return [_chart(title, shown, points, series) for title, series in _contents().items()]
 
 
-def is_taken(sample: Sample) -> bool:
-    """Return whether a relay took this sample; otherwise its slot is a gap."""
-    return sample.pending is not None
+def table(points: Sequence[Point]) -> list[tuple[datetime.datetime, list[str]]]:
+    """Return each point's time and cells, newest first, without the gaps."""
+    columns = [each for series in _contents().values() for each in series]
+    return [(point.at, [each.cell(point) for each in columns]) for point in reversed(points) if point.measures]
 
 
-def table(samples: Sequence[Sample]) -> list[tuple[datetime.datetime, Sample]]:
-    """Return the samples with their times, newest first, without the gaps."""
-    return [
-        (datetime.datetime.fromtimestamp(sample.slot * EVERY, datetime.UTC), sample)
-        for sample in reversed(samples)
-        if is_taken(sample)
-    ]
+def _contents() -> dict[str, list[Series]]:
+    return {
+        _("Lag"): [Series("p50", "p50", duration), Series("p99", "p99", duration, only_maximum=True)],
+        _("Pending changes"): [Series("pending", _("pending"), number)],
+        _("Oldest pending change"): [Series("oldest_age", _("age"), duration)],
+        _("Throughput"): [Series("rate", _("changes/s"), number)],
+    }
 
 
-def _chart(title: str, samples: Sequence[Sample], names: dict[str, str], text: Callable[[float], str]) -> Chart:
-    values = {field: [_value(sample, field) for sample in samples] for field in names}
-    known = [value for line in values.values() for value in line if value is not None]
-    top = max(known, default=0.0)
-    parts = []
-    for field, name in names.items():
-        line = [value for value in values[field] if value is not None]
-        if line:
-            parts.append(_("%(name)s now %(now)s, maximum %(most)s") % {
-                "name": name, "now": text(line[-1]), "most": text(max(line)),
+def _chart(title: str, shown: Range, points: Sequence[Point], series: Sequence[Series]) -> Chart:
+    lines, parts = [], []
+    drawn = [(each, [each.drawn(point) for point in points]) for each in series]
+    top = max((spread.maximum for _series, spreads in drawn for spread in spreads if spread), default=None)
+    for each, spreads in drawn:
+        lines.append(_line(each.measure, spreads, top or 0.0))
+        if known := [spread for spread in spreads if spread]:
+            parts.append(_("%(name)s latest %(latest)s, maximum %(most)s") % {
+                "name": each.name,
+                "latest": each.text(known[-1].mean),
+                "most": each.text(max(spread.maximum for spread in known)),
             })  # fmt: skip
-    minutes = len(samples) * EVERY // 60
-    label = _("%(title)s, last %(minutes)s minutes: %(values)s.") % {
-        "title": title, "minutes": minutes, "values": "; ".join(parts) or _("no data"),
+    label = _("%(title)s. %(range)s: %(values)s.") % {
+        "title": title, "range": shown.title, "values": "; ".join(parts) or _("no data"),
     }  # fmt: skip
-    lines = [(field, _pieces(line, top)) for field, line in values.items()]
-    return Chart(title, lines, label, text(top) if known else _("unknown"))
+    return Chart(title, lines, label, _("unknown") if top is None else series[0].text(top))
 
 
-def _value(sample: Sample, field: str) -> float | None:
-    # In a sample without pending changes, the oldest one has no age: draw 0 instead of a gap.
-    if field == "oldest_age" and is_taken(sample):
-        return sample.oldest_age or 0.0
-    return getattr(sample, field)
-
-
-def _pieces(line: Sequence[float | None], top: float) -> list[str]:
-    pieces: list[list[str]] = [[]]
-    for index, value in enumerate(line):
-        if value is None:
-            pieces.append([])
-            continue
-        x = index * WIDTH / max(len(line) - 1, 1)
+def _line(name: str, spreads: Sequence[Spread | None], top: float) -> Line:
+    def at(index: int, value: float) -> str:
+        x = index * WIDTH / max(len(spreads) - 1, 1)
         y = HEIGHT - MARGIN - (value / top if top else 0.0) * (HEIGHT - 2 * MARGIN)
-        pieces[-1].append(f"{x:.1f},{y:.1f}")
-    # A single point becomes a line from itself to itself. Its round ends make a dot.
-    return [" ".join(piece * 2 if len(piece) == 1 else piece) for piece in pieces if piece]
+        return f"{x:.1f},{y:.1f}"
+
+    pieces, bands = [], []
+    for run in _runs(spreads):
+        piece = [at(index, spread.mean) for index, spread in run]
+        # A single point becomes a line from itself to itself. Its round ends make a dot.
+        pieces.append(" ".join(piece * 2 if len(piece) == 1 else piece))
+        if any(spread.minimum < spread.maximum for _index, spread in run):
+            upper = [at(index, spread.maximum) for index, spread in run]
+            lower = [at(index, spread.minimum) for index, spread in reversed(run)]
+            bands.append(" ".join(upper + lower))
+    return Line(name, pieces, bands)
+
+
+def _runs(spreads: Iterable[Spread | None]) -> list[list[tuple[int, Spread]]]:
+    """Return the values with their positions, divided where values are missing."""
+    runs: list[list[tuple[int, Spread]]] = [[]]
+    for index, spread in enumerate(spreads):
+        if spread:
+            runs[-1].append((index, spread))
+        elif runs[-1]:
+            runs.append([])
+    return [run for run in runs if run]

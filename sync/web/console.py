@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 
 from sync.jobs import runner
 from sync.mapping.kinds import kind_of
-from sync.monitoring import history
+from sync.monitoring.history import DEFAULT, RANGES, SUMMARIZED, points
 from sync.monitoring.status import MEANS, Counts, Status, counts_of, status
 from sync.outbox.failures import troubled
 from sync.web.access import OPERATE, VIEW_CONSOLE, allowed
@@ -47,7 +47,7 @@ def _live(request: HttpRequest) -> HttpResponse:
 
 
 def _context(request: HttpRequest) -> dict[str, Any]:
-    now, newest, taken = _status(), runner.latest(), history.recent()
+    now, newest = _status(), runner.latest()
     return {
         "status": now,
         "means": MEANS[now.word],
@@ -56,13 +56,27 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "relay_command": RELAY,
         "models": [(model, newest.get(model.model), kind_of(model.queue).readable) for model in now.models],
         "processes": now.processes,
-        "charts": charts(taken),
-        "chart_minutes": len(taken) * history.EVERY // 60,
-        "figures": table(taken),
         "troubled": troubled("default").order_by("-failed", "recorded_at")[:SHOWN],
         "troubled_count": sum(each.failed + each.retrying for model in now.models for each in model.failures),
         "may_operate": request.user.has_perm(OPERATE),
         "now": timezone.now(),
+        **_history(request.GET.get("range", "")),
+    }
+
+
+def _history(name: str) -> dict[str, Any]:
+    """Return what the charts show: the range of this name, or the default one if there is none."""
+    name = name if name in RANGES else DEFAULT
+    shown = RANGES[name]
+    history = points(shown)
+    return {
+        "ranges": RANGES,
+        "range_name": name,
+        "range": shown,
+        "is_summarized": shown in SUMMARIZED,
+        "charts": charts(shown, history),
+        "charts_since": history[0].at,
+        "figures": table(history),
     }
 
 

@@ -1,11 +1,11 @@
 """Formats of numbers and times on the terminal and on pages."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
-from sync.core.humanize import clock, moment, number
+from sync.core.humanize import clock, moment, number, recent
 
 pytestmark = pytest.mark.quick
 
@@ -22,3 +22,21 @@ def test_times_have_the_current_zone() -> None:
     with timezone.override("Asia/Kolkata"):
         assert (moment(at), clock(at)) == ("2026-02-01 05:29:59 IST", "05:29:59 IST")
     assert moment(None) == "never"
+
+
+@pytest.mark.parametrize(
+    ("zone", "shown"),
+    [("Asia/Kuala_Lumpur", "UTC+8"), ("America/Sao_Paulo", "UTC-3"), ("Asia/Kathmandu", "UTC+5:45"), ("UTC", "UTC")],
+)
+def test_a_zone_without_an_abbreviation_is_named_by_its_offset(zone: str, shown: str) -> None:
+    with timezone.override(zone):
+        assert clock(datetime(2026, 1, 31, 12, 0, tzinfo=UTC)).split()[1] == shown
+
+
+def test_a_time_of_another_day_has_its_date() -> None:
+    now = timezone.now()
+    assert recent(now) == clock(now)
+    with timezone.override("Asia/Tokyo"):
+        yesterday = timezone.localtime(now).replace(hour=0, minute=0, second=0) - timedelta(seconds=1)
+        assert recent(yesterday) == moment(yesterday)
+    assert recent(None) == "never"

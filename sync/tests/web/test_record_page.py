@@ -44,7 +44,7 @@ def test_it_shows_the_verdict_and_the_last_delivery(viewer: Client, account: Acc
     document = mongo.accounts.find_one({"_id": ObjectId(account.pk)})
     written = datetime.datetime.fromtimestamp(document["_sync"]["v"] / 1e6, datetime.UTC)
     assert "In sync" in page
-    assert f"{written:%Y-%m-%d %H:%M:%S} UTC" in page
+    assert f"{written:%H:%M:%S} UTC</time>" in page
     assert f"by delivery <code>{document['_sync']['by']}</code>" in page
     assert "≠" not in page
     assert f'href="/finance/accounts/{account.pk}/"' in page
