@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.utils import timezone, translation
 from django.utils.translation import gettext as _
 
 from accounts.models import Decision, User
@@ -30,7 +31,7 @@ def decide(user: User, decision: Decision, by: HttpRequest | None = None) -> boo
     by: the request of the deciding user, for the audit log.
     """
     before = {name: getattr(user, name) for name in DECIDED}
-    changes: dict[str, Any] = {"request_decision": decision}
+    changes: dict[str, Any] = {"request_decision": decision, "request_decided_at": timezone.now()}
     if decision == Decision.APPROVED:
         changes["role"] = F("requested_role")
     if not User.pending_requests().filter(pk=user.pk).update(**changes):
@@ -44,9 +45,11 @@ def decide(user: User, decision: Decision, by: HttpRequest | None = None) -> boo
 def _tell(user: User) -> None:
     if not user.email:
         return
-    message = render_to_string("accounts/email/request_decided.txt", {"person": user})
+    with translation.override(user.mail_language):
+        subject = _("Your request for the role %s") % user.get_requested_role_display()
+        message = render_to_string("accounts/email/request_decided.txt", {"person": user})
     try:
-        user.email_user(_("Your request for the role %s") % user.get_requested_role_display(), message)
+        user.email_user(subject, message)
     except (OSError, SMTPException):
         # The decision stands, and the user sees it on their profile.
         logger.exception("The email about a decided request could not be sent")

@@ -9,7 +9,7 @@ from django.urls import include, path
 from django.utils.module_loading import module_has_submodule
 from django.views.generic import RedirectView
 
-from analytics_site import views
+from analytics_site import people, views
 from sync.web import probes
 
 # The admin has no login and password pages of its own: the portal's have the limits and the second factor.
@@ -22,6 +22,8 @@ urlpatterns = [
     path("readyz", probes.readyz, name="readyz"),
     path("metrics", probes.prometheus, name="metrics"),
     path("help/", views.help_page, name="help"),
+    path("people/", people.people, name="people"),
+    path("people/<int:pk>/", people.person, name="person"),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("sync/", include("sync.web.urls")),

@@ -140,6 +140,11 @@ PAGES = [
     Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "Refused export", 400),
 
     Page("no-role", "staff", "/dashboard/", "User without a role"),
+    Page("people", "staff", "/people/", "People who wait for staff"),
+    Page("people-none", "staff", "/people/?q=nobody", "People, none matching"),
+    Page("person", "staff", "/people/{newcomer}/", "A person who waits: request and record"),
+    Page("person-search", "staff", "/people/{newcomer}/?q={name}", "Records that could be linked"),
+    Page("person-linked", "staff", "/people/{linked}/", "A person with a record"),
     Page("two-factor-on", "staff", "/two-factor/", "Second factor, set up"),
     Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Recovery codes"),
     Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "Generate new recovery codes"),
@@ -214,6 +219,8 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         "own_customer": own.pk,
         "poison": poison.pk,
         "newcomer": str(people["newcomer"].pk),
+        "linked": str(people["customer"].pk),
+        "name": Customer.objects.order_by("name", "pk")[0].name.split()[0],
         "confirm": EmailConfirmationHMAC(unconfirmed).key,
         "undo": signing.dumps(
             [forgetful.pk, forgetful.email, (timezone.now() - timedelta(hours=1)).isoformat()], salt=addresses.SALT

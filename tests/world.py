@@ -68,6 +68,7 @@ class World:
         """The address of a page with its record. With `others`, None for a page that is not about a record."""
         records = self.others if others else self.own
         arguments = {
+            "person": [self.people["customer"].pk],
             "finance:totals_chart": ["value"],
             "finance:customer_trades": [records["customer"].pk],
             "finance:customer_chart": [records["customer"].pk, "value"],

@@ -1,0 +1,56 @@
+"""Emails staff about each registration, because the person waits for them.
+
+The email has no name and no address of the person: anybody can type these. It links to the page that shows them.
+"""
+
+from __future__ import annotations
+
+import logging
+from functools import partial
+from typing import Any
+
+from allauth.account.adapter import get_adapter
+from allauth.core.internal import ratelimit
+from django.contrib.sites.shortcuts import get_current_site
+from django.core.mail import EmailMessage, get_connection
+from django.db import transaction
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import translation
+
+from accounts.models import User
+from analytics_site.waiting import count_again, may_decide
+
+logger = logging.getLogger(__name__)
+
+
+def announce(sender: Any, request: HttpRequest, user: User, **_: Any) -> None:
+    """Receives `user_signed_up`. Whatever goes wrong, the registration succeeds: Django logs errors of this."""
+    transaction.on_commit(partial(_tell_staff, request, user), robust=True)
+
+
+def _tell_staff(request: HttpRequest, user: User) -> None:
+    count_again()
+    # A stranger who registers again and again causes no more emails than to anybody else. The bell counts them all.
+    if not ratelimit.consume(request, app="allauth.account", action="mail_to", key="staff", limit_get=True):
+        logger.warning("Staff were not emailed about a registration: they have reached the limit")
+        return
+    context = {
+        "person": user,
+        "url": request.build_absolute_uri(reverse("person", args=[user.pk])),
+        "current_site": get_current_site(request),
+    }
+    mails = [_mail(to, context) for to in deciders() if to.email]
+    if mails:
+        get_connection().send_messages(mails)  # one connection: a server that does not respond is tried once
+
+
+def deciders() -> list[User]:
+    """The members of staff who decide role requests."""
+    staff = User.objects.filter(is_staff=True, is_active=True).order_by("pk")
+    return [each for each in staff if each.may_log_in and may_decide(each)]
+
+
+def _mail(to: User, context: dict[str, Any]) -> EmailMessage:
+    with translation.override(to.mail_language):
+        return get_adapter().render_mail("account/email/person_waits", to.email, context)
