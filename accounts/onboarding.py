@@ -8,7 +8,9 @@ from typing import Literal
 
 from django.utils.translation import gettext as _
 
-from accounts.models import Decision, Role, User
+from accounts.models import Decision, User
+
+SEES_OWN_RECORDS = "finance.view_own"
 
 
 @dataclass(frozen=True)
@@ -39,13 +41,13 @@ def _request(user: User) -> Step:
 
 
 def _last(user: User) -> Step:
-    if user.role != Role.CUSTOMER:
+    if not user.has_perm(SEES_OWN_RECORDS):
         text = _("Staff assign a role to your account. Your dashboard then appears here.")
         return Step(_("Role assigned"), "waiting", user.date_joined, text)
     text = _(
-        "Staff link your customer record to this login and email you. Your accounts, tiers and trades then appear here. "
-        "For your security, a matching name or email address is not enough."
+        "Staff link your customer record to this login and email you. Your accounts, tiers and trades then appear "
+        "here. For your security, a matching name or email address is not enough."
     )
     if user.requested_role and user.request_decision != Decision.DECLINED:
-        text = _("If you are also a customer: %s") % text
+        text = f"{_('You need this only if you are also a customer.')} {text}"
     return Step(_("Linked to your records"), "waiting", user.date_joined, text)

@@ -6,7 +6,6 @@ The email has no name and no address of the person: anybody can type these. It l
 from __future__ import annotations
 
 import logging
-from functools import partial
 from typing import Any
 
 from allauth.account.adapter import get_adapter
@@ -25,8 +24,11 @@ logger = logging.getLogger(__name__)
 
 
 def announce(sender: Any, request: HttpRequest, user: User, **_: Any) -> None:
-    """Receives `user_signed_up`. Whatever goes wrong, the registration succeeds: Django logs errors of this."""
-    transaction.on_commit(partial(_tell_staff, request, user), robust=True)
+    """Receives `user_signed_up`. Whatever goes wrong, the registration succeeds, and Django logs the error.
+
+    It logs the name of the function, which a partial does not have.
+    """
+    transaction.on_commit(lambda: _tell_staff(request, user), robust=True)
 
 
 def _tell_staff(request: HttpRequest, user: User) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import partial
 
 from allauth.account.adapter import get_adapter
+from allauth.core.context import request_context
 from django.db import transaction
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
@@ -64,11 +65,11 @@ def _set(customer: Customer, user: User | None, act: str, by: HttpRequest, perso
     customer.user = user
     customer.save(update_fields=["user"])
     record(by, act, customer, before, after)
-    transaction.on_commit(partial(_tell, person, act))
+    transaction.on_commit(partial(_tell, person, act, by))
 
 
-def _tell(person: User, act: str) -> None:
+def _tell(person: User, act: str, by: HttpRequest) -> None:
     count_again()
     if person.email:
-        with translation.override(person.mail_language):
+        with translation.override(person.mail_language), request_context(by):
             get_adapter().send_mail(f"account/email/records_{act}ed", person.email, {})

@@ -89,9 +89,7 @@ def test_staff_cannot_decide_their_own_request(client: Client, clerk: User) -> N
     assert clerk.has_pending_request
 
 
-def test_staff_who_can_decide_see_how_many_people_wait(
-    client: Client, clerk: User, requester: User, ada: User
-) -> None:
+def test_staff_who_can_decide_see_how_many_people_wait(client: Client, clerk: User, requester: User, ada: User) -> None:
     client.force_login(clerk)
     for path in ("/admin/", "/profile/"):
         assert "1 person waits" in client.get(path).content.decode()
