@@ -63,13 +63,13 @@ class PeopleForm(forms.Form):
 
     q = forms.CharField(
         label=gettext_lazy("Name, username or email"), max_length=200, required=False,
-        help_text=gettext_lazy("How each of them begins."),
+        help_text=gettext_lazy("The start of any of these."),
     )  # fmt: skip
 
     def __init__(self, data: Any, staff: Any) -> None:
         super().__init__(data)
         self.waits = waits_for(staff)
-        choices = [("", _("Everyone who waits"))]
+        choices = [("", _("All who wait"))]
         if may_decide(staff):
             choices.append(("requests", _("Role requests to decide")))
         if may_link(staff):
