@@ -49,5 +49,5 @@ def _last(user: User) -> Step:
         "here. For your security, a matching name or email address is not enough."
     )
     if user.requested_role and user.request_decision != Decision.DECLINED:
-        text = f"{_('You need this only if you are also a customer.')} {text}"
+        text = _("You need this only if you are also a customer.") + " " + text
     return Step(_("Linked to your records"), "waiting", user.date_joined, text)
