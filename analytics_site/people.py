@@ -24,16 +24,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.models import PENDING, Decision, User
 from accounts.role_requests import decide
 from analytics_site import linking
-from analytics_site.waiting import (
-    LINK,
-    LINKED,
-    UNLINKED,
-    count_again,
-    may_decide,
-    may_link,
-    people_for,
-    waits_for,
-)
+from analytics_site.waiting import LINKED, UNLINKED, count_again, may_decide, may_link, people_for, waits_for
 from finance.models import Customer
 from finance.searching import matching, with_email
 
@@ -155,7 +146,7 @@ def _act(request: HttpRequest, someone: User) -> None:
             raise PermissionDenied
         _decide(request, someone, DECISIONS[act])
     elif act in LINKS:
-        if not request.user.has_perm(LINK):
+        if not may_link(request.user):
             raise PermissionDenied
         try:
             record = LINKS[act](someone, request.POST.get("customer", ""), request)
