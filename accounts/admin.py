@@ -24,12 +24,13 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.deletion import is_last_superuser
-from accounts.models import Decision, User
+from accounts.models import PENDING, Decision, User
 from accounts.role_requests import decide
 from audit.admin import Audited
 
@@ -71,7 +72,7 @@ class RequestFilter(admin.SimpleListFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[User]) -> QuerySet[User]:
         if self.value() == "pending":
-            return queryset.exclude(requested_role="").filter(request_decision="")
+            return queryset.filter(PENDING)
         return queryset.filter(request_decision=self.value()) if self.value() else queryset
 
 
@@ -105,11 +106,14 @@ class UserAdmin(Audited, DjangoUserAdmin):
     search_help_text = _("Search by the start of a username, name or email address.")
     show_full_result_count = False
     actions = ["approve_requests", "decline_requests"]
-    readonly_fields = ["last_login", "date_joined", "deletion_requested_at", "requested_role", "request_decision"]
+    readonly_fields = [
+        "last_login", "date_joined", "deletion_requested_at", "requested_role", "request_decision",
+        "request_decided_at",
+    ]  # fmt: skip
     fieldsets = [
         (None, {"fields": ["username", "password"]}),
         (_("Person"), {"fields": ["first_name", "last_name", "email", "address"]}),
-        (_("Role"), {"fields": ["role", "requested_role", "request_decision"]}),
+        (_("Role"), {"fields": ["role", "requested_role", "request_decision", "request_decided_at"]}),
         (_("Rights"), {"fields": ["is_active", "is_staff", "is_superuser", "groups", "user_permissions"]}),
         (_("Dates"), {"fields": ["last_login", "date_joined", "deletion_requested_at"]}),
     ]
@@ -174,7 +178,7 @@ class UserAdmin(Audited, DjangoUserAdmin):
         if set(form.changed_data) - HARMLESS_FIELDS and _must_say_who_they_are(request):
             raise ReauthenticationRequired
         if "role" in form.changed_data and obj.has_pending_request and obj.role == obj.requested_role:
-            obj.request_decision = Decision.APPROVED
+            obj.request_decision, obj.request_decided_at = Decision.APPROVED, timezone.now()
         super().save_model(request, obj, form, change)
 
     def _all_fields(self) -> list[str]:

@@ -43,6 +43,10 @@ class Decision(models.TextChoices):
     DECLINED = "declined", _("Declined")
 
 
+# Of users whose role request is undecided.
+PENDING = ~Q(requested_role="") & Q(request_decision="")
+
+
 class User(AbstractUser):
     """A user who can log in. settings.ROLE_PERMISSIONS defines what a role may do."""
 
@@ -52,6 +56,7 @@ class User(AbstractUser):
         _("requested role"), max_length=20, choices=[(role.value, role.label) for role in REQUESTABLE_ROLES], blank=True
     )
     request_decision = models.CharField(_("decision"), max_length=10, choices=Decision.choices, blank=True)
+    request_decided_at = models.DateTimeField(_("decided on"), null=True, blank=True, editable=False)
     address = models.TextField(_("address"), max_length=500, blank=True)
     picture = models.FileField(_("picture"), upload_to="pictures", blank=True)
     language = models.CharField(_("language"), max_length=10, choices=languages, blank=True)
@@ -87,7 +92,7 @@ class User(AbstractUser):
     @classmethod
     def pending_requests(cls) -> models.QuerySet[User]:
         """Users whose role request is undecided, in the order of their requests."""
-        return cls.objects.exclude(requested_role="").filter(request_decision="").order_by("date_joined", "pk")
+        return cls.objects.filter(PENDING).order_by("date_joined", "pk")
 
     def get_full_name(self) -> str:
         return super().get_full_name() or self.username

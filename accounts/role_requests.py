@@ -8,6 +8,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models import F
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts import mails
 from accounts.models import Decision, User
@@ -25,7 +26,7 @@ def decide(user: User, decision: Decision, by: HttpRequest | None = None) -> boo
     by: the request of the deciding user, for the audit log.
     """
     before = {name: getattr(user, name) for name in DECIDED}
-    changes: dict[str, Any] = {"request_decision": decision}
+    changes: dict[str, Any] = {"request_decision": decision, "request_decided_at": timezone.now()}
     if decision == Decision.APPROVED:
         changes["role"] = F("requested_role")
     if not User.pending_requests().filter(pk=user.pk).update(**changes):

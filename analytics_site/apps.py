@@ -1,4 +1,4 @@
-"""The portal's wiring: operators' actions, which sync reports, are recorded in the audit log."""
+"""The portal's wiring: the audit log records what operators do in sync, and staff hear of registrations."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ class PortalConfig(AppConfig):
     name = "analytics_site"
 
     def ready(self) -> None:
+        from allauth.account.signals import user_signed_up
+
+        from analytics_site import arrivals, linking
         from audit.models import register_acts
         from sync.signals import ACTS, operator_acted
 
         register_acts(ACTS)
+        register_acts(linking.ACTS)
         operator_acted.connect(keep_act)
+        user_signed_up.connect(arrivals.announce)
 
 
 def keep_act(

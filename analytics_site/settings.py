@@ -363,6 +363,10 @@ DEFAULT_FROM_EMAIL = env.str(
     like=r"[^<>@\s]+@[^<>@\s]+|[^<>]*<[^<>@\s]+@[^<>@\s]+>",
     expected="it must be an address such as portal@example.com or Portal <portal@example.com>",
 )  # fmt: skip
+# Whom users without a role or a linked record are told to write to.
+SUPPORT_EMAIL = env.str(
+    "SUPPORT_EMAIL", "", like=r"[^<>@\s]+@[^<>@\s]+", expected="it must be an address such as help@example.com"
+)
 # Addresses are verified before the first login if mail is set up; a trial does without.
 _mail_is_sent = env.is_set("EMAIL_URL") and "console" not in vars()["EMAIL_BACKEND"]
 ACCOUNT_EMAIL_VERIFICATION = "mandatory" if _mail_is_sent else "optional"

@@ -9,7 +9,7 @@ from django.urls import include, path
 from django.utils.module_loading import module_has_submodule
 from django.views.generic import RedirectView
 
-from analytics_site import my_data, views
+from analytics_site import my_data, people, views
 from analytics_site.delete_account import delete_account
 from sync.web import probes
 
@@ -26,6 +26,8 @@ urlpatterns = [
     path("my-data/", my_data.page, name="my_data"),
     path("my-data/download/", my_data.download, name="my_data_download"),
     path("my-data/delete/", delete_account, name="delete_account"),
+    path("people/", people.people, name="people"),
+    path("people/<int:pk>/", people.person, name="person"),
     path("admin/password_change/", RedirectView.as_view(pattern_name="account_change_password")),
     path("admin/", admin.site.urls),
     path("sync/", include("sync.web.urls")),

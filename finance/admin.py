@@ -1,4 +1,4 @@
-"""The financial records in the admin, the only place where staff link a customer to the user who may see it."""
+"""The financial records in the admin."""
 
 from __future__ import annotations
 

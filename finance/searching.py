@@ -32,6 +32,15 @@ def matching(text: str) -> Q:
     return found
 
 
+def with_email(email: str) -> Q:
+    """Customers with this email address, in any case. None, if it is empty."""
+    words = _words(email)
+    if len(words) != 1:
+        return Q(pk__in=[])
+    # The index has the words of names and usernames, too; the column tells them apart.
+    return Q(pk__in=CustomerWord.objects.filter(word=words[0]).values("customer"), email__iexact=email.strip())
+
+
 def words_of(name: str, username: str, email: str) -> set[str]:
     """All words, and of the name also the parts of each: "O'Brien" is found as "o'brien" and as "brien".
 

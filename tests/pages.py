@@ -152,6 +152,11 @@ PAGES = [
     Page("passkey-add", "customer", "/two-factor/passkeys/add/", "Add a passkey"),
     Page("passkey-rename", "staff", "/two-factor/passkeys/{passkey}/rename/", "Rename a passkey"),
     Page("passkey-remove", "staff", "/two-factor/passkeys/{passkey}/remove/", "Remove a passkey"),
+    Page("people", "staff", "/people/", "People who wait for staff"),
+    Page("people-none", "staff", "/people/?q=nobody", "People, none matching"),
+    Page("person", "staff", "/people/{newcomer}/", "A person who waits: request and record"),
+    Page("person-search", "staff", "/people/{newcomer}/?q={name}", "Records that could be linked"),
+    Page("person-linked", "staff", "/people/{linked}/", "A person with a record"),
     Page("two-factor-on", "staff", "/two-factor/", "Second factor, set up"),
     Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Recovery codes"),
     Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "Generate new recovery codes"),
@@ -230,6 +235,8 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         "poison": poison.pk,
         "newcomer": str(people["newcomer"].pk),
         "passkey": str(passkey.pk),
+        "linked": str(people["customer"].pk),
+        "name": Customer.objects.order_by("name", "pk")[0].name.split()[0],
         "confirm": EmailConfirmationHMAC(unconfirmed).key,
         "undo": signing.dumps(
             [forgetful.pk, forgetful.email, (timezone.now() - timedelta(hours=1)).isoformat()], salt=addresses.SALT

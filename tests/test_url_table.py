@@ -18,6 +18,8 @@ TABLE = """
 #                                   nobody   own  another's  technical  management  staff  superuser
 landing                                200   200          -        200         200    200        200
 help                                   200   200          -        200         200    200        200
+people                                 302   403          -        403         403    403        200
+person                                 302   403          -        403         403    403        200
 healthz                                200   200          -        200         200    200        200
 readyz                                 200   200          -        200         200    200        200
 metrics                                404   404          -        200         404    404        200

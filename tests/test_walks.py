@@ -20,7 +20,7 @@ from finance.models import Account, Customer
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.workers.models import ModelState
-from tests.pages import PEOPLE, furnish, session
+from tests.pages import PASSWORD, PEOPLE, furnish, session
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -132,12 +132,14 @@ def test_senior_management_chooses_a_range_and_downloads_the_numbers(
 
 def test_staff_approve_a_request_and_the_user_is_notified(enter: Callable[..., Page]) -> None:
     page = enter("staff")
-    page.get_by_role("button", name="Stella Staff").click()
-    page.get_by_role("link", name="1 request waits").click()
-    page.locator("tr", has_text="nora").locator("[name=_selected_action]").check()
-    page.select_option("[name=action]", "approve_requests")
-    page.get_by_role("button", name="Run").or_(page.get_by_role("button", name="Go")).first.click()
-    expect(page.locator(".messagelist")).to_be_visible()
+    main = page.get_by_role("main")
+    page.get_by_role("button", name="Notifications").click()
+    page.get_by_role("link", name="people wait").click()
+    main.get_by_role("link", name="Nora Newcomer").click()
+    main.get_by_role("button", name="Approve").click()
+    page.fill("[name=password]", PASSWORD)
+    main.locator("button[type=submit]").first.click()
+    expect(main).to_contain_text("Approved. The person was emailed.")
     nora = User.objects.get(username="nora")
     assert (nora.role, nora.request_decision) == ("technical_worker", "approved")
     assert mail.outbox[-1].to == [nora.email]

@@ -68,6 +68,7 @@ WRONG = {
     "VAR_DIR": ["/dev/null/var", "/proc/var"], "MEDIA_ROOT": ["/dev/null", "/dev/null/media"],
     "EMAIL_URL": ["nonsense", "smtp://", "smtp+tls://a:port", "http://a"],
     "DEFAULT_FROM_EMAIL": ["nobody", "a@b@c", "two\nlines@example.com"],
+    "SUPPORT_EMAIL": ["help", "a@b@c", "Help <help@example.com>", "two\nlines@example.com"],
     "LOG_FORMAT": ["xml", "text,json"], "LOG_LEVEL": ["LOUD", "10"],
 }  # fmt: skip
 

@@ -70,6 +70,7 @@ class World:
         """The address of a page with its record. With `others`, None for a page that is not about a record."""
         records = self.others if others else self.own
         arguments = {
+            "person": [self.people["customer"].pk],
             "finance:totals_chart": ["value"],
             "mfa_edit_webauthn": [self.passkey.pk],
             "mfa_remove_webauthn": [self.passkey.pk],

@@ -89,17 +89,15 @@ def test_staff_cannot_decide_their_own_request(client: Client, clerk: User) -> N
     assert clerk.has_pending_request
 
 
-def test_staff_who_can_decide_see_the_number_of_pending_requests(
-    client: Client, clerk: User, requester: User, ada: User
-) -> None:
+def test_staff_who_can_decide_see_how_many_people_wait(client: Client, clerk: User, requester: User, ada: User) -> None:
     client.force_login(clerk)
     for path in ("/admin/", "/profile/"):
-        assert "1 request waits" in client.get(path).content.decode()
+        assert "1 person waits" in client.get(path).content.decode()
     page = client.get(USERS, {"request": "pending"})
     assert "Pending (1)" in page.content.decode()
     assert list(page.context["cl"].queryset) == [requester]
     client.force_login(ada)
-    assert "request waits" not in client.get("/profile/").content.decode()
+    assert "person waits" not in client.get("/profile/").content.decode()
 
 
 @pytest.mark.parametrize(

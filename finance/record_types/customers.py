@@ -66,7 +66,7 @@ class CustomerTable(RecordTable):
 
 
 class CustomerForm(RecordForm):
-    """A customer. The user who may see them is set in the admin only."""
+    """A customer. The user who may see them is set by staff, never here."""
 
     birthdate = forms.DateField(label=_("Birthdate"), widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
     email = forms.EmailField(label=_("Email"), required=False, max_length=254)

@@ -51,7 +51,7 @@ def test_it_shows_accounts_tiers_trades_and_profile_with_few_queries(client, own
 def test_a_customer_without_a_record_is_told_what_to_do(client, owner):
     response = client.get(reverse(PAGE))
     assert response.status_code == 200
-    assert "Ask staff to link your customer record" in response.content.decode()
+    assert "Staff link your customer record" in response.content.decode()
 
 
 def test_a_customer_without_accounts_or_trades_sees_what_to_do_instead_of_zeros(client, owner):

@@ -156,7 +156,7 @@ def test_it_says_when_it_has_the_newest_trades_only(client, anna, monkeypatch):
 
 
 def test_a_customer_without_a_record_or_trades_is_told_what_to_do(client, owner):
-    assert "Ask staff to link your customer record" in client.get(reverse(PAGE)).content.decode()
+    assert "Staff link your customer record" in client.get(reverse(PAGE)).content.decode()
     customer("Anna", [], linked=owner)
     assert "No trades yet" in client.get(reverse(PAGE)).content.decode()
 

@@ -17,12 +17,13 @@ ROUTES = {route: name for name, route, _pattern in patterns()}
 PARAMETERS = (
     "q", "since", "until", "account", "symbol", "product", "tier", "find", "customer", "side",
     "code", "only", "first", "last", "page",
-    "per_page", "sort", "after", "before", "who", "act", "model", "key", "below", "reason", "age", "year",
+    "per_page", "sort", "after", "before", "who", "act", "model", "key", "below", "reason", "age", "show", "year",
     "o", "p", "e",
     *(name for kind in RECORD_TYPES for name in kind.filters.base_filters),
 )  # fmt: skip
 SEARCHED = re.compile(
     r"_(list|export|dashboard|detail|trades|chart|changelist)$|^(sync|audit|retail):(?!order|stop|act|route_act|test_alert)"
+    r"|^(people|person)$"
 )
 NEVER_THEIRS = {
     kind.pages[page] for kind in RECORD_TYPES if not kind.own for page in ("list", "export", "detail")

@@ -34,7 +34,14 @@ POWER = {"role", "is_staff", "is_superuser", "is_active", "is_demo", "username",
 ACCEPTED = {"customer": 2, "technical_worker": 14, "senior_management": 2, "staff": 2, "superuser": 30}
 # What the portal itself writes when a form is sent, by model.
 DERIVED = {
-    User: {"last_login", "request_decision", "requested_at", "date_joined", "deletion_requested_at"},
+    User: {
+        "last_login",
+        "request_decision",
+        "request_decided_at",
+        "requested_at",
+        "date_joined",
+        "deletion_requested_at",
+    },
     Authenticator: {"last_used_at", "data"},
     EmailAddress: {"verified", "primary"},
     Transaction: {"transaction_count", "bucket_start_date", "bucket_end_date"},
