@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from email.message import Message
 from html.parser import HTMLParser
 from pathlib import Path
@@ -139,6 +140,17 @@ def test_the_portals_own_forms_send_both_parts(ada: User) -> None:
         assert [part.get_content_type() for part in sent.get_payload()] == ["text/plain", "text/html"]  # type: ignore[union-attr]
         assert sent["Auto-Submitted"] == "auto-generated"
         assert message.body.endswith(f"-- \n{NAME}\nhttp://testserver\n")
+
+
+def test_no_other_code_sends_emails() -> None:
+    """The mirror's alerts are apart, because sync imports no other app."""
+    senders = {
+        str(path.relative_to(ROOT))
+        for app in ("accounts", "analytics_site", "audit", "exports", "finance", "sync")
+        for path in (ROOT / app).rglob("*.py")
+        if "tests" not in path.parts and re.search(r"django\.core\.mail|import mail\b|email_user", path.read_text())
+    }
+    assert senders == {"accounts/mails.py", "sync/monitoring/channels.py"}
 
 
 def test_the_name_is_a_setting(settings: Any) -> None:

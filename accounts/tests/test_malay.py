@@ -108,3 +108,10 @@ def test_what_a_form_leads_to(person: Callable[..., User], act: Callable[[Client
     assert english
     assert malay
     assert not set(english) & set(malay)
+
+
+def test_the_message_about_a_login_is_in_the_users_language_in_any_browser(person: Callable[..., User]) -> None:
+    person("maya", language="ms")
+    browser = Client(headers={"accept-language": "en"})
+    answer = browser.post("/login/", {"login": "maya", "password": PASSWORD}, follow=True)
+    assert said(answer) == ["Berjaya log masuk sebagai maya."]
