@@ -7,7 +7,7 @@ from smtplib import SMTPException
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMultiAlternatives
+from django.core.mail import EmailMultiAlternatives, get_connection
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 from django.utils import translation
@@ -25,6 +25,12 @@ def send(template: str, to: str, context: dict[str, Any], request: HttpRequest |
         logger.exception("The email %s could not be sent", template)
 
 
+def send_all(letters: list[EmailMultiAlternatives]) -> None:
+    """Sends them over one connection, so that a server that does not respond is tried once. Raises what it raises."""
+    if letters:
+        get_connection().send_messages(letters)
+
+
 def compose(
     template: str, to: str, context: dict[str, Any], request: HttpRequest | None = None
 ) -> EmailMultiAlternatives:
@@ -33,7 +39,7 @@ def compose(
     The HTML part is the escaped text. Only a line that is one of the context's `..._url` becomes a link, so text that
     a user typed cannot become one.
     """
-    with translation.override(_language_of(to) or translation.get_language()):
+    with translation.override(_language_of(to, request)):
         subject = _one_line(render_to_string(f"{template}_subject.txt", context))
         message = render_to_string(f"{template}_message.txt", context).strip()
         links = {value for name, value in context.items() if name.endswith("_url")}
@@ -64,10 +70,15 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _language_of(email: str) -> str:
-    """The language that the owner of this address chose; "" if they chose none."""
-    chosen = User.objects.filter(emailaddress__email__iexact=email).exclude(language="")
-    return chosen.values_list("language", flat=True).first() or ""
+def _language_of(email: str, request: HttpRequest | None) -> str:
+    """The language that the owner of this address chose. If they chose none, that of the page if it is theirs, or else
+    the portal's.
+    """
+    owner = User.objects.filter(emailaddress__email__iexact=email).order_by("-language").first()
+    if owner and owner.language:
+        return owner.language
+    is_others = request is not None and request.user.is_authenticated and request.user != owner
+    return settings.LANGUAGE_CODE if is_others else translation.get_language() or settings.LANGUAGE_CODE
 
 
 def _origin(request: HttpRequest | None) -> str:

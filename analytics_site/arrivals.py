@@ -9,10 +9,11 @@ import logging
 from typing import Any
 
 from allauth.core.internal import ratelimit
-from django.core.mail import get_connection
+from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils import translation
 
 from accounts import mails
 from accounts.models import User
@@ -36,9 +37,9 @@ def _tell_staff(request: HttpRequest, user: User) -> None:
         logger.warning("Staff were not emailed about a registration: they have reached the limit")
         return
     context = {"person": user, "person_url": request.build_absolute_uri(reverse("person", args=[user.pk]))}
-    readers = [to.email for to in deciders() if to.email]
-    if letters := [mails.compose("account/email/person_waits", to, context, request) for to in readers]:
-        get_connection().send_messages(letters)  # one connection: a server that does not respond is tried once
+    with translation.override(settings.LANGUAGE_CODE):  # the page's language is that of the person who registered
+        readers = [to.email for to in deciders() if to.email]
+        mails.send_all([mails.compose("account/email/person_waits", to, context, request) for to in readers])
 
 
 def deciders() -> list[User]:

@@ -13,7 +13,7 @@ from tests.servers import free_port
 from tests.waiting import DECIDE, LINK, browser, requester, somebody, staff
 
 pytestmark = pytest.mark.django_db
-SUBJECT = "A new user waits for you"
+SUBJECT = "[Analytics Portal] A new user waits for you"
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_the_email_is_in_the_language_of_the_reader(to_staff: Any) -> None:
     staff(DECIDE, language="ms")
     staff(DECIDE, username="english")
     assert {message.to[0]: message.subject for message in to_staff(HTTP_ACCEPT_LANGUAGE="ms")} == {
-        "clerk@example.com": "Pengguna baharu sedang menunggu anda", "english@example.com": SUBJECT,
+        "clerk@example.com": "[Analytics Portal] Pengguna baharu sedang menunggu anda", "english@example.com": SUBJECT,
     }  # fmt: skip
 
 

@@ -78,7 +78,8 @@ def test_a_link_and_its_removal_are_in_the_audit_log(clerk: Client, django_captu
         ("clerk", "link", nobody, carls), ("clerk", "unlink", carls, nobody),
     ]  # fmt: skip
     assert [(message.to, message.subject) for message in mail.outbox] == [
-        ([carl.email], "Your records are linked"), ([carl.email], "Your records are no longer linked"),
+        ([carl.email], "[Analytics Portal] Your records are linked"),
+        ([carl.email], "[Analytics Portal] Your records are no longer linked"),
     ]  # fmt: skip
     assert "Linked" in browser(somebody("mina", role="senior_management")).get("/audit/").content.decode()
 
@@ -88,7 +89,7 @@ def test_emails_are_in_the_language_of_the_person(clerk: Client, django_capture_
     post(clerk, tom, "decline", capture=django_capture_on_commit_callbacks)
     post(clerk, tom, "link", record, django_capture_on_commit_callbacks)
     assert "Permintaan anda ditolak" in mail.outbox[0].body
-    assert mail.outbox[1].subject == "Rekod anda telah dipautkan"
+    assert mail.outbox[1].subject == "[Analytics Portal] Rekod anda telah dipautkan"
 
 
 # --- what is refused ----------------------------------------------------------------------------------------------
