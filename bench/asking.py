@@ -175,6 +175,7 @@ def _of_customers() -> dict[str, tuple[str, str]]:
         "landing": ("", reverse("landing")),
         "login": ("", reverse("account_login")),
         "profile": ("customer0", reverse("profile")),
+        "sessions": ("customer0", reverse("sessions")),
         "customer's dashboard": ("customer0", reverse("finance:customer_dashboard")),
         "customer's trades": ("customer0", reverse("finance:own_trades")),
         "customer's trades, page 5": ("customer0", reverse("finance:own_trades") + "?page=5"),
@@ -187,9 +188,15 @@ def _of_customers() -> dict[str, tuple[str, str]]:
 def _of_managers() -> dict[str, tuple[str, str]]:
     from django.urls import reverse
 
+    from finance.models import Customer
+
+    customer = Customer.objects.filter(user=None).order_by("pk").first()
+    trades = reverse("finance:totals_trades")
     return {
         "management dashboard": ("senior_management0", reverse("finance:totals_dashboard")),
         "management's symbols.csv": ("senior_management0", reverse("finance:totals_chart", args=["symbols"])),
+        "trades behind a customer's total": ("senior_management0", f"{trades}?customer={customer.pk}"),
+        "trades behind a month's total": ("senior_management0", f"{trades}?first=2016-01&last=2016-01"),
     }
 
 
@@ -266,6 +273,8 @@ def _console() -> dict[str, tuple[str, str]]:
 
     return {
         "console": ("technical_worker0", reverse("sync:console")),
+        "console, 7 days": ("technical_worker0", reverse("sync:console") + "?range=7d"),
+        "alerts": ("technical_worker0", reverse("sync:alerts")),
         f"console, {COLD}": ("technical_worker0", reverse("sync:console")),
         "changes": ("technical_worker0", reverse("sync:changes")),
         "metrics": ("technical_worker0", reverse("metrics")),
@@ -305,5 +314,7 @@ def _admin() -> dict[str, tuple[str, str]]:
         found[f"admin: {name}s"] = ("boss", address)
         found[f"admin: {name}s, page 3"] = ("boss", f"{address}?p=3")
         found[f"admin: {name}s searched"] = ("boss", f"{address}?q={search}")
+    people = reverse("people")
+    found |= {"people": ("boss", people), "people searched": ("boss", f"{people}?q=user7")}
     users = reverse("admin:accounts_user_changelist")
     return found | {"admin: users": ("boss", users), "admin: users searched": ("boss", f"{users}?q=user7")}
