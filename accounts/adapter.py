@@ -15,6 +15,8 @@ from allauth.account.models import EmailAddress
 from allauth.core import context as app_context
 from allauth.core.internal import ratelimit
 from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse
@@ -36,6 +38,12 @@ CAUSED_BY_STRANGERS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """allauth's, with the portal's word for a passkey."""
+        methods = super().get_reauthentication_methods(user)
+        words = {"mfa_reauthenticate:webauthn": _("Use a passkey")}
+        return [method | {"description": words.get(method["id"], method["description"])} for method in methods]
+
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
         """Every user starts as a customer; a requested role is a request that staff decide."""
         user.role = Role.CUSTOMER
@@ -135,7 +143,14 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Encrypts secrets of second factors at rest."""
+    """Encrypts secrets of second factors at rest, and names passkeys."""
+
+    def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:
+        count = Authenticator.objects.filter(user_id=user.pk, type=type).count()
+        return _("Passkey {number}").format(number=count + 1)
+
+    def _get_site_name(self) -> str:
+        return settings.MFA_TOTP_ISSUER
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text)

@@ -69,13 +69,14 @@ OPEN_TO_ALL = {
     "account_reauthenticate",
     "healthz",
     "mfa_activate_totp",
+    "mfa_add_webauthn",
     "mfa_index",
     "readyz",
 }
 
 
 class SecondFactorMiddleware:
-    """Sends users who need an authenticator app (settings.REQUIRE_MFA) and have none to its setup."""
+    """Sends users who need a second factor (settings.REQUIRE_MFA) and have none to its setup."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -91,10 +92,10 @@ class SecondFactorMiddleware:
         is_staff = user.is_staff or user.is_superuser
         if user.role not in settings.REQUIRE_MFA and not (is_staff and "staff" in settings.REQUIRE_MFA):
             return None
-        if get_adapter().is_mfa_enabled(user, [Authenticator.Type.TOTP]):
+        if get_adapter().is_mfa_enabled(user, [Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN]):
             return None
         messages.info(request, _("Your account requires a second factor. Set it up to continue."))
-        return redirect("mfa_activate_totp")
+        return redirect("mfa_index")
 
 
 class ExportLimitMiddleware:

@@ -33,6 +33,7 @@ class Limit:
 
 POLICY = (
     Limit("Logins", "login", ADDRESS, "network address", 30, 60),
+    Limit("Logins with a passkey", "webauthn_login", ADDRESS, "network address", 10, 60),
     Limit("Failed logins, wrong codes", "login_failed", ADDRESS, "network address", 10, 60),
     # A user has one counter, whether the username or an email address is typed.
     Limit("Failed logins", "login_failed", TARGET, "person", 5, 300),
@@ -51,7 +52,7 @@ POLICY = (
 
 
 def rates() -> dict[str, str]:
-    """The table in the form of allauth's setting ACCOUNT_RATE_LIMITS: the rates of each action."""
+    """The table in the form of allauth's settings ACCOUNT_RATE_LIMITS and MFA_RATE_LIMITS: the rates of each action."""
     actions = dict.fromkeys(limit.action for limit in POLICY)
     return {
         action: ",".join(dict.fromkeys(limit.rate for limit in POLICY if limit.action == action)) for action in actions

@@ -15,6 +15,7 @@ from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.core import signing
 from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
@@ -25,6 +26,7 @@ from django.utils import timezone
 
 from accounts import addresses
 from accounts.models import AddedAddress, User
+from accounts.tests.software_passkey import SoftwarePasskey
 from accounts.tests.support import code_of
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
@@ -93,6 +95,8 @@ PAGES = [
     Page("password-change", "customer", "/password/change/", "Change the password"),
     Page("two-factor", "customer", "/two-factor/", "Second factor"),
     Page("two-factor-activate", "customer", "/two-factor/totp/activate/", "Set up an authenticator app"),
+    Page("passkeys-none", "customer", "/two-factor/passkeys/", "Passkeys, none yet"),
+    Page("passkey-add", "customer", "/two-factor/passkeys/add/", "Add a passkey"),
     Page("reauthenticate", "customer", "/reauthenticate/", "Confirm the password"),
     Page("logout", "customer", "/logout/", "Sign out"),
     Page("error-403", "customer", "/sync/", "Permission denied", 403),
@@ -141,6 +145,9 @@ PAGES = [
 
     Page("no-role", "staff", "/dashboard/", "User without a role"),
     Page("two-factor-on", "staff", "/two-factor/", "Second factor, set up"),
+    Page("passkeys", "staff", "/two-factor/passkeys/", "Passkeys"),
+    Page("passkey-rename", "staff", "/two-factor/passkeys/{passkey}/rename/", "Rename a passkey"),
+    Page("passkey-remove", "staff", "/two-factor/passkeys/{passkey}/remove/", "Remove a passkey"),
     Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Recovery codes"),
     Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "Generate new recovery codes"),
     Page("two-factor-off", "staff", "/two-factor/totp/deactivate/", "Turn off the second factor"),
@@ -156,11 +163,12 @@ NO_PAGES = {
     "healthz", "readyz", "metrics", "picture", "sync:live", "sync:order", "sync:test_alert",
     "sync:route_act", "sync:stop", "audit:export",
     "finance:totals_chart", "finance:customer_trades", "finance:customer_chart", "account_set_password",
-    "language",
+    "language", "mfa_login_webauthn",
 }  # fmt: skip
 # Pages that look like others of their kind, or appear only while signing in.
 LIKE_OTHERS = {
     *(kind.pages["export"] for kind in RECORD_TYPES), "mfa_authenticate", "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn",
     "mfa_download_recovery_codes",
 }  # fmt: skip
 
@@ -201,6 +209,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
     _alert()
     TOTP.activate(people["staff"], SECRET)
     RecoveryCodes.activate(people["staff"])
+    passkey = WebAuthn.add(people["staff"], "Laptop", SoftwarePasskey().registration("a-challenge-of-nobody")).instance
     # She never signs in, because a login would invalidate her emailed links.
     forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})
     unconfirmed = EmailAddress.objects.create(user=forgetful, email="paula@example.net")
@@ -213,6 +222,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         "own_account": Account.objects.filter(account_id__in=own.accounts).order_by("account_id")[0].pk,
         "own_customer": own.pk,
         "poison": poison.pk,
+        "passkey": passkey.pk,
         "newcomer": str(people["newcomer"].pk),
         "confirm": EmailConfirmationHMAC(unconfirmed).key,
         "undo": signing.dumps(

@@ -46,6 +46,12 @@ account_reset_password_from_key_done   200   200          -        200         2
 mfa_index                              302   200          -        200         200    200        200
 mfa_authenticate                       302   302          -        302         302    302        302
 mfa_reauthenticate                     302   302          -        302         302    302        200
+mfa_login_webauthn                     302   302          -        302         302    302        302
+mfa_list_webauthn                      302   200          -        200         200    200        200
+mfa_add_webauthn                       302   200          -        200         200    200        200
+mfa_edit_webauthn                      302   404          -        404         404    404        200
+mfa_remove_webauthn                    302   404          -        404         404    404        200
+mfa_reauthenticate_webauthn            302   302          -        302         302    302        200
 mfa_activate_totp                      302   200          -        200         200    200        302
 mfa_deactivate_totp                    302   404          -        404         404    404        200
 mfa_view_recovery_codes                302   404          -        404         404    404        200
@@ -175,9 +181,9 @@ def test_staff_without_a_second_factor_reach_only_its_setup(made: World, setting
     reached, addresses = set(), made.addresses()
     for name, route, _pattern in patterns():
         answer = made.clients["staff"].get(addresses[route])
-        if answer.headers.get("Location") != "/two-factor/totp/activate/":
+        if answer.headers.get("Location") != "/two-factor/":
             reached.add(name)
     assert reached == {
         "account_confirm_email", "account_email", "account_email_verification_sent", "account_logout",
-        "account_reauthenticate", "healthz", "mfa_activate_totp", "mfa_index", "readyz",
+        "account_reauthenticate", "healthz", "mfa_activate_totp", "mfa_add_webauthn", "mfa_index", "readyz",
     }  # fmt: skip

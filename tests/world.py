@@ -14,6 +14,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
@@ -24,6 +25,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import Role, User
+from accounts.tests.software_passkey import SoftwarePasskey
 from audit.models import Act, Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
@@ -63,6 +65,7 @@ class World:
     own: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     rows: dict[type, Any] = field(default_factory=dict)
+    passkey: Authenticator | None = None  # the superuser's
 
     def address(self, name: str, *, others: bool = False) -> str | None:
         """The address of a page with its record. With `others`, None for a page that is not about a record."""
@@ -75,6 +78,8 @@ class World:
             "sync:route_act": [self.rows[Checkpoint].pk, "pause"],
             "sync:stop": [self.rows[Job].pk],
             "sync:record": ["finance.account", records["account"].pk],
+            "mfa_edit_webauthn": [self.passkey.pk if self.passkey else 0],
+            "mfa_remove_webauthn": [self.passkey.pk if self.passkey else 0],
             "account_confirm_email": ["a-key-of-nobody"],
             "account_undo_address": ["a-token-of-nobody"],
             "account_reset_password_from_key": ["1", "a-key-of-nobody"],
@@ -142,6 +147,8 @@ def make() -> World:
         made.people[kind], made.clients[kind] = user, Client()
     TOTP.activate(made.people["superuser"], generate_totp_secret())
     codes = RecoveryCodes.activate(made.people["superuser"]).get_unused_codes()
+    registration = SoftwarePasskey().registration("a-challenge-of-nobody")
+    made.passkey = WebAuthn.add(made.people["superuser"], "Laptop", registration).instance
     for kind, client in made.clients.items():
         client.post("/login/", {"login": kind, "password": PASSWORD})
     made.clients["superuser"].post("/two-factor/authenticate/", {"code": codes[0]})
@@ -160,7 +167,7 @@ def make() -> World:
     made.rows |= {
         User: made.people["customer"],
         Group: Group.objects.create(name="clerks"),
-        Authenticator: Authenticator.objects.first(),
+        Authenticator: Authenticator.objects.get(type="totp"),
         Job: Job.objects.create(model="finance.account", kind="verify"),
         Checkpoint: Checkpoint.objects.create(name="pull:retail.sale"),
         Change: Change.objects.first(),

@@ -147,6 +147,9 @@ def signed_in(ada: User, path: str, form: dict[str, Any] | None = None) -> Attem
 # By limited action and scope.
 ATTEMPTS: dict[tuple[str, str], Callable[[User], Attempt]] = {
     ("Logins", "ip"): logins,
+    ("Logins with a passkey", "ip"): lambda ada: (
+        lambda number: is_answered(Client().post("/login/passkey/", {"credential": "{}"}, REMOTE_ADDR=ADDRESS))
+    ),
     ("Failed logins, wrong codes", "ip"): failed_logins_of_an_address,
     ("Failed logins", "key"): failed_logins_of_a_person,
     ("Wrong codes of the second factor", "key"): wrong_codes_of_a_person,
@@ -204,7 +207,7 @@ def test_concurrent_requests_never_exceed_the_limit(limit: Limit, ada: User, set
 def test_allauth_uses_the_policy_and_its_other_limits_belong_to_no_page() -> None:
     others = set(app_settings.RATE_LIMITS) - {limit.action for limit in POLICY}
     assert others == {"change_phone", "verify_phone", "request_login_code"}
-    for name in ("account_change_phone", "account_verify_phone", "account_request_login_code", "mfa_login_webauthn"):
+    for name in ("account_change_phone", "account_verify_phone", "account_request_login_code"):
         with pytest.raises(NoReverseMatch):
             reverse(name)
     for limit in POLICY:
