@@ -64,6 +64,10 @@ class CredentialField(forms.JSONField):
         with _refusing():
             return super().to_python(value)
 
+    def bound_data(self, data: Any, initial: Any) -> Any:
+        """An answer works once, so a form with errors does not repeat it."""
+        return initial
+
 
 class AddPasskeyForm(allauth.AddWebAuthnForm):
     name = forms.CharField(
@@ -112,7 +116,7 @@ class ReauthenticatePasskeyView(views.ReauthenticateWebAuthnView):
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         """allauth's goes to the login, which a signed-in user does not see."""
         for message in form.errors["credential"]:
-            messages.error(self.request, message)
+            messages.error(self.request, str(message))
         return redirect(self.passthrough_next_url(self.request.path))
 
 

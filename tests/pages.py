@@ -209,7 +209,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
     _alert()
     TOTP.activate(people["staff"], SECRET)
     RecoveryCodes.activate(people["staff"])
-    passkey = WebAuthn.add(people["staff"], "Laptop", SoftwarePasskey().registration("a-challenge-of-nobody")).instance
+    passkey = WebAuthn.add(people["staff"], "Laptop", SoftwarePasskey().registration("challenge-of-nobody-")).instance
     # She never signs in, because a login would invalidate her emailed links.
     forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})
     unconfirmed = EmailAddress.objects.create(user=forgetful, email="paula@example.net")

@@ -147,7 +147,7 @@ def make() -> World:
         made.people[kind], made.clients[kind] = user, Client()
     TOTP.activate(made.people["superuser"], generate_totp_secret())
     codes = RecoveryCodes.activate(made.people["superuser"]).get_unused_codes()
-    registration = SoftwarePasskey().registration("a-challenge-of-nobody")
+    registration = SoftwarePasskey().registration("challenge-of-nobody-")
     made.passkey = WebAuthn.add(made.people["superuser"], "Laptop", registration).instance
     for kind, client in made.clients.items():
         client.post("/login/", {"login": kind, "password": PASSWORD})
