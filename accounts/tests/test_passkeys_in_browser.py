@@ -83,7 +83,11 @@ def test_a_passkey_is_added_used_and_removed_with_the_keyboard(page: Page, live_
     expect(page.get_by_role("main")).to_contain_text("Virtual phone")
 
     press(page, "Remove")
-    page.wait_for_url("**/remove/")
+    page.wait_for_url(f"{origin}/reauthenticate/?next=**")
+    press(page, "Use a passkey")
+    page.wait_for_url(f"{origin}/two-factor/passkeys/reauthenticate/?next=**")
+    press(page, "Use a passkey")
+    page.wait_for_url(f"{origin}/two-factor/passkeys/*/remove/")
     press(page, "Remove")
     page.wait_for_url(f"{origin}/two-factor/passkeys/")
     expect(page.get_by_role("main")).to_contain_text("You have no passkeys yet")
@@ -94,4 +98,4 @@ def test_a_passkey_is_added_used_and_removed_with_the_keyboard(page: Page, live_
     page.wait_for_url(f"{origin}/")
     page.goto(f"{origin}/login/")
     press(page, "Sign in with a passkey")
-    expect(page.get_by_role("alert").filter(has_text="could not verify this passkey")).to_be_visible()
+    expect(page.get_by_role("main")).to_contain_text("could not verify this passkey")
