@@ -38,6 +38,12 @@ CAUSED_BY_STRANGERS = {
 
 
 class AccountAdapter(DefaultAccountAdapter):
+    def get_reauthentication_methods(self, user: Any) -> list[dict[str, Any]]:
+        """allauth's, with the portal's word for a passkey."""
+        methods = super().get_reauthentication_methods(user)
+        words = {"mfa_reauthenticate:webauthn": _("Use a passkey")}
+        return [method | {"description": words.get(method["id"], method["description"])} for method in methods]
+
     def save_user(self, request: HttpRequest, user: Any, form: Any, commit: bool = True) -> Any:
         """Every user starts as a customer; a requested role is a request that staff decide."""
         user.role = Role.CUSTOMER
@@ -137,14 +143,14 @@ class AccountAdapter(DefaultAccountAdapter):
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Encrypts secrets of second factors at rest. A passkey has none here: the portal stores its public key."""
-
-    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        return super().get_public_key_credential_rp_entity() | {"name": settings.PORTAL_NAME}
+    """Encrypts secrets of second factors at rest, and names passkeys."""
 
     def generate_authenticator_name(self, user: Any, type: Authenticator.Type) -> str:
-        number = Authenticator.objects.filter(user=user, type=type).count() + 1
-        return _("Passkey %(number)s") % {"number": number}
+        count = Authenticator.objects.filter(user_id=user.pk, type=type).count()
+        return _("Passkey {number}").format(number=count + 1)
+
+    def _get_site_name(self) -> str:
+        return settings.MFA_TOTP_ISSUER
 
     def encrypt(self, text: str) -> str:
         return encryption.encrypt(text)

@@ -12,7 +12,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         # Registers the checks and connects the receivers.
-        from accounts import addresses, checks, middleware, pictures, uniqueness  # noqa: F401
+        from accounts import addresses, checks, middleware, passkeys, pictures, uniqueness  # noqa: F401
 
         for label, part in PARTS.items():
             apps.get_app_config(label).verbose_name = format_lazy("{}: {}", self.verbose_name, part)

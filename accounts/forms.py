@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from allauth.account import app_settings
@@ -11,19 +10,10 @@ from allauth.account.forms import AddEmailForm as AllauthAddEmailForm
 from allauth.account.forms import LoginForm as AllauthLoginForm
 from allauth.account.forms import ResetPasswordForm as AllauthResetPasswordForm
 from allauth.account.forms import SignupForm
-from allauth.mfa.adapter import get_adapter as get_mfa_adapter
-from allauth.mfa.webauthn.forms import (
-    AddWebAuthnForm,
-    AuthenticateWebAuthnForm,
-    EditWebAuthnForm,
-    LoginWebAuthnForm,
-    ReauthenticateWebAuthnForm,
-)
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.hashers import make_password
 from django.core.files import File
-from django.core.validators import MaxLengthValidator
 from django.db import IntegrityError, transaction
 from django.db.models.fields.files import FieldFile
 from django.http import HttpRequest
@@ -36,10 +26,6 @@ from accounts.models import REQUESTABLE_ROLES, User
 from accounts.picture_decoder import FORMATS
 from accounts.pictures import FOLDER, Picture, remove_after_commit
 from audit.editing import EditForm
-
-logger = logging.getLogger(__name__)
-
-PASSKEY_NAME = 100  # characters
 
 
 class LoginForm(AllauthLoginForm):
@@ -155,43 +141,3 @@ class ProfileForm(EditForm):
         user = self.save()
         if user.picture.name != self.former_picture:
             remove_after_commit(user.pk, self.former_picture)
-
-
-class StrictCredential:
-    """Rejects whatever a browser may send as a passkey: the library expects the shape that browsers send."""
-
-    def full_clean(self) -> None:
-        try:
-            super().full_clean()  # type: ignore[misc]
-        except Exception:
-            logger.warning("A passkey could not be read", exc_info=True)
-            self.add_error("credential", get_mfa_adapter().validation_error("incorrect_code"))  # type: ignore[attr-defined]
-
-
-class PasskeyForm(StrictCredential, AddWebAuthnForm):
-    """A new passkey. It is a login of its own unless the user wants it as a second factor only."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        name, alone = self.fields["name"], self.fields["passwordless"]
-        name.label, name.help_text = _("Name"), _("Such as the device it is on.")
-        name.validators.append(MaxLengthValidator(PASSKEY_NAME))
-        name.widget.attrs["maxlength"] = PASSKEY_NAME
-        alone.initial, alone.label = True, _("Sign in with it alone, without the password")
-        alone.help_text = _("It then asks for your PIN, fingerprint or face.")
-
-
-class RenamePasskeyForm(EditWebAuthnForm):
-    name = forms.CharField(label=_("Name"), max_length=PASSKEY_NAME)
-
-
-class PasskeyLoginForm(StrictCredential, LoginWebAuthnForm):
-    pass
-
-
-class PasskeyFactorForm(StrictCredential, AuthenticateWebAuthnForm):
-    pass
-
-
-class PasskeyReauthenticationForm(StrictCredential, ReauthenticateWebAuthnForm):
-    pass

@@ -4,10 +4,10 @@ from allauth.account import views as allauth
 from allauth.mfa.base import views as factors
 from allauth.mfa.recovery_codes import views as codes
 from allauth.mfa.totp import views as totp
-from allauth.mfa.webauthn import views as passkeys
+from allauth.mfa.webauthn import views as webauthn
 from django.urls import path, re_path
 
-from accounts import preferences, views
+from accounts import passkeys, preferences, views
 
 urlpatterns = [
     path("", views.landing, name="landing"),
@@ -20,6 +20,7 @@ urlpatterns = [
     path("sessions/others/end/", views.end_other_sessions, name="end_other_sessions"),
     path("register/", allauth.signup, name="account_signup"),
     path("login/", allauth.login, name="account_login"),
+    path("login/passkey/", webauthn.login_webauthn, name="mfa_login_webauthn"),
     path("logout/", allauth.logout, name="account_logout"),
     path("inactive/", allauth.account_inactive, name="account_inactive"),
     path("reauthenticate/", allauth.reauthenticate, name="account_reauthenticate"),
@@ -45,13 +46,20 @@ urlpatterns = [
     path("two-factor/authenticate/", factors.authenticate, name="mfa_authenticate"),
     path("two-factor/reauthenticate/", factors.reauthenticate, name="mfa_reauthenticate"),
     path("two-factor/totp/activate/", views.one_at_a_time(totp.activate_totp), name="mfa_activate_totp"),
-    path("two-factor/totp/deactivate/", totp.deactivate_totp, name="mfa_deactivate_totp"),
-    path("two-factor/passkeys/", passkeys.list_webauthn, name="mfa_list_webauthn"),
-    path("two-factor/passkeys/add/", views.one_at_a_time(passkeys.add_webauthn), name="mfa_add_webauthn"),
-    path("two-factor/passkeys/login/", passkeys.login_webauthn, name="mfa_login_webauthn"),
-    path("two-factor/passkeys/reauthenticate/", passkeys.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
-    path("two-factor/passkeys/<int:pk>/rename/", passkeys.edit_webauthn, name="mfa_edit_webauthn"),
-    path("two-factor/passkeys/<int:pk>/remove/", passkeys.remove_webauthn, name="mfa_remove_webauthn"),
+    path("two-factor/totp/deactivate/", views.one_at_a_time(totp.deactivate_totp), name="mfa_deactivate_totp"),
+    path("two-factor/passkeys/", webauthn.list_webauthn, name="mfa_list_webauthn"),
+    path("two-factor/passkeys/add/", views.one_at_a_time(passkeys.AddPasskeyView.as_view()), name="mfa_add_webauthn"),
+    path(
+        "two-factor/passkeys/reauthenticate/",
+        passkeys.ReauthenticatePasskeyView.as_view(),
+        name="mfa_reauthenticate_webauthn",
+    ),
+    path("two-factor/passkeys/<int:pk>/rename/", webauthn.edit_webauthn, name="mfa_edit_webauthn"),
+    path(
+        "two-factor/passkeys/<int:pk>/remove/",
+        views.one_at_a_time(webauthn.remove_webauthn),
+        name="mfa_remove_webauthn",
+    ),
     path("two-factor/recovery-codes/", codes.view_recovery_codes, name="mfa_view_recovery_codes"),
     path("two-factor/recovery-codes/generate/", codes.generate_recovery_codes, name="mfa_generate_recovery_codes"),
     path("two-factor/recovery-codes/download/", codes.download_recovery_codes, name="mfa_download_recovery_codes"),

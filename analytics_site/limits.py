@@ -25,7 +25,6 @@ class Limit:
     who: str  # is counted, in words
     amount: int
     seconds: int
-    app: str = "account"  # of allauth
 
     @property
     def rate(self) -> str:
@@ -34,11 +33,11 @@ class Limit:
 
 POLICY = (
     Limit("Logins", "login", ADDRESS, "network address", 30, 60),
+    Limit("Logins with a passkey", "webauthn_login", ADDRESS, "network address", 10, 60),
     Limit("Failed logins, wrong codes", "login_failed", ADDRESS, "network address", 10, 60),
     # A user has one counter, whether the username or an email address is typed.
     Limit("Failed logins", "login_failed", TARGET, "person", 5, 300),
     Limit("Wrong codes of the second factor", "login_failed", TARGET, "person", 5, 300),
-    Limit("Logins with a passkey", "webauthn_login", ADDRESS, "network address", 30, 60, app="mfa"),
     Limit("Registrations", "signup", ADDRESS, "network address", 20, 60),
     Limit("Requests for a password reset", "reset_password", ADDRESS, "network address", 20, 60),
     Limit("Requests for a password reset", "reset_password", TARGET, "email address", 5, 60),
@@ -54,9 +53,9 @@ POLICY = (
 )
 
 
-def rates(app: str = "account") -> dict[str, str]:
-    """The table in the form of allauth's settings ACCOUNT_ and MFA_RATE_LIMITS: the rates of each action."""
-    actions = dict.fromkeys(limit.action for limit in POLICY if limit.app == app)
+def rates() -> dict[str, str]:
+    """The table in the form of allauth's settings ACCOUNT_RATE_LIMITS and MFA_RATE_LIMITS: the rates of each action."""
+    actions = dict.fromkeys(limit.action for limit in POLICY)
     return {
         action: ",".join(dict.fromkeys(limit.rate for limit in POLICY if limit.action == action)) for action in actions
     }

@@ -285,20 +285,20 @@ ACCOUNT_EMAIL_CONFIRMATION_AUTHENTICATED_REDIRECT_URL = "/email/"
 ACCOUNT_EMAIL_NOTIFICATIONS = True
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if HTTPS else "http"
 ALLAUTH_TRUSTED_PROXY_COUNT = TRUSTED_PROXIES
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_WEBAUTHN_USER_VERIFICATION = "required"  # a passkey replaces the password, so its device must know its owner
+MFA_FORMS = {
+    "add_webauthn": "accounts.passkeys.AddPasskeyForm",
+    "authenticate_webauthn": "accounts.passkeys.AuthenticatePasskeyForm",
+    "edit_webauthn": "accounts.passkeys.RenamePasskeyForm",
+    "login_webauthn": "accounts.passkeys.LoginPasskeyForm",
+    "reauthenticate_webauthn": "accounts.passkeys.ReauthenticatePasskeyForm",
+}
+MFA_RATE_LIMITS = ACCOUNT_RATE_LIMITS
 MFA_TOTP_ISSUER = PORTAL_NAME
 MFA_TOTP_TOLERANCE = 1
 MFA_ADAPTER = "accounts.adapter.SecondFactorAdapter"
-MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
-MFA_PASSKEY_LOGIN_ENABLED = True
-MFA_RATE_LIMITS = limits.rates("mfa")
-MFA_FORMS = {
-    "add_webauthn": "accounts.forms.PasskeyForm",
-    "edit_webauthn": "accounts.forms.RenamePasskeyForm",
-    "login_webauthn": "accounts.forms.PasskeyLoginForm",
-    "authenticate_webauthn": "accounts.forms.PasskeyFactorForm",
-    "reauthenticate_webauthn": "accounts.forms.PasskeyReauthenticationForm",
-}
-MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = not HTTPS  # for http://localhost; browsers refuse it for other names
 REQUIRE_MFA = env.list(
     "REQUIRE_MFA", [] if DEBUG else ["staff", "technical_worker", "senior_management"],
     like="none|staff|customer|technical_worker|senior_management",

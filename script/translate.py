@@ -28,7 +28,7 @@ SHOWN = {
 # Of features that the portal does not use.
 HIDDEN = [
     "*phone*", "*login_code*", "*password_reset_code*", "*confirm_code*", "*_verification_code*", "signup_*.html",
-    "email_change.html", "verified_email_required.html", "trust.html",
+    "email_change.html", "verified_email_required.html", "trust.html", "webauthn/base.html", "snippets/scripts.html",
 ]  # fmt: skip
 LEFT_OUT = [".venv", "bench", "docs", "node_modules", "script", "tests", "var"]
 

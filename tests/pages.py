@@ -15,6 +15,7 @@ from allauth.account.models import EmailAddress, EmailConfirmationHMAC
 from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP
+from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.core import signing
 from django.core.management import CommandError, call_command
 from django.template.loader import render_to_string
@@ -25,6 +26,7 @@ from django.utils import timezone
 
 from accounts import addresses
 from accounts.models import AddedAddress, User
+from accounts.tests.software_passkey import SoftwarePasskey
 from accounts.tests.support import code_of
 from audit.models import Act, Entry
 from finance.models import Account, Customer, Transaction
@@ -33,7 +35,6 @@ from sync.mongodb.client import database
 from sync.monitoring.models import Incident, Notification
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from tests.passkeys import passkey_of
 
 PASSWORD = "correct-horse-7"
 SECRET = "JBSWY3DPEHPK3PXP"  # of the staff user's authenticator app
@@ -98,6 +99,8 @@ PAGES = [
     Page("sessions-end", "customer", "/sessions/others/end/", "Confirm signing out all other sessions"),
     Page("my-data", "customer", "/my-data/", "Your data: download all of it, delete the account"),
     Page("delete-account", "customer", "/my-data/delete/", "Delete the account"),
+    Page("passkeys-none", "customer", "/two-factor/passkeys/", "Passkeys, none yet"),
+    Page("passkey-add", "customer", "/two-factor/passkeys/add/", "Add a passkey"),
     Page("reauthenticate", "customer", "/reauthenticate/", "Confirm the password"),
     Page("logout", "customer", "/logout/", "Sign out"),
     Page("error-403", "customer", "/sync/", "Permission denied", 403),
@@ -148,16 +151,15 @@ PAGES = [
     Page("export-refused", "manager", "/finance/accounts/export.csv?number=x", "Refused export", 400),
 
     Page("no-role", "staff", "/dashboard/", "User without a role"),
-    Page("passkeys", "staff", "/two-factor/passkeys/", "Passkeys"),
-    Page("passkey-add", "customer", "/two-factor/passkeys/add/", "Add a passkey"),
-    Page("passkey-rename", "staff", "/two-factor/passkeys/{passkey}/rename/", "Rename a passkey"),
-    Page("passkey-remove", "staff", "/two-factor/passkeys/{passkey}/remove/", "Remove a passkey"),
     Page("people", "staff", "/people/", "People who wait for staff"),
     Page("people-none", "staff", "/people/?q=nobody", "People, none matching"),
     Page("person", "staff", "/people/{newcomer}/", "A person who waits: request and record"),
     Page("person-search", "staff", "/people/{newcomer}/?q={name}", "Records that could be linked"),
     Page("person-linked", "staff", "/people/{linked}/", "A person with a record"),
     Page("two-factor-on", "staff", "/two-factor/", "Second factor, set up"),
+    Page("passkeys", "staff", "/two-factor/passkeys/", "Passkeys"),
+    Page("passkey-rename", "staff", "/two-factor/passkeys/{passkey}/rename/", "Rename a passkey"),
+    Page("passkey-remove", "staff", "/two-factor/passkeys/{passkey}/remove/", "Remove a passkey"),
     Page("recovery-codes", "staff", "/two-factor/recovery-codes/", "Recovery codes"),
     Page("recovery-codes-new", "staff", "/two-factor/recovery-codes/generate/", "Generate new recovery codes"),
     Page("two-factor-off", "staff", "/two-factor/totp/deactivate/", "Turn off the second factor"),
@@ -220,7 +222,7 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
     _alert()
     TOTP.activate(people["staff"], SECRET)
     RecoveryCodes.activate(people["staff"])
-    passkey = passkey_of(people["staff"])
+    passkey = WebAuthn.add(people["staff"], "Laptop", SoftwarePasskey().registration("challenge-of-nobody-")).instance
     # She never signs in, because a login would invalidate her emailed links.
     forgetful = _person("paula", "Paula", "Patient", {"role": "customer"})
     unconfirmed = EmailAddress.objects.create(user=forgetful, email="paula@example.net")
@@ -233,8 +235,8 @@ def furnish(customers: int = 3, trades: int = 60) -> dict[str, str]:
         "own_account": Account.objects.filter(account_id__in=own.accounts).order_by("account_id")[0].pk,
         "own_customer": own.pk,
         "poison": poison.pk,
+        "passkey": passkey.pk,
         "newcomer": str(people["newcomer"].pk),
-        "passkey": str(passkey.pk),
         "linked": str(people["customer"].pk),
         "name": Customer.objects.order_by("name", "pk")[0].name.split()[0],
         "confirm": EmailConfirmationHMAC(unconfirmed).key,

@@ -18,7 +18,7 @@ SPOKEN = {"alt", "aria-label", "placeholder", "title"}
 # Names, and words that Malay has, too.
 SAME = {
     "Analytics Portal", "Bahasa Melayu", "English", "MySQL", "MongoDB", "MongoDB _id", "CSV", "CLI", "JSON",
-    "Audit", "Data", "Menu", "Model", "Status",
+    "15 min", "Audit", "Data", "Menu", "Model", "Status",
 }  # fmt: skip
 # What the rows and users of the world have.
 ROWS = re.compile(

@@ -53,14 +53,14 @@ account_reset_password_from_key_done   200   200          -        200         2
 mfa_index                              302   200          -        200         200    200        200
 mfa_authenticate                       302   302          -        302         302    302        302
 mfa_reauthenticate                     302   302          -        302         302    302        200
-mfa_activate_totp                      302   200          -        200         200    200        302
-mfa_deactivate_totp                    302   404          -        404         404    404        200
+mfa_login_webauthn                     302   302          -        302         302    302        302
 mfa_list_webauthn                      302   200          -        200         200    200        200
 mfa_add_webauthn                       302   200          -        200         200    200        200
 mfa_edit_webauthn                      302   404          -        404         404    404        200
 mfa_remove_webauthn                    302   404          -        404         404    404        200
-mfa_login_webauthn                     302   302          -        302         302    302        302
 mfa_reauthenticate_webauthn            302   302          -        302         302    302        200
+mfa_activate_totp                      302   200          -        200         200    200        302
+mfa_deactivate_totp                    302   404          -        404         404    404        200
 mfa_view_recovery_codes                302   404          -        404         404    404        200
 mfa_generate_recovery_codes            302   200          -        200         200    200        200
 mfa_download_recovery_codes            302   404          -        404         404    404        200

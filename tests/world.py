@@ -14,6 +14,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
+from allauth.mfa.webauthn.internal.auth import WebAuthn
 from django.contrib import admin
 from django.contrib.auth.models import Group
 from django.contrib.contenttypes.models import ContentType
@@ -24,6 +25,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from accounts.models import Role, User
+from accounts.tests.software_passkey import SoftwarePasskey
 from audit.models import Act, Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
@@ -33,7 +35,6 @@ from finance.tests.people import DAY, customer
 from sync.jobs.models import Job
 from sync.outbox.models import Change
 from sync.workers.models import Checkpoint
-from tests.passkeys import passkey_of
 
 PASSWORD = "correct-horse-7"
 KINDS = ("customer", "technical_worker", "senior_management", "staff", "superuser")
@@ -64,7 +65,7 @@ class World:
     own: dict[str, Any] = field(default_factory=dict)
     others: dict[str, Any] = field(default_factory=dict)
     rows: dict[type, Any] = field(default_factory=dict)
-    passkey: Any = None  # the superuser's
+    passkey: Authenticator | None = None  # the superuser's
 
     def address(self, name: str, *, others: bool = False) -> str | None:
         """The address of a page with its record. With `others`, None for a page that is not about a record."""
@@ -72,8 +73,6 @@ class World:
         arguments = {
             "person": [self.people["customer"].pk],
             "finance:totals_chart": ["value"],
-            "mfa_edit_webauthn": [self.passkey.pk],
-            "mfa_remove_webauthn": [self.passkey.pk],
             "finance:remove_view": [self.rows[SavedView].pk],
             "finance:customer_trades": [records["customer"].pk],
             "finance:customer_chart": [records["customer"].pk, "value"],
@@ -82,6 +81,8 @@ class World:
             "sync:route_act": [self.rows[Checkpoint].pk, "pause"],
             "sync:stop": [self.rows[Job].pk],
             "sync:record": ["finance.account", records["account"].pk],
+            "mfa_edit_webauthn": [self.passkey.pk if self.passkey else 0],
+            "mfa_remove_webauthn": [self.passkey.pk if self.passkey else 0],
             "account_confirm_email": ["a-key-of-nobody"],
             "account_undo_address": ["a-token-of-nobody"],
             "account_reset_password_from_key": ["1", "a-key-of-nobody"],
@@ -148,8 +149,9 @@ def make() -> World:
         made.rows[EmailAddress] = EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
         made.people[kind], made.clients[kind] = user, Client()
     TOTP.activate(made.people["superuser"], generate_totp_secret())
-    made.passkey = passkey_of(made.people["superuser"])
     codes = RecoveryCodes.activate(made.people["superuser"]).get_unused_codes()
+    registration = SoftwarePasskey().registration("challenge-of-nobody-")
+    made.passkey = WebAuthn.add(made.people["superuser"], "Laptop", registration).instance
     for kind, client in made.clients.items():
         client.post("/login/", {"login": kind, "password": PASSWORD})
     made.clients["superuser"].post("/two-factor/authenticate/", {"code": codes[0]})
@@ -168,7 +170,7 @@ def make() -> World:
     made.rows |= {
         User: made.people["customer"],
         Group: Group.objects.create(name="clerks"),
-        Authenticator: Authenticator.objects.first(),
+        Authenticator: Authenticator.objects.get(type="totp"),
         SavedView: SavedView.objects.create(user=made.people["senior_management"], name="2016", query="first=2016-01"),
         Job: Job.objects.create(model="finance.account", kind="verify"),
         Checkpoint: Checkpoint.objects.create(name="pull:retail.sale"),

@@ -103,7 +103,7 @@ def charts(response: Any) -> dict[str, Any]:
         ({"customer": "Anna", "symbol": "tsla", "tier": "Silver", "product": "Brokerage"},
          lambda number, trade: number == 2 and trade.get("symbol") == "tsla"),
     ],
-    ids=str,
+    ids=lambda value: "-".join(value) or "all" if isinstance(value, dict) else "",
 )  # fmt: skip
 def test_what_narrows_the_dashboard_narrows_the_trades_and_their_csv(
     get: Any, people: dict[str, Customer], query: dict[str, str], wanted: Any

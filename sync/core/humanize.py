@@ -79,4 +79,5 @@ def duration(seconds: float | None) -> str:
         return _("%(number)s min") % {"number": f"{seconds / 60:.0f}"}
     if seconds < 2 * 86400:
         return _("%(number)s h") % {"number": f"{seconds / 3600:.0f}"}
-    return counted(round(seconds / 86400), "day", "days")
+    days = round(seconds / 86400)
+    return ngettext("%(number)s day", "%(number)s days", days) % {"number": grouped(days)}
