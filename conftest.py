@@ -8,6 +8,7 @@ import pymongo
 import pytest
 from django.core.cache import cache
 from django.db import connections
+from django.utils import timezone, translation
 from playwright.sync_api import BrowserContext, sync_playwright
 from pymongo.database import Database
 from xdist.scheduler import LoadFileScheduling
@@ -63,9 +64,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 
 @pytest.fixture(autouse=True)
-def _no_limits_from_other_tests() -> None:
-    """The cache holds the counters of the rate limits."""
+def _as_new() -> None:
+    """Without what other tests left: the counters of the rate limits, in the cache, and a person's language and zone."""
     cache.clear()
+    translation.deactivate()
+    timezone.deactivate()
 
 
 @pytest.fixture

@@ -197,7 +197,9 @@ SYNC_ALERT_LAG = env.float("SYNC_ALERT_LAG", conf.DEFAULTS["ALERT_LAG"], least=0
 
 # --- the audit log: how long `audit_prune` keeps an entry; 0 keeps all ----------------------------------------------
 # The currency of all prices. The records do not name one.
-CURRENCY = env.str("CURRENCY", "USD" if DEBUG else "", like="[A-Z]{3}", expected="a currency's code, such as EUR")
+CURRENCY = env.str(
+    "CURRENCY", "USD" if DEBUG else "", like="[A-Z]{3}", expected="it must be a currency's code, such as EUR"
+)
 AUDIT_DAYS = env.int("AUDIT_DAYS", 730, most=36_500)
 
 # --- the cache: shared by all workers, because the rate limits are counted in it --------------------------------

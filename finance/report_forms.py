@@ -108,10 +108,9 @@ class FoundTradesForm(NarrowForm):
     """What narrows the list of trades: the same as the dashboard, and the side."""
 
     side = forms.ChoiceField(
-        label=gettext_lazy("Side"), required=False,
+        label=gettext_lazy("Side"), required=False, widget=forms.HiddenInput,
         choices=[("", gettext_lazy("Any")), *zip(SIDES, (gettext_lazy("Buy"), gettext_lazy("Sell")), strict=True)],
     )  # fmt: skip
-    field_order = ("first", "last", "symbol", "side", "product", "tier", "find")
 
     @property
     def side_chosen(self) -> str:
@@ -121,8 +120,7 @@ class FoundTradesForm(NarrowForm):
         return super().query(**{"side": self.side_chosen, **changes})
 
     @property
-    def chips(self) -> list[Chip]:
-        names = dict(self.fields["side"].choices)  # type: ignore[attr-defined]
-        side = self.side_chosen
-        label = str(self.fields["side"].label)
-        return [*super().chips, *([Chip(label, str(names[side]), self.query(side=""))] if side else [])]
+    def sides(self) -> list[tuple[str, str, bool]]:
+        """The sides to choose from: (name, query string, whether it is the current one)."""
+        choices = self.fields["side"].choices  # type: ignore[attr-defined]
+        return [(str(name), self.query(side=side), side == self.side_chosen) for side, name in choices]

@@ -47,7 +47,7 @@ def sign_in(page: Page, username: str) -> None:
     page.get_by_role("main").get_by_role("link", name="Sign in").click()
     page.fill("[name=login]", username)
     page.fill("[name=password]", PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
 
 
 def sign_out(page: Page) -> None:
@@ -69,7 +69,7 @@ def test_a_visitor_registers_confirms_their_address_and_signs_in(page: Page) -> 
     page.get_by_role("main").get_by_role("button", name="Confirm").click()
     page.fill("[name=login]", "ada@example.com")
     page.fill("[name=password]", PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url("**/dashboard/customer/")
     sign_out(page)
 

@@ -63,7 +63,7 @@ def sign_in(page: Page, live_server: Any, username: str) -> None:
     page.goto(f"{live_server.url}/login/")
     page.fill("[name=login]", username)
     page.fill("[name=password]", PASSWORD)
-    page.get_by_role("main").get_by_role("button", name="Sign in").click()
+    page.get_by_role("main").get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(lambda url: "/login/" not in url)
 
 

@@ -105,8 +105,8 @@ def test_it_shows_when_and_from_where_a_session_was_last_seen(ada: User, time_ma
     time_machine.move_to(datetime.datetime(2026, 1, 31, 20, 30, tzinfo=datetime.UTC), tick=False)
     browser.get("/profile/", REMOTE_ADDR="203.0.113.7")
     page = page_of(browser).replace("\u00a0", " ")
-    assert "2026-01-31 20:00:00 UTC" in page
-    assert "2026-01-31 20:30:00 UTC" in page
+    assert "20:00:00 UTC" in page
+    assert "20:30:00 UTC" in page
     assert ("203.0.113.7" in page, "192.0.2.1" in page) == (True, False)
 
 

@@ -97,7 +97,10 @@ def test_charts_match_their_tables_and_csv(client, owner):
     chart, address = charts["value"]
     assert chart.drawn == {
         "shape": "bar", "labels": ["2020-01"],
-        "series": [{"label": "Bought", "values": [27.5]}, {"label": "Sold", "values": [0.0]}],
+        "series": [
+            {"label": "Bought", "values": [27.5], "narrows": ""}, {"label": "Sold", "values": [0.0], "narrows": ""},
+        ],
+        "unit": "", "urls": (), "partial": [False],
     }  # fmt: skip
     assert rows(client.get(address)) == [{"When": "2020-01", "Bought": "27.5", "Sold": "0"}]
     assert address == reverse("finance:customer_chart", args=[record.pk, "value"])

@@ -20,6 +20,8 @@ TABLE: dict[str, tuple[int | None, ...]] = {
     "customer_dashboard": (200, None, 403, 403, 403),
     "totals_dashboard": (403, None, 403, 200, 403),
     "totals_chart": (403, None, 403, 200, 403),
+    "totals_trades": (403, None, 403, 200, 403),
+    "totals_trades_export": (403, None, 403, 200, 403),
     "own_trades": (200, None, 403, 403, 403),
     "customer_trades": (200, 404, 200, 200, 403),
     "customer_chart": (200, 404, 200, 200, 403),
@@ -41,6 +43,7 @@ TABLE |= {
     for name in STAFFS
     for page, (own, others, *staff) in OF_A_TYPE.items()
 }
+POSTED = {"save_view", "remove_view"}  # test_saved_views.py
 CHARTS = {"totals_chart": ["value"], "customer_chart": ["value"]}
 
 
@@ -51,7 +54,7 @@ LATER = datetime.datetime(2999, 1, 1, tzinfo=datetime.UTC)
 
 
 def test_the_table_names_every_page():
-    assert set(TABLE) == {pattern.name for pattern in urlpatterns}
+    assert set(TABLE) | POSTED == {pattern.name for pattern in urlpatterns}
 
 
 @pytest.mark.parametrize("name", TABLE)
