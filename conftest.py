@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Generator, Iterator
 from typing import Any
+from zlib import crc32
 
 import pymongo
 import pytest
@@ -19,6 +20,7 @@ from sync.workers.heartbeat import INLINE_HEARTBEAT
 from tests import emptying
 from tests.kafka import kafka  # noqa: F401  (a fixture)
 from tests.servers import SERVERS, MariaDB, Mongo
+from tests.slow_part import slow_part
 
 emptying.install()
 
@@ -31,10 +33,25 @@ LONG = (
 )  # fmt: skip
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--slow-part",
+        metavar="K/N",
+        default="0/1",
+        help="of the slow tests and of the pages in a browser, run one part",
+    )
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Generator[None]:
     """Runs after pytest-django's own sorting, which moves tests that commit to the end."""
     yield
+    part, parts = slow_part(config)
+    rest = [item for item in items if item.get_closest_marker("slow") and crc32(item.nodeid.encode()) % parts != part]
+    if rest:
+        config.hook.pytest_deselected(items=rest)
+        left_out = set(rest)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
 
 
@@ -65,7 +82,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 @pytest.fixture(autouse=True)
 def _as_new() -> None:
-    """Without what other tests left: the counters of the rate limits, in the cache, and a person's language and zone."""
+    """Without what other tests left: the rate limits' counters in the cache, and a person's language and zone."""
     cache.clear()
     translation.deactivate()
     timezone.deactivate()

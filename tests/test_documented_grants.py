@@ -53,6 +53,7 @@ def portal(mariadb: MariaDB, transactional_db: None) -> Iterator[Portal]:
         client.drop_database(NAME)
 
 
+@pytest.mark.slow
 def test_the_documented_user_can_migrate_save_deliver_and_verify(portal: Portal) -> None:
     for arguments, status in (
         (("migrate", "--verbosity=0"), 0),

@@ -21,6 +21,7 @@ from sync.monitoring.history import take
 from tests.emptying import empty
 from tests.pages import LIKE_OTHERS, NO_PAGES, PAGES, PEOPLE, Page, furnish, names, session, visit
 from tests.portal import serving
+from tests.slow_part import slow_part
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db]  # the mark creates the database before `inspections` needs it
 
@@ -64,7 +65,11 @@ class Inspection:
 
 
 @pytest.fixture(scope="module")
-def inspections(django_db_setup: None, django_db_blocker: Any, context: BrowserContext) -> dict[str, Inspection]:
+def inspections(
+    django_db_setup: None, django_db_blocker: Any, context: BrowserContext, request: pytest.FixtureRequest
+) -> dict[str, Inspection]:
+    """What was found of each page, by its name; of one part of the pages, with --slow-part."""
+    part, parts = slow_part(request.config)
     with django_db_blocker.unblock():
         cache.clear()
         keys = furnish()
@@ -72,7 +77,8 @@ def inspections(django_db_setup: None, django_db_blocker: Any, context: BrowserC
         cookies = {"anybody": "", **{who: session(who) for who in PEOPLE}}
         try:
             with serving() as address:
-                made = {page.name: inspect(context.browser, address, page, keys, cookies[page.who]) for page in PAGES}
+                pages = PAGES[part::parts]
+                made = {page.name: inspect(context.browser, address, page, keys, cookies[page.who]) for page in pages}
         finally:
             empty()
     return made
@@ -169,7 +175,9 @@ def test_the_table_names_every_page() -> None:
 
 def test_each_page_has_its_status_and_no_browser_errors(inspections: dict[str, Inspection]) -> None:
     assert {
-        page.name: inspections[page.name].status for page in PAGES if inspections[page.name].status != page.status
+        page.name: inspections[page.name].status
+        for page in PAGES
+        if page.name in inspections and inspections[page.name].status != page.status
     } == {}
     assert {name: found.complaints for name, found in inspections.items() if found.complaints} == {}
 
@@ -194,7 +202,8 @@ def test_the_button_of_a_search_is_level_with_its_fields(inspections: dict[str, 
 def test_no_page_is_heavy(inspections: dict[str, Inspection]) -> None:
     assert {name: found.first for name, found in inspections.items() if found.first > FIRST_LOAD} == {}
     assert {name: found.after for name, found in inspections.items() if found.after > NEXT_LOAD} == {}
-    requests = {page.name: len(inspections[page.name].requests) for page in PAGES if not in_admin(page.path)}
+    paths = {page.name: page.path for page in PAGES}
+    requests = {name: len(found.requests) for name, found in inspections.items() if not in_admin(paths[name])}
     assert {name: number for name, number in requests.items() if number > 2 * REQUESTS} == {}
 
 
@@ -207,7 +216,7 @@ def test_static_files_are_compressed_and_cached_permanently(inspections: dict[st
 
 
 def test_the_first_tab_focuses_the_skip_link(inspections: dict[str, Inspection]) -> None:
-    autofocus = {"login"}  # its first field has the focus already
+    autofocus = {"login"} & inspections.keys()  # its first field has the focus already
     missed = {name for name, found in inspections.items() if "skip" not in found.focused}
     pressed = {page.name for page in PAGES if page.press}  # the focus is on the pressed button or the first error
     assert missed - pressed == autofocus

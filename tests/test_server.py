@@ -54,6 +54,7 @@ def portal(tmp_path: Path) -> Iterator[Portal]:
         os.kill(number, signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_a_signal_during_a_finalizer_still_stops_it() -> None:
     process = finished(script("tests.scripts.signal_in_a_finalizer"))
     assert process.status == 0
@@ -61,6 +62,7 @@ def test_a_signal_during_a_finalizer_still_stops_it() -> None:
     assert "Stopping" in process.output
 
 
+@pytest.mark.slow
 def test_it_serves_until_ctrl_c_and_keeps_its_data(portal: Portal) -> None:
     with portal.script() as process:
         process.until_it_says("manager / ")
@@ -85,6 +87,7 @@ def test_it_serves_until_ctrl_c_and_keeps_its_data(portal: Portal) -> None:
         assert portal.has_no_process_left()
 
 
+@pytest.mark.slow
 def test_after_a_kill_it_leaves_no_process_and_starts_again(portal: Portal) -> None:
     with portal.script() as process:
         process.until_it_says("manager / demo-password-1")

@@ -44,6 +44,7 @@ def are_equal(mongo: Database) -> bool:
     return all(replica(mongo, name) == rows() for name in REPLICAS)
 
 
+@pytest.mark.slow
 def test_all_replicas_equal_mysql_at_the_end(kafka: Kafka, mongo: Database, settings: Any) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")

@@ -23,6 +23,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
     follow.revoke()
 
 
+@pytest.mark.slow
 def test_a_paused_follower_records_nothing_and_after_resuming_each_change_once() -> None:
     with following() as process:
         add_accounts(5)

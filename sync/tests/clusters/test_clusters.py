@@ -32,6 +32,7 @@ def test_no_document_stays_stale_on_a_cluster() -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.slow
 def test_without_causal_reads_a_document_stays_stale() -> None:
     result = clusters("--schedules", "1", "--seed", "0", "--without-cure")
     assert result.returncode == 1, result.stdout + result.stderr

@@ -383,6 +383,7 @@ def test_a_missing_topic_that_was_read_before_is_reported(
     assert consume(*DEBEZIUM) == 2
 
 
+@pytest.mark.slow
 def test_another_cluster_at_the_same_address_is_recognised_live_and_at_the_start(
     kafka: Kafka, mongo: Database, capsys: pytest.CaptureFixture
 ) -> None:

@@ -40,6 +40,7 @@ def published(kafka: Kafka) -> Counter[str]:
     return Counter(message.key().decode() for message in kafka.read(TOPIC))
 
 
+@pytest.mark.slow
 def test_a_paused_publisher_sends_nothing_and_then_each_change_once(kafka: Kafka, mongo: Database) -> None:
     keys = [story().pk for _ in range(3)]
     with kafka_command(kafka, "publish") as worker:
@@ -83,6 +84,7 @@ def test_a_pause_takes_effect_while_there_is_more_to_publish(kafka: Kafka, monke
     assert len(published(kafka)) == 6 - left
 
 
+@pytest.mark.slow
 def test_a_paused_consumer_writes_nothing_and_stays_in_its_group(kafka: Kafka, mongo: Database) -> None:
     soon = json.dumps({**kafka.settings, "max.poll.interval.ms": 6000})
     consume = ("consume", "story", "--to", "stories_1")

@@ -84,6 +84,7 @@ def write_at_random(keys: list[str], seed: int, stop: threading.Event) -> None:
         connections.close_all()
 
 
+@pytest.mark.slow
 def test_a_broker_that_is_killed_and_comes_back(kafka: Kafka, settings: Any) -> None:
     settings.SYNC_INLINE = False
     keys = [f"{number:024x}" for number in range(1, 13)]

@@ -303,6 +303,7 @@ def churn(collection: Collection, chance: random.Random, count: int) -> None:
                 collection.update_one({"_id": key}, {"$inc": {"n": 1}}, upsert=True)
 
 
+@pytest.mark.slow
 def test_a_copy_that_is_killed_repeatedly_is_in_sync_at_the_end(source: Collection, copied: Collection) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
@@ -339,6 +340,7 @@ def test_a_frozen_copier_that_was_replaced_writes_no_old_state(source: Collectio
             assert second.terminate(30) == 0
 
 
+@pytest.mark.slow
 def test_following_continues_when_primaries_step_down(mongo: Database) -> None:
     members = ThreeMembers(election=3000)
     chance = random.Random(7)

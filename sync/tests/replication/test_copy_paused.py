@@ -50,6 +50,7 @@ def in_sync(source: Collection, copied: Collection) -> bool:
     return contents(source) == contents(copied)
 
 
+@pytest.mark.slow
 def test_a_paused_copy_writes_nothing_and_loses_nothing(source: Collection, copied: Collection) -> None:
     write(source, 1)
     with follow_copy("things") as process:
