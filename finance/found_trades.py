@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -9,6 +10,7 @@ from typing import Any, NamedTuple
 
 import pymongo
 from bson import Decimal128
+from django.utils.translation import gettext as _
 
 from finance import aggregations
 from finance.narrowing import Narrowing
@@ -17,12 +19,21 @@ from finance.report import SIDES
 from finance.trades import Totals, Trade, trade_of
 
 SECONDS = 20.0  # for one page; a search that takes longer is too wide
+AT_ONCE = 2  # searches of a process: the other threads stay free for other pages
+PATIENCE = 2.0  # seconds that a search waits for its turn
 MOST_PAGES = 100  # that can be opened; MongoDB sorts all rows before a page
 # By name, the values to sort by, all in one direction. The last two put each trade in one place.
 ORDERS = {
     "date": ("transactions.date", "_id", "place"),
     "total": ("value", "transactions.date", "_id", "place"),
 }
+
+
+_turns = threading.BoundedSemaphore(AT_ONCE)
+
+
+class Busy(Exception):
+    """Others are searching. The message says so, for the user."""
 
 
 class Found(NamedTuple):
@@ -42,7 +53,7 @@ class Search:
     order: str = "-date"
 
     def page(self, number: int, size: int) -> Found:
-        """The page with this number, from 1. Raises PyMongoError."""
+        """The page with this number, from 1. Raises PyMongoError and Busy."""
         sums = {"trades": {"$sum": 1}} | {
             side: {"$sum": {"$cond": [{"$eq": ["$transactions.transaction_code", side]}, "$value", Decimal128("0")]}}
             for side in SIDES
@@ -51,8 +62,13 @@ class Search:
             "totals": [{"$group": {"_id": None, **sums}}],
             "trades": [{"$sort": self._sort}, {"$skip": (number - 1) * size}, {"$limit": size}],
         }
-        with pymongo.timeout(SECONDS):
-            [found] = self._aggregate([*self._matching(), {"$facet": facets}])
+        if not _turns.acquire(timeout=PATIENCE):
+            raise Busy(_("Other searches are running"))
+        try:
+            with pymongo.timeout(SECONDS):
+                [found] = self._aggregate([*self._matching(), {"$facet": facets}])
+        finally:
+            _turns.release()
         totals = found["totals"][0] if found["totals"] else {"trades": 0} | dict.fromkeys(SIDES, 0)
         return Found([*map(_trade, found["trades"])], Totals(totals["trades"], *(_decimal(totals[s]) for s in SIDES)))
 

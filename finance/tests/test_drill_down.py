@@ -220,6 +220,19 @@ def test_a_search_that_takes_too_long_says_so(get: Any, people: Any, monkeypatch
     assert "The trades could not be read" in get(TRADES, **WIDE).content.decode()
 
 
+def test_searches_leave_threads_for_other_pages(get: Any, people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(found_trades, "PATIENCE", 0.01)
+    for _turn in range(found_trades.AT_ONCE):
+        found_trades._turns.acquire()
+    try:
+        assert "Other searches are running" in get(TRADES, **WIDE).content.decode()
+        assert get(EXPORT, **WIDE).status_code == 503
+    finally:
+        for _turn in range(found_trades.AT_ONCE):
+            found_trades._turns.release()
+    assert get(TRADES, **WIDE).context["totals"].trades
+
+
 def test_narrowed_totals_are_kept_in_limited_number(get: Any, people: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(report_cache, "MOST_NARROWED", 4)
     for symbol in ("adbe", "tsla", "sap", "-"):

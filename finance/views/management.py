@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 from exports.responses import LARGEST_EXPORT, csv_response, refused
 from finance import report_cache
 from finance.charts import Chart, Series
-from finance.found_trades import MOST_PAGES, ORDERS, Found, Search
+from finance.found_trades import MOST_PAGES, ORDERS, Busy, Found, Search
 from finance.models import VIEW_ALL, VIEW_TOTALS, CachedReport, Customer, SavedView
 from finance.narrowing import ALL, NONE
 from finance.paging import size_of_page
@@ -282,6 +282,8 @@ def totals_trades(request: HttpRequest) -> HttpResponse:
         search = search_of(request, dashboard)
         try:
             found = search.page(page, size)
+        except Busy as busy:
+            context["problem"] = busy
         except PyMongoError as error:
             context["problem"] = errors.reason(error)
         else:
@@ -308,7 +310,7 @@ def totals_trades_export(request: HttpRequest) -> HttpResponseBase:
             problem = _("The search finds more than %(number)s rows, the most that one file can have. Narrow it.")
             return refused(request, problem % {"number": f"{LARGEST_EXPORT:,}"}, back)
         rows = search.all()
-    except PyMongoError:
+    except (PyMongoError, Busy):
         return refused(request, _not_yet(), back, UNAVAILABLE)
     return csv_response("trades", Trade.COLUMNS, (trade.row for trade in rows))
 
