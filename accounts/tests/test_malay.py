@@ -15,7 +15,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.tests.conftest import PASSWORD, confirm_identity
 
-pytestmark = [pytest.mark.quick, pytest.mark.django_db]
+pytestmark = pytest.mark.django_db
 
 SAID = re.compile(
     r'class="(?:[^"]*\binvalid-feedback|[^"]*\balert(?: [^"]*)?)"[^>]*>(.*?)</(?:div|p|span|li|ul)>', re.DOTALL

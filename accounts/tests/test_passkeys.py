@@ -19,7 +19,7 @@ from accounts.tests.conftest import PASSWORD, confirm_identity
 from accounts.tests.software_passkey import FLAG, SoftwarePasskey
 from audit.models import Entry
 
-pytestmark = pytest.mark.quick
+pytestmark = pytest.mark.django_db
 
 ADD, LIST = "/two-factor/passkeys/add/", "/two-factor/passkeys/"
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from accounts.models import User
 
-pytestmark = pytest.mark.quick
+pytestmark = pytest.mark.django_db
 
 
 def picture(kind: str = "PNG", size: tuple[int, int] = (60, 40), **options: Any) -> SimpleUploadedFile:
