@@ -25,7 +25,8 @@ LAST_MOMENT = datetime.datetime(9999, 12, 31, tzinfo=datetime.UTC)
 
 
 def _text_or_none(value: str) -> dict[str, Any]:
-    return {"$cond": [{"$eq": [{"$type": value}, "string"]}, value, None]}
+    """A name; None for an empty text and for a value that is no text."""
+    return {"$cond": [{"$and": [{"$eq": [{"$type": value}, "string"]}, {"$ne": [value, ""]}]}, value, None]}
 
 
 def _array_or_empty(value: str) -> dict[str, Any]:
@@ -94,6 +95,13 @@ BY_SYMBOL: list[dict[str, Any]] = [
         }
     },
 ]
+# Each name once; [None] if there is none, so that what has no name can be added up and found like the others.
+NAMED_ONCE: dict[str, Any] = {"$set": {"names": {"$let": {
+    "vars": {"found": {"$setUnion": [
+        {"$map": {"input": "$names", "as": "name", "in": _text_or_none("$$name")}}, [],
+    ]}},
+    "in": {"$cond": [{"$eq": ["$$found", []]}, [None], "$$found"]},
+}}}}  # fmt: skip
 PRODUCTS_OF_ACCOUNT: list[dict[str, Any]] = [
     {"$lookup": {
         "from": Account.mirror.collection, "localField": "account_id", "foreignField": "account_id", "as": "found",
@@ -102,6 +110,7 @@ PRODUCTS_OF_ACCOUNT: list[dict[str, Any]] = [
     {"$set": {"names": {"$reduce": {
         "input": "$found", "initialValue": [], "in": {"$setUnion": ["$$value", _array_or_empty("$$this.products")]},
     }}}},
+    NAMED_ONCE,
 ]  # fmt: skip
 TIER_NAMES: dict[str, Any] = {
     "$map": {
@@ -122,6 +131,7 @@ TIERS_OF_CUSTOMER: list[dict[str, Any]] = [
     {"$set": {"names": {"$reduce": {
         "input": "$found", "initialValue": [], "in": {"$setUnion": ["$$value", "$$this.names"]},
     }}}},
+    NAMED_ONCE,
 ]  # fmt: skip
 BY_NAMES: list[dict[str, Any]] = [
     {"$project": {
@@ -130,8 +140,8 @@ BY_NAMES: list[dict[str, Any]] = [
     *TRADES,
     # Groups by sets of names first: there are few sets, and each trade is read once.
     {"$group": {"_id": {"month": MONTH, "names": "$names"}, **SUMS}},
-    {"$unwind": {"path": "$_id.names", "preserveNullAndEmptyArrays": True}},
-    {"$group": {"_id": {"month": "$_id.month", "name": _text_or_none("$_id.names")}, **SUMS_AGAIN}},
+    {"$unwind": "$_id.names"},
+    {"$group": {"_id": {"month": "$_id.month", "name": "$_id.names"}, **SUMS_AGAIN}},
 ]  # fmt: skip
 HELD: list[dict[str, Any]] = [
     {"$project": {"limit": 1, "products": _array_or_empty("$products")}},
@@ -207,18 +217,19 @@ def narrowed(only: Narrowing) -> list[dict[str, Any]]:
     stages: list[dict[str, Any]] = []
     if only.customer:
         found = _collection(Customer).find_one({"_id": ObjectId(only.customer)}, {"accounts": 1}) or {}
-        numbers = found.get("accounts")
-        stages.append({"$match": {"account_id": {"$in": numbers if isinstance(numbers, list) else []}}})
+        numbers = found.get("accounts")  # a join also finds a number that stands alone
+        stages.append({"$match": {"account_id": {"$in": numbers if isinstance(numbers, list) else [numbers]}}})
     for name, names_of in ((only.product, PRODUCTS_OF_ACCOUNT), (only.tier, TIERS_OF_CUSTOMER)):
         if name:
-            wanted = {"$in": [{"$literal": name}, "$names"]} if name != NONE else {"$eq": ["$names", []]}
-            stages += [*names_of, {"$match": {"$expr": wanted}}]
+            stages += [*names_of, {"$match": {"$expr": {"$in": [_wanted(name), "$names"]}}}]
     if only.symbol:
-        symbol = {"$eq": ["$$this.symbol", {"$literal": only.symbol}]}
-        if only.symbol == NONE:
-            symbol = {"$ne": [{"$type": "$$this.symbol"}, "string"]}
-        stages.append({"$set": {"transactions": _those("$transactions", symbol)}})
+        has_symbol = {"$eq": [_text_or_none("$$this.symbol"), _wanted(only.symbol)]}
+        stages.append({"$set": {"transactions": _those("$transactions", has_symbol)}})
     return stages
+
+
+def _wanted(name: str) -> dict[str, Any]:
+    return {"$literal": None if name == NONE else name}
 
 
 def _those(array: str, condition: dict[str, Any]) -> dict[str, Any]:
