@@ -81,7 +81,7 @@ OPEN_TO_ALL = {
 
 
 class SecondFactorMiddleware:
-    """Sends users who need a second factor (settings.REQUIRE_MFA) and have none to its setup."""
+    """Sends users without a second factor to the page that sets one up, if they need one (settings.REQUIRE_MFA)."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -24,7 +24,11 @@ def about(user: User, session_key: str | None) -> dict[str, Any]:
     """Each part by name; values for JSON, with dates."""
     return {
         "profile": {name: getattr(user, name) for name in PROFILE} | {"picture": _picture(user)},
-        "role_request": {"requested_role": user.requested_role, "decision": user.request_decision},
+        "role_request": {
+            "requested_role": user.requested_role,
+            "decision": user.request_decision,
+            "decided_at": user.request_decided_at,
+        },
         "preferences": {name: getattr(user, name) for name in PREFERENCES},
         "email_addresses": list(EmailAddress.objects.filter(user=user).values("email", "verified", "primary")),
         "second_factors": list(Authenticator.objects.filter(user=user).values("type", "created_at", "last_used_at")),

@@ -95,7 +95,7 @@ class NarrowForm(RangeForm):
         """When several customers match: the name and the query string of each; CHOSEN_FROM of them at most."""
         if len(self.found) < 2:
             return []
-        kept = {name: self.data[name] for name in (*self.NAMED, "first", "last") if self.data[name]}
+        kept = {name: self.data[name] for name in self.fields if name not in ("find", "customer") and self.data[name]}
         return [(str(each), f"?{urlencode(kept | {'customer': each.pk})}") for each in self.found[:CHOSEN_FROM]]
 
     @property

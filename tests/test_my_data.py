@@ -59,6 +59,13 @@ def test_it_has_what_is_stored_about_the_user_and_nothing_of_others(signed_in: C
     ]  # fmt: skip
 
 
+def test_it_says_when_a_requested_role_was_decided(signed_in: Client, user: User) -> None:
+    asked = {"requested_role": "technical_worker", "request_decision": "declined"}
+    User.objects.filter(pk=user.pk).update(**asked, request_decided_at="2026-02-03T04:05:06Z")
+    decided = {"decision": "declined", "decided_at": "2026-02-03T04:05:06Z"}
+    assert data_of(signed_in)["role_request"] == {"requested_role": "technical_worker", **decided}
+
+
 def test_it_names_a_second_factor_without_its_secret(signed_in: Client, user: User) -> None:
     secret = generate_totp_secret()
     stored = TOTP.activate(user, secret).instance.data["secret"]

@@ -183,6 +183,20 @@ def test_a_customer_is_found_by_any_word(client: Client, get: Any, people: dict[
     assert "There is no such customer" in get(PAGE, **WIDE, customer="0" * 24).content.decode()
 
 
+def test_choosing_a_customer_keeps_what_else_was_asked(client: Client, get: Any, people: dict[str, Customer]) -> None:
+    form = get(TRADES, **WIDE, find="hammond", side="sell", symbol="sap").context["form"]
+    asked = client.get(f"{reverse(TRADES)}{form.choices[1][1]}").context["form"]
+    stated = {"side": "sell", "symbol": "sap", "customer": people["Bertha"].pk, **WIDE}
+    assert {name: asked.data[name] for name in stated} == stated
+
+
+def test_the_list_of_trades_computes_no_totals(get: Any, people: Any) -> None:
+    stored = set(CachedReport.objects.values_list("key", flat=True))
+    assert get(TRADES, **WIDE, symbol="sap").context["totals"].trades
+    assert get(EXPORT, **WIDE, symbol="sap").status_code == 200
+    assert set(CachedReport.objects.values_list("key", flat=True)) == stored
+
+
 def test_trades_can_be_sorted_by_date_and_total(get: Any, people: Any) -> None:
     for sort, attribute in (("date", "date"), ("-date", "date"), ("total", "total"), ("-total", "total")):
         rows = [row.record for row in get(TRADES, **WIDE, sort=sort).context["trades"].rows]

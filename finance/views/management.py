@@ -50,36 +50,24 @@ class Total:
         return change(self.value, self.before) if self.before is not None and self.before > 0 <= self.value else None
 
 
-class Dashboard:
-    """The data of the page and its CSV files. `report` is None while nothing is known, or if nothing was traded."""
+class Question:
+    """What is asked of the totals: months, and what narrows them. `form` is None until totals are known."""
 
-    def __init__(self, request: HttpRequest, form: type[NarrowForm] = NarrowForm) -> None:
+    form_class: type[NarrowForm] = NarrowForm
+
+    def __init__(self, request: HttpRequest) -> None:
         self.trouble = report_cache.trouble()
         self.figures = report_cache.of_totals(compute=not self.trouble)
         self.data: Any = self.figures.data
         self.known = months_of(self.data) if self.data else None
-        self.report: Report | None = None
         self.form: Any = None
-        self.top: CachedReport | None = None
         self.only = ALL
-        self.traded = self.figures
-        self.may_open = request.user.has_perm(VIEW_ALL)  # the trades behind a number
         if self.data and self.known:
             customers = Customer.objects.visible_to(request.user)
-            self.form = form(
+            self.form = self.form_class(
                 request.GET, default=lately(self.known, YEAR), known=names_in(self.data), customers=customers
             )
             self.only = self.form.narrowing()
-            self._answer()
-
-    def _answer(self) -> None:
-        """Finds the report on what is asked for, unless it is still being computed."""
-        asked, compute = self.form.range(), not self.trouble
-        if self.only != ALL:
-            self.traded = report_cache.of_traded(self.only, compute=compute)
-        if self.traded.data:
-            self.report = report(self.data | self.traded.data, asked)
-            self.top = report_cache.of_top_customers(asked, self.only, compute=compute)
 
     @property
     def presets(self) -> list[tuple[str, str, bool]]:
@@ -101,6 +89,28 @@ class Dashboard:
             )
             for name, each in ranges.items()
         ]
+
+
+class Dashboard(Question):
+    """The data of the page and its CSV files. `report` is None while nothing is known, or if nothing was traded."""
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        self.may_open = request.user.has_perm(VIEW_ALL)  # the trades behind a number
+        self.report: Report | None = None
+        self.top: CachedReport | None = None
+        self.traded = self.figures
+        if self.form:
+            self._answer()
+
+    def _answer(self) -> None:
+        """Finds the report on what is asked for, unless it is still being computed."""
+        asked, compute = self.form.range(), not self.trouble
+        if self.only != ALL:
+            self.traded = report_cache.of_traded(self.only, compute=compute)
+        if self.traded.data:
+            self.report = report(self.data | self.traded.data, asked)
+            self.top = report_cache.of_top_customers(asked, self.only, compute=compute)
 
     @property
     def totals(self) -> list[Total]:
@@ -222,6 +232,22 @@ class Dashboard:
         return self._trades(first=str(months[0]), last=str(months[-1]))
 
 
+class TradesQuestion(Question):
+    """What is asked of the trades: the same, one side of them, and their order."""
+
+    form_class = FoundTradesForm
+
+    def __init__(self, request: HttpRequest) -> None:
+        super().__init__(request)
+        sort = request.GET.get("sort", "")
+        self.order = sort if sort.removeprefix("-") in ORDERS else "-date"
+
+    @property
+    def search(self) -> Search:
+        """Needs a form without errors."""
+        return Search(self.form.range(), self.only, self.form.side_chosen, self.order)
+
+
 def names_in(data: Mapping[str, Any]) -> dict[str, list[str]]:
     """The names to choose from, by field."""
     return {
@@ -273,13 +299,13 @@ def totals_chart(request: HttpRequest, chart: str) -> HttpResponseBase:
 @permission_required((VIEW_TOTALS, VIEW_ALL), raise_exception=True)
 def totals_trades(request: HttpRequest) -> HttpResponse:
     """The trades behind a number of the dashboard, read from MongoDB now."""
-    dashboard = Dashboard(request, FoundTradesForm)
-    context: dict[str, Any] = {"dashboard": dashboard, "form": dashboard.form}
-    if dashboard.form and dashboard.form.is_valid() and not dashboard.trouble:
+    question = TradesQuestion(request)
+    context: dict[str, Any] = {"dashboard": question, "form": question.form}
+    if question.form and question.form.is_valid() and not question.trouble:
         size = size_of_page(request.GET.get("per_page", ""))
         number = request.GET.get("page", "")
         page = min(int(number), MOST_PAGES) if number.isdecimal() and 0 < len(number) < 6 and int(number) else 1
-        search = search_of(request, dashboard)
+        search = question.search
         try:
             found = search.page(page, size)
         except Busy as busy:
@@ -296,15 +322,15 @@ def totals_trades(request: HttpRequest) -> HttpResponse:
 @permission_required((VIEW_TOTALS, VIEW_ALL), raise_exception=True)
 def totals_trades_export(request: HttpRequest) -> HttpResponseBase:
     """CSV of exactly the trades that the page finds with this query, in its order."""
-    dashboard = Dashboard(request, FoundTradesForm)
+    question = TradesQuestion(request)
     back = reverse("finance:totals_trades")
-    if dashboard.data and not dashboard.known:
+    if question.data and not question.known:
         return csv_response("trades", Trade.COLUMNS, ())
-    if dashboard.form is None or dashboard.trouble:
+    if question.form is None or question.trouble:
         return refused(request, _not_yet(), back, UNAVAILABLE)
-    if not dashboard.form.is_valid():
+    if not question.form.is_valid():
         return refused(request, _("The search has an error. Fix it and export again."), back)
-    search = search_of(request, dashboard)
+    search = question.search
     try:
         if search.page(1, 1).totals.trades > LARGEST_EXPORT:
             problem = _("The search finds more than %(number)s rows, the most that one file can have. Narrow it.")
@@ -317,12 +343,6 @@ def totals_trades_export(request: HttpRequest) -> HttpResponseBase:
 
 def _not_yet() -> str:
     return _("These totals are not available yet. Try again in a moment.")
-
-
-def search_of(request: HttpRequest, dashboard: Dashboard) -> Search:
-    sort = request.GET.get("sort", "")
-    order = sort if sort.removeprefix("-") in ORDERS else "-date"
-    return Search(dashboard.form.range(), dashboard.only, dashboard.form.side_chosen, order)
 
 
 def _table(found: Found, search: Search, page: int, size: int) -> FoundTradeTable:

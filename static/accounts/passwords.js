@@ -15,7 +15,7 @@
     input.replaceWith(group);
     group.prepend(input);
     if (focused) input.focus();
-    // While it is shown it is still a password: nothing may correct it, or send it away to check its spelling.
+    // A password stays a secret while it is shown: no correction, and no spelling checker of another company.
     input.spellcheck = false;
     input.autocapitalize = "off";
     button.setAttribute("aria-controls", input.id);
