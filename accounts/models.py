@@ -77,6 +77,7 @@ class User(AbstractUser):
         indexes = [
             models.Index(fields=["first_name"], name="accounts_user_first_name"),
             models.Index(fields=["last_name"], name="accounts_user_last_name"),
+            models.Index(fields=["date_joined"], name="accounts_user_date_joined"),  # the order of those who wait
         ]
         constraints = [
             models.CheckConstraint(condition=Q(role__in=["", *Role.values]), name="user_role_is_known"),

@@ -29,6 +29,7 @@ from finance.models import Customer
 from finance.searching import matching, with_email
 
 PER_PAGE = 25
+LISTED = 1000  # people, at most: nobody turns more pages, and counting all of them takes longer than showing a page
 FOUND = 10  # records that a search on a person's page shows
 MOST = 8  # words of a search for people that are compared
 DECISIONS = {"approve": Decision.APPROVED, "decline": Decision.DECLINED}
@@ -86,8 +87,12 @@ class PeopleForm(forms.Form):
 @never_cache
 def people(request: HttpRequest) -> HttpResponse:
     form = PeopleForm(request.GET, request.user)
-    page = Paginator(form.apply(_described(people_for(request.user))), PER_PAGE).get_page(request.GET.get("page"))
-    context = {"form": form, "page": page, "may_decide": may_decide(request.user), "may_link": may_link(request.user)}
+    found = form.apply(_described(people_for(request.user)))[:LISTED]
+    page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    context = {
+        "form": form, "page": page, "is_cut": page.paginator.count == LISTED, "listed": LISTED,
+        "may_decide": may_decide(request.user), "may_link": may_link(request.user),
+    }  # fmt: skip
     return render(request, "people/people.html", context)
 
 

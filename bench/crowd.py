@@ -76,7 +76,13 @@ def quantile(times: list[float], share: float) -> float:
 
 
 def _get(connection: http.client.HTTPConnection, address: str, cookie: str) -> int:
-    connection.request("GET", address, headers={"Cookie": cookie} if cookie else {})
-    response = connection.getresponse()
+    headers = {"Cookie": cookie} if cookie else {}
+    try:
+        connection.request("GET", address, headers=headers)
+        response = connection.getresponse()
+    except http.client.RemoteDisconnected:  # the server may close an idle connection; browsers then open another, too
+        connection.close()
+        connection.request("GET", address, headers=headers)
+        response = connection.getresponse()
     response.read()
     return response.status

@@ -287,9 +287,10 @@ def _unread(model: Any) -> dict[str, Any]:
 
 
 def _ensure_indexes() -> None:
-    """Creates the indexes of the joins unless they exist."""
+    """Creates the indexes of the joins, and of the search for one customer's trades, unless they exist."""
     _collection(Account).create_index("account_id")
     _collection(Customer).create_index("accounts")
+    buckets().create_index("account_id")
 
 
 def _cells(pipeline: list[dict[str, Any]], *key: str) -> list[list[Any]]:

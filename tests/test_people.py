@@ -100,6 +100,16 @@ def test_a_search_finds_by_the_start_of_names(everybody: None, search: dict[str,
     assert listed(browser(staff(DECIDE, LINK)), **search) == found
 
 
+def test_a_long_list_ends_with_a_hint(everybody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("analytics_site.people.PER_PAGE", 1)
+    client = browser(staff(DECIDE, LINK))
+    assert "Page 3 of 3, 3 in all" in client.get(PEOPLE, {"page": 3}).content.decode()
+    monkeypatch.setattr("analytics_site.people.LISTED", 2)
+    page = client.get(PEOPLE, {"page": 3})
+    assert "Page 2 of 2. Only the first 2 people are listed: search for others." in page.content.decode()
+    assert len(page.context["page"].object_list) == 1
+
+
 def test_each_empty_list_says_why() -> None:
     client = browser(staff(DECIDE, LINK))
     for search, words in (
