@@ -16,6 +16,7 @@ from django.core.paginator import Paginator
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
@@ -82,13 +83,21 @@ class PeopleForm(forms.Form):
         return people.filter(found).order_by("date_joined", "pk")
 
 
+class Listed(Paginator):
+    """Pages of the first LISTED people."""
+
+    @cached_property
+    def count(self) -> int:
+        people: Any = self.object_list
+        return people.order_by().values("pk")[:LISTED].count()  # without an order, it can end early
+
+
 @require_safe
 @for_staff
 @never_cache
 def people(request: HttpRequest) -> HttpResponse:
     form = PeopleForm(request.GET, request.user)
-    found = form.apply(_described(people_for(request.user)))[:LISTED]
-    page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    page = Listed(form.apply(_described(people_for(request.user))), PER_PAGE).get_page(request.GET.get("page"))
     context = {
         "form": form, "page": page, "is_cut": page.paginator.count == LISTED, "listed": LISTED,
         "may_decide": may_decide(request.user), "may_link": may_link(request.user),

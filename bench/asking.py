@@ -90,6 +90,9 @@ class Portal:
         """Logs the users in and returns the names of all pages, for `fetch`."""
         from django.test import Client
 
+        from finance import aggregations
+
+        aggregations.ensure_indexes()  # as the computation of the totals does, which is not repeated for a copy
         for name in ("customer0", "technical_worker0", "senior_management0", "boss"):
             self.clients[name] = Client()
             self.clients[name].force_login(_user(name))

@@ -200,7 +200,7 @@ def traded(only: Narrowing) -> dict[str, Any]:
     products and tiers: [month, name, trades, pieces, value, unvalued]. A month is "2016-01" or None; values are text.
     """
     with pymongo.timeout(LONGEST):
-        _ensure_indexes()
+        ensure_indexes()
         some = narrowed(only)
         return {
             "symbols": _cells(some + BY_SYMBOL, "month", "name", "side"),
@@ -263,7 +263,7 @@ def top_customers(start: datetime.datetime, end: datetime.datetime, only: Narrow
         {"$limit": TOP},
     ]  # fmt: skip
     with pymongo.timeout(LONGEST):
-        _ensure_indexes()
+        ensure_indexes()
         return [
             [str(row["_id"]), row["name"] or str(row["_id"]), row["trades"], row["pieces"], str(row["value"])]
             for row in buckets().aggregate(pipeline, allowDiskUse=True)
@@ -286,7 +286,7 @@ def _unread(model: Any) -> dict[str, Any]:
     return {"count": collection.count_documents(odd) if len(first) == NAMED else len(first), "first": first}
 
 
-def _ensure_indexes() -> None:
+def ensure_indexes() -> None:
     """Creates the indexes of the joins, and of the search for one customer's trades, unless they exist."""
     _collection(Account).create_index("account_id")
     _collection(Customer).create_index("accounts")

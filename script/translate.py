@@ -65,7 +65,7 @@ def main() -> None:
     for path in [*Path("locale").rglob("*.po"), *Path("sync/locale").rglob("*.po")]:
         lines = path.read_text().splitlines(keepends=True)
         path.write_text("".join(line for line in lines if not line.removeprefix('"').startswith(HEADERS)))
-    call_command("compilemessages", locale=["ms"], ignore_patterns=[".venv"], verbosity=0)
+    call_command("compilemessages", locale=["en", "ms"], ignore_patterns=[".venv"], verbosity=0)
 
 
 if __name__ == "__main__":

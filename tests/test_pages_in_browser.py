@@ -38,6 +38,7 @@ WATCH = """window.shift = 0; new PerformanceObserver((list) => list.getEntries()
 SETTLED = """Promise.race([Promise.allSettled(document.getAnimations().map((each) => each.finished)),
   new Promise((done) => setTimeout(done, 1000))]).then(() => null)"""  # waits for colour transitions
 SMALL_TARGETS = (Path(__file__).parent / "small_targets.js").read_text()
+FAINT_CONTROLS = (Path(__file__).parent / "faint_controls.js").read_text()
 UNALIGNED = """[...document.querySelectorAll('form[role=search]:has(button)')].flatMap((form) => {
   const bottom = form.querySelector('button').getBoundingClientRect().bottom;
   const fields = [...form.querySelectorAll('input:not([type=hidden]), select')];
@@ -51,6 +52,7 @@ class Inspection:
     """What Chromium found of one page."""
 
     status: int = 0
+    is_other: bool = False  # whether the portal asked for the password instead
     first: int = 0
     after: int = 0
     requests: list[str] = field(default_factory=list)
@@ -58,6 +60,7 @@ class Inspection:
     width: int = 0  # of the page's content on a phone
     small: list[str] = field(default_factory=list)  # targets that a finger misses on a phone
     unaligned: list[str] = field(default_factory=list)  # fields that are not level with the button of their search
+    faint: list[Any] = field(default_factory=list)  # fields with an edge that is hard to see, by theme
     violations: list[Any] = field(default_factory=list)
     complaints: list[str] = field(default_factory=list)
     focused: str = ""  # what the first Tab focuses
@@ -105,6 +108,7 @@ def inspect(browser: Browser | None, address: str, page: Page, keys: dict[str, s
     tab.on("response", lambda response: note(found, response, page))
 
     found.status = visit(tab, address, page, keys)
+    found.is_other = "/reauthenticate/" in tab.url and "reauthenticate" not in page.path
     tab.wait_for_load_state("networkidle")
     found.first, found.shift = weight(sent, tab), tab.evaluate("window.shift")
     tab.keyboard.press("Tab")
@@ -150,6 +154,7 @@ def run_axe(tab: Tab, found: Inspection) -> None:
         tab.evaluate(SETTLED)
         if size == WIDE:
             found.unaligned = tab.evaluate(UNALIGNED)
+        found.faint += [(theme, each) for each in tab.evaluate(FAINT_CONTROLS)]
         results = tab.evaluate("axe.run(document, { resultTypes: ['violations'] })")
         for each in results["violations"]:
             if not (in_admin(tab.url) and each["id"] in OF_THE_ADMIN):
@@ -180,6 +185,14 @@ def test_each_page_has_its_status_and_no_browser_errors(inspections: dict[str, I
         if page.name in inspections and inspections[page.name].status != page.status
     } == {}
     assert {name: found.complaints for name, found in inspections.items() if found.complaints} == {}
+
+
+def test_each_page_is_the_one_that_was_asked_for(inspections: dict[str, Inspection]) -> None:
+    assert [name for name, found in inspections.items() if found.is_other] == []
+
+
+def test_each_field_has_an_edge_that_can_be_seen(inspections: dict[str, Inspection]) -> None:
+    assert {name: found.faint for name, found in inspections.items() if found.faint} == {}
 
 
 def test_each_page_is_accessible(inspections: dict[str, Inspection]) -> None:

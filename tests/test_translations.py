@@ -1,4 +1,7 @@
-"""Malay: every text that a person can read is translated, with its placeholders, and the compiled files are current."""
+"""Malay: every text that a person can read is translated, with its placeholders, and the compiled files are current.
+
+English: only what the portal words otherwise than the packages that it uses.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from babel.messages.pofile import read_po
 from tests.servers import ROOT
 
 CATALOGUES = [ROOT / part / "ms" / "LC_MESSAGES" / "django.po" for part in ("locale", "sync/locale")]
+ENGLISH = ROOT / "locale" / "en" / "LC_MESSAGES" / "django.po"
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|{\w*}")
 
 
@@ -34,7 +38,7 @@ def forms(texts: str | tuple[str, ...] | list[str]) -> list[str]:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("path", CATALOGUES, ids=named)
+@pytest.mark.parametrize("path", [*CATALOGUES, ENGLISH], ids=named)
 def test_each_text_has_a_translation_with_its_placeholders(path: Path) -> None:
     untranslated, wrong = [], []
     for message in catalogue(path):
@@ -50,7 +54,13 @@ def test_each_text_has_a_translation_with_its_placeholders(path: Path) -> None:
 
 
 @pytest.mark.quick
-@pytest.mark.parametrize("path", CATALOGUES, ids=named)
+def test_each_english_text_replaces_one_that_is_shown() -> None:
+    shown = {str(message.id) for path in CATALOGUES for message in catalogue(path)}
+    assert [message.id for message in catalogue(ENGLISH) if message.id and message.id not in shown] == []
+
+
+@pytest.mark.quick
+@pytest.mark.parametrize("path", [*CATALOGUES, ENGLISH], ids=named)
 def test_the_compiled_file_is_current(path: Path) -> None:
     with path.with_suffix(".mo").open("rb") as file:
         compiled = gettext.GNUTranslations(file)

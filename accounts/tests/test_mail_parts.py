@@ -117,7 +117,7 @@ def test_every_sentence_is_malay_if_the_reader_chose_malay(ada: User, template: 
 def test_the_language_of_the_one_who_causes_an_email_does_not_count(ada: User) -> None:
     User.objects.update(language="en")
     with translation.override("ms"):
-        assert composed("account/email/password_changed").subject == f"[{NAME}] Password Changed"
+        assert composed("account/email/password_changed").subject == f"[{NAME}] Your password was changed"
 
 
 def test_an_email_loads_nothing_and_has_no_colours_of_its_own() -> None:

@@ -75,7 +75,7 @@ def test_a_passkey_is_added_used_and_removed_with_the_keyboard(page: Page, live_
     assert Authenticator.objects.get(type="webauthn").data["name"] == "Virtual phone"
 
     page.goto(f"{origin}/logout/")
-    press(page, "Sign Out")
+    press(page, "Sign out")
     page.wait_for_url(f"{origin}/")
     page.goto(f"{origin}/login/?next=/two-factor/passkeys/")
     press(page, "Sign in with a passkey")
@@ -94,7 +94,7 @@ def test_a_passkey_is_added_used_and_removed_with_the_keyboard(page: Page, live_
     assert not Authenticator.objects.exists()
 
     page.goto(f"{origin}/logout/")
-    press(page, "Sign Out")
+    press(page, "Sign out")
     page.wait_for_url(f"{origin}/")
     page.goto(f"{origin}/login/")
     press(page, "Sign in with a passkey")
