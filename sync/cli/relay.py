@@ -63,7 +63,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--once", action="store_true", help="deliver what is due now, then exit")
     parser.add_argument("--batch", type=positive(int), help="changes claimed at once (default: SYNC_BATCH)")
     parser.add_argument(
-        "--interval", type=positive(float), default=INTERVAL, help="seconds between two polls (default: %(default)s)"
+        "--interval",
+        type=positive(float),
+        default=INTERVAL,
+        help="longest pause between two looks at an empty queue, in seconds (default: %(default)s)",
     )
 
 

@@ -10,7 +10,7 @@ import functools
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models, router, transaction
 from django.db.models.signals import class_prepared, post_delete
@@ -27,6 +27,7 @@ from sync.mongodb.breaker import BREAKER
 from sync.outbox import delivery
 from sync.outbox.models import Change, Claimed
 from sync.signals import rows_changed
+from sync.workers import bell
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +77,23 @@ def record(
                 cursor.execute(insert + ", ".join([values] * len(rows)), [value for row in rows for value in row])
         if taken:
             taken.add(changes)
+        else:
+            _ring_after_commit(Ring(queue, using), connection)
+
+
+class Ring(NamedTuple):
+    """An `on_commit` hook: wakes the relays of a queue."""
+
+    queue: str
+    using: str
+
+    def __call__(self) -> None:
+        bell.ring(self.queue, self.using)
+
+
+def _ring_after_commit(ring: Ring, connection: Any) -> None:
+    if all(hook != ring for _, hook, _ in connection.run_on_commit):
+        connection.on_commit(ring, robust=True)
 
 
 def _require_same_database(using: str) -> None:

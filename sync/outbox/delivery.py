@@ -47,6 +47,7 @@ from sync.outbox import mongo_writer
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Outcome, State, Writer, deliver
 from sync.outbox.pauses import PAUSED
+from sync.workers import bell
 from sync.workers.heartbeat import INLINE_HEARTBEAT
 
 logger = logging.getLogger(__name__)
@@ -64,6 +65,7 @@ def deliver_inline(changes: list[Claimed], token: str, using: str, *, some_rolle
     try:
         if len(changes) > conf.INLINE_MAX_KEYS or not PAUSED(using).isdisjoint(labels):
             _release(changes, token, using)
+            bell.ring("", using)
             return
         if some_rolled_back:
             left = set(Change.objects.using(using).held(changes, token).values_list("pk", flat=True))
@@ -152,7 +154,7 @@ def deliver_changes(
             by_key = {key: changes for key, changes in by_key.items() if key not in known}
             outcome = writer.deliver(target, by_key, using, token) if by_key else Outcome()
             equal = [key for key, state in outcome.states.items() if state in (State.DELIVERED, State.DELETED)]
-            _retry_dead_letters(target, [*known, *equal], using)
+            retry_dead_letters(target, [*known, *equal], using)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
             if state in (State.DELIVERED, State.DELETED):
@@ -201,13 +203,14 @@ def _finish(
     return again
 
 
-def _retry_dead_letters(target: Target, keys: list[str], using: str) -> None:
+def retry_dead_letters(target: Target, keys: list[str], using: str) -> None:
     """Retries the dead letter of a key that could be delivered: it is out of date, or has been fixed.
 
     It is not simply removed, because it may be newer than what was delivered here.
     """
-    dead_letters = Change.objects.using(using).filter(queue=target.queue, failed=True)
-    if keys and dead_letters.exists():
+    changes = Change.objects.using(using)
+    if keys and changes.any_failed(target.queue):
+        dead_letters = changes.filter(queue=target.queue, failed=True)
         for part in chunks(keys):
             dead_letters.filter(model=target.label, key__in=part).retry()
 

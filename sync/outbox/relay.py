@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -24,6 +25,7 @@ from sync.outbox import backfill
 from sync.outbox.delivery import Remove, deliver_changes, release_quietly, remove_changes
 from sync.outbox.models import Change, Claimed
 from sync.outbox.mongo_writer import Fenced, State, Writer
+from sync.workers.bell import bell, silence
 from sync.workers.heartbeat import RELAY, Kind, WorkerHeartbeat
 from sync.workers.lag import ages
 from sync.workers.loop import Loop
@@ -32,7 +34,8 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 
 PARTS = 4  # batches that an exclusive relay reads at a time
-INTERVAL = 0.25  # seconds between two polls when nothing is due
+SHORTEST, INTERVAL = 0.01, 1.0  # seconds between two looks at the queue: after work, and when it has long been empty
+SLOWER = 1.5  # each look at an empty queue makes the next pause longer by this factor
 
 
 def require_read_committed(using: str) -> None:
@@ -55,6 +58,7 @@ class Relay:
     """Claims and delivers the changes of one queue until stopped.
 
     stop: may be set from a signal handler or another thread. writer: by default that of the queue's kind.
+    interval: seconds between two looks at an empty queue, at most; a change recorded on this machine ends the pause.
     kind: its name in the heartbeat. is_paused: whether the whole queue is paused. routes: see WorkerHeartbeat.beating.
     """
 
@@ -78,29 +82,35 @@ class Relay:
         self.stop = stop or StopEvent()
         self.is_paused = is_paused
         self.routes = routes
+        self.interval = interval
+        self.pause = 0.0  # seconds until the next look, if nobody rings
         self.loop = Loop(
-            self.stop, logger, prefix=f"{queue}: " if queue else "", interval=interval,
+            self.stop, logger, prefix=f"{queue}: " if queue else "",
             recover=lambda error: forget_connection(using),
         )  # fmt: skip
         self.heartbeat = WorkerHeartbeat(using, queue, kind)
 
     def run(self) -> None:
-        """Delivers until `stop` is set. Waits `interval` seconds when nothing is due, longer while a server is
-        unreachable.
-        """
-        with self.heartbeat.beating(lambda: self.trouble, self.routes):
-            self.loop.run(self._step, self.is_paused)
+        """Delivers until `stop` is set. Waits for the bell when nothing is due, and longer during an outage."""
+        with self.heartbeat.beating(lambda: self.trouble, self.routes), bell(self.queue, self.using) as heard:
+            self.loop.run(lambda: self._step(heard), self.is_paused)
 
     @property
     def trouble(self) -> str:
         """What it waits for, in one line; empty while it delivers."""
         return self.loop.trouble
 
-    def _step(self) -> None:
+    def _step(self, heard: socket.socket | None) -> None:
+        sockets = [heard] if heard else []
+        for each in sockets:
+            silence(each)
         try:
-            self.drain()
+            worked = any(self.drain().values())
         finally:
             self.heartbeat.at_work(False)
+        self.loop.works()
+        self.pause = min(SHORTEST if worked else max(self.pause * SLOWER, SHORTEST), self.interval)
+        self.stop.wait(self.pause, *sockets)
 
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
         """Delivers until nothing is due; returns how many keys came to which state. Raises Unavailable or Fenced.
@@ -109,13 +119,13 @@ class Relay:
         whenever no key is due.
         """
         totals = dict.fromkeys(State, 0)
-        while not (self.stop.is_set() or self.is_paused()):
+        changes = Change.objects.using(self.using)
+        while not (self.stop.is_set() or self.is_paused()) and changes.any_due(self.queue):
             self.heartbeat.at_work(True)
             alone = self.writer.exclusive
             token = "" if alone else new_object_id()
-            due = Change.objects.using(self.using).due(self.queue)
-            if changes := due.claim(self.batch * (PARTS if alone else 1), token):
-                counts = self._deliver(changes, token) if len(changes) <= self.batch else self._deliver_parts(changes)
+            if claimed := changes.due(self.queue).claim(self.batch * (PARTS if alone else 1), token):
+                counts = self._deliver(claimed, token) if len(claimed) <= self.batch else self._deliver_parts(claimed)
             elif (done := backfill.work(self.using, queue=self.queue, writer=self.writer)) is not None:
                 label, counts = done
                 # A range's keys have no commit that they could lag behind.

@@ -2,36 +2,41 @@
 
 from __future__ import annotations
 
-import queue
+import selectors
 import signal
-from contextlib import suppress
+import socket
+import weakref
 from typing import Any
 
 
 class StopEvent:
-    """Like threading.Event, but safe to set in a signal handler.
+    """Like threading.Event, but safe to set in a signal handler, and `wait` can also wait for sockets.
 
     `Event.set` takes a lock that `Event.wait` holds for a moment. A handler runs in the main thread, so a signal in
-    that moment would deadlock. `SimpleQueue.put` is reentrant: it may interrupt `SimpleQueue.get`.
+    that moment would deadlock. A byte in a socket needs no lock, and stays there for all threads that wait.
     """
 
     def __init__(self) -> None:
         self._is_set = False
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._read, self._write = socket.socketpair()
+        for end in (self._read, self._write):
+            weakref.finalize(self, end.close)
 
     def set(self) -> None:
-        self._is_set = True
-        self._bell.put(None)
+        if not self._is_set:
+            self._is_set = True
+            self._write.send(b".")
 
     def is_set(self) -> bool:
         return self._is_set
 
-    def wait(self, seconds: float) -> bool:
-        """Waits until the event is set, at most for `seconds`. Returns whether it is set."""
+    def wait(self, seconds: float, *sockets: socket.socket) -> bool:
+        """Waits until the event is set or a socket can be read, at most for `seconds`. Returns whether it is set."""
         if not self._is_set:
-            with suppress(queue.Empty):
-                self._bell.get(timeout=seconds)
-                self._bell.put(None)  # wakes the next waiting thread
+            with selectors.DefaultSelector() as selector:
+                for each in (self._read, *sockets):
+                    selector.register(each, selectors.EVENT_READ)
+                selector.select(seconds)
         return self._is_set
 
 

@@ -28,7 +28,7 @@ class FakeStop(StopEvent):
         super().__init__()
         self.waits: list[float] = []
 
-    def wait(self, seconds: float) -> bool:
+    def wait(self, seconds: float, *sockets: Any) -> bool:
         self.waits.append(seconds)
         return self.is_set()
 
