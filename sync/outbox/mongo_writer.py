@@ -27,6 +27,7 @@ from sync.mapping.registry import Target
 from sync.mongodb import sharding
 from sync.mongodb.client import clock, collection
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
+from sync.outbox.majority import MAJORITY
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -118,7 +119,10 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
         sharding.require_keys(target.queue)
-    return bisecting(lambda part: _deliver(target, part, using, token, majority), keys)
+    outcome = bisecting(lambda part: _deliver(target, part, using, token, majority), keys)
+    if not majority:
+        MAJORITY.wait_for(target)
+    return outcome
 
 
 def bisecting(act: Callable[[Sequence[str]], Outcome], keys: Collection[str]) -> Outcome:
