@@ -1,13 +1,15 @@
-"""The follower: reads the log, and commits its position together with the changes that it records."""
+"""The follower: reads the log, delivers the rows that it names, and saves its position after that."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import logging
 import queue
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -17,17 +19,22 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, transaction
 
 from sync.binlog import sweep
+from sync.binlog.direct import DirectDelivery, Left
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
+from sync.binlog.models import Sweep
 from sync.binlog.position import LogState, Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
 from sync.core import conf
+from sync.core.humanize import counted
 from sync.core.retry import forget_connection
 from sync.mapping.registry import Target, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
+from sync.outbox.relay import require_read_committed
+from sync.signals import rows_changed
 from sync.workers.checkpoint import TableCheckpoint
 from sync.workers.heartbeat import FOLLOWER, WorkerHeartbeat
 from sync.workers.lease import Busy, LeaseLost, acquire
@@ -38,8 +45,7 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 
 AHEAD = 100  # transactions that are read ahead, at most
-CHUNK = 2000  # keys recorded in one transaction
-GATHER = 0.05  # seconds between two recordings at least: under load, they record several transactions together
+CHUNK = 2000  # keys delivered together
 PATIENCE = 0.2  # seconds to wait for the next transaction, at most
 KEEP = 5.0  # seconds after which the position is saved even without changes
 NOTABLE = 3.0  # seconds: a shorter lag is not shown, since the server reports only every HEARTBEAT that nothing is new
@@ -70,14 +76,15 @@ class Follower:
         self.has_begun = False
         self.danger = ""
         self.waiting = ""
-        self.recorded = 0  # changes since the start
-        self.in_sync_at: float | None = None  # by time.time(): all transactions up to this time are recorded
+        self.handled = 0  # keys delivered or recorded since the start
+        self.in_sync_at: float | None = None  # by time.time(): all transactions up to this time are handled
         self.place = ""
-        self.heartbeat = WorkerHeartbeat(using, kind=FOLLOWER)  # delivers nothing: its counts are in its note
+        self.direct = DirectDelivery(using)
+        self.heartbeat = WorkerHeartbeat(using, kind=FOLLOWER)
 
     @property
     def behind(self) -> float | None:
-        """The lag in seconds, from a commit until it is recorded; None before the first read of the log."""
+        """The lag in seconds, from a commit until it is handled; None before the first read of the log."""
         return None if self.in_sync_at is None else max(time.time() - self.in_sync_at, 0.0)
 
     def run(self) -> None:
@@ -101,7 +108,8 @@ class Follower:
             self.loop.trouble
             or self.danger
             or self.waiting
-            or f"{self.place or 'starting'}, {lag}, {self.recorded:,} recorded"
+            or self.direct.trouble
+            or f"{self.place or 'starting'}, {lag}, {counted(self.handled, 'row', 'rows')}"
         )
 
     def _is_paused(self) -> bool:
@@ -156,19 +164,26 @@ class _Session:
         self.server = Server(self.using)
         self.tables = mirrored_tables()
         self.labels = sorted(table.label for table in self.tables.values())
-        self.keys: dict[Key, None] = {}
+        self.keys: dict[Key, None] = {}  # read and not delivered yet
+        self.unordered: dict[Key, None] = {}  # to be recorded: a commit of our own does not make them visible
         self.rewritten: set[str] = set()
         self.rescanning: set[str] = set()  # models that are rescanned because they were rewritten
-        self.is_dirty = False
+        self.has_sweeps = True  # whether some are planned; no other process plans any
+        self.is_dirty = False  # the state must be saved with the next flush
+        self.is_unsaved = False  # the state has advanced since it was saved
         self.silent = self.created = 0
-        self.flushed_at = self.next_keep = self.next_plan = self.next_sweep = self.next_watch = 0.0
+        self.at = 0.0
+        self.next_keep = self.next_plan = self.next_sweep = self.next_watch = 0.0
         self.reader: _ReaderThread | None = None
 
     def __enter__(self) -> _Session:
         acquire(self.follower.checkpoint, self.follower.stop)
         self.server.require()
+        require_read_committed(self.using)
         self.state = self._load()
         self.gtids = self.server.gtids(self.state.gtids)
+        self.prepared = dict(self.state.prepared)
+        self.read, self.identity = (self.state.file, self.state.offset), self.state.server
         return self
 
     def __exit__(self, *error: Any) -> None:
@@ -213,6 +228,7 @@ class _Session:
 
     def _save(self, state: LogState) -> None:
         self.follower.checkpoint.save(state.as_state())
+        self.is_unsaved = False
         self.next_keep = time.monotonic() + min(KEEP, conf.LEASE / 3)
 
     def follow(self) -> None:
@@ -223,25 +239,31 @@ class _Session:
         self.reader.start()
         while not self.follower.stop.is_set():
             try:
-                self._take(self.reader.get(GATHER if self.keys else PATIENCE))
+                # Batches become larger only under load: what is queued is taken together, and nothing is waited for.
+                self._take(self.reader.get(0 if self.keys else PATIENCE))
             except queue.Empty:  # nothing new, or the reader is still reading a large transaction
-                self._flush()
+                if self.keys:
+                    self._flush()
+                else:
+                    self._keep()
             self._run_periodic()
         self._flush()
+        self._keep()
 
     def _take(self, item: Transaction | None) -> None:
         """Handles one transaction, or None if there is nothing new."""
         self.follower.loop.works()
         if item is None:
-            self.follower.in_sync_at = time.time()
             self._flush()
+            self.follower.in_sync_at = time.time()
+            self._keep()
             self._check_the_end()
             return
         self.silent = 0
         if item.prepared:
             self._prepare(item)
         elif item.keys.is_large or self.state.part:
-            self._record_in_parts(item)
+            self._deliver_in_parts(item)
         else:
             self.keys.update(dict.fromkeys(item.keys.after(None)))
         if item.finished:
@@ -249,8 +271,11 @@ class _Session:
         if not item.prepared:
             self.rewritten |= item.rewritten
         self._advance(item)
-        if len(self.keys) >= CHUNK or time.monotonic() > self.flushed_at + GATHER:
+        if len(self.keys) >= CHUNK or self.rewritten or self.is_dirty or self.unordered:
             self._flush()
+        elif time.monotonic() > self.next_keep:
+            self._flush()
+            self._keep()
 
     def _check_the_end(self) -> None:
         """Checks that the position where the server reports nothing new is the end of its log.
@@ -268,20 +293,24 @@ class _Session:
     def _advance(self, item: Transaction) -> None:
         if item.gtid:
             self.gtids.add(item.gtid)
-        self.state.file, self.state.offset = item.file, item.offset
+        self.read = item.file, item.offset
         if item.created != self.created:
-            self.created, self.state.server = item.created, _log_identity(self.server, item.created)
-        self.follower.in_sync_at = float(item.at)
+            self.created, self.identity = item.created, _log_identity(self.server, item.created)
+        self.at = float(item.at)
+        if not self.keys:
+            self.follower.in_sync_at = self.at
 
-    def _record_in_parts(self, item: Transaction) -> None:
-        """Records a large transaction. The position stays before it; `part` is the last key recorded."""
+    def _deliver_in_parts(self, item: Transaction) -> None:
+        """Delivers a large transaction. The position stays before it; `part` is the last key handled."""
         self._flush()
         last = (self.state.part[0], self.state.part[1]) if self.state.part else None
         keys = item.keys.after(last)
         while chunk := list(itertools.islice(keys, CHUNK)):
-            self.state.part = list(chunk[-1])
-            self._record(chunk)
-        self.state.part, self.is_dirty = [], True
+            self._handle(chunk, functools.partial(self._advance_part, chunk[-1]))
+        self.is_dirty = True
+
+    def _advance_part(self, last: Key) -> None:
+        self.state.part = list(last)
 
     def _prepare(self, item: Transaction) -> None:
         """Keeps the keys of a prepared XA transaction: its rows become visible only at its commit, maybe much later."""
@@ -291,45 +320,87 @@ class _Session:
             # Too many keys to store: treat every model as rewritten.
             keys, rewritten = [], self.labels
         # Store it even without keys: an unknown transaction counts as having rewritten every model when it commits.
-        self.state.prepared[item.prepared] = {"keys": keys, "rewritten": rewritten}
+        self.prepared[item.prepared] = {"keys": keys, "rewritten": rewritten}
         self.is_dirty |= bool(keys or rewritten)
 
     def _finish_prepared(self, item: Transaction) -> None:
-        held = self.state.prepared.pop(item.finished, {"keys": [], "rewritten": self.labels})
+        held = self.prepared.pop(item.finished, {"keys": [], "rewritten": self.labels})
         self.is_dirty |= bool(held["keys"] or held["rewritten"])
         if item.committed:
-            self.keys.update(dict.fromkeys((label, key) for label, key in held["keys"]))
+            # MariaDB logs the commit of a prepared transaction without ordering it among the other commits.
+            self.unordered.update(dict.fromkeys((label, key) for label, key in held["keys"]))
             self.rewritten.update(held["rewritten"])
 
     def _flush(self) -> None:
-        """Records the gathered keys with the position. Without keys, saves the position from time to time, which
-        extends the lease."""
-        now = time.monotonic()
+        """Delivers the gathered keys, and advances the state past them."""
         if self.rewritten:
             if new := self.rewritten - self.state.unplanned.keys():
                 logger.warning("Statements may have changed rows of %s. Backfilling.", ", ".join(sorted(new)))
             self.state.unplanned |= dict.fromkeys(self.rewritten, True)
-        if self.keys or self.rewritten or self.is_dirty or now > self.next_keep:
-            self._record(list(self.keys))
-            self.keys.clear()
-            self.is_dirty = False
-            self._plan()
-            self.rescanning |= self.rewritten
-            self.rewritten.clear()
-            self.flushed_at = time.monotonic()
+        self._handle(list(self.keys), self._advance_state)
+        self.keys.clear()
+        self._plan()
+        self.rescanning |= self.rewritten
+        self.rewritten.clear()
 
-    def _record(self, keys: list[Key]) -> None:
-        by_label = defaultdict(list)
-        for label, key in keys:
-            by_label[label].append(key)
-        self.state.gtids = str(self.gtids)
+    def _keep(self) -> None:
+        """Saves a state that no batch has saved, and from time to time any, which extends the lease."""
+        if not self.keys:
+            self._advance_state()
+        if self.is_unsaved or time.monotonic() > self.next_keep:
+            self._save(self.state)
+
+    def _advance_state(self) -> None:
+        """Everything that was read is handled."""
+        if self.read != (self.state.file, self.state.offset):
+            self.state.file, self.state.offset = self.read
+            self.state.gtids, self.state.server = str(self.gtids), self.identity
+            self.state.part, self.state.prepared = [], dict(self.prepared)
+            self.follower.in_sync_at = self.at
+            self.follower.place = str(self.state)
+
+    def _handle(self, keys: list[Key], advance: Callable[[], None]) -> None:
+        """Delivers the keys, records what is left of them, and advances the state.
+
+        The state is saved together with what is recorded. If nothing is, the next batch saves it first, by which
+        readers see the transactions of that batch.
+        """
+        left, by_label = Left(), defaultdict(list)
+        if keys:
+            self._make_visible()
+            for label, key in keys:
+                by_label[label].append(key)
+            for label, of_model in by_label.items():
+                for target, count in self.follower.direct.deliver(apps.get_model(label), of_model, left).items():
+                    self.follower.heartbeat.count(count, (), [target] if count else ())
+        advance()
+        watched = [label for label in by_label if rows_changed.has_listeners(apps.get_model(label))]
+        if left or watched or self.unordered or self.rewritten or self.is_dirty:
+            self._record(left, {label: by_label[label] for label in watched})
+        elif keys:
+            self.is_unsaved = True
+        self.follower.handled += len(keys)
+
+    def _make_visible(self) -> None:
+        """Returns when readers see every transaction that was read from the log. See sync/binlog/direct.py."""
+        self._save(self.state)
+
+    def _record(self, left: Left, watched: dict[str, list[str]]) -> None:
+        """Saves the state together with changes for what is left, and reports the rows to the models' watchers."""
+        unordered = defaultdict(list)
+        for label, key in self.unordered:
+            unordered[label].append(key)
         with transaction.atomic(self.using):
             # Save the position first: by this row the reader recognises the follower's own transactions in the log.
             self._save(self.state)
-            for label, of_model in by_label.items():
-                record(apps.get_model(label), of_model, self.using, inline=False)
-        self.follower.recorded += len(keys)
-        self.follower.place = str(self.state)
+            for label, keys in watched.items():
+                rows_changed.send(apps.get_model(label), keys=keys, using=self.using)
+            left.record(self.using)
+            for label, keys in unordered.items():
+                record(apps.get_model(label), keys, self.using, inline=False)
+        self.follower.handled += len(self.unordered)
+        self.unordered.clear()
+        self.is_dirty = False
 
     def _plan(self) -> None:
         """Plans to rescan models that are new or rewritten, or every model after a gap: a backfill and two sweeps."""
@@ -369,26 +440,32 @@ class _Session:
             backfill.plan(target, self.using)
             if target.kind.readable:
                 sweep.plan(target.label, self.using)
+                self.has_sweeps = True
 
     def _run_periodic(self) -> None:
         """Plans rescans, runs due sweeps, and warns if the position may soon be purged."""
         self._plan()
         now = time.monotonic()
-        if now > self.next_sweep:
-            self.next_sweep = now + SWEEP
-            self.follower.checkpoint.require_running()  # a sweep saves no position, so it would not notice a pause
-            try:
-                if sweep.work(self.using):
-                    self.next_sweep = now
-            except Unavailable as error:
-                logger.warning("%s; orphans are searched for later", error)
-                self.next_sweep = now + LONGEST_PAUSE
+        if self.has_sweeps and now > self.next_sweep:
+            self._sweep(now)
         if now > self.next_watch:
             self.next_watch = now + WATCH
             danger = self.server.danger(self.state.file, self.follower.behind or 0.0)
             if danger and danger != self.follower.danger:
                 logger.warning("%s.", danger)
             self.follower.danger = danger
+
+    def _sweep(self, now: float) -> None:
+        self.next_sweep = now + SWEEP
+        self.follower.checkpoint.require_running()  # a sweep saves no position, so it would not notice a pause
+        try:
+            if sweep.work(self.using):
+                self.next_sweep = now
+            else:
+                self.has_sweeps = Sweep.objects.using(self.using).exists()
+        except Unavailable as error:
+            logger.warning("%s; orphans are searched for later", error)
+            self.next_sweep = now + LONGEST_PAUSE
 
 
 class _ReaderThread(threading.Thread):

@@ -1,6 +1,6 @@
-"""Follows the binary log of MySQL or MariaDB and records the changes that bypass Django: raw SQL,
-other programs, database clients, TRUNCATE. A relay delivers them. Runs until stopped; run one
-follower for each database.
+"""Follows the binary log of MySQL or MariaDB and delivers the rows that were written without Django:
+by raw SQL, other programs, database clients, TRUNCATE. What it cannot deliver it records for the
+relay, which has to run as well. Runs until stopped; run one follower for each database.
 
 The first start backfills every model. Later starts continue from the checkpoint, also after a
 crash. At start, the follower checks the server's settings and the user's privileges, and prints the

@@ -61,7 +61,7 @@ def test_the_first_start_backfills_existing_rows(mongo: Database) -> None:
 
 
 def test_changes_that_the_transaction_recorded_are_not_recorded_again() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         accounts = [Account(account_id=number, limit=0) for number in range(3)]
         Account.objects.bulk_create(accounts)
         Account.objects.update(limit=1)
@@ -76,7 +76,7 @@ def _deleted(account: Account) -> str:
 
 
 def test_the_follower_records_only_the_rows_that_a_mixed_transaction_did_not() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         account = Account.objects.create(account_id=1, limit=0)
         with transaction.atomic():
             account.save()
@@ -86,7 +86,7 @@ def test_the_follower_records_only_the_rows_that_a_mixed_transaction_did_not() -
 
 
 def test_a_rolled_back_transaction_records_nothing() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         with transaction.atomic():
             add_accounts(5)
             transaction.set_rollback(True)
@@ -101,7 +101,7 @@ def forget_changes() -> None:
 
 
 def test_a_changed_key_is_recorded_as_two_keys() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         [key] = add_accounts(1)
         catch_up(process)
         forget_changes()
@@ -112,7 +112,7 @@ def test_a_changed_key_is_recorded_as_two_keys() -> None:
 
 def test_keys_of_each_kind_are_read() -> None:
     ids = [uuid.UUID("00112233-4455-6677-8899-aabbccdd0000"), uuid.uuid4()]
-    with following() as process:
+    with following(recording=True) as process:
         for one in ids:
             value = one if connection.features.has_native_uuid_field else one.hex
             sql("INSERT INTO zoo_typed (id, text) VALUES (%s, '')", str(value))
@@ -127,7 +127,7 @@ def test_keys_of_each_kind_are_read() -> None:
 
 
 def test_an_alter_between_two_writes_is_harmless() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         add_accounts(1)
         try:
             sql("ALTER TABLE finance_account ADD COLUMN note varchar(20) FIRST, ALGORITHM=COPY")
@@ -164,7 +164,7 @@ def test_a_dropped_partition_and_a_converted_column_are_backfilled(mongo: Databa
 
 
 def test_an_xa_transaction_takes_effect_at_its_commit() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         for key, end in (("a" * 24, "COMMIT"), ("b" * 24, "ROLLBACK")):
             sql("XA START 'x'")
             sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'xa')", key)
@@ -180,7 +180,7 @@ def test_an_xa_transaction_takes_effect_at_its_commit() -> None:
 
 
 def test_minimal_row_images_suffice(mariadb: MariaDB) -> None:
-    with following() as process:
+    with following(recording=True) as process:
         add_accounts(2)
         catch_up(process)
         forget_changes()
@@ -201,7 +201,7 @@ def test_a_model_without_capture_is_captured_by_the_follower_alone(monkeypatch: 
     from dataclasses import replace
 
     monkeypatch.setattr(Account, "mirror", replace(Account.mirror, capture=False))
-    with following() as process:
+    with following(recording=True) as process:
         account = Account.objects.create(account_id=1, limit=0)
         assert recorded() == {}
         catch_up(process)

@@ -48,7 +48,7 @@ def test_the_follower_continues_with_the_replica(
     follow.grant()
     name, port = str(connection.settings_dict["NAME"]), connection.settings_dict["PORT"]
     replica.sql("GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO portal@'%'")
-    with following() as process:
+    with following(recording=True) as process:
         replica.follow(mariadb, name)
         add_accounts(1)
         catch_up(process)
@@ -68,6 +68,7 @@ def test_the_follower_continues_with_the_replica(
             assert "Cannot continue to read the binary log" not in process.output
             assert "cannot be read" not in process.output
             assert saved().gtids != before
+        follow.pause_targets(paused=False)
         with following(and_relaying=True) as process:
             process.until(lambda: differences(Account, mongo) == [])
         sql("SELECT 1")

@@ -25,7 +25,7 @@ def _rights(settings: Any, mongo: Database) -> Iterator[None]:
 
 @pytest.mark.slow
 def test_a_paused_follower_records_nothing_and_after_resuming_each_change_once() -> None:
-    with following() as process:
+    with following(recording=True) as process:
         add_accounts(5)
         until(lambda: len(recorded()) == 5)
         pause(ROUTE)

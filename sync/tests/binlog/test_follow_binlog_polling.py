@@ -99,11 +99,12 @@ def test_an_xa_transaction_prepared_before_the_first_start(mongo: Database) -> N
 
 @pytest.mark.engine
 def test_changes_that_are_truncated_before_their_delivery_are_backfilled(mongo: Database) -> None:
-    with following() as process:
+    with following(recording=True) as process:
         add_accounts(3)
         catch_up(process)
         sql("TRUNCATE TABLE sync_change")
         process.until(lambda: _ranges() == 1)
+    follow.pause_targets(paused=False)
     with following(and_relaying=True) as process:
         process.until(lambda: differences(Account, mongo) == [] and _limits(mongo) == [0, 0, 0])
 

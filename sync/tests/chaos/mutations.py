@@ -30,7 +30,9 @@ PROFILES: dict[str, Profile] = {
     ),
     "write-concern-1": Profile(three=1, failovers=("cut off primary",), inline=(0.0,), extras=0),
     "confirm-local": Profile(three=1, failovers=("cut off primary",), inline=(1.0,), extras=0),
+    "checkpoint-first": Profile(faults={"kill relay": 1.0}, three=0, following=1.0, raw=(1.0,), extras=0),
 }
+OF_FOLLOWERS = ("checkpoint-first",)
 
 
 # The number of schedules from seed 1 that must catch each mutation: several times as many as were needed. Catching
@@ -38,12 +40,14 @@ PROFILES: dict[str, Profile] = {
 BOUNDS = {
     "comparison-off": 80, "settling-off": 150, "row-before-version": 60, "change-outside-transaction": 80,
     "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 200,
+    "checkpoint-first": 60,
 }  # fmt: skip
 
 
 def profile(mutation: str) -> Profile:
     """Return the profile of the schedules for this mutation."""
-    return PROFILES.get(mutation, Profile(three=0))
+    found = PROFILES.get(mutation, Profile(three=0))
+    return found if mutation in ("", *OF_FOLLOWERS) else dataclasses.replace(found, following=0.0)
 
 
 put: Callable[[Any, str, Any], None] = setattr  # tests that mutate their own process replace it
@@ -198,12 +202,26 @@ def confirm_local() -> None:
     _put(mongo_writer, "ReadConcern", lambda *_: ReadConcern("local"))
 
 
+def checkpoint_first() -> None:
+    """A follower saves its position before it delivers what is before it."""
+    from sync.binlog.follower import _Session
+
+    handle = _Session._handle
+
+    def save_and_handle(self: _Session, keys: list[Any], advance: Callable[[], None]) -> None:
+        advance()
+        self._save(self.state)
+        handle(self, keys, lambda: None)
+
+    _put(_Session, "_handle", save_and_handle)
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     mutate.__name__.replace("_", "-"): mutate
     for mutate in (
         comparison_off, settling_off, lost_race_dropped, row_before_version, change_outside_transaction, deadline_off,
         repeatable_read, id_as_cursor, write_concern_1,
-        confirm_local,
+        confirm_local, checkpoint_first,
     )
 }  # fmt: skip
 

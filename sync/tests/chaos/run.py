@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import signal
 import time
 from typing import Any
+
+from bson import ObjectId
 
 from sync.tests.chaos import checker, journal
 from sync.tests.chaos.proxy import DOWN, UP, Proxy
@@ -34,6 +37,8 @@ class Run:
         self.journal = SERVERS.folder / f"journal-{schedule.seed}"
         self.writers = [f"writer {number}" for number in range(schedule.writers)]
         self.relays = [f"relay {number}" for number in range(schedule.relays)]
+        self.followers = [f"follower {number}" for number in range(schedule.followers)]
+        self.marker = f"{schedule.seed:016x}ffffffff"  # the key of a row that tells how far the followers are
         self.extras = [name for name in ("backfill", "verify") if getattr(schedule, name)]
         self.numbers = 0
         self.frozen: dict[str, bool] = {}  # by slot, whether to thaw it last
@@ -49,25 +54,30 @@ class Run:
         if slot in self.relays:
             self.site.relay(int(slot.split()[1]))
             return
+        if slot in self.followers:
+            self.site.keep(slot, {})
+            return
         self.numbers += 1
         task = {
             "journal": str(self.journal), "seconds": schedule.seconds - self.now(), "total": schedule.seconds,
             "keys": schedule.keys, "hot": schedule.hot, "number": self.numbers,
             "seed": schedule.seed * 100 + self.numbers, "inline": schedule.inline, "deletes": schedule.deletes,
+            "raw": schedule.raw,
         }  # fmt: skip
         self.site.tell(slot, task)
 
     def chaos(self) -> None:
         """Run the writers, and cause the faults meanwhile."""
         self.site.rest_relays(but=len(self.relays))
+        self.site.rest("follower", but=len(self.followers))
         self.site.provide_spares([fault.slot for fault in self.schedule.faults if fault.kind.startswith("kill ")
                                   and fault.slot])  # fmt: skip
-        for slot in [*self.relays, *self.writers, *self.extras]:
+        for slot in [*self.followers, *self.relays, *self.writers, *self.extras]:
             self.start(slot)
         for slot in self.relays:
             self.runner.mysql_slots[slot].delay(DOWN, self.schedule.row_jitter)
         if self.schedule.servers == ONE:
-            for slot in [*self.relays, *self.writers]:
+            for slot in [*self.followers, *self.relays, *self.writers]:
                 for direction in (UP, DOWN):
                     self.proxy("mongo", slot).delay(direction, self.schedule.jitter)
         todo: list[tuple[float, Any]] = [(fault.at, fault) for fault in self.schedule.faults]
@@ -150,15 +160,31 @@ class Run:
             self.release(last=True)
             for slot in late:
                 self.thaw(slot)
-            for slot in late - {*self.relays}:
+            for slot in late - {*self.relays, *self.followers}:
                 self.site.wait(slot)
             time.sleep(0.1)  # for what the thawed processes still do
+        if self.followers:
+            self.let_followers_catch_up()
         if not self.empty(PATIENCE):
             pending = self.runner.mysql.rows(f"SELECT * FROM {self.site.database}.sync_change")
             raise Wrong("\n".join([f"not delivered within {PATIENCE:.0f} s:", *map(str, pending), self.runner.tail()]))
-        for slot in self.relays:
+        for slot in [*self.relays, *self.followers]:
             if (status := self.runner.nursery.ended(self.site.alive[slot])) is not None:
                 raise Wrong(f"{slot} exited unexpectedly with status {status}:\n{self.runner.tail()}")
+
+    def let_followers_catch_up(self) -> None:
+        """Write a row in SQL and wait until it is in MongoDB, twice: then everything before it was handled."""
+        table, marker = f"{self.site.database}.finance_account", ObjectId(self.marker)
+        for limit in (1, 2):
+            self.runner.mysql.sql(
+                f"INSERT INTO {table} (_id, account_id, `limit`, products, extra) "
+                "VALUES (%s, 0, %s, '[]', '{}') ON DUPLICATE KEY UPDATE `limit` = VALUES(`limit`)",
+                self.marker, limit,
+            )  # fmt: skip
+            documents = self.site.documents[checker.COLLECTION]
+            self.runner.wait(
+                functools.partial(documents.find_one, {"_id": marker, "limit": limit}), "the followers do not catch up"
+            )
 
     def empty(self, seconds: float) -> bool:
         """Return whether all changes are delivered within this time."""
@@ -178,6 +204,7 @@ class Run:
         rows = {row["_id"]: row for row in table}
         documents = checker.documents_of(self.site.documents)
         histories = self.site.history.take()
+        histories.pop(self.marker, None)
         wrong: dict[str, list[str]] = {key: [why] for key, why in checker.wrong_documents(rows, documents).items()}
         for key, events in histories.items():
             its = account if key in self.schedule.keys else self.site.last_journal
@@ -196,6 +223,6 @@ class Run:
     def end(self) -> None:
         """Delete everything that this schedule has left behind."""
         self.journal.unlink(missing_ok=True)
-        keys = ", ".join(f"'{key}'" for key in self.schedule.keys)
-        self.runner.mysql.sql(f"DELETE FROM {self.site.database}.finance_account WHERE _id IN ({keys})")
-        checker.forget(self.site.documents, list(self.schedule.keys))
+        keys = [*self.schedule.keys, self.marker]
+        self.runner.mysql.delete_unlogged(f"{self.site.database}.finance_account", keys)
+        checker.forget(self.site.documents, keys)

@@ -56,13 +56,19 @@ class Site:
 
     def relay(self, number: int) -> None:
         """Start this relay unless it is working."""
-        slot = f"relay {number}"
+        self.keep(f"relay {number}", {"batch": BATCHES[number]})
+
+    def keep(self, slot: str, task: dict[str, Any]) -> None:
+        """Give the process in `slot` its task, unless it is working on it since an earlier schedule."""
         if slot not in self.alive or self.runner.nursery.idle(self.alive[slot]):
-            self.tell(slot, {"batch": BATCHES[number]})
+            self.tell(slot, task)
 
     def rest_relays(self, but: int = 0) -> None:
         """Stop all relays except the first `but` ones after their current batch."""
-        slots = [slot for slot in self.alive if slot.startswith("relay") and int(slot.split()[1]) >= but]
+        self.rest("relay", but)
+
+    def rest(self, who: str, but: int = 0) -> None:
+        slots = [slot for slot in self.alive if slot.startswith(who) and int(slot.split()[1]) >= but]
         for slot in slots:
             if not self.runner.nursery.idle(self.alive[slot]):
                 self.runner.nursery.signal(self.alive[slot], signal.SIGUSR1)
@@ -106,6 +112,7 @@ class Runner:
         self.nursery = Nursery(environment, self.log, mutation)
         self.proxies = Proxies()
         self.mysql = servers.MySQL()
+        self.mysql.let_follow()
         self.mysql_slots: dict[str, Proxy] = {}
         self.sites: dict[str, Site] = {}
 
@@ -122,6 +129,7 @@ class Runner:
         for site in self.sites.values():
             if site is not self.sites[kind]:
                 site.rest_relays()
+                site.rest("follower")
         return self.sites[kind]
 
     @staticmethod

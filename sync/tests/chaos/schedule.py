@@ -27,6 +27,11 @@ FAULTS = {
     "delay mongo requests": 1.5, "delay mongo answers": 1.0, "delay mysql answers": 1.0, "cut mysql": 0.7,
     "lose mysql answers": 0.7, "freeze mongod": 0.4, "kill mongod": 0.1, "kill mysql": 0.1,
 }  # fmt: skip
+# The faults of followers, which have them in addition.
+FOLLOWER_FAULTS = {
+    "kill follower": 3.0, "freeze follower": 3.0, "cut mongo": 1.0, "lose mongo answers": 2.0, "hold mongo writes": 2.0,
+    "delay mongo requests": 1.0, "delay mysql answers": 1.0, "cut mysql": 0.7, "lose mysql answers": 0.7,
+}  # fmt: skip
 FAILOVERS = ("step down", "kill primary", "freeze primary", "cut off primary")
 
 
@@ -48,6 +53,10 @@ class Profile:
     jitter: tuple[float, ...] = (0.0, 0.0, 0.01, 0.04)  # seconds of delay to and from MongoDB
     row_jitter: tuple[float, ...] = (0.0, 0.0, 0.0, 0.02)  # seconds of delay of MySQL's responses to relays
     extras: float = 0.12  # the share of schedules with a backfill, and the share with a verify
+    following: float = (
+        0.3  # the share of schedules with two followers of the binary log, and writes that bypass the ORM
+    )
+    raw: tuple[float, ...] = (0.2, 0.5, 1.0)  # in these, the share of such writes
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,8 @@ class Schedule:
     row_jitter: float
     backfill: bool
     verify: bool
+    followers: int  # of which one works, and the other takes over
+    raw: float
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
@@ -90,6 +101,7 @@ class Schedule:
             f"{self.servers}, {len(self.keys)} keys of which {self.hot} are hot, {self.seconds:.2f} s",
             f"  {self.writers} writers, inline {self.inline:.0%}, deletes {self.deletes:.0%}, {self.relays} relays, "
             f"jitter up to {self.jitter * 1000:.0f} ms (rows {self.row_jitter * 1000:.0f} ms) {' '.join(extras)}",
+            f"  {self.followers} followers, {self.raw:.0%} of the writes in SQL",
         ]
         return "\n".join([*lines, *(f"  {fault}" for fault in self.faults)])
 
@@ -100,9 +112,16 @@ def draw(seed: int, profile: Profile) -> Schedule:
     servers = THREE if chance.random() < profile.three else ONE
     writers, relays = chance.choice((2, 2, 3)), chance.choice(profile.relays)
     seconds = chance.uniform(*profile.seconds) if servers == ONE else 1.0
-    faults = [_fault(chance, profile, seconds, writers, relays) for _ in range(chance.randint(1, profile.most_faults))]
+    slots = _slots("writer", writers) + _slots("relay", relays)
+    number = chance.randint(1, profile.most_faults)
+    faults = [_fault(chance, profile, profile.faults, seconds, slots) for _ in range(number)]
+    # Drawn apart, so that a seed means the same with and without followers.
+    apart = random.Random(f"followers of {seed}")
+    followers = 2 if apart.random() < profile.following else 0
+    for _ in range(apart.randint(1, 3) if followers else 0):
+        faults.append(_fault(apart, profile, FOLLOWER_FAULTS, seconds, _slots("follower", followers)))
     if servers == THREE:
-        ours = [fault for fault in faults if "relay" in fault.kind or "writer" in fault.kind]
+        ours = [fault for fault in faults if fault.kind.startswith(("kill ", "freeze ")) and fault.slot]
         faults = [*ours, Fault(chance.uniform(0.2, 0.5), chance.choice(profile.failovers), "", 0.4)]
     return Schedule(
         seed=seed,
@@ -118,14 +137,22 @@ def draw(seed: int, profile: Profile) -> Schedule:
         jitter=chance.choice(profile.jitter),
         row_jitter=chance.choice(profile.row_jitter),
         backfill=chance.random() < profile.extras,
-        verify=chance.random() < profile.extras,
+        # What the followers have not read yet is a difference.
+        verify=chance.random() < profile.extras and not followers,
+        followers=followers,
+        raw=apart.choice(profile.raw) if followers else 0.0,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
 
 
-def _fault(chance: random.Random, profile: Profile, seconds: float, writers: int, relays: int) -> Fault:
-    kind = chance.choices(list(profile.faults), list(profile.faults.values()))[0]
-    slots = [f"writer {number}" for number in range(writers)] + [f"relay {number}" for number in range(relays)]
+def _slots(who: str, count: int) -> list[str]:
+    return [f"{who} {number}" for number in range(count)]
+
+
+def _fault(
+    chance: random.Random, profile: Profile, faults: dict[str, float], seconds: float, slots: list[str]
+) -> Fault:
+    kind = chance.choices(list(faults), list(faults.values()))[0]
     words: dict[str, Any] = {"at": chance.uniform(0, seconds), "kind": kind}
     if kind.startswith(("kill", "freeze")):
         who = kind.split()[1]

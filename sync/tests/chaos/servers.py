@@ -62,6 +62,19 @@ class MySQL:
                     raise
         raise AssertionError
 
+    def let_follow(self) -> None:
+        """Let followers read the log. A server that the run did not start must have granted it."""
+        if self.server is not None:
+            self.server.sql(f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {self.login['user']}@'%'")
+
+    def delete_unlogged(self, table: str, keys: list[str]) -> None:
+        """Delete rows so that followers need not deliver it, if the run has started the server."""
+        statement = f"DELETE FROM {table} WHERE _id IN ({', '.join(repr(key) for key in keys)})"
+        if self.server is not None:
+            self.server.sql(f"SET SESSION sql_log_bin = 0; {statement}")
+        else:
+            self.sql(statement)
+
     def kill(self) -> None:
         if self.server is not None:  # a server that the run did not start stays up
             self.server.kill()

@@ -1,4 +1,4 @@
-"""The tasks of the nursery's children: relay, backfill and verify. See writers.py for writes."""
+"""The tasks of the nursery's children: relay, follower, backfill and verify. See writers.py for writes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ from typing import Any
 import pymongo
 from django.apps import apps
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 from django.db import close_old_connections, connection, connections
 from pymongo import common
 from pymongo.errors import PyMongoError
 
 from finance.models import Account
+from sync.binlog import follower
+from sync.binlog.tables import Table, mirrored_tables
+from sync.core.retry import forget_connection
 from sync.mapping.registry import Target
 from sync.mongodb import client
 from sync.mongodb.errors import Unavailable
@@ -25,8 +29,14 @@ from sync.outbox import backfill, relay
 from sync.tests.chaos.journal import Journal
 from sync.tests.chaos.writers import Writer
 from sync.verification import verify
+from sync.workers import lease, loop
+from sync.workers.lease import Busy
 
 INTERVAL = 0.015  # seconds between a relay's polls for due changes
+
+
+def _tables_that_exist() -> dict[str, Table]:
+    return {name: table for name, table in mirrored_tables().items() if table.label == "finance.account"}
 
 
 class Worker:
@@ -40,7 +50,10 @@ class Worker:
         settings.MONGODB_URI = life["mongo"]
         # By default, the driver waits 0.5 s before it checks a server again: as long as a whole schedule.
         common.MIN_HEARTBEAT_INTERVAL = 0.05  # type: ignore[misc]
-        relay.LONGEST_PAUSE = 0.05
+        loop.SHORTEST_PAUSE = loop.LONGEST_PAUSE = 0.05
+        lease.LOOK = 0.05
+        follower.PATIENCE = 0.02
+        follower.mirrored_tables = _tables_that_exist
         verify.PAUSE = 0.1
         if life["slot"] != "tables":
             self.connect()
@@ -61,6 +74,8 @@ class Worker:
                 Writer(task).run()
             case "relay":
                 self.relay(task["batch"])
+            case "follower":
+                self.follow()
             case "backfill":
                 self.until(task["seconds"], lambda: backfill.plan(Target(Account)), backfill.work)
             case "verify":
@@ -74,6 +89,19 @@ class Worker:
         signal.signal(signal.SIGUSR1, lambda *_: ours.stop.set())
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
         ours.run()
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+
+    @staticmethod
+    def follow() -> None:
+        """Follow the log until SIGUSR1, like a relay. Another process may do so: then wait for its lease."""
+        ours = follower.Follower()
+        signal.signal(signal.SIGUSR1, lambda *_: ours.stop.set())
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+        while not ours.stop.is_set():
+            with suppress(Busy, ImproperlyConfigured, DatabaseError):  # a server is unreachable at the start
+                ours.run()
+            forget_connection("default")  # instead of a new process, which a supervisor would start
+            time.sleep(0.02)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
 
     @staticmethod

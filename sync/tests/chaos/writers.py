@@ -5,6 +5,7 @@ Every state that it writes has a unique stamp in `limit`: writer * 10^6 + an inc
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import Callable
@@ -27,6 +28,16 @@ class RolledBack(Exception):
     """Rolls a transaction back on purpose."""
 
 
+def _sql(statement: str, *values: Any) -> Callable[[], Any]:
+    """Return a function that runs the statement."""
+
+    def run() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+
+    return run
+
+
 class Writer:
     """One process's writes of one schedule."""
 
@@ -39,6 +50,7 @@ class Writer:
         self.end = time.monotonic() + task["seconds"]
         self.inline: float = task["inline"]
         self.deletes: float = task["deletes"]
+        self.raw: float = task["raw"]
         self.journal = Journal(task["journal"])
         self.last = 0
         self.touched: set[str] = set()
@@ -138,6 +150,8 @@ class Writer:
         rows = Account.objects.filter(pk=key)
         stamp = self.stamp()
         values = {"account_id": stamp % 1000, "limit": stamp, "products": [str(stamp)]}
+        if self.raw and chance.random() < self.raw:
+            return self.raw_operation(key, some, stamp)
         if chance.random() < self.deletes:
             if chance.random() < 0.5:
                 return rows.delete, {}
@@ -174,6 +188,28 @@ class Writer:
                 return lambda: Account.objects.bulk_update(new, ["limit", "account_id"]), several
             case _:
                 return lambda: self.edit(key, stamp), one
+
+    def raw_operation(self, key: str, some: list[str], stamp: int) -> tuple[Callable[[], Any], dict[str, int]]:
+        """Like `operation`, in SQL, which captures no change."""
+        chance = self.chance
+        several = dict.fromkeys(some, stamp)
+        if chance.random() < self.deletes:
+            return _sql("DELETE FROM finance_account WHERE _id IN %s", some), {}
+        row = (stamp % 1000, stamp, json.dumps([str(stamp)]))
+        rows = [value for other in some for value in (other, *row)]
+        insert = "INSERT INTO finance_account (_id, account_id, `limit`, products, extra) VALUES "
+        insert += ", ".join(["(%s, %s, %s, %s, '{}')"] * len(some))
+        match chance.randrange(4):
+            case 0:
+                return _sql(insert, *rows), several
+            case 1:
+                update = "`limit` = VALUES(`limit`), products = VALUES(products)"
+                return _sql(f"{insert} ON DUPLICATE KEY UPDATE {update}", *rows), several
+            case 2:
+                return _sql("UPDATE finance_account SET `limit` = %s WHERE _id = %s", stamp, key), {key: stamp}
+            case _:
+                update = "UPDATE finance_account SET `limit` = %s, account_id = account_id + 1 WHERE _id IN %s"
+                return _sql(update, stamp, some), several
 
     @staticmethod
     def edit(key: str, stamp: int) -> None:

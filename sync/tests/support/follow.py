@@ -11,6 +11,8 @@ from bson import ObjectId
 from django.db import connection
 
 from sync.binlog.position import LogState
+from sync.mapping.registry import all_targets
+from sync.outbox.actions import set_paused
 from sync.outbox.models import Change
 from sync.tests.support.checkpoints import state_of, write_state
 from sync.tests.support.processes import Process, manage, relaying
@@ -44,10 +46,20 @@ def follower() -> Process:
     return manage("sync", "follow-binlog")
 
 
+def pause_targets(*, paused: bool = True) -> None:
+    """Pause all targets, so that the follower records a change for each key and delivers none; or resume them."""
+    set_paused([target.label for target in all_targets()], paused=paused)
+
+
 @contextmanager
-def following(*, and_relaying: bool = False) -> Iterator[Process]:
-    """Run a follower until it has a checkpoint, optionally with a relay. Yields the follower's process."""
+def following(*, and_relaying: bool = False, recording: bool = False) -> Iterator[Process]:
+    """Run a follower until it has a checkpoint, optionally with a relay. Yields the follower's process.
+
+    recording: with all targets paused.
+    """
     with ExitStack() as stack:
+        if recording:
+            pause_targets()
         process = stack.enter_context(follower())
         if and_relaying:
             stack.enter_context(relaying())
@@ -84,19 +96,18 @@ def add_accounts(count: int, first: int = 1) -> list[str]:
 
 
 def mark() -> str:
-    """Insert a row and return its key. Its change is recorded after the changes of all earlier writes."""
+    """Insert a row and return its key. It is delivered or recorded after all earlier writes."""
     key = f"{time.monotonic_ns():024x}"
     sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'mark')", key)
     return key
 
 
 def catch_up(process: Process, seconds: float = 120) -> None:
-    """Wait until the follower has recorded all writes so far."""
+    """Wait until the follower has delivered or recorded all writes so far."""
     key = mark()
     process.until(lambda: key in recorded("zoo.keeper") or _is_delivered(key), "it has caught up", seconds)
 
 
 def _is_delivered(key: str) -> bool:
-    """A relay may deliver and remove the change before anybody sees it."""
     with pymongo.MongoClient(SERVERS.mongo.uri("analytics_test")) as client:
         return client.get_default_database()["zoo_keepers"].count_documents({"_id": ObjectId(key)}) == 1
