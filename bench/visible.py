@@ -2,8 +2,9 @@
 
 `python -m bench.visible`
 
-ours: from commit until inline delivery has written the document; from then on every reader sees it.
-by a relay: inline delivery is off and a relay polls every 250 ms. Measured until a reader sees the change.
+ours: from commit until inline delivery has written the document; from then on local readers see it.
+ours, majority: the same until a reader with the read concern "majority" sees it.
+by a relay: inline delivery is off. Measured until a local reader sees the change.
 bare write: one replace with a reused client, acknowledged by the primary or by the majority.
 """
 
@@ -30,6 +31,7 @@ def main() -> None:
 def measure(saves: int) -> None:
     from django.conf import settings
     from django.db import connections, transaction
+    from pymongo.read_concern import ReadConcern
     from pymongo.write_concern import WriteConcern
 
     from finance.models import Account
@@ -39,6 +41,7 @@ def measure(saves: int) -> None:
 
     row = Account.objects.create(account_id=1, limit=0, products=["Derivatives", "InvestmentStock"])
     documents = client.collection(Target(Account))
+    agreed = documents.with_options(read_concern=ReadConcern("majority"))
     copies = client.database()["bare"]
     document = row.to_document()
     copies.insert_one(document)
@@ -53,6 +56,12 @@ def measure(saves: int) -> None:
             transaction.on_commit(note)  # runs before the delivery that save() schedules
             row.limit += 1
             row.save()
+        return time.perf_counter() - committed
+
+    def inline_majority() -> float:
+        inline()
+        while agreed.find_one({"_id": document["_id"]}, {"limit": 1, "_id": 0}) != {"limit": row.limit}:
+            time.sleep(0.0005)
         return time.perf_counter() - committed
 
     def by_relay() -> float:
@@ -78,7 +87,10 @@ def measure(saves: int) -> None:
         return write
 
     times: dict[str, list[float]] = {}
-    variants = {"bare write, w:1": bare(1), "bare write, majority": bare("majority"), "ours": inline}
+    variants = {
+        "bare write, w:1": bare(1), "bare write, majority": bare("majority"), "ours": inline,
+        "ours, majority": inline_majority,
+    }  # fmt: skip
     for name in variants:
         times[name] = []
     for number in range(saves + 20):
@@ -92,7 +104,7 @@ def measure(saves: int) -> None:
         connections.close_all()
 
     settings.SYNC_INLINE = False
-    relay = Relay(interval=0.25)
+    relay = Relay()
     thread = threading.Thread(target=run)
     thread.start()
     times["by a relay"] = [by_relay() * 1000 for _ in range(saves // 10)]
