@@ -266,18 +266,19 @@ def _alert() -> None:
     )
 
 
-def session(who: str) -> str:
-    """Signs in a user of PEOPLE, who is not asked for the password again; the session cookie."""
+def session(who: str, *, confirmed: bool = True) -> str:
+    """Signs in a user of PEOPLE; the session cookie. confirmed: whether they are not asked for the password again."""
     client = Client()
     client.post("/login/", {"login": PEOPLE[who][0], "password": PASSWORD})
     if who == "staff":
         client.post("/two-factor/authenticate/", {"code": code_of(SECRET)})
     assert "_auth_user_id" in client.session, who
-    client.post("/reauthenticate/", {"password": PASSWORD})
-    confirmed = client.session
-    for each in confirmed["account_authentication_methods"]:
-        each["at"] += 86_400
-    confirmed.save()
+    if confirmed:
+        client.post("/reauthenticate/", {"password": PASSWORD})
+        stored = client.session
+        for each in stored["account_authentication_methods"]:
+            each["at"] += 86_400
+        stored.save()
     return client.cookies["sessionid"].value
 
 

@@ -44,7 +44,7 @@ def enter(context: BrowserContext, live_server: Any, keys: dict[str, str]) -> It
     def go(who: str, path: str = "/dashboard/") -> Page:
         context.clear_cookies()
         if who != "anybody":
-            context.add_cookies([{"name": "sessionid", "value": session(who), "url": live_server.url}])
+            context.add_cookies([{"name": "sessionid", "value": session(who, confirmed=False), "url": live_server.url}])
         page.goto(live_server.url + path)
         return page
 

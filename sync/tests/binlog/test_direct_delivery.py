@@ -222,12 +222,13 @@ def test_a_row_is_read_only_when_its_commit_is_visible(
         monkeypatch.setattr(_Session, "_make_visible", lambda session: None)
     with follower_here() as follower:
         add_accounts(1)
-        wait_for(lambda: is_equal(mongo))
-        handled = follower.handled
+        wait_for(lambda: follower.handled == 1)
+        assert is_equal(mongo)
+        time.sleep(0.5)  # until the follower has saved its position, whose commit must not be the late one
         visible_late()
         began = time.monotonic()
         thread = late_commit("UPDATE finance_account SET `limit` = 7")
-        wait_for(lambda: follower.handled > handled)
+        wait_for(lambda: follower.handled == 2)
         took = time.monotonic() - began
         thread.join()
         assert sql("SELECT `limit` FROM finance_account") == [(7,)]

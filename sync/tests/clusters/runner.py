@@ -132,6 +132,7 @@ class Runner:
                 "writer", node, journal=path, seconds=schedule.seconds, total=schedule.seconds, keys=schedule.keys,
                 hot=schedule.hot, number=node + 1, seed=schedule.seed * 100 + node, inline=schedule.inline,
                 deletes=schedule.deletes,
+                raw=0.0,
             )
             for node in NODES
         ]  # fmt: skip
