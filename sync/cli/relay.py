@@ -74,8 +74,8 @@ def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
     stop = StopEvent()
     relays = [
-        Relay(queue, batch=options["batch"], interval=options["interval"], stop=stop)
-        for _ in range(options["threads"])
+        Relay(queue, batch=options["batch"], interval=options["interval"], listens=number == 0, stop=stop)
+        for number in range(options["threads"])
         for queue in queues()
     ]
     if options["once"]:

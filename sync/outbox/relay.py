@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
 from typing import Any
 
 import pymongo
@@ -59,6 +60,7 @@ class Relay:
 
     stop: may be set from a signal handler or another thread. writer: by default that of the queue's kind.
     interval: seconds between two looks at an empty queue, at most; a change recorded on this machine ends the pause.
+    listens: whether it does so. One of a process's relays of a queue is enough: the others help with what is left.
     kind: its name in the heartbeat. is_paused: whether the whole queue is paused. routes: see WorkerHeartbeat.beating.
     """
 
@@ -68,6 +70,7 @@ class Relay:
         *,
         batch: int | None = None,
         interval: float = INTERVAL,
+        listens: bool = True,
         using: str = DEFAULT_DB_ALIAS,
         stop: StopEvent | None = None,
         writer: Writer | None = None,
@@ -83,6 +86,7 @@ class Relay:
         self.is_paused = is_paused
         self.routes = routes
         self.interval = interval
+        self.listens = listens
         self.pause = 0.0  # seconds until the next look, if nobody rings
         self.loop = Loop(
             self.stop, logger, prefix=f"{queue}: " if queue else "",
@@ -92,7 +96,8 @@ class Relay:
 
     def run(self) -> None:
         """Delivers until `stop` is set. Waits for the bell when nothing is due, and longer during an outage."""
-        with self.heartbeat.beating(lambda: self.trouble, self.routes), bell(self.queue, self.using) as heard:
+        listening = bell(self.queue, self.using) if self.listens else nullcontext()
+        with self.heartbeat.beating(lambda: self.trouble, self.routes), listening as heard:
             self.loop.run(lambda: self._step(heard), self.is_paused)
 
     @property
