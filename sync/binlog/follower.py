@@ -27,9 +27,10 @@ from sync.binlog.position import LogState, Position
 from sync.binlog.server import Server
 from sync.binlog.tables import mirrored_tables
 from sync.core import conf
+from sync.core.batching import chunks
 from sync.core.humanize import counted
 from sync.core.retry import forget_connection
-from sync.mapping.registry import Target, targets
+from sync.mapping.registry import Target, all_rows, targets
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
 from sync.outbox.capture import record
@@ -397,10 +398,16 @@ class _Session:
                 rows_changed.send(apps.get_model(label), keys=keys, using=self.using)
             left.record(self.using)
             for label, keys in unordered.items():
+                self._wait_for_locks(apps.get_model(label), keys)
                 record(apps.get_model(label), keys, self.using, inline=False)
         self.follower.handled += len(self.unordered)
         self.unordered.clear()
         self.is_dirty = False
+
+    def _wait_for_locks(self, model: Any, keys: list[str]) -> None:
+        """Returns when the prepared transaction that wrote these rows is visible: until then it locks them."""
+        for part in chunks(keys):
+            list(all_rows(model, self.using).select_for_update().filter(pk__in=part).values_list("pk"))
 
     def _plan(self) -> None:
         """Plans to rescan models that are new or rewritten, or every model after a gap: a backfill and two sweeps."""

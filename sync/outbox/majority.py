@@ -41,7 +41,7 @@ class Majority:
         """Returns at once. Another thread waits until the majority has what was written to the target so far."""
         with self.lock:
             self.awaited.add(target)
-            if self.thread is None:
+            if self.thread is None or not self.thread.is_alive():
                 self.thread = threading.Thread(target=self._run, name="majority", daemon=True)
                 self.thread.start()
         self.is_written.set()

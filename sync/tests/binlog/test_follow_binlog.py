@@ -1,8 +1,11 @@
 """Raw SQL, other programs and TRUNCATE reach MongoDB through the binary log."""
 
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -16,6 +19,7 @@ from sync.outbox.models import Change
 from sync.tests.support import follow
 from sync.tests.support.compare import differences
 from sync.tests.support.follow import add_accounts, catch_up, following, recorded, sql
+from sync.tests.support.waiting import wait_for
 from tests.servers import SERVERS, MariaDB
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -177,6 +181,35 @@ def test_an_xa_transaction_takes_effect_at_its_commit() -> None:
         catch_up(process)
         assert recorded("zoo.keeper")["a" * 24] == 1
         assert "b" * 24 not in recorded("zoo.keeper")
+
+
+def test_a_prepared_transaction_is_recorded_only_when_its_locks_are_free(mariadb: MariaDB) -> None:
+    """MariaDB logs its commit before readers see it. Another transaction holds the lock here in its place."""
+    key = "c" * 24
+    sql("INSERT INTO zoo_keeper (id, name) VALUES (%s, 'before')", key)
+    with following(recording=True) as process:
+        for statement in ("XA START 'l'", f"UPDATE zoo_keeper SET name = 'xa' WHERE id = '{key}'", "XA END 'l'"):
+            sql(statement)
+        sql("XA PREPARE 'l'")
+        connection.close()
+        with ThreadPoolExecutor(1) as thread, closing(connection.copy("other")) as other:
+
+            def lock() -> None:
+                with other.cursor() as cursor:
+                    cursor.execute("BEGIN")
+                    cursor.execute("SELECT name FROM zoo_keeper WHERE id = %s FOR UPDATE", [key])
+
+            other.inc_thread_sharing()
+            locked = thread.submit(lock)
+            waiting = "SELECT 1 FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+            wait_for(lambda: mariadb.sql(waiting), seconds=10)
+            sql("XA COMMIT 'l'")
+            locked.result()
+            before = recorded("zoo.keeper").get(key, 0)
+            time.sleep(1.0)
+            assert recorded("zoo.keeper").get(key, 0) == before
+            other.rollback()
+            process.until(lambda: recorded("zoo.keeper").get(key, 0) == before + 1)
 
 
 def test_minimal_row_images_suffice(mariadb: MariaDB) -> None:
