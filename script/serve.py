@@ -1,4 +1,4 @@
-"""Runs the portal on this machine, from `script/server`: MongoDB, then the web server and the relay.
+"""Runs the portal on this machine, from `script/server`: MongoDB, then the web server and the mirror's workers.
 
 Everything it starts ends with it: on Ctrl-C or SIGTERM in order, MongoDB last.
 """
@@ -109,12 +109,12 @@ def answers(number: int) -> bool:
 
 
 def serve(number: int) -> int:
-    """Runs the web server and the relay until a signal comes, or until one of them ends by itself."""
+    """Runs the web server and the workers until a signal comes, or until one of them ends by itself."""
     # fmt: off
     web = ["gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{number}", "--workers", "2", "--threads", "4",
            "--graceful-timeout", "5", "--log-level", "warning", "analytics_site.wsgi"]
     # fmt: on
-    commands = {"web server": web, "relay": [sys.executable, "manage.py", "sync", "relay"]}
+    commands = {"web server": web, "worker": [sys.executable, "manage.py", "sync", "run"]}
     processes: dict[str, subprocess.Popen] = {}
     greeted = False
     try:

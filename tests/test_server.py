@@ -72,7 +72,7 @@ def test_it_serves_until_ctrl_c_and_keeps_its_data(portal: Portal) -> None:
         with urlopen(f"http://127.0.0.1:{portal.port}/login/") as page:
             assert page.status == 200
         commands = " ".join(portal.processes().values())
-        assert all(name in commands for name in ("mongod", "gunicorn", "sync relay"))
+        assert all(name in commands for name in ("mongod", "gunicorn", "sync run"))
 
         process.interrupt()
         assert process.wait(40) == 0

@@ -40,6 +40,7 @@ NOT_JSON = [
 WRONG = {
     "SECRET_KEY": [],  # any value is right; other tests cover a missing one
     "DEBUG": NOT_A_BOOLEAN, "HTTPS": NOT_A_BOOLEAN, "SYNC_INLINE": NOT_A_BOOLEAN,
+    "SYNC_FOLLOW_BINLOG": NOT_A_BOOLEAN,
     "REQUIRE_MFA": ["managers", "staff;customer", "1"], "ENCRYPTION_KEYS": ["short", "x" * 32 + ",y"],
     "SECRET_KEY_FALLBACKS": [],
     "ALLOWED_HOSTS": ["https://portal.example.com", "a b", "portal.example.com/path", "a,https://b",
@@ -61,6 +62,7 @@ WRONG = {
     "SYNC_KAFKA_PREFIX": ["a b", "a/b", "ä", "x" * 300], "SYNC_METRICS_TOKEN": ["two\nlines", "  "],
     "SYNC_ALERT_EMAILS": ["ops", "a@b@c", "ops@example.com,nobody"], "SYNC_ALERT_WEBHOOK_SECRET": ["two\nlines", "  "],
     "SYNC_ALERT_WEBHOOK": ["hooks.example.com", "ftp://a/b", "file:///etc/passwd", "https://a b", "gopher://a"],
+    "SYNC_VERIFY_EVERY": [each for each in NOT_A_TIME if each != "0"],
     "SYNC_ALERT_AFTER": NOT_A_TIME, "SYNC_ALERT_LAG": NOT_A_TIME,
     "CURRENCY": ["$", "usd", "EURO"],
     "AUDIT_DAYS": NOT_WHOLE, "SESSION_IDLE": [*NOT_WHOLE, "0"], "SESSION_LONGEST": [*NOT_WHOLE, "0"],

@@ -64,11 +64,15 @@ class Bridged(Exception):
 
 
 class Follower:
-    """Follows the log until `stop` is set, by a signal handler or another thread."""
+    """Follows the log until `stop` is set, by a signal handler or another thread.
 
-    def __init__(self, using: str = DEFAULT_DB_ALIAS) -> None:
+    stand_by: waits while another follower runs, instead of raising Busy.
+    """
+
+    def __init__(self, using: str = DEFAULT_DB_ALIAS, stop: StopEvent | None = None, *, stand_by: bool = False) -> None:
         self.using = using
-        self.stop = StopEvent()
+        self.stop = stop or StopEvent()
+        self.stand_by = stand_by
         self.checkpoint = TableCheckpoint(Route.FOLLOW_BINLOG, "The binary log", using)
         self.loop = Loop(
             self.stop, logger, outages=(*OUTAGES, Bridged, Busy, LeaseLost),
@@ -92,7 +96,7 @@ class Follower:
         """Follows until stopped, and retries during an outage. Raises ImproperlyConfigured and Busy at the start."""
         Server(self.using)
         try:
-            acquire(self.checkpoint, self.stop)
+            self.acquire()
         except (OperationalError, InterfaceError, ProgrammingError) as error:
             self._fail(error, error)
         try:
@@ -101,6 +105,10 @@ class Follower:
         finally:
             with suppress(OperationalError, InterfaceError):
                 self.checkpoint.release()
+
+    def acquire(self) -> None:
+        """Takes the lease. Raises Busy, LeaseLost and errors of the driver."""
+        acquire(self.checkpoint, self.stop, stand_by=self.stand_by)
 
     def _note(self) -> str:
         behind = self.behind or 0.0
@@ -178,7 +186,7 @@ class _Session:
         self.reader: _ReaderThread | None = None
 
     def __enter__(self) -> _Session:
-        acquire(self.follower.checkpoint, self.follower.stop)
+        self.follower.acquire()
         self.server.require()
         require_read_committed(self.using)
         self.state = self._load()

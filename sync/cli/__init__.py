@@ -18,6 +18,7 @@ from sync.cli import (
     relay,
     resume,
     retry,
+    run,
     status,
     trace,
     verify,
@@ -27,6 +28,7 @@ from sync.cli import (
 VERBS = {
     "status": status,
     "watch": watch,
+    "run": run,
     "relay": relay,
     "follow-binlog": follow_binlog,
     "backfill": backfill,

@@ -31,8 +31,8 @@ from sync.core.humanize import counted
 from sync.mapping.registry import published
 from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
-from sync.outbox.mongo_writer import Fenced, State
-from sync.outbox.relay import Relay, require_read_committed
+from sync.outbox.mongo_writer import Fenced, State, Writer
+from sync.outbox.relay import INTERVAL, Relay, require_read_committed
 from sync.workers.heartbeat import PUBLISHER
 from sync.workers.lease import Paused
 from sync.workers.routes import Route, RoutePause
@@ -54,25 +54,30 @@ def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
     stop = StopEvent()
     writer = Publisher()
-    publisher = Relay(
-        QUEUE, batch=options["batch"], interval=options["interval"], stop=stop, writer=writer, kind=PUBLISHER,
-        is_paused=RoutePause(Route.PUBLISH), routes=lambda: {Route.PUBLISH: _behind()},
-    )  # fmt: skip
+    relay = publisher(writer, stop, batch=options["batch"], interval=options["interval"])
     try:
         if options["once"]:
-            _require_running(publisher)
+            _require_running(relay)
             writer.connect()
-            return _once(publisher, out)
+            return _once(relay, out)
         stop_on_signals(stop)
         try:
             writer.connect()
-            logger.info("The publisher is running, with batches of %s.", counted(publisher.batch, "change", "changes"))
+            logger.info("The publisher is running, with batches of %s.", counted(relay.batch, "change", "changes"))
         except Unavailable as error:
             logger.error("%s. No change is lost; the publisher connects again with the first change.", error)
-        publisher.run()
+        relay.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
     return 0
+
+
+def publisher(writer: Writer, stop: StopEvent, *, batch: int | None = None, interval: float = INTERVAL) -> Relay:
+    """Return a relay that publishes to Kafka. writer: a Publisher, which connects with the first change."""
+    return Relay(
+        QUEUE, batch=batch, interval=interval, stop=stop, writer=writer, kind=PUBLISHER,
+        is_paused=RoutePause(Route.PUBLISH), routes=lambda: {Route.PUBLISH: _behind()},
+    )  # fmt: skip
 
 
 def _behind() -> float:

@@ -25,15 +25,16 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 
+from sync.core import conf
 from sync.core.humanize import counted
 from sync.jobs import runner
-from sync.jobs.periodic import PeriodicTask, beside
 from sync.mapping.registry import queues
 from sync.mongodb.errors import Unavailable
 from sync.monitoring import alerts, history
 from sync.outbox.mongo_writer import State
-from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed, run_all
+from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed
 from sync.workers.shutdown import StopEvent, stop_on_signals
+from sync.workers.supervisor import Component, running
 
 SUMMARY = "deliver what is pending, until stopped"
 
@@ -53,6 +54,11 @@ def positive(kind: type) -> Any:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser)
+    add_threads(parser)
+
+
+def add_threads(parser: argparse.ArgumentParser) -> None:
+    """Add the option of all commands that deliver with relays."""
     parser.add_argument(
         "--threads", type=positive(int), default=2, help="threads for each MongoDB server (default: %(default)s)"
     )
@@ -73,24 +79,36 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
     stop = StopEvent()
-    relays = [
+    if options["once"]:
+        return _once(_relays(options, stop)[: len(queues())], out)
+    stop_on_signals(stop)
+    adopt_orphans(DEFAULT_DB_ALIAS)
+    batch = counted(options["batch"] or conf.BATCH, "change", "changes")
+    logging.getLogger("sync").info("The relay is running, with batches of %s.", batch)
+    with running(stop, *components(options, stop)):
+        stop.wait()
+    return 0
+
+
+def components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
+    """Return what a relay process runs: relays, and the tasks of operators, samples and alerts.
+
+    options: threads, batch, interval.
+    """
+    return [
+        *(Component(relay.queue or "relay", relay.run) for relay in _relays(options, stop)),
+        Component("jobs", lambda: runner.work(stop), runner.LOOK),
+        Component("samples", history.take, history.EVERY / 3),
+        Component("alerts", alerts.work, alerts.interval()),
+    ]
+
+
+def _relays(options: dict[str, Any], stop: StopEvent) -> list[Relay]:
+    return [
         Relay(queue, batch=options["batch"], interval=options["interval"], listens=number == 0, stop=stop)
         for number in range(options["threads"])
         for queue in queues()
     ]
-    if options["once"]:
-        return _once(relays[: len(queues())], out)
-    stop_on_signals(stop)
-    batch = counted(relays[0].batch, "change", "changes")
-    logging.getLogger("sync").info("The relay is running, with batches of %s.", batch)
-    with beside(
-        stop,
-        PeriodicTask("jobs", runner.LOOK, lambda: runner.work(stop)),
-        PeriodicTask("samples", history.EVERY / 3, history.take),
-        PeriodicTask("alerts", alerts.interval(), alerts.work),
-    ):
-        run_all(relays)
-    return 0
 
 
 def _once(relays: list[Relay], out: Any) -> int:

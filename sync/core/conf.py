@@ -14,6 +14,8 @@ DEFAULTS: dict[str, Any] = {
     "LEASE": 30.0,  # how long a claim on changes lasts; a later insert is refused
     "SETTLE": 60.0,  # a deletion is delivered once more after this; longer than lease and timeout together
     "BATCH": 500,  # changes claimed at a time
+    "FOLLOW_BINLOG": False,  # `sync run` follows the binary log
+    "VERIFY_EVERY": 0.0,  # `sync run` verifies every model as often as this; 0: never
     "MAX_ATTEMPTS": 5,  # attempts to deliver a row before its changes become dead letters
     "TARGETS": {},  # further MongoDB databases by alias, for mirrors with targets there
     "FILES": "",  # the directory of targets that are files

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -179,28 +178,6 @@ class Relay:
         keys = {(change.model, change.key) for change in delivered.done}
         self._count(len(keys), delivered.done, {label for label, _ in keys})
         return delivered.counts
-
-
-def run_all(relays: list[Relay]) -> None:
-    """Runs a relay for each queue in parallel until they are stopped: one server delays only its own queue."""
-    adopt_orphans(relays[0].using)
-    threads = [threading.Thread(target=_run_in_thread, args=[relay], name=relay.queue) for relay in relays[1:]]
-    for thread in threads:
-        thread.start()
-    try:
-        relays[0].run()
-    finally:
-        for relay in relays:
-            relay.stop.set()
-        for thread in threads:
-            thread.join()
-
-
-def _run_in_thread(relay: Relay) -> None:
-    try:
-        relay.run()
-    finally:
-        connections.close_all()
 
 
 def adopt_orphans(using: str) -> None:

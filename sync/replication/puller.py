@@ -22,21 +22,23 @@ logger = logging.getLogger(__name__)
 
 
 class Puller:
-    """Pulls models until `stop` is set, by a signal handler or another thread."""
+    """Pulls models until `stop` is set, by a signal handler or another thread, or by the pull of a model that fails."""
 
-    def __init__(self, models: list[type[PulledModel]], using: str = DEFAULT_DB_ALIAS) -> None:
-        self.stop = StopEvent()
+    def __init__(
+        self, models: list[type[PulledModel]], using: str = DEFAULT_DB_ALIAS, stop: StopEvent | None = None
+    ) -> None:
+        self.stop = stop or StopEvent()
         self.pulls = [Pull(TableSink(model, using), self.stop) for model in models]
         self.failure: Exception | None = None
         self.heartbeat = WorkerHeartbeat(using, kind=PULLER)
         for pull in self.pulls:
             pull.count = lambda written: self.heartbeat.count(written, [])
 
-    def lease(self) -> None:
-        """Takes each model's lease. Raises Busy."""
+    def lease(self, *, stand_by: bool = False) -> None:
+        """Takes each model's lease. Raises Busy unless it stands by: see sync/workers/lease.py."""
         try:
             for pull in self.pulls:
-                acquire(pull.rows.checkpoint, self.stop)
+                acquire(pull.rows.checkpoint, self.stop, stand_by=stand_by)
         except BaseException:
             self.release()
             raise

@@ -27,6 +27,7 @@ from sync.workers.shutdown import StopEvent
 logger = logging.getLogger(__name__)
 
 LOOK = 0.2  # seconds between two tries to take a lease that another process holds
+STAND_BY = 1.0  # the same, while the other process is known to be alive
 
 
 class Busy(Exception):
@@ -64,16 +65,20 @@ class Leased(Protocol):
         """Releases the lease, if this worker still holds it."""
 
 
-def acquire(store: Leased, stop: StopEvent) -> None:
-    """Takes the lease, or waits until the lease of another worker expires. Raises Busy if that worker extends it."""
+def acquire(store: Leased, stop: StopEvent, *, stand_by: bool = False) -> None:
+    """Takes the lease, or waits until the lease of another worker expires.
+
+    stand_by: waits as long as that worker extends its lease, or until `stop` is set. Otherwise raises Busy then.
+    """
     seen = None
     while (held := store.take()) is not None and not stop.is_set():
         if seen is None:
             seen = held.leased_until
-            logger.info("%s is held by %s. Checking whether that process is alive.", store.name, held.holder)
-        elif held.leased_until != seen:
+            doing = "Standing by" if stand_by else "Checking whether that process is alive"
+            logger.info("%s is held by %s. %s.", store.name, held.holder, doing)
+        elif held.leased_until != seen and not stand_by:
             raise Busy(f"{store.name} is held by another process: {held.holder}.")
-        stop.wait(LOOK)
+        stop.wait(STAND_BY if stand_by else LOOK)
 
 
 def new_owner() -> str:

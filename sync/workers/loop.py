@@ -101,8 +101,8 @@ class Loop:
         if trouble != self.trouble:
             is_loss = getattr(error, "is_loss", False)
             self.logger.error(
-                "%s%s. %s until it is back.", self.prefix, trouble,
-                "Waiting" if is_loss else "Nothing is lost; retrying",
+                "%s%s. %s.", self.prefix, trouble.rstrip("."),
+                "Waiting until it is back" if is_loss else "Nothing is lost; retrying",
                 exc_info=None if isinstance(error, self.outages) else error,
             )  # fmt: skip
         self.trouble = trouble

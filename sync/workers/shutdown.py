@@ -14,9 +14,12 @@ class StopEvent:
 
     `Event.set` takes a lock that `Event.wait` holds for a moment. A handler runs in the main thread, so a signal in
     that moment would deadlock. A byte in a socket needs no lock, and stays there for all threads that wait.
+
+    parent: an event that sets this one, too.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, parent: StopEvent | None = None) -> None:
+        self._parent = parent
         self._is_set = False
         self._read, self._write = socket.socketpair()
         for end in (self._read, self._write):
@@ -28,16 +31,19 @@ class StopEvent:
             self._write.send(b".")
 
     def is_set(self) -> bool:
-        return self._is_set
+        return self._is_set or (self._parent is not None and self._parent.is_set())
 
-    def wait(self, seconds: float, *sockets: socket.socket) -> bool:
+    def wait(self, seconds: float | None = None, *sockets: socket.socket) -> bool:
         """Waits until the event is set or a socket can be read, at most for `seconds`. Returns whether it is set."""
-        if not self._is_set:
+        if not self.is_set():
             with selectors.DefaultSelector() as selector:
-                for each in (self._read, *sockets):
+                for each in (*self._ends(), *sockets):
                     selector.register(each, selectors.EVENT_READ)
                 selector.select(seconds)
-        return self._is_set
+        return self.is_set()
+
+    def _ends(self) -> list[socket.socket]:
+        return [self._read, *(self._parent._ends() if self._parent else [])]
 
 
 def stop_on_signals(stop: StopEvent) -> None:

@@ -86,7 +86,7 @@ def test_raw_sql_is_delivered_without_a_relay(mongo: Database, patient: None) ->
 
 
 @pytest.mark.slow
-def test_each_row_is_delivered_under_kill_9(mongo: Database) -> None:
+def test_each_row_is_delivered_under_kill_9(mongo: Database, patient: None) -> None:
     seed = int(os.environ.get("SEED", random.randrange(2**32)))
     print(f"SEED={seed}")
     chance = random.Random(seed)

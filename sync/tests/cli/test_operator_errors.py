@@ -102,7 +102,7 @@ def test_the_relay_warns_once_and_continues_when_the_mistake_is_fixed(
         wait_for(lambda: len(tries) >= 3, seconds=60)
         loud = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
         assert len(loud) == 1, loud
-        assert loud[0] == f"{words}. Nothing is lost; retrying until it is back."
+        assert loud[0] == f"{words}. Nothing is lost; retrying."
         left = Change.objects.values_list("attempts", "failed", "error").distinct()
         assert list(left) == [(0, False, "")]
         assert Change.objects.count() == 20

@@ -1,6 +1,5 @@
 """Jobs run in a relay process, one at a time for each target; they report progress, stop, and survive a crash."""
 
-import logging
 import threading
 from typing import Any
 
@@ -11,7 +10,6 @@ from pymongo.database import Database
 from finance.models import Account
 from sync.jobs import runner
 from sync.jobs.models import Job
-from sync.jobs.periodic import PeriodicTask, beside
 from sync.mapping.registry import Target
 from sync.mongodb.client import forget_clients
 from sync.outbox.models import Change
@@ -184,22 +182,3 @@ def test_an_error_finishes_the_job_with_the_reason(mongo: Database, monkeypatch:
     Job.objects.create(model="finance.forgotten", unfinished="finance.forgotten", kind="verify")
     assert runner.work()
     assert Job.objects.latest("pk").note == "This target no longer exists."
-
-
-def test_periodic_tasks_continue_after_a_failure_and_stop_with_the_block(caplog: pytest.LogCaptureFixture) -> None:
-    done = threading.Event()
-    calls: list[int] = []
-
-    def task() -> None:
-        calls.append(1)
-        if len(calls) < 3:
-            raise RuntimeError("no such luck")
-        done.set()
-
-    stop = threading.Event()
-    with beside(stop, PeriodicTask("luck", 0.01, task)):
-        assert done.wait(20)
-    assert stop.is_set()
-    [failure] = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert failure.getMessage().startswith("luck: no such luck. ")
-    assert failure.exc_info, "an error that is not an outage is logged with its traceback"
