@@ -6,6 +6,7 @@ import gc
 import os
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def portal() -> Iterator[Servers]:
         "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "bench-only", "DEBUG": "0", "HTTPS": "0",
         "CACHE_URL": "locmemcache://",
     }  # fmt: skip
-    servers = Servers()
+    servers = Servers(tempfile.gettempdir())  # on a disk: a commit takes as long as in production
     try:
         servers.start()
         django.setup()

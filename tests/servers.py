@@ -149,10 +149,10 @@ def in_memory() -> str | None:
 
 
 class Servers:
-    """The servers of this run."""
+    """The servers of this run. folder: where their data is; by default in memory, if there is room."""
 
-    def __init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix="portal-tests-", dir=in_memory()))
+    def __init__(self, folder: str | None = None) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="portal-tests-", dir=folder or in_memory()))
         self.places: Counter[str] = Counter()
         self.mongo = Mongo(self.place("mongo"))
         self.mariadb: MariaDB | None = None

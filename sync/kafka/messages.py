@@ -17,9 +17,8 @@ from bson.raw_bson import RawBSONDocument
 from django.db import models
 
 from sync.mapping.bson_options import CODEC_OPTIONS
-from sync.mapping.documents import document_of, known_codec, pk_of
+from sync.mapping.documents import known_codec, pk_of
 from sync.mapping.extended_json import DOCUMENTS
-from sync.outbox.mirrored import MirroredModel
 from sync.outbox.mongo_writer import to_pk
 
 
@@ -27,9 +26,9 @@ class Poison(ValueError):
     """A message that cannot be read. Its text is the reason."""
 
 
-def encode(row: MirroredModel) -> bytes:
-    """Return the value for one row. Raises MappingError, or any error of an application's own mapping."""
-    return json_util.dumps(document_of(row), json_options=DOCUMENTS).encode()
+def encode(document: dict[str, Any]) -> bytes:
+    """Return the value for one row's document. Raises what BSON's library raises for a value that it cannot write."""
+    return json_util.dumps(document, json_options=DOCUMENTS).encode()
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -33,7 +33,7 @@ from sync.kafka.client import Topics, Trouble, refused, settings, topic
 from sync.kafka.messages import encode, partition_of
 from sync.mapping.registry import Target, published
 from sync.mongodb.errors import Unavailable
-from sync.outbox.mongo_writer import Fenced, Outcome, State, bisecting, explain, read_rows, to_pk
+from sync.outbox.mongo_writer import Fenced, Outcome, State, bisecting, explain, read_documents, to_pk
 
 logger = logging.getLogger(__name__)
 
@@ -105,11 +105,11 @@ class Publisher:
         producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
         try:
             producer.begin_transaction()
-            rows = read_rows(target.model, list(keys), using, outcome)
+            documents = read_documents(target.model, list(keys), using, outcome)
             for key in keys:
                 if key in outcome.states:  # its row cannot be read
                     continue
-                self._produce(producer, place, target, key, rows, outcome, on_delivery)
+                self._produce(producer, place, target, key, documents, outcome, on_delivery)
             # Do not commit after a message has failed: the commit would wait for messages that are never sent.
             give_up = time.monotonic() + conf.TIMEOUT
             while producer.flush(0.1) and not errors and time.monotonic() < give_up:
@@ -134,15 +134,15 @@ class Publisher:
         return outcome
 
     def _produce(
-        self, producer: Producer, place: _Place, target: Target, key: str, rows: Mapping[str, Any],
+        self, producer: Producer, place: _Place, target: Target, key: str, documents: Mapping[str, Any],
         outcome: Outcome, on_delivery: Callable[..., None],
     ) -> None:  # fmt: skip
         try:
             # A key may have several spellings; all must go to the same partition.
             canonical = str(to_pk(target.model, key))
-            row = rows.get(key)
-            value = encode(row) if row is not None else None
-        except Exception as error:  # an application's own mapping may raise anything; the other rows continue
+            document = documents.get(key)
+            value = encode(document) if document is not None else None
+        except Exception as error:  # what JSON's library cannot write; the other rows continue
             outcome.reject(key, explain(error))
             return
         partition = partition_of(canonical, place.partitions)

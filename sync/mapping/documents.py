@@ -15,7 +15,7 @@ A date holds milliseconds; the microseconds below them are kept in `_sync.us`. N
 import datetime
 import functools
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
 
@@ -29,6 +29,7 @@ from django.utils import timezone
 
 from sync.core import causal
 from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.columns import JSON_NULL
 from sync.mapping.extended_json import to_extended_json
 from sync.mapping.fields import DocumentField, ObjectIdField
 
@@ -103,6 +104,8 @@ def _within(value: int, limits: range) -> bool:
 
 
 def _int32(value: int) -> int:
+    if type(value) is int and -(2**31) <= value < 2**31:
+        return value
     if not _within(value, INT32):
         raise ValueError(f"{value} does not fit int32; use a BigIntegerField")
     return int(value)
@@ -273,7 +276,7 @@ def _sure(model: type[models.Model]) -> list[str]:
 
 
 @functools.cache
-def _writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Callable[[Any], Any]]]:
+def writers(model: type[models.Model], mirror: Any) -> list[tuple[str, str, Callable[[Any], Any]]]:
     """For each mirrored field: its name in the document, its attribute, and the function that makes it BSON."""
     return [(name, field.attname, known_codec(field).to_bson) for name, field in mirrored_fields(model)]
 
@@ -310,14 +313,25 @@ def to_document(instance: Any) -> dict[str, Any]:
 
     Raises MappingError if BSON cannot hold a value exactly.
     """
+    model: Any = type(instance)
+    values = (_held(instance, attname) for _, attname, _ in writers(model, model.mirror))
+    return assemble(model, values, getattr(instance, model.mirror.extra) if model.mirror.extra else None)
+
+
+def _held(instance: Any, attname: str) -> Any:
+    value = getattr(instance, attname)
+    return JSON_NULL if value is None and attname in instance.json_nulls else value
+
+
+def assemble(model: Any, values: Iterable[Any], others: Any) -> dict[str, Any]:
+    """The document of these values, which are in the order of `writers`. others: the value of the field `extra`."""
     document: dict[str, Any] = {}
     microseconds: dict[str, int] = {}
-    model: type[models.Model] = type(instance)
-    for name, attname, to_bson in _writers(model, instance.mirror):
-        value = getattr(instance, attname)
+    for (name, _, to_bson), value in zip(writers(model, model.mirror), values, strict=True):
         if value is None:
-            if attname in instance.json_nulls:
-                document[name] = None
+            continue
+        if value is JSON_NULL:
+            document[name] = None
             continue
         try:
             document[name] = to_bson(value)
@@ -325,8 +339,15 @@ def to_document(instance: Any) -> dict[str, Any]:
             raise MappingError(f"{name}: {error}") from error
         if isinstance(value, datetime.datetime) and value.microsecond % 1000:
             microseconds[name] = value.microsecond % 1000
-    extra = instance.mirror.extra
-    others = (getattr(instance, extra) or {}) if extra else {}
+    if others and others is not JSON_NULL:
+        _add(document, others, model.mirror.extra)
+    if microseconds:
+        document["_sync"] = {"us": microseconds}
+    return document
+
+
+def _add(document: dict[str, Any], others: Any, extra: str) -> None:
+    """Adds the fields that a row holds in its field `extra`."""
     if not isinstance(others, dict):
         raise MappingError(f"{extra}: {_type_name(others)} where object is expected")
     if "_sync" in others:
@@ -334,9 +355,6 @@ def to_document(instance: Any) -> dict[str, Any]:
     for name, value in others.items():
         if document.setdefault(name, value) is not value and value is not None:
             _require_same(name, document[name], value, extra)
-    if microseconds:
-        document["_sync"] = {"us": microseconds}
-    return document
 
 
 def _require_same(name: str, column: Any, value: Any, extra: str) -> None:

@@ -10,9 +10,9 @@ driver and converters (verification/strict.py).
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connections, models
 from django.db.models.expressions import Col, RawSQL
@@ -45,6 +45,22 @@ def exact(queryset: Rows) -> Rows:
 
 def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict[str, Any]:
     """The rows with these keys, read exactly, by key as given. One query, compiled by the ORM once per process."""
+    read = values_by_key(model, keys, using)
+    return {key: _with_notes(model.from_db(using, read.names, values)) for key, values in read.rows.items()}
+
+
+class Read(NamedTuple):
+    """Values of rows: the attributes that they belong to, and the values by key, in this order."""
+
+    names: list[str]
+    rows: dict[str, Sequence[Any]]
+
+
+def values_by_key(model: type[models.Model], keys: Collection[str], using: str) -> Read:
+    """The values of the rows with these keys, read exactly, by key as given.
+
+    An `Unreadable` is in place of a value that cannot be read, and JSON_NULL in place of JSON's null.
+    """
     pk: Any = model._meta.pk
     connection: Any = connections[using]
     meant = {key: pk.to_python(key) for key in keys}
@@ -57,12 +73,9 @@ def by_key(model: type[models.Model], keys: Collection[str], using: str) -> dict
                 _plan.cache_clear()
                 continue
             found = cursor.fetchall()
-        rows = (
-            _with_notes(model.from_db(using, plan.names, values))
-            for values in plan.compiler.apply_converters(found, plan.converters)
-        )
-        by_pk = {str(row.pk): row for row in rows}
-        return {key: by_pk[text] for key, value in meant.items() if (text := str(value)) in by_pk}
+        by_pk = {str(row[plan.pk]): row for row in plan.convert(found, connection)}
+        rows = {key: by_pk[text] for key, value in meant.items() if (text := str(value)) in by_pk}
+        return Read(plan.names, rows)
     raise AssertionError("a column is FLOAT in one statement only")
 
 
@@ -198,6 +211,15 @@ class _Plan:
         columns = [column for column, _, _ in self.compiler.select]
         self.converters = self.compiler.get_converters(columns)
         self.names = [column.target.attname for column in columns]
+        self.pk = self.names.index(pk.attname)
+
+    def convert(self, rows: Sequence[Any], connection: Any) -> Iterable[Any]:
+        """The rows with converted values; column by column, because row by row takes twice as long."""
+        columns = list(zip(*rows, strict=True))
+        for place, ([read], expression) in self.converters.items():
+            if columns:
+                columns[place] = [read(value, expression, connection) for value in columns[place]]
+        return zip(*columns, strict=True)
 
 
 _plan: Any = functools.lru_cache(_Plan)

@@ -29,13 +29,12 @@ from bson import json_util
 from django.core.checks import CheckMessage, Error
 
 from sync.core import conf
-from sync.mapping.documents import document_of
 from sync.mapping.extended_json import DOCUMENTS
 from sync.mapping.kinds import TargetKind
 from sync.mapping.registry import Target, label
 from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
-from sync.outbox.mongo_writer import Outcome, State, explain, read_rows, to_pk
+from sync.outbox.mongo_writer import Outcome, State, explain, read_documents, to_pk
 
 BLOCK = 65536  # bytes read at a time, to find the start of the last line
 LOOK = 0.01  # seconds between two attempts to lock
@@ -84,8 +83,8 @@ class FileWriter:
         path = Path(conf.FILES) / _name(target)
         try:
             with _locked(path) as file:
-                rows = read_rows(target.model, list(keys), using, outcome)
-                lines = [_line(target, key, rows, outcome) for key in keys if key not in outcome.states]
+                documents = read_documents(target.model, list(keys), using, outcome)
+                lines = [_line(target, key, documents, outcome) for key in keys if key not in outcome.states]
                 _append(file, b"".join(lines))
         except OSError as error:
             raise Unavailable(f"The file {path} cannot be written: {error.strerror}") from error
@@ -96,18 +95,18 @@ def _name(target: Target) -> str:
     return target.name.partition(":")[2]
 
 
-def _line(target: Target, key: str, rows: Mapping[str, Any], outcome: Outcome) -> bytes:
+def _line(target: Target, key: str, documents: Mapping[str, Any], outcome: Outcome) -> bytes:
     """Empty if the row has no document; the outcome has the reason."""
     try:
-        row = rows.get(key)
+        document = documents.get(key)
         canonical = str(to_pk(target.model, key))  # a key can be written in several ways
-        line: dict[str, Any] = {"op": "delete" if row is None else "upsert", "model": label(target.model)}
+        line: dict[str, Any] = {"op": "delete" if document is None else "upsert", "model": label(target.model)}
         line["key"] = canonical
-        if row is not None:
-            line["document"] = document_of(row)
+        if document is not None:
+            line["document"] = document
         line["at"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
         text = json_util.dumps(line, json_options=DOCUMENTS)
-    except Exception as error:  # an application's own mapping may raise anything; the other rows continue
+    except Exception as error:  # what JSON's library cannot write; the other rows continue
         outcome.reject(key, explain(error))
         return b""
     outcome.states[key] = State.DELIVERED

@@ -21,9 +21,9 @@ from pymongo.write_concern import WriteConcern
 
 from sync.core import conf
 from sync.core.batching import bisect, chunks
-from sync.mapping.documents import MappingError, document_of, encode, known_codec, pk_of
-from sync.mapping.reading import by_key
+from sync.mapping.documents import MappingError, encode, known_codec, pk_of
 from sync.mapping.registry import Target
+from sync.mapping.row_documents import documents_by_key
 from sync.mongodb import sharding
 from sync.mongodb.client import clock, collection
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
@@ -144,11 +144,11 @@ def _deliver(target: Target, keys: Collection[str], using: str, token: str, majo
     try:
         deadline = clock(target.queue).after(conf.LEASE)
         versions = _read_versions(target, list(ids.values()))
-        rows = read_rows(target.model, list(ids), using, outcome)
+        documents = read_documents(target.model, list(ids), using, outcome)
         writes = Writes(outcome, deadline, token)
         for key, _id in ids.items():
             if key not in outcome.reasons:
-                writes.plan(key, _id, rows.get(key), versions.get(_id))
+                writes.plan(key, _id, documents.get(key), versions.get(_id))
         writes.send(target, majority)
     except PyMongoError as error:
         clock(target.queue).forget()
@@ -196,20 +196,27 @@ def _read_versions(target: Target, ids: list[Any]) -> dict[Any, _Seen]:
     return {document["_id"]: _Seen(document) for document in found}
 
 
-def read_rows(
+def read_documents(
     model: type[MirroredModel], keys: Sequence[str], using: str, outcome: Outcome
-) -> dict[str, MirroredModel]:
-    """Step 3: the committed rows that exist, by key as text. Rejects a key whose row cannot be read at all."""
-    rows: dict[str, MirroredModel] = {}
+) -> dict[str, dict[str, Any]]:
+    """Step 3: the documents of the committed rows that exist, by key as text.
+
+    Rejects a key whose row cannot be read, or cannot become a document.
+    """
+    documents: dict[str, dict[str, Any]] = {}
     for part in chunks(keys):
         for found in bisect(
             part,
-            lambda some: by_key(model, some, using),
+            lambda some: documents_by_key(model, some, using),
             lambda key, error: outcome.reject(key, explain(error)),
             lambda error: not isinstance(error, DatabaseError),
         ):
-            rows |= found
-    return rows
+            for key, document in found.items():
+                if isinstance(document, Exception):
+                    outcome.reject(key, explain(document))
+                else:
+                    documents[key] = document
+    return documents
 
 
 class Writes:
@@ -225,10 +232,10 @@ class Writes:
         self.deleted: dict[Any, str] = {}
         self.gone: dict[Any, str] = {}  # neither row nor document was found
 
-    def plan(self, key: str, _id: Any, row: MirroredModel | None, seen: _Seen | None) -> None:
-        """Adds the write for one key: the row as it was read after the document was `seen`."""
+    def plan(self, key: str, _id: Any, current: dict[str, Any] | None, seen: _Seen | None) -> None:
+        """Adds the write for one key. current: the row's document, read after the stored document was `seen`."""
         operation: Any
-        if row is None:
+        if current is None:
             self.outcome.states[key] = State.DELETED
             if seen is None:
                 self.gone[_id] = key
@@ -238,8 +245,8 @@ class Writes:
         else:
             version = _next_version(seen.version if seen else 0)
             try:
-                document = _encode(row, version, self.token)
-            except Exception as error:  # an application's own mapping may raise anything; the other rows continue
+                document = _encode(current, version, self.token)
+            except Exception as error:  # what BSON cannot hold; the other rows continue
                 self.outcome.reject(key, explain(error))
                 return
             self.outcome.states[key] = State.DELIVERED
@@ -315,9 +322,8 @@ def _next_version(seen: int) -> Int64:
     return Int64(max(now, seen + 1) if seen < LAST_VERSION else now)
 
 
-def _encode(row: MirroredModel, version: Int64, token: str) -> RawBSONDocument:
+def _encode(document: dict[str, Any], version: Int64, token: str) -> RawBSONDocument:
     """The document as BSON, each row by itself, so that a row that BSON cannot hold affects no other."""
-    document = document_of(row)
     document["_sync"] = {"v": version, "by": token, **document.get("_sync", {})}
     raw = encode(document)
     if len(raw) > MAX_BSON_SIZE:

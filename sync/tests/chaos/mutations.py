@@ -106,12 +106,12 @@ def row_before_version() -> None:
     """The rows are read before the documents' versions."""
     from sync.outbox import mongo_writer
 
-    read_rows, known = mongo_writer.read_rows, threading.local()
+    read_documents, known = mongo_writer.read_documents, threading.local()
 
     def make(deliver: Any) -> Any:
         def deliver_what_was(target: Any, keys: Any, using: str, *rest: Any, **more: Any) -> Any:
             outer = getattr(known, "rows", None)
-            known.rows = read_rows(target.model, list(keys), using, mongo_writer.Outcome())
+            known.rows = read_documents(target.model, list(keys), using, mongo_writer.Outcome())
             try:
                 return deliver(target, keys, using, *rest, **more)
             finally:
@@ -120,7 +120,7 @@ def row_before_version() -> None:
         return deliver_what_was
 
     _replace("deliver", make)
-    _replace("read_rows", lambda _: lambda *_: known.rows)
+    _replace("read_documents", lambda _: lambda *_: known.rows)
 
 
 def change_outside_transaction() -> None:

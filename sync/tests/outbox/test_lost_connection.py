@@ -18,6 +18,14 @@ from sync.tests.support.waiting import wait_for
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 
+def run(worker: relay.Relay) -> None:
+    """Runs a relay in a thread."""
+    try:
+        worker.run()
+    finally:
+        connections.close_all()
+
+
 def test_a_relay_replaces_a_connection_lost_during_a_transaction(
     mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,7 +51,7 @@ def test_a_relay_replaces_a_connection_lost_during_a_transaction(
 
     monkeypatch.setattr(ChangeQuerySet, "claim", claim_once_on_a_lost_connection)
     worker = relay.Relay(interval=0.05)
-    thread = threading.Thread(target=relay._run_in_thread, args=[worker])
+    thread = threading.Thread(target=run, args=[worker])
     thread.start()
     try:
         wait_for(lambda: lost.is_set() and differences(Account, mongo) == [])
@@ -69,7 +77,7 @@ def test_a_relay_replaces_a_connection_that_no_longer_responds(
         patch.setitem(own, "HOST", "127.0.0.1")
         patch.setitem(own, "PORT", proxy.port)
         worker = relay.Relay(interval=0.05)
-        thread = threading.Thread(target=relay._run_in_thread, args=[worker])
+        thread = threading.Thread(target=run, args=[worker])
         Account.objects.create(account_id=1, limit=1)
         thread.start()
         try:
