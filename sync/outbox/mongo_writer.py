@@ -8,7 +8,7 @@ import enum
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import bson
 import pymongo
@@ -24,7 +24,8 @@ from sync.core.batching import bisect, chunks
 from sync.mapping.documents import MappingError, encode, known_codec, pk_of
 from sync.mapping.registry import Target
 from sync.mapping.row_documents import documents_by_key
-from sync.mongodb import sharding
+from sync.mongodb import bulk_insert, sharding
+from sync.mongodb.bulk_insert import is_kept
 from sync.mongodb.client import clock, collection
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
 from sync.outbox.majority import MAJORITY
@@ -219,6 +220,16 @@ def read_documents(
     return documents
 
 
+class _Insert(NamedTuple):
+    """is_kept: see bulk_insert.py."""
+
+    key: str
+    id: Any
+    version: Int64
+    document: RawBSONDocument
+    is_kept: bool
+
+
 class Writes:
     """The conditional writes of one delivery, and their outcomes."""
 
@@ -226,6 +237,7 @@ class Writes:
         self.outcome = outcome
         self.token = token
         self.deadline = deadline
+        self.inserts: list[_Insert] = []
         self.operations: list[Any] = []
         self.keys: list[str] = []
         self.replaced: dict[Any, tuple[str, Int64]] = {}  # _id: key and the version to write
@@ -251,19 +263,41 @@ class Writes:
                 return
             self.outcome.states[key] = State.DELIVERED
             if seen is None:
-                operation = _insert_before(self.deadline, _id, document)
-            else:
-                operation = _replace_unchanged(_id, seen, document)
-                self.replaced[_id] = (key, version)
+                self.inserts.append(_Insert(key, _id, version, document, is_kept(current)))
+                return
+            operation = _replace_unchanged(_id, seen, document)
+            self.replaced[_id] = (key, version)
+        self._add(key, operation)
+
+    def _add(self, key: str, operation: Any) -> None:
         self.operations.append(operation)
         self.keys.append(key)
 
     def send(self, target: Target, majority: bool) -> None:
-        """Sends all writes in one unordered bulk. Raises PyMongoError if the writes are not confirmed as a whole."""
+        """Sends inserts, then all other writes in one unordered bulk.
+
+        Raises PyMongoError if the writes are not confirmed as a whole.
+        """
+        for insert in self._insert_together(target) if majority else self.inserts:
+            self._add(insert.key, _insert_before(self.deadline, insert.id, insert.document))
         if self.operations:
             self._write(target, majority)
         if self.gone and majority:
             self._confirm_gone(target)
+
+    def _insert_together(self, target: Target) -> list[_Insert]:
+        """Inserts most documents in few commands. Returns the other inserts, which have to be sent one by one."""
+        together = [insert for insert in self.inserts if insert.is_kept]
+        documents = [insert.document for insert in together]
+        if len(together) < bulk_insert.FEWEST or collection(target).database.client.is_mongos:
+            return self.inserts
+        left = [insert for insert in self.inserts if not insert.is_kept]
+        for part in bulk_insert.parts(documents):
+            if not bulk_insert.insert_before(self.deadline, collection(target), documents[part]):
+                # Some are inserted. The majority confirms them with the others, which are written after them.
+                now = _read_versions(target, [insert.id for insert in together[part]])
+                left += [each for each in together[part] if each.id not in now or now[each.id].version != each.version]
+        return left
 
     def _confirm_gone(self, target: Target) -> None:
         """Makes sure that the majority has no document either where none was found: a failover could restore it."""
@@ -342,11 +376,8 @@ def _replace_unchanged(_id: Any, seen: _Seen, document: RawBSONDocument) -> Any:
 
 def _insert_before(deadline: Any, _id: Any, document: RawBSONDocument) -> pymongo.UpdateOne:
     """Inserts `document`, unless one exists by now (duplicate key) or `deadline` has passed (conversion failure)."""
-    # The conversion always fails, but is only evaluated when it is too late. `$type` keeps it from being a
-    # constant, which MongoDB would evaluate beforehand.
-    too_late = {"$toInt": {"$concat": ["too late: ", {"$type": "$_id"}]}}
-    in_time = {"$lt": ["$$NOW", deadline]}
-    pipeline = [{"$replaceWith": {"$cond": [in_time, {"$literal": document}, too_late]}}]
+    in_time = bulk_insert.in_time(deadline)
+    pipeline = [{"$replaceWith": {"$cond": [in_time, {"$literal": document}, bulk_insert.TOO_LATE]}}]
     return pymongo.UpdateOne({"_id": _id, "_sync.v": NEVER}, pipeline, upsert=True)
 
 

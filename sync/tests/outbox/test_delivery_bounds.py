@@ -5,16 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import pymongo
 import pytest
 from bson import ObjectId
-from pymongo import monitoring
 from pymongo.database import Database
 
 from finance.models import Account
 from sync.mapping.registry import Target
 from sync.mongodb import client as engine
-from sync.mongodb import sharding
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill, mongo_writer
 from sync.outbox.relay import Relay
@@ -24,37 +21,6 @@ from sync.verification.scan import Scan
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 WRITES = {"insert", "update", "delete", "findAndModify"}
-
-
-class Commands(monitoring.CommandListener):
-    """The commands that the engine's client sends."""
-
-    def __init__(self) -> None:
-        self.seen: list[Any] = []
-
-    def started(self, event: monitoring.CommandStartedEvent) -> None:
-        self.seen.append(event.command)
-
-    def succeeded(self, event: monitoring.CommandSucceededEvent) -> None:
-        """Not needed."""
-
-    def failed(self, event: monitoring.CommandFailedEvent) -> None:
-        """Not needed."""
-
-
-@pytest.fixture
-def commands(mongo: Database[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
-    listener, make = Commands(), pymongo.MongoClient
-    monkeypatch.setattr(pymongo, "MongoClient", lambda *args, **more: make(*args, event_listeners=[listener], **more))
-    _forget()
-    yield listener.seen
-    monkeypatch.undo()
-    _forget()
-
-
-def _forget() -> None:
-    engine.forget_clients()
-    sharding.require_keys.cache_clear()
 
 
 def save(key: str) -> Account:

@@ -1,0 +1,127 @@
+"""Documents that were seen absent are inserted many at a time, and none of them after its deadline."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from bson import ObjectId, Timestamp
+from pymongo.database import Database
+
+from finance.models import Account
+from sync.mapping.registry import Target
+from sync.mongodb import bulk_insert
+from sync.outbox.models import Change
+from sync.outbox.mongo_writer import State, deliver
+from sync.outbox.relay import Relay
+from sync.tests.support.compare import differences
+from sync.tests.support.factories import make
+from sync.tests.support.hurry import confirm
+from sync.tests.support.interleaving import between_row_and_write
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+ROWS = 30
+
+
+@pytest.fixture
+def keys(mongo: Database, settings: Any) -> list[str]:
+    """The keys of rows without documents."""
+    settings.SYNC_INLINE = False
+    accounts = [make(number) for number in range(ROWS)]
+    Account.objects.bulk_create(accounts)
+    return [account.pk for account in accounts]
+
+
+def states(keys: list[str]) -> dict[State, int]:
+    found = list(deliver(Target(Account), keys, "default", "a token").states.values())
+    return {state: found.count(state) for state in found}
+
+
+def test_one_command_inserts_all(keys: list[str], mongo: Database, commands: list[Any]) -> None:
+    Relay().drain()
+    assert differences(Account, mongo) == []
+    [insert] = [command for command in commands if "$merge" in command.get("pipeline", [{}])[-1]]
+    assert insert["writeConcern"] == {"w": "majority"}
+    assert insert["maxTimeMS"] > 0
+    assert not [command for command in commands if "update" in command]
+
+
+def test_a_document_that_exists_by_now_is_left_alone(
+    keys: list[str], mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    theirs = {"_id": ObjectId(keys[4]), "limit": -1}
+    between_row_and_write(monkeypatch, lambda: mongo.accounts.insert_one(theirs))
+    assert states(keys) == {State.DELIVERED: ROWS - 1, State.CONFLICT: 1}
+    assert mongo.accounts.find_one({"_id": theirs["_id"]}) == theirs
+    Relay().drain()
+    assert differences(Account, mongo) == []
+
+
+def test_a_document_that_the_collection_refuses_stops_no_other(keys: list[str], mongo: Database) -> None:
+    mongo.accounts.insert_one({})
+    mongo.accounts.delete_many({})
+    mongo.command("collMod", "accounts", validator={"account_id": {"$nin": [3, 7]}})
+    try:
+        assert states(keys) == {State.DELIVERED: ROWS - 2, State.REJECTED: 2}
+        assert mongo.accounts.count_documents({}) == ROWS - 2
+    finally:
+        mongo.command("collMod", "accounts", validator={})
+
+
+@pytest.mark.parametrize("has_deadline", [True, False])
+def test_no_document_is_inserted_after_the_deadline(
+    keys: list[str], mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch, *, has_deadline: bool
+) -> None:
+    """The process is frozen for longer than the lease, and the rows are deleted meanwhile."""
+    settings.SYNC_LEASE, settings.SYNC_SETTLE = 0.5, 0.7
+    Change.objects.all().delete()
+    if not has_deadline:
+        monkeypatch.setattr(bulk_insert, "in_time", lambda deadline: True)
+
+    def gone_for_long() -> None:
+        Account.objects.all().delete()
+        confirm()
+        time.sleep(1)
+        Relay().drain()
+        assert not Change.objects.exists()
+
+    between_row_and_write(monkeypatch, gone_for_long)
+    assert states(keys) == {State.CONFLICT if has_deadline else State.DELIVERED: ROWS}
+    assert mongo.accounts.count_documents({}) == (0 if has_deadline else ROWS)
+
+
+def test_a_value_that_a_plain_insert_would_replace_is_kept(mongo: Database, settings: Any) -> None:
+    settings.SYNC_INLINE = False
+    Account.objects.bulk_create(
+        [Account(account_id=number, limit=1, extra={"empty": Timestamp(0, 0)}) for number in range(ROWS)]
+    )
+    Relay().drain()
+    assert mongo.accounts.distinct("empty") == [Timestamp(0, 0)]
+    assert differences(Account, mongo) == []
+
+
+def test_large_documents_are_inserted_in_several_commands(mongo: Database, settings: Any, commands: list[Any]) -> None:
+    settings.SYNC_INLINE = False
+    large = 3_000_000
+    Account.objects.bulk_create([make(number, products=["x" * (large if number < 5 else 1)]) for number in range(12)])
+    Relay().drain()
+    assert differences(Account, mongo) == []
+    assert len([command for command in commands if "$merge" in command.get("pipeline", [{}])[-1]]) == 3
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [([], []), ([1], [(0, 1)]), ([9, 1, 1], [(0, 1), (1, 3)]), ([4, 4, 4, 9, 1], [(0, 2), (2, 3), (3, 4), (4, 5)])],
+)
+def test_parts_are_within_the_limit_unless_they_have_one_document(
+    monkeypatch: pytest.MonkeyPatch, sizes: list[int], expected: list[tuple[int, int]]
+) -> None:
+    class Raw:
+        def __init__(self, size: int) -> None:
+            self.raw = b"x" * size
+
+    monkeypatch.setattr(bulk_insert, "LARGEST", 8)
+    documents: Any = [Raw(size) for size in sizes]
+    assert [(part.start, part.stop) for part in bulk_insert.parts(documents)] == expected
