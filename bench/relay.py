@@ -8,6 +8,7 @@ backfill: the same rows as key ranges, in two threads. row by row: one read and 
 """
 
 import argparse
+import multiprocessing
 import os
 import threading
 import time
@@ -76,30 +77,39 @@ def measure(name: str, size: int, count: int, rounds: int) -> None:
 
         in_bulks(operation)
 
-    def drain() -> None:
-        try:
-            Relay().drain()
-        finally:
-            connections.close_all()
-
-    def threads(number: int) -> None:
-        all_threads = [threading.Thread(target=drain) for _ in range(number)]
-        for thread in all_threads:
-            thread.start()
-        for thread in all_threads:
-            thread.join()
+    def drain(number: int) -> None:
+        Relay(threads=number).drain()
         assert not Change.objects.exists()
 
     def processes() -> None:
         connections.close_all()
         children = []
+        both = multiprocessing.get_context("fork").Barrier(2)
         for _ in range(2):
             if not (child := os.fork()):
-                drain()
+                relay = Relay()
+                relay.heartbeat.write()
+                both.wait()  # each knows the other, and delivers its half
+                relay.drain()
+                relay.heartbeat.end()
                 os._exit(0)
             children.append(child)
         for child in children:
             os.waitpid(child, 0)
+        assert not Change.objects.exists()
+
+    def backfills() -> None:
+        def work() -> None:
+            try:
+                Relay().drain()
+            finally:
+                connections.close_all()
+
+        both = [threading.Thread(target=work) for _ in range(2)]
+        for thread in both:
+            thread.start()
+        for thread in both:
+            thread.join()
         assert not Change.objects.exists()
 
     def row_by_row() -> None:
@@ -122,10 +132,10 @@ def measure(name: str, size: int, count: int, rounds: int) -> None:
     steps: list[tuple[str, Callable[[], None], Callable[[], None], int]] = [
         ("bare", nothing, bare, count),
         ("bare, compared", nothing, compared, count),
-        ("relay", touch, lambda: threads(2), count),
-        ("one relay, one thread", touch, lambda: threads(1), count),
+        ("relay", touch, lambda: drain(2), count),
+        ("one relay, one thread", touch, lambda: drain(1), count),
         ("two relays", touch, processes, count),
-        ("backfill", plan, lambda: threads(2), count),
+        ("backfill", plan, backfills, count),
         ("row by row", nothing, row_by_row, min(count, 500)),
     ]
     times: dict[str, list[float]] = {what: [] for what, *_ in steps}

@@ -67,7 +67,7 @@ def add_threads(parser: argparse.ArgumentParser) -> None:
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that relays and publishers share."""
     parser.add_argument("--once", action="store_true", help="deliver what is due now, then exit")
-    parser.add_argument("--batch", type=positive(int), help="changes claimed at once (default: SYNC_BATCH)")
+    parser.add_argument("--batch", type=positive(int), help="changes delivered together (default: SYNC_BATCH)")
     parser.add_argument(
         "--interval",
         type=positive(float),
@@ -80,7 +80,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
     stop = StopEvent()
     if options["once"]:
-        return _once(_relays(options, stop)[: len(queues())], out)
+        return _once(_relays(options, stop), out)
     stop_on_signals(stop)
     adopt_orphans(DEFAULT_DB_ALIAS)
     batch = counted(options["batch"] or conf.BATCH, "change", "changes")
@@ -105,8 +105,7 @@ def components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
 
 def _relays(options: dict[str, Any], stop: StopEvent) -> list[Relay]:
     return [
-        Relay(queue, batch=options["batch"], interval=options["interval"], listens=number == 0, stop=stop)
-        for number in range(options["threads"])
+        Relay(queue, batch=options["batch"], interval=options["interval"], threads=options["threads"], stop=stop)
         for queue in queues()
     ]
 

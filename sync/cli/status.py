@@ -95,14 +95,13 @@ def _last_delivery(model: ModelStatus) -> str:
 
 
 def _workers(now: Status) -> Table:
-    table = Table("worker", "host", "pid", "threads", "heartbeat", "changes/s", "delivered", "note")
+    table = Table("worker", "host", "pid", "heartbeat", "changes/s", "delivered", "note")
     for process in now.processes:
         age = f"{duration(process.heartbeat_age)} ago"
         table.add_row(
             process.kind,
             escape(process.host),
             str(process.pid),
-            str(len(process.workers)),
             age if process.alive else f"dead: {age}",
             "" if process.rate is None else number(process.rate),
             f"{process.delivered:,}",

@@ -1,12 +1,12 @@
 """The database's clock: leases are shared by machines whose own clocks differ."""
 
 import datetime
+import functools
 from typing import Any
 
 from django.db import connections
 from django.db.models import DateTimeField, Func
 from django.db.models.sql import Query
-from django.utils.dateparse import parse_datetime
 
 
 class DatabaseNow(Func):
@@ -24,14 +24,23 @@ class DatabaseNow(Func):
         return self.as_sql(compiler, connection, template=template, **context)
 
 
-def database_now(using: str) -> datetime.datetime:
-    """Returns the database's time in UTC."""
+@functools.cache
+def now_sql(using: str) -> str:
+    """Returns the expression of DatabaseNow for statements without parameters of their own in it."""
     query: Any = Query
     expression, _ = query(None).get_compiler(using).compile(DatabaseNow())  # not of a model
+    return str(expression)
+
+
+def database_now(using: str) -> datetime.datetime:
+    """Returns the database's time in UTC."""
     with connections[using].cursor() as cursor:
-        cursor.execute(f"SELECT {expression}", [])
+        cursor.execute(f"SELECT {now_sql(using)}", [])
         (now,) = cursor.fetchone()
-    # MySQL returns a datetime, SQLite text.
-    moment = parse_datetime(str(now))
-    assert moment is not None, now
+    return as_moment(now)
+
+
+def as_moment(value: Any) -> datetime.datetime:
+    """Returns a time that a driver has read without Django's converters. MySQL's returns a datetime, SQLite's text."""
+    moment = value if isinstance(value, datetime.datetime) else datetime.datetime.fromisoformat(value)
     return moment.replace(tzinfo=datetime.UTC)

@@ -1,4 +1,4 @@
-"""Processes: what pages and `sync status` list. A relay has a worker for each of its threads and servers."""
+"""Processes: what pages and `sync status` list. A relay has a worker for each of its servers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ProcessStatus:
 
     @property
     def stuck(self) -> bool:
-        """Whether one of its threads is stuck."""
+        """Whether one of its workers is stuck."""
         return any(worker.stuck for worker in self.workers)
 
     @property
@@ -49,7 +49,7 @@ class ProcessStatus:
 
     @property
     def note(self) -> str:
-        """What its threads wait for, each reason once, with the server it is about."""
+        """What its workers wait for, each reason once, with the server it is about."""
         notes = (
             f"{worker.queue}: {worker.note}" if worker.queue else worker.note for worker in self.workers if worker.note
         )
@@ -61,9 +61,9 @@ def processes(workers: Iterable[WorkerStatus]) -> list[ProcessStatus]:
     found: dict[tuple[str, str, int], list[WorkerStatus]] = {}
     for worker in workers:
         found.setdefault(worker.process, []).append(worker)
-    return [ProcessStatus(*process, _current(threads)) for process, threads in found.items()]
+    return [ProcessStatus(*process, _current(of_it)) for process, of_it in found.items()]
 
 
-def _current(threads: list[WorkerStatus]) -> list[WorkerStatus]:
-    """Without the threads of a dead process whose id another one has now, as after the restart of a container."""
-    return [worker for worker in threads if worker.alive] or threads
+def _current(workers: list[WorkerStatus]) -> list[WorkerStatus]:
+    """Without the workers of a dead process whose id another one has now, as after the restart of a container."""
+    return [worker for worker in workers if worker.alive] or workers

@@ -33,7 +33,7 @@ LISTED: dict[str, float] = {**dict.fromkeys(Kind, 600.0), INLINE: SILENCE[INLINE
 
 @dataclasses.dataclass
 class WorkerStatus:
-    """The status of a worker: of a process, or of one of a relay's threads."""
+    """The status of a worker: of a process, or of its part that delivers to one server."""
 
     id: str
     kind: str  # one of heartbeat.Kind

@@ -15,6 +15,7 @@ from django.utils.translation import ngettext
 from sync.mapping.registry import Target
 from sync.outbox.capture import record
 from sync.outbox.models import Acted, Change, ChangeQuerySet, in_flight
+from sync.outbox.pauses import PAUSED
 from sync.workers.models import ModelState
 
 RETRY, DISCARD = "retry", "discard"
@@ -38,12 +39,15 @@ def deliver_again(
 
 
 def set_paused(labels: Sequence[str], *, paused: bool, using: str = DEFAULT_DB_ALIAS) -> list[str]:
-    """Pauses or resumes the targets with these labels; returns a sentence for each. Deliveries in flight finish."""
+    """Pauses or resumes the targets with these labels; returns a sentence for each. Workers hear of it within
+    PAUSE_AGE, and finish what they are delivering.
+    """
     told = []
     for name in labels:
         state, _created = ModelState.objects.using(using).get_or_create(model=name)
         changed = ModelState.objects.using(using).filter(model=name, paused=not paused).update(paused=paused)
         told.append(_paused(changed=bool(changed), paused=paused) % state.model)
+    PAUSED.forget()
     return told
 
 

@@ -23,7 +23,7 @@ from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, find_target
 from sync.outbox.capture import record
 from sync.outbox.mirrored import MirroredModel
-from sync.outbox.models import Change, Claimed
+from sync.outbox.models import Change, Taken
 from sync.outbox.mongo_writer import State, Writer
 
 RANGE = 1000  # rows of one change
@@ -105,7 +105,7 @@ def work(
     return change.model, totals
 
 
-def _keys(model: type[MirroredModel], change: Claimed, using: str) -> Iterator[list[Any]]:
+def _keys(model: type[MirroredModel], change: Taken, using: str) -> Iterator[list[Any]]:
     pk = model._meta.pk
     keys = all_rows(model, using).order_by("pk").values_list("pk", flat=True).filter(pk__lte=literal(pk, change.until))
     last: Any = change.key or None

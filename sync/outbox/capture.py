@@ -25,7 +25,7 @@ from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, targets
 from sync.mongodb.breaker import BREAKER
 from sync.outbox import delivery
-from sync.outbox.models import Change, Claimed
+from sync.outbox.models import Change, Taken
 from sync.signals import rows_changed
 from sync.workers import bell
 
@@ -70,7 +70,7 @@ def record(
         taken = batch if inline and not target.name else None
         claim, lease = (taken.token, int(conf.CONFIRM * 1e6)) if taken else ("", 0)
         label, queue = target.label, target.queue
-        changes = [Claimed(new_object_id(), label, str(key), claim=claim) for key in keys]
+        changes = [Taken(new_object_id(), label, str(key), claim=claim) for key in keys]
         with connection.cursor() as cursor:
             for part in chunks(changes):
                 rows = [(change.pk, label, queue, change.key, lease, claim) for change in part]
@@ -133,11 +133,11 @@ class InlineBatch:
     def __init__(self, using: str) -> None:
         self.using = using
         self.token = new_object_id()
-        self.changes: list[Claimed] = []
+        self.changes: list[Taken] = []
         self.savepoints: set[tuple[str, ...]] = set()
         self.done = False
 
-    def add(self, changes: list[Claimed]) -> None:
+    def add(self, changes: list[Taken]) -> None:
         self.changes += changes
         connection = connections[self.using]
         savepoints = tuple(connection.savepoint_ids)

@@ -11,14 +11,15 @@ from django.db import connections, models, transaction
 
 from sync.core import conf
 from sync.core.batching import chunks
-from sync.core.clock import DatabaseNow
+from sync.core.clock import DatabaseNow, as_moment, now_sql
 from sync.core.retry import retry_on_deadlock
 from sync.mapping.fields import NewObjectId, new_object_id
+from sync.outbox.pauses import PAUSED
 from sync.workers.models import ModelState
 
 
-class Claimed(NamedTuple):
-    """What a delivery needs to know of a claimed change: its columns as they were before the claim."""
+class Taken(NamedTuple):
+    """What a delivery needs to know of a change: its columns as they were before it was claimed, if it was."""
 
     pk: str
     model: str
@@ -29,6 +30,16 @@ class Claimed(NamedTuple):
     attempts: int = 0
     recorded_at: datetime = datetime.min
     due_at: datetime = datetime.min
+
+
+class Shard(NamedTuple):
+    """The keys of one of several relays: those whose CRC-32, divided by `of`, leaves `number`."""
+
+    number: int
+    of: int
+
+
+WHOLE = Shard(0, 1)
 
 
 def in_flight() -> models.Q:
@@ -99,33 +110,52 @@ class ChangeQuerySet(models.QuerySet):
             cursor.execute(sql, [queue if value == QUEUE else value for value in params])
             return cursor.fetchone() is not None
 
+    def look(self, queue: str, limit: int, shard: Shard = WHOLE, age: float = 0.0) -> list[Taken]:
+        """Up to `limit` changes of keys that are due, oldest first, without claiming them: see outbox/relay.py.
+
+        shard: only of its keys. age: only those that are due for this many seconds. Targets that are paused are left
+        out, as of at most PAUSE_AGE ago.
+        """
+        # Plain SQL: compiling it takes longer than MySQL needs to run it.
+        paused = sorted(PAUSED(self.db))
+        connection = connections[self.db]
+        conditions = ["queue = %s", f"due_at <= {now_sql(self.db)}", "NOT failed", "until = ''"]
+        if paused:
+            conditions.append(f"model NOT IN ({', '.join(['%s'] * len(paused))})")
+        if shard.of > 1:
+            conditions.append(f"MOD(CRC32(`key`), {shard.of:d}) = {shard.number:d}")
+        if age:
+            conditions[1] += f" - INTERVAL {age:f} SECOND"
+        quote, text = connection.ops.quote_name, "CAST({} AS CHAR)" if connection.vendor == "mysql" else "{}"
+        *plain, recorded_at, due_at = map(quote, ["id", *Taken._fields[1:]])
+        columns = ", ".join([*plain, text.format(recorded_at), text.format(due_at)])
+        where = " AND ".join(conditions)
+        sql = f"SELECT {columns} FROM sync_change WHERE {where} ORDER BY due_at LIMIT {limit:d}"  # noqa: S608 (no values)
+        with connection.cursor() as cursor:
+            cursor.execute(sql, [queue, *paused])
+            found = cursor.fetchall()
+        return [Taken._make((*row[:5], bool(row[5]), row[6], *map(as_moment, row[7:]))) for row in found]
+
     @retry_on_deadlock
-    def claim(self, limit: int, token: str) -> list[Claimed]:
+    def claim(self, limit: int, token: str) -> list[Taken]:
         """Claims up to `limit` of these for one lease. The `claim` of each returned change is that of its former
         holder.
 
-        token: of the new holder. "" reads them without claiming, for a worker that is exclusive in its queue
-        (Writer.exclusive).
+        token: of the new holder.
         """
-        if not token:
-            changes = [Claimed(*row) for row in self.values_list(*Claimed._fields[:-1])[:limit]]  # all but due_at
-            if left := [
-                change.pk for change in changes if change.claim
-            ]:  # held by a worker that claimed and was killed
-                Change.objects.using(self.db).filter(pk__in=left).update(claim="")
-            return [change._replace(claim="") for change in changes] if left else changes
         with transaction.atomic(self.db):
             skip = connections[self.db].features.has_select_for_update_skip_locked
-            columns = self.select_for_update(skip_locked=skip).values_list(*Claimed._fields)
-            changes = [Claimed(*row) for row in columns[:limit]]
+            columns = self.select_for_update(skip_locked=skip).values_list(*Taken._fields)
+            changes = [Taken(*row) for row in columns[:limit]]
             if changes:
                 mine = Change.objects.using(self.db).filter(pk__in=[change.pk for change in changes])
                 mine.update(claim=token, due_at=DatabaseNow() + timedelta(seconds=conf.LEASE))
         return changes
 
-    def held(self, changes: Collection[Claimed], token: str) -> ChangeQuerySet:
-        """Of these changes, those that `token` still holds."""
-        return self.filter(pk__in=[change.pk for change in changes], claim=token)
+    def held(self, changes: Collection[Taken], token: str) -> ChangeQuerySet:
+        """Of these changes, those that `token` still holds; if it is "", those that are still due."""
+        mine = self.filter(pk__in=[change.pk for change in changes])
+        return mine.filter(claim=token) if token else mine.filter(due_at__lte=DatabaseNow())
 
     @retry_on_deadlock
     def release(self) -> None:
@@ -150,15 +180,16 @@ class ChangeQuerySet(models.QuerySet):
         )
 
     @retry_on_deadlock
-    def remove(self, changes: Collection[Claimed], token: str) -> None:
-        """Removes those of these delivered changes that `token` still holds."""
+    def remove(self, changes: Collection[Taken], token: str) -> None:
+        """Removes those of these delivered changes that are `held`."""
         # Plain SQL: every request that saves runs this, and compiling it in the ORM takes longer than MySQL needs to
         # run it.
+        held, params = ("claim = %s", [token]) if token else (f"due_at <= {now_sql(self.db)}", [])
         with connections[self.db].cursor() as cursor:
             for part in chunks(list(changes)):
                 places = ", ".join(["%s"] * len(part))
-                sql = f"DELETE FROM sync_change WHERE claim = %s AND id IN ({places})"  # noqa: S608 (placeholders only)
-                cursor.execute(sql, [token, *(change.pk for change in part)])
+                sql = f"DELETE FROM sync_change WHERE {held} AND id IN ({places})"  # noqa: S608 (placeholders only)
+                cursor.execute(sql, [*params, *(change.pk for change in part)])
 
     @retry_on_deadlock
     def retry(self) -> Acted:

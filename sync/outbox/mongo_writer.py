@@ -75,9 +75,7 @@ class Fenced(Exception):
 class Writer(Protocol):
     """Delivers keys to MongoDB (this module), Kafka (sync.kafka.publisher) or files.
 
-    exclusive: only one process at a time delivers, whatever happens, so changes need not be claimed, which saves a
-    third of the work. Another process that is still delivering may remove the same changes: it read and sent them after
-    they were recorded.
+    exclusive: only one process at a time delivers, whatever happens, and only one of its threads.
     """
 
     exclusive: bool

@@ -1,13 +1,13 @@
-"""The relay: delivers what inline delivery has left. Any number of relays can run."""
+"""The relay: delivers what inline delivery has left. Any number of relays can run, and share the keys among them."""
 
 from __future__ import annotations
 
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import nullcontext
+from datetime import timedelta
 from typing import Any
 
 import pymongo
@@ -16,26 +16,28 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from sync.core import causal, conf
 from sync.core.batching import chunks
+from sync.core.clock import DatabaseNow
 from sync.core.retry import forget_connection
-from sync.mapping.fields import new_object_id
 from sync.mapping.kinds import KINDS, kind_of
 from sync.mapping.registry import queues
-from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill
-from sync.outbox.delivery import Remove, deliver_changes, release_quietly, remove_changes
-from sync.outbox.models import Change, Claimed
-from sync.outbox.mongo_writer import Fenced, State, Writer
+from sync.outbox.delivery import Remove, deliver_changes, remove_changes
+from sync.outbox.models import WHOLE, Change, Shard, Taken
+from sync.outbox.mongo_writer import State, Writer
 from sync.workers.bell import bell, silence
-from sync.workers.heartbeat import RELAY, Kind, WorkerHeartbeat
+from sync.workers.heartbeat import BEAT, RELAY, SILENCE, Kind, WorkerHeartbeat
 from sync.workers.lag import ages
 from sync.workers.loop import Loop
+from sync.workers.models import Worker
 from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-PARTS = 4  # batches that an exclusive relay reads at a time
+PARTS = 4  # batches that each thread gets at a time
 SHORTEST, INTERVAL = 0.01, 1.0  # seconds between two looks at the queue: after work, and when it has long been empty
 SLOWER = 1.5  # each look at an empty queue makes the next pause longer by this factor
+RANGES = 0.25  # seconds between two looks for ranges of a backfill
+HELP = 2.0  # seconds for which changes must be due until a relay delivers those of another one's shard
 
 
 def require_read_committed(using: str) -> None:
@@ -55,11 +57,11 @@ def require_read_committed(using: str) -> None:
 
 
 class Relay:
-    """Claims and delivers the changes of one queue until stopped.
+    """Delivers the changes of one queue until stopped.
 
     stop: may be set from a signal handler or another thread. writer: by default that of the queue's kind.
+    threads: that share many changes among them, by key. batch: changes delivered together.
     interval: seconds between two looks at an empty queue, at most; a change recorded on this machine ends the pause.
-    listens: whether it does so. One of a process's relays of a queue is enough: the others help with what is left.
     kind: its name in the heartbeat. is_paused: whether the whole queue is paused. routes: see WorkerHeartbeat.beating.
     """
 
@@ -69,7 +71,7 @@ class Relay:
         *,
         batch: int | None = None,
         interval: float = INTERVAL,
-        listens: bool = True,
+        threads: int = 1,
         using: str = DEFAULT_DB_ALIAS,
         stop: StopEvent | None = None,
         writer: Writer | None = None,
@@ -80,23 +82,24 @@ class Relay:
         self.queue = queue
         self.writer: Writer = writer or kind_of(queue).writer()
         self.batch = batch or conf.BATCH
+        self.threads = threads
         self.using = using
         self.stop = stop or StopEvent()
         self.is_paused = is_paused
         self.routes = routes
         self.interval = interval
-        self.listens = listens
         self.pause = 0.0  # seconds until the next look, if nobody rings
+        self.next_ranges = self.next_help = 0.0
         self.loop = Loop(
             self.stop, logger, prefix=f"{queue}: " if queue else "",
             recover=lambda error: forget_connection(using),
         )  # fmt: skip
         self.heartbeat = WorkerHeartbeat(using, queue, kind)
+        self.shards = Shards(self.heartbeat)
 
     def run(self) -> None:
         """Delivers until `stop` is set. Waits for the bell when nothing is due, and longer during an outage."""
-        listening = bell(self.queue, self.using) if self.listens else nullcontext()
-        with self.heartbeat.beating(lambda: self.trouble, self.routes), listening as heard:
+        with self.heartbeat.beating(lambda: self.trouble, self.routes), bell(self.queue, self.using) as heard:
             self.loop.run(lambda: self._step(heard), self.is_paused)
 
     @property
@@ -108,76 +111,151 @@ class Relay:
         sockets = [heard] if heard else []
         for each in sockets:
             silence(each)
+        for_ranges = time.monotonic() > self.next_ranges
         try:
-            worked = any(self.drain().values())
+            counts = self._round(for_ranges=for_ranges)
         finally:
             self.heartbeat.at_work(False)
         self.loop.works()
-        self.pause = min(SHORTEST if worked else max(self.pause * SLOWER, SHORTEST), self.interval)
+        if counts is None:
+            self.pause = min(max(self.pause * SLOWER, SHORTEST), self.interval)
+            if for_ranges:
+                self.next_ranges = time.monotonic() + RANGES
+        else:
+            self.pause = 0.0 if sum(counts.values()) >= self.batch or not any(counts.values()) else SHORTEST
         self.stop.wait(self.pause, *sockets)
 
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
         """Delivers until nothing is due; returns how many keys came to which state. Raises Unavailable or Fenced.
 
-        Returns earlier when it is stopped or paused. Changes of keys come first; one range of a backfill is delivered
-        whenever no key is due.
+        Returns earlier when it is stopped or paused.
         """
         totals = dict.fromkeys(State, 0)
-        changes = Change.objects.using(self.using)
-        while not (self.stop.is_set() or self.is_paused()) and changes.any_due(self.queue):
-            self.heartbeat.at_work(True)
-            alone = self.writer.exclusive
-            token = "" if alone else new_object_id()
-            if claimed := changes.due(self.queue).claim(self.batch * (PARTS if alone else 1), token):
-                counts = self._deliver(claimed, token) if len(claimed) <= self.batch else self._deliver_parts(claimed)
-            elif (done := backfill.work(self.using, queue=self.queue, writer=self.writer)) is not None:
-                label, counts = done
-                # A range's keys have no commit that they could lag behind.
-                self._count(counts[State.DELIVERED] + counts[State.DELETED], [], {label})
-            else:
-                break
+        while not (self.stop.is_set() or self.is_paused()) and (counts := self._round(for_ranges=True)) is not None:
             for state, count in counts.items():
                 totals[state] += count
             progress(sum(counts.values()))
         return totals
 
-    def _count(self, keys: int, changes: list[Claimed], labels: Collection[str]) -> None:
+    def _round(self, *, for_ranges: bool) -> dict[State, int] | None:
+        """Delivers what is due now, at most `batch` for each thread PARTS times. Returns None if nothing was due.
+
+        Changes of keys come first; one range of a backfill is delivered if no key is due.
+        """
+        if for_ranges and not Change.objects.using(self.using).any_due(self.queue):
+            return None
+        if changes := self._look():
+            self.heartbeat.at_work(True)
+            return self._deliver(changes) if len(changes) <= self.batch else self._deliver_many(changes)
+        if not for_ranges:
+            return None
+        self.heartbeat.at_work(True)
+        if (done := backfill.work(self.using, queue=self.queue, writer=self.writer)) is None:
+            return None
+        label, counts = done
+        # A range's keys have no commit that they could lag behind.
+        self._count(counts[State.DELIVERED] + counts[State.DELETED], [], {label})
+        self.next_ranges = 0.0  # there may be more of them
+        return counts
+
+    def _look(self) -> list[Taken]:
+        """The changes to deliver. Nobody claims them: several workers may deliver a key, and relays share the keys."""
+        changes, limit = Change.objects.using(self.using), self.batch * self.threads * PARTS
+        mine = WHOLE if self.writer.exclusive else self.shards.mine()
+        found = changes.look(self.queue, limit, mine)
+        if not found and mine.of > 1 and time.monotonic() > self.next_help:
+            found = changes.look(self.queue, limit, age=HELP)  # their relay may have been killed
+            self.next_help = 0.0 if found else time.monotonic() + HELP / 2
+        return found
+
+    def _count(self, keys: int, changes: list[Taken], labels: Collection[str]) -> None:
         self.loop.works()
         self.heartbeat.count(keys, ages(changes, self.using), labels)
 
-    def _deliver_parts(self, changes: list[Claimed]) -> dict[State, int]:
-        """For an exclusive relay: while one part is delivered, a thread removes the changes of the previous part."""
-        totals = dict.fromkeys(State, 0)
+    def _deliver_many(self, changes: list[Taken]) -> dict[State, int]:
+        """Delivers more than one batch: in several threads, or one batch while the changes of the last are removed."""
+        if self.writer.exclusive or self.threads == 1:
+            with ThreadPoolExecutor(1, "removing") as removing:
+                return self._in_parts(changes, removing)
+        by_thread: list[list[Taken]] = [[] for _ in range(self.threads)]
+        for change in changes:
+            by_thread[hash(change.key) % self.threads].append(change)
+        with ThreadPoolExecutor(self.threads, "delivering") as threads:
+            done = [threads.submit(_closing(self._in_parts), part) for part in by_thread]
+        return _total(part.result() for part in done)  # raises its exception
+
+    def _in_parts(self, changes: list[Taken], removing: ThreadPoolExecutor | None = None) -> dict[State, int]:
+        """Delivers batch by batch. removing: a thread that removes the changes of one while the next is delivered."""
         removals: list[Future[None]] = []
-        with ThreadPoolExecutor(1, "removing") as thread:
 
-            def remove(done: list[Claimed], token: str, using: str) -> None:
-                removals.append(thread.submit(remove_changes, done, token, using))
+        def remove(done: list[Taken], token: str, using: str) -> None:
+            assert removing
+            removals.append(removing.submit(remove_changes, done, token, using))
 
-            try:
-                for part in chunks(changes, self.batch):
-                    if not self.stop.is_set():
-                        for state, count in self._deliver(list(part), "", remove).items():
-                            totals[state] += count
-            finally:
-                thread.submit(connections.close_all)
+        try:
+            counts = [
+                self._deliver(list(part), remove if removing else remove_changes)
+                for part in chunks(changes, self.batch)
+                if not self.stop.is_set()
+            ]
+        finally:
+            if removing:
+                removing.submit(connections.close_all)
         for removal in removals:
             removal.result()  # raises its exception
-        return totals
+        return _total(counts)
 
-    def _deliver(self, changes: list[Claimed], token: str, remove: Remove = remove_changes) -> dict[State, int]:
-        try:
-            with pymongo.timeout(conf.TIMEOUT):
-                delivered = deliver_changes(changes, token, self.using, self.writer, remove)
-        except (Unavailable, Fenced):
-            release_quietly(changes, token, self.using)
-            raise
+    def _deliver(self, changes: list[Taken], remove: Remove = remove_changes) -> dict[State, int]:
+        with pymongo.timeout(conf.TIMEOUT):
+            delivered = deliver_changes(changes, "", self.using, self.writer, remove)
         if delivered.conflicts:
-            release_quietly(delivered.conflicts, token, self.using)
             time.sleep(0.01)  # another worker is at the same keys: let it finish
         keys = {(change.model, change.key) for change in delivered.done}
         self._count(len(keys), delivered.done, {label for label, _ in keys})
         return delivered.counts
+
+
+class Shards:
+    """Which keys are a relay's: each running relay of a queue has a shard of its own.
+
+    That only avoids double work, so it does not matter that relays learn of each other some seconds late.
+    """
+
+    def __init__(self, heartbeat: WorkerHeartbeat) -> None:
+        self.heartbeat = heartbeat
+        self.ask_at = 0.0
+        self.shard = WHOLE
+
+    def mine(self) -> Shard:
+        """The relay's shard; all keys while no other relay runs."""
+        mine = self.heartbeat
+        if connections[mine.using].vendor == "mysql" and time.monotonic() > self.ask_at:
+            since = DatabaseNow() - timedelta(seconds=SILENCE[mine.kind])
+            relays = Worker.objects.using(mine.using).filter(kind=mine.kind, queue=mine.queue, heartbeat_at__gt=since)
+            alive = list(relays.order_by("pk").values_list("pk", flat=True))
+            self.shard = Shard(alive.index(mine.id), len(alive)) if mine.id in alive else WHOLE
+            self.ask_at = time.monotonic() + BEAT
+        return self.shard
+
+
+def _closing(act: Callable[[list[Taken]], dict[State, int]]) -> Callable[[list[Taken]], dict[State, int]]:
+    """`act`, and then closes the thread's connections."""
+
+    def run(changes: list[Taken]) -> dict[State, int]:
+        try:
+            return act(changes)
+        finally:
+            connections.close_all()
+
+    return run
+
+
+def _total(counts: Iterable[dict[State, int]]) -> dict[State, int]:
+    totals = dict.fromkeys(State, 0)
+    for each in counts:
+        for state, count in each.items():
+            totals[state] += count
+    return totals
 
 
 def adopt_orphans(using: str) -> None:

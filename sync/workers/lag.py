@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sync.core.clock import database_now
 
 if TYPE_CHECKING:
-    from sync.outbox.models import Claimed
+    from sync.outbox.models import Taken
 
 # Upper bounds in seconds, from a millisecond to an hour. One more bucket counts longer lags.
 BOUNDS = (*(float(f"{digit}e{power}") for power in range(-3, 3) for digit in (1, 2, 5)), 1000.0, 2000.0, 3600.0)
@@ -74,7 +74,7 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
     return BOUNDS[-1]
 
 
-def ages(changes: Sequence[Claimed], using: str) -> list[float]:
+def ages(changes: Sequence[Taken], using: str) -> list[float]:
     """Returns the seconds since each change was recorded, by the database's clock. Runs one query."""
     if not changes:
         return []

@@ -52,6 +52,7 @@ class Worker:
         common.MIN_HEARTBEAT_INTERVAL = 0.05  # type: ignore[misc]
         loop.SHORTEST_PAUSE = loop.LONGEST_PAUSE = 0.05
         lease.LOOK = 0.05
+        relay.HELP = 0.05
         follower.PATIENCE = 0.02
         follower.mirrored_tables = _tables_that_exist
         verify.PAUSE = 0.1

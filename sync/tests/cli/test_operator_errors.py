@@ -93,8 +93,8 @@ def test_the_relay_warns_once_and_continues_when_the_mistake_is_fixed(
     Account.objects.bulk_create([make(number) for number in range(20)])
     relay = Relay(batch=5, interval=0.05)
     tries: list[None] = []
-    drain = relay.drain
-    relay.drain = lambda *_: (tries.append(None), drain())[1]  # type: ignore[method-assign]
+    deliver = relay._round
+    relay._round = lambda **more: (tries.append(None), deliver(**more))[1]  # type: ignore[method-assign]
     caplog.set_level(logging.INFO, "sync")
     thread = threading.Thread(target=relay.run)
     thread.start()

@@ -33,7 +33,7 @@ def silence(heartbeat: WorkerHeartbeat, seconds: float) -> None:
     Worker.objects.filter(pk=heartbeat.id).update(heartbeat_at=DatabaseNow() - timedelta(seconds=seconds))
 
 
-def test_the_threads_of_a_relay_are_one_process(mongo: Database, client: Client) -> None:
+def test_a_relay_for_several_servers_is_one_process(mongo: Database, client: Client) -> None:
     beat(delivered=1200)
     beat(delivered=34, note="MongoDB does not respond")
     beat("eu", note="MongoDB does not respond")
@@ -45,7 +45,6 @@ def test_the_threads_of_a_relay_are_one_process(mongo: Database, client: Client)
     client.force_login(user("vera", *VIEWER))
     table = client.get("/sync/").content.decode().partition('id="workers"')[2]
     assert table.count("<tr>") == 2, "the heading and one process"
-    assert "4 threads" in table
     assert "relay: 1 running" in sync("status")[1]
     assert 'sync_workers{kind="relay"} 1.0' in exposition().decode()
 
@@ -56,12 +55,12 @@ def test_two_processes_are_two_rows(mongo: Database) -> None:
     assert len(status().processes) == status().relays == 2
 
 
-def test_a_process_is_dead_when_all_its_threads_are_silent(mongo: Database) -> None:
-    threads = [beat(), beat()]
-    silence(threads[0], SILENCE[RELAY] + 1)
+def test_a_process_is_dead_when_all_its_workers_are_silent(mongo: Database) -> None:
+    workers = [beat(), beat()]
+    silence(workers[0], SILENCE[RELAY] + 1)
     [process] = status().processes
     assert process.alive
-    silence(threads[1], SILENCE[RELAY] + 1)
+    silence(workers[1], SILENCE[RELAY] + 1)
     [process] = status().processes
     assert (process.alive, process.rate) == (False, None)
 

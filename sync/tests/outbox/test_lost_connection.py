@@ -34,9 +34,9 @@ def test_a_relay_replaces_a_connection_lost_during_a_transaction(
         pytest.skip("SQLite has no connections that can be lost")
     settings.SYNC_INLINE = False
     Account.objects.create(account_id=1, limit=1)
-    claim, lost = ChangeQuerySet.claim, threading.Event()
+    look, lost = ChangeQuerySet.look, threading.Event()
 
-    def claim_once_on_a_lost_connection(*args: Any) -> Any:
+    def look_once_on_a_lost_connection(*args: Any) -> Any:
         if not lost.is_set():
             mine = connections["default"]
             mine.set_autocommit(False)  # as in a transaction whose commit got no response
@@ -47,9 +47,9 @@ def test_a_relay_replaces_a_connection_lost_during_a_transaction(
             killer.start()
             killer.join()
             lost.set()
-        return claim(*args)
+        return look(*args)
 
-    monkeypatch.setattr(ChangeQuerySet, "claim", claim_once_on_a_lost_connection)
+    monkeypatch.setattr(ChangeQuerySet, "look", look_once_on_a_lost_connection)
     worker = relay.Relay(interval=0.05)
     thread = threading.Thread(target=run, args=[worker])
     thread.start()

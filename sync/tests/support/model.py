@@ -1,22 +1,22 @@
 """The delivery protocol of one key as an explicit model, explored exhaustively within bounds.
 
 Steps are atomic and can be interleaved in any order. A transaction that writes or deletes the row begins and commits.
-A change without a write is recorded (a retry, a backfill). A deliverer claims a change, reads the document's version,
+A change without a write is recorded (a retry, a backfill). A deliverer takes a change, reads the document's version,
 reads the row, sends its write and receives the response. MongoDB applies a write that was sent, however late. A
-deliverer is killed between any two steps, perhaps after it has sent its write.
+deliverer is killed between any two steps, perhaps after it has sent its write. Relays do not claim what they take, so
+several may deliver one change at the same time; `claims` explores repairs and backfills, which do.
 
 Inline delivery starts with the commit. It writes to the primary without waiting for the majority, and leaves its
-change with its token. A deliverer that claims such a change first checks whether the majority's document has the
+change with its token. A deliverer that takes such a change first checks whether the majority's document has the
 token: if so, it removes the change, otherwise it delivers the key. Other deliverers wait until the majority has their
 write. A deliverer without a write, because row and document are both missing, also waits, and checks that the
 majority has no document. A failover reverts writes that the majority does not have.
 
-An insert has a deadline, and a settling delete is claimed only after the deadlines of all earlier inserts. In the
-model, claiming a settling change makes those inserts late, and MongoDB rejects late inserts.
+An insert has a deadline, and a settling delete is due only after the deadlines of all earlier inserts. In the
+model, taking a settling change makes those inserts late, and MongoDB rejects late inserts.
 
-Default bounds: two writes, one change without a write, no kill, two deliverers (77,189 states). Larger bounds grow
-quickly: one kill more has several million states. FAILOVER has the bounds for inline delivery and one failover, with
-one other deliverer (60,718 states; with a kill 1.9 million, about a minute).
+Default bounds: two writes, one change without a write, no kill, two deliverers (233,821 states; with claims 28,448).
+FAILOVER has the bounds for inline delivery and one failover, with one other deliverer (16,056 states).
 
 At rest, with no pending changes, messages or writes left, the document must equal the row, both on the primary and on
 the majority: a failover can happen at any time. `python -m sync.tests.support.model` prints the result for the
@@ -44,6 +44,7 @@ class Deliverer(NamedTuple):
     won: bool = False
     inline: bool = False
     token: int = 0  # of inline delivery, if that held the change before
+    settling: bool = False  # whether the change was settling when it was read
 
 
 class Message(NamedTuple):
@@ -105,6 +106,8 @@ class Protocol:
     confirm: bool = True  # inline delivery leaves its change to be confirmed
     confirm_majority: bool = True  # the majority's document confirms, not the primary's
     confirm_token: bool = True  # only a document with the change's token confirms
+    claims: bool = False  # a deliverer claims a change, so that no other one delivers it at the same time
+    remove_same: bool = True  # without claims: a change that settles by now is not removed
     await_gone: bool = True  # a deliverer that finds no document to delete waits until the majority has none either
 
 
@@ -132,7 +135,8 @@ def explore(
         state = queue.popleft()
         if state.at_rest() and not state.equal():
             return Result(len(came_from), _way(came_from, state))
-        for what, following in _steps(state, protocol):
+        for what, reached in _steps(state, protocol):
+            following = reached if protocol.id_as_version else _renumber(reached)
             if following not in came_from:
                 came_from[following] = (state, what)
                 queue.append(following)
@@ -145,6 +149,32 @@ def _way(came_from: dict[State, tuple[State, str] | None], state: State) -> list
         state, what = before
         way.append(what)
     return way[::-1]
+
+
+def _renumber(state: State) -> State:
+    """The same state with the smallest versions: two deliverers may reject each other's writes any number of times."""
+    copies = [copy for copy in (state.document, state.majority) if copy]
+    seen = [one.seen for one in state.deliverers if one and one.seen > 0]
+    held = {
+        *(copy[0] for copy in copies),
+        *seen,
+        *(m.seen for m in state.messages),
+        *(m.version for m in state.messages),
+    }
+    new = {version: number for number, version in enumerate(sorted(held | {0}))}
+    if len(new) == state.versions:
+        return state
+
+    def copied(copy: Document) -> Document:
+        return copy and (new[copy[0]], *copy[1:])
+
+    return state._replace(
+        document=copied(state.document),
+        majority=copied(state.majority),
+        deliverers=tuple(one._replace(seen=new[one.seen]) if one and one.seen > 0 else one for one in state.deliverers),
+        messages=tuple(m._replace(seen=new[m.seen], version=new[m.version]) for m in state.messages),
+        versions=len(new),
+    )
 
 
 def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
@@ -188,7 +218,7 @@ def _deliverer(state: State, number: int, protocol: Protocol) -> Iterator[tuple[
     if me is None:
         for change in state.changes:
             if change.owner == -1 and not (state.inline and number == len(state.deliverers) - 1):
-                yield f"{number} claims {change.id}", _claim(state, number, change, protocol)
+                yield f"{number} takes {change.id}", _take(state, number, change, protocol)
         return
     if state.kills:
         freed = _free(state, number)
@@ -196,7 +226,8 @@ def _deliverer(state: State, number: int, protocol: Protocol) -> Iterator[tuple[
     if me.step == "confirm":
         copy = state.majority if protocol.confirm_majority else state.document
         if copy and (copy[2] == me.token or not protocol.confirm_token):
-            rest = tuple(change for change in state.changes if change.owner != number)
+            mine = _mine(state, number, me, protocol)
+            rest = tuple(change for change in state.changes if change not in mine)
             yield f"{number} confirms {me.change}", _put(state, number, None)._replace(changes=rest)
         else:
             yield f"{number} confirms nothing", _put(state, number, me._replace(step="version", token=0))
@@ -220,14 +251,15 @@ def _deliverer(state: State, number: int, protocol: Protocol) -> Iterator[tuple[
         yield f"{number} ends", _end(state, number, me, protocol)
 
 
-def _claim(state: State, number: int, change: Change, protocol: Protocol) -> State:
-    taken = change._replace(owner=number, token=0)
+def _take(state: State, number: int, change: Change, protocol: Protocol) -> State:
+    taken = change._replace(owner=number, token=0) if protocol.claims else change
     changes = tuple(taken if other == change else other for other in state.changes)
     first = "confirm" if change.token else "version" if protocol.version_first else "row"
-    claimed = _put(state, number, Deliverer(first, change.id, token=change.token))._replace(changes=changes)
+    deliverer = Deliverer(first, change.id, token=change.token, settling=change.settling)
+    claimed = _put(state, number, deliverer)._replace(changes=changes)
     if not change.settling:
         return claimed
-    # It is claimed after SYNC_SETTLE: the deadlines of all deliverers that saw no document have passed.
+    # It is due after SYNC_SETTLE: the deadlines of all deliverers that saw no document have passed.
     return claimed._replace(
         messages=tuple(message._replace(late=True) for message in claimed.messages),
         deliverers=tuple(
@@ -239,12 +271,22 @@ def _claim(state: State, number: int, change: Change, protocol: Protocol) -> Sta
     )
 
 
+def _mine(state: State, number: int, me: Deliverer, protocol: Protocol) -> list[Change]:
+    """The change that the deliverer may remove: none if another one has removed it, or has let it settle."""
+    if protocol.claims:
+        return [change for change in state.changes if change.owner == number]
+    found = [change for change in state.changes if change.id == me.change]
+    return [change for change in found if change.settling == me.settling or not protocol.remove_same]
+
+
 def _end(state: State, number: int, me: Deliverer, protocol: Protocol) -> State:
     ended = _put(state, number, None)
     if me.inline:
         return _end_inline(ended, me, protocol)
-    mine = [change for change in state.changes if change.owner == number]
-    ended = ended._replace(changes=tuple(change for change in state.changes if change.owner != number))
+    mine = _mine(state, number, me, protocol)
+    if not mine:
+        return ended
+    ended = ended._replace(changes=tuple(change for change in state.changes if change not in mine))
     if not me.won and protocol.keep_lost:
         return _add(ended, *(change._replace(owner=-1) for change in mine))
     if protocol.settle and me.value == ABSENT and not all(change.settling for change in mine):

@@ -35,9 +35,9 @@ def folder(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Path]:
 
 
 @contextmanager
-def relaying(interval: float, *, listens: bool = True) -> Iterator[Relay]:
+def relaying(interval: float) -> Iterator[Relay]:
     """A relay in a thread that has been idle for long, and looks every `interval` seconds."""
-    relay = Relay(interval=interval, listens=listens)
+    relay = Relay(interval=interval)
     relay.pause = interval
 
     def run() -> None:
@@ -119,13 +119,6 @@ def test_a_relay_that_ends_leaves_no_socket(sleeper: Relay, folder: Path) -> Non
     assert len(list(folder.iterdir())) == 1
     sleeper.stop.set()
     wait_for(lambda: not list(folder.iterdir()), seconds=10)
-
-
-def test_one_relay_of_a_process_listens_for_all(sleeper: Relay, folder: Path, mongo: Database) -> None:
-    with relaying(60, listens=False):
-        add("one")
-        wait_for(lambda: "one" in names(mongo), seconds=10)
-        assert len(list(folder.iterdir())) == 1
 
 
 def test_relays_of_another_database_or_queue_sleep_on(folder: Path) -> None:
