@@ -149,39 +149,36 @@ def deadline_off() -> None:
 
 
 def repeatable_read() -> None:
-    """A relay drains in one transaction under REPEATABLE READ, so it reads all rows as of its first read."""
+    """A relay works in one transaction under REPEATABLE READ, so it reads all rows as of its first read."""
     from django.db import connection, transaction
 
     from sync.outbox.relay import Relay
 
-    drain = Relay.drain
+    work = Relay._round
 
-    def drain_a_snapshot(self: Relay, *arguments: Any) -> Any:
+    def work_in_a_snapshot(self: Relay, **more: Any) -> Any:
         with connection.cursor() as cursor:
             cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         with transaction.atomic():
-            return drain(self, *arguments)
+            return work(self, **more)
 
-    _put(Relay, "drain", drain_a_snapshot)
+    _put(Relay, "_round", work_in_a_snapshot)
 
 
 def id_as_cursor() -> None:
     """A relay takes the changes whose id is larger than the last one it took."""
-    from django.db import transaction
-
-    from sync.outbox.models import Change, ChangeQuerySet
+    from sync.outbox.models import Change, ChangeQuerySet, Taken
 
     last = ""
 
-    def claim_next(due: ChangeQuerySet, limit: int, token: str) -> list[Change]:
+    def look_further(self: ChangeQuerySet, queue: str, limit: int, *_: Any, **more: Any) -> list[Taken]:
         nonlocal last
-        with transaction.atomic(due.db):
-            found = list(Change.objects.select_for_update().filter(id__gt=last, claim="").order_by("id")[:limit])
-            Change.objects.filter(pk__in=[change.pk for change in found]).update(claim=token)
+        changes = Change.objects.filter(id__gt=last, claim="", until="").order_by("id")
+        found = [Taken(*row) for row in changes.values_list(*Taken._fields)[:limit]]
         last = found[-1].pk if found else last
         return found
 
-    _put(ChangeQuerySet, "claim", claim_next)
+    _put(ChangeQuerySet, "look", look_further)
 
 
 def write_concern_1() -> None:
