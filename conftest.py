@@ -16,6 +16,7 @@ from xdist.scheduler import LoadFileScheduling
 
 from sync.mongodb.breaker import BREAKER
 from sync.mongodb.client import clock
+from sync.outbox.pauses import PAUSED
 from sync.workers.heartbeat import INLINE_HEARTBEAT
 from tests import emptying
 from tests.kafka import kafka  # noqa: F401  (a fixture)
@@ -109,6 +110,7 @@ def mariadb() -> MariaDB:
 def mongo() -> Iterator[Database]:
     """The MongoDB database, through a separate client; its collections are empty before the test."""
     BREAKER.succeeded()
+    PAUSED.forget()
     clock().forget()
     client: pymongo.MongoClient[dict[str, Any]]
     with pymongo.MongoClient(SERVERS.mongo.uri("analytics_test"), tz_aware=True) as client:

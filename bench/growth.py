@@ -8,7 +8,6 @@ the peak memory of this process. One run goes through all sizes in ascending ord
 import argparse
 import resource
 import statistics
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -41,7 +40,6 @@ def main() -> None:
 
 def measure(count: int, plain: Any) -> dict[str, float]:
     """Fills the tables up to `count` rows and measures. `plain` is the model that is not mirrored."""
-    from django.db import connections
     from django.test import override_settings
 
     from finance.models import Account
@@ -53,17 +51,7 @@ def measure(count: int, plain: Any) -> dict[str, float]:
     from sync.verification.verify import verify
 
     def drain() -> None:
-        def relay() -> None:
-            try:
-                Relay().drain()
-            finally:
-                connections.close_all()
-
-        threads = [threading.Thread(target=relay) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        Relay(threads=2).drain()
         assert not Change.objects.exists()
 
     def new(numbers: range) -> list[Any]:

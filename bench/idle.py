@@ -1,12 +1,13 @@
 """Measures the processor time of the workers: idle, and with a gentle load. `python -m bench.idle`
 
-A relay and a follower run with their default settings. idle: nothing happens. gentle: 50 rows per second are changed,
-each in its own transaction, by the ORM without inline delivery, or by raw SQL. The time is that of both processes with
-all their threads; the databases' time is not included.
+`sync run` runs a relay, a follower and their tasks with the default settings. idle: nothing happens. gentle: 50 rows
+per second are changed, each in its own transaction, by the ORM without inline delivery, or by raw SQL. The time is that
+of the process with all its threads; the databases' time is not included.
 """
 
 import argparse
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -25,7 +26,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=30, help="for each measurement (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=12, help="for each measurement (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     with portal() as servers:
@@ -35,20 +36,17 @@ def main() -> None:
 
 
 @contextmanager
-def workers() -> Iterator[list[int]]:
-    """The ids of a relay's and a follower's process."""
-    processes = [
-        subprocess.Popen([sys.executable, "manage.py", "sync", command], cwd=ROOT, stderr=subprocess.DEVNULL)
-        for command in ("relay", "follow-binlog")
-    ]
+def workers() -> Iterator[int]:
+    """The id of the process that runs all workers."""
+    command = [sys.executable, "manage.py", "sync", "run"]
+    settings = {**os.environ, "SYNC_FOLLOW_BINLOG": "1"}
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, env=settings)
     try:
         time.sleep(SETTLES)
-        yield [process.pid for process in processes]
+        yield process.pid
     finally:
-        for process in processes:
-            process.terminate()
-        for process in processes:
-            process.wait()
+        process.terminate()
+        process.wait()
 
 
 def used(pid: int) -> float:
@@ -92,20 +90,17 @@ def measure(seconds: float, rounds: int) -> None:
         "gentle, ORM": lambda: gentle(seconds, by_orm),
         "gentle, SQL": lambda: gentle(seconds, by_sql),
     }
-    table = Table("", "ms per second: relay", "follower", "both", "s for 10,000 changes", title_justify="left")
-    with workers() as pids:
+    table = Table("", "ms per second, median", "min", "max", "s for 10,000 changes", title_justify="left")
+    with workers() as pid:
         for name, load in loads.items():
-            per_second: list[list[float]] = []
-            counts = []
+            per_second, counts = [], []
             for _ in range(rounds):
-                before, began = [used(pid) for pid in pids], time.monotonic()
+                before, began = used(pid), time.monotonic()
                 counts.append(load())
-                took = time.monotonic() - began
-                per_second.append([(used(pid) - old) / took * 1000 for pid, old in zip(pids, before, strict=True)])
-            relay, follower = (sum(each) / rounds for each in zip(*per_second, strict=True))
-            both, rate = relay + follower, sum(counts) / rounds / seconds
-            cost = f"{both / rate * 10:.1f}" if rate else ""
-            table.add_row(name, f"{relay:.1f}", f"{follower:.1f}", f"{both:.1f}", cost)
+                per_second.append((used(pid) - before) / (time.monotonic() - began) * 1000)
+            middle, rate = statistics.median(per_second), sum(counts) / rounds / seconds
+            cost = f"{middle / rate * 10:.1f}" if rate else ""
+            table.add_row(name, *[f"{each:.1f}" for each in (middle, min(per_second), max(per_second))], cost)
     Console(width=120).print(table)
 
 

@@ -3,7 +3,7 @@
 from sync.binlog.models import Sweep
 from sync.jobs.models import Job
 from sync.kafka.models import KafkaPosition
-from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault
+from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault, UnsignedBigIntegerField
 from sync.monitoring.models import Incident, Notification, Sample, SampleSummary
 from sync.outbox.capture import MirroredManager, MirroredQuerySet
 from sync.outbox.mirrored import Mirror, MirroredModel
@@ -15,7 +15,7 @@ from sync.workers.models import Checkpoint, ModelState, Worker
 
 PUBLIC = (
     Mirror, MirroredModel, MirroredManager, MirroredQuerySet, PulledModel, Source,
-    DocumentField, NewObjectId, ObjectIdField, TextDefault,
+    DocumentField, NewObjectId, ObjectIdField, TextDefault, UnsignedBigIntegerField,
 )  # fmt: skip
 TABLES = (
     Change, Checkpoint, Mismatch, Job, Incident, KafkaPosition, ModelState, Notification, DeadLetter, Sample,

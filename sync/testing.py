@@ -13,6 +13,7 @@ from sync.mapping.registry import queues, targets
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State
+from sync.outbox.pauses import PAUSED
 from sync.outbox.relay import Relay
 from sync.verification.inspection import Side, inspect
 from sync.verification.verify import verify
@@ -27,6 +28,7 @@ def deliver_all(using: str = DEFAULT_DB_ALIAS) -> None:
     Paused models stay paused, and failed changes wait for `sync retry`. Raises AssertionError with the reason if a row
     cannot be delivered, and Unavailable if MongoDB is unreachable.
     """
+    PAUSED.forget()  # what it has cached may be of a test that was rolled back
     Change.objects.using(using).filter(queue__in=queues(), failed=False, settling=False).release()
     refused = sum(Relay(queue, using=using).drain()[State.REJECTED] for queue in queues())
     if refused:

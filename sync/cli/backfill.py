@@ -9,6 +9,7 @@ Publishers deliver the ranges of Kafka targets.
 examples:
   manage.py sync backfill                        every mirrored model
   manage.py sync backfill account --rate 500     one model, at most 500 rows per second
+  manage.py sync backfill --processes 4          four processes share the ranges
   manage.py sync backfill --plan-only            return at once; the relays deliver
   manage.py sync backfill --resume               continue a backfill that was stopped
 
@@ -22,17 +23,21 @@ databases.
 """
 
 import argparse
+import multiprocessing
 import time
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 
+from sync.cli.arguments import positive
 from sync.cli.progress import progress_bar
-from sync.cli.relay import positive
 from sync.core.humanize import counted
 from sync.mapping.registry import chosen_targets
 from sync.outbox import backfill
 from sync.outbox.mongo_writer import State
+from sync.workers.processes import helped
+
+Counts = Any  # a shared array of the number of keys in each state
 
 SUMMARY = "deliver every row again, for a first mirror or after a loss"
 
@@ -41,6 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("models", nargs="*", metavar="MODEL", help="a model, such as account; default: all")
     parser.add_argument("--rate", type=positive(float), help="at most this many rows per second, over all processes")
     parser.add_argument("--resume", action="store_true", help="deliver the ranges already planned")
+    parser.add_argument(
+        "--processes", type=positive(int), default=1, help="processes that share the ranges (default: %(default)s)"
+    )
     parser.add_argument("--plan-only", action="store_true", help="plan the ranges, and let the relays deliver them")
 
 
@@ -52,25 +60,39 @@ def run(options: dict[str, Any], out: Any) -> int:
             out.write(f"{target.label}: {counted(rows, 'row', 'rows')} to deliver")
     if options["plan_only"]:
         return 0
-    counts = dict.fromkeys(State, 0)
-    mine = [target for target in targets if target.kind.worker == "relay"]
-    for queue in {target.queue: None for target in mine}:
-        _deliver(queue, [target.label for target in mine if target.queue == queue], counts)
-    left = counts[State.CONFLICT] + counts[State.REJECTED]
-    out.write(f"{counted(counts[State.DELIVERED], 'row', 'rows')} delivered, {left:,} left to the relay")
-    return 1 if left else 0
+    counts: Counts = multiprocessing.get_context("spawn").Array("q", len(State))
+    mine: dict[str, list[str]] = {}
+    for target in targets:
+        if target.kind.worker == "relay":
+            mine.setdefault(target.queue, []).append(target.label)
+    with helped(options["processes"] - 1, "sync.cli.backfill.help_to_deliver", mine, counts) as helpers:
+        for queue, labels in mine.items():
+            _deliver(queue, labels, counts)
+        is_well = helpers.wait()
+    found = dict(zip(State, counts, strict=True))
+    left = found[State.CONFLICT] + found[State.REJECTED]
+    out.write(f"{counted(found[State.DELIVERED], 'row', 'rows')} delivered, {left:,} left to the relay")
+    return 1 if left or not is_well else 0
 
 
-def _deliver(queue: str, labels: list[str], counts: dict[State, int]) -> None:
+def help_to_deliver(mine: dict[str, list[str]], counts: Counts) -> int:
+    """Deliver ranges in a further process. mine: the targets' labels by queue."""
+    for queue, labels in mine.items():
+        _deliver(queue, labels, counts, shown=False)
+    return 0
+
+
+def _deliver(queue: str, labels: list[str], counts: Counts, *, shown: bool = True) -> None:
     before = backfill.left(DEFAULT_DB_ALIAS, labels)
-    with progress_bar("Ranges of rows", before) as advance:
+    with progress_bar("Ranges of rows", before, shown) as advance:
         while before:
             done = backfill.work(DEFAULT_DB_ALIAS, labels, queue)
             if done is None:
                 time.sleep(0.2)  # other processes have claimed the last ranges, or the rate limit applies
             else:
-                for state, count in done[1].items():
-                    counts[state] += count
+                with counts.get_lock():
+                    for place, state in enumerate(State):
+                        counts[place] += done[1][state]
             now = backfill.left(DEFAULT_DB_ALIAS, labels)
             advance(before - now)
             before = now

@@ -35,7 +35,7 @@ from typing import Any
 from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from sync.cli.relay import positive
+from sync.cli.arguments import positive
 from sync.core import conf
 from sync.core.humanize import counted
 from sync.mapping.registry import Target, all_targets, chosen_targets

@@ -7,9 +7,10 @@ The first Ctrl-C or SIGTERM lets the relay finish its batch, the second stops it
 is lost either way.
 
 examples:
-  manage.py sync relay                all the time, under a supervisor
-  manage.py sync relay --threads 4    more deliveries in parallel
-  manage.py sync relay --once         deliver what is due, for a script or cron
+  manage.py sync relay                  all the time, under a supervisor
+  manage.py sync relay --threads 4      more at a time, if a server responds slowly
+  manage.py sync relay --processes 4    more at a time, if the relay keeps one processor busy
+  manage.py sync relay --once           deliver what is due, for a script or cron
 
 exit status:
   0  stopped, or with --once everything due is delivered
@@ -25,6 +26,7 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS
 
+from sync.cli.arguments import positive
 from sync.core import conf
 from sync.core.humanize import counted
 from sync.jobs import runner
@@ -33,23 +35,12 @@ from sync.mongodb.errors import Unavailable
 from sync.monitoring import alerts, history
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed
+from sync.workers import processes
+from sync.workers.processes import helped
 from sync.workers.shutdown import StopEvent, stop_on_signals
 from sync.workers.supervisor import Component, running
 
 SUMMARY = "deliver what is pending, until stopped"
-
-
-def positive(kind: type) -> Any:
-    """Return an argparse type for numbers of `kind` above zero."""
-
-    def parse(text: str) -> Any:
-        value = kind(text)
-        if not value > 0:
-            raise argparse.ArgumentTypeError(f"{text} must be greater than zero")
-        return value
-
-    parse.__name__ = kind.__name__
-    return parse
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_threads(parser: argparse.ArgumentParser) -> None:
-    """Add the option of all commands that deliver with relays."""
+    """Add the options of all commands that deliver with relays."""
+    parser.add_argument(
+        "--processes", type=positive(int), default=1, help="processes that share the keys (default: %(default)s)"
+    )
     parser.add_argument(
         "--threads", type=positive(int), default=2, help="threads for each MongoDB server (default: %(default)s)"
     )
@@ -85,16 +79,28 @@ def run(options: dict[str, Any], out: Any) -> int:
     adopt_orphans(DEFAULT_DB_ALIAS)
     batch = counted(options["batch"] or conf.BATCH, "change", "changes")
     logging.getLogger("sync").info("The relay is running, with batches of %s.", batch)
-    with running(stop, *components(options, stop)):
-        stop.wait()
+    return serve(options, stop)
+
+
+def serve(options: dict[str, Any], stop: StopEvent, *others: Component) -> int:
+    """Run relays and other components until stopped. options: processes, threads, batch, interval."""
+    more = options["processes"] - 1, "sync.cli.relay.help_to_serve", {**options, "processes": 1}
+    with helped(*more) as helpers:
+        watch = Component("processes", helpers.replace_dead, processes.LOOK)
+        with running(stop, *_components(options, stop), watch, *others):
+            stop.wait()
     return 0
 
 
-def components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
-    """Return what a relay process runs: relays, and the tasks of operators, samples and alerts.
+def help_to_serve(options: dict[str, Any]) -> int:
+    """Run relays in a further process."""
+    stop = StopEvent()
+    stop_on_signals(stop)
+    return serve(options, stop)
 
-    options: threads, batch, interval.
-    """
+
+def _components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
+    """Return what a relay process runs: relays, and the tasks of operators, samples and alerts."""
     return [
         *(Component(relay.queue or "relay", relay.run) for relay in _relays(options, stop)),
         Component("jobs", lambda: runner.work(stop), runner.LOOK),

@@ -15,7 +15,7 @@ is lost either way.
 
 examples:
   manage.py sync run                all the time, under a supervisor
-  manage.py sync run --threads 4    more deliveries in parallel
+  manage.py sync run --processes 4  four processes with relays, the first with all other workers
 
 exit status:
   0  stopped
@@ -44,7 +44,7 @@ from sync.replication.pulled import PulledModel, pulled_models
 from sync.replication.puller import Puller
 from sync.workers.heartbeat import BEAT, PUBLISHER, SILENCE
 from sync.workers.shutdown import StopEvent, stop_on_signals
-from sync.workers.supervisor import Component, running
+from sync.workers.supervisor import Component
 
 SUMMARY = "run all workers that the settings call for, until stopped"
 
@@ -62,10 +62,7 @@ def run(options: dict[str, Any], out: Any) -> int:
     adopt_orphans(DEFAULT_DB_ALIAS)
     others = list(_others(stop))
     logger.info("Running: %s.", ", ".join(["relay", *(component.name for component in others)]))
-    relays = relay.components({"threads": options["threads"], "batch": None, "interval": INTERVAL}, stop)
-    with running(stop, *relays, *others):
-        stop.wait()
-    return 0
+    return relay.serve({**options, "batch": None, "interval": INTERVAL}, stop, *others)
 
 
 def _others(stop: StopEvent) -> Iterator[Component]:

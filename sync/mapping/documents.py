@@ -5,6 +5,7 @@
 | Char, Text, Slug, URL, File, IP | string | | Decimal | Decimal128 (34 digits) |
 | Integer, SmallInteger, Auto | int32 | | UUID | binary, subtype 4 |
 | BigInteger, BigAuto, Duration (microseconds) | int64 | | Binary | binary |
+| UnsignedBigInteger (`sync.models`) | Decimal128 | | | |
 | Boolean | bool | | Time | string, ISO 8601 |
 | Float | double | | JSON, Document | what it holds |
 | DateTime, Date | date (UTC) | | ForeignKey | as the key it points to |
@@ -31,7 +32,7 @@ from sync.core import causal
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.columns import JSON_NULL
 from sync.mapping.extended_json import to_extended_json
-from sync.mapping.fields import DocumentField, ObjectIdField
+from sync.mapping.fields import DocumentField, ObjectIdField, UnsignedBigIntegerField
 
 INT32 = range(-(2**31), 2**31)
 INT64 = range(-(2**63), 2**63)
@@ -113,7 +114,7 @@ def _int32(value: int) -> int:
 
 def _int64(value: int) -> Int64:
     if not _within(value, INT64):
-        raise ValueError(f"{value} does not fit BSON's 64-bit integer")
+        raise ValueError(f"{value} does not fit BSON's 64-bit integer; use an UnsignedBigIntegerField")
     return Int64(value)
 
 
@@ -154,6 +155,13 @@ def _decimal(value: Decimal) -> Decimal128:
         raise ValueError(f"{value} has more than the 34 digits, or the exponent, that Decimal128 holds") from None
 
 
+def _from_whole_decimal(value: Any) -> int:
+    number = _expect(Decimal128)(value).to_decimal()
+    if number != number.to_integral_value():  # also not for NaN and infinity
+        raise ValueError(f"{number} is not a whole number")
+    return int(number)
+
+
 def _microseconds(value: datetime.timedelta) -> Int64:
     return _int64(value // datetime.timedelta(microseconds=1))
 
@@ -177,6 +185,7 @@ CODECS: dict[type[models.Field], Codec] = {
     models.IntegerField: INT,
     models.AutoField: INT,
     models.BigIntegerField: LONG,
+    UnsignedBigIntegerField: Codec(lambda value: Decimal128(Decimal(value)), _from_whole_decimal),
     models.PositiveBigIntegerField: LONG,
     models.PositiveIntegerField: LONG,  # unsigned on MySQL: up to 2**32 - 1
     models.BigAutoField: LONG,

@@ -90,6 +90,17 @@ class ObjectIdField(models.CharField):
         return self.to_python(super().get_prep_value(value))
 
 
+class UnsignedBigIntegerField(models.PositiveBigIntegerField):
+    """A whole number from 0 to 2**64 - 1, which a document holds as Decimal128: BSON's integers end at 2**63 - 1.
+
+    A PositiveBigIntegerField is an int64 in documents, and rows with larger numbers become dead letters.
+    """
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        return name, _public(path), args, kwargs
+
+
 _ENCODER, _DECODER = ExtendedJSONEncoder(), ExtendedJSONDecoder()  # Django creates one for every value
 
 

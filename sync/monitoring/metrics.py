@@ -70,10 +70,12 @@ def _of_models(now: Status) -> Iterator[Metric]:
 
 def _failures(now: Status) -> Iterator[Metric]:
     failed = GaugeMetricFamily(
-        "sync_failed", "Dead letters: failed changes that are not retried, by reason.", labels=["model", "class"]
+        "sync_failed",
+        "Rows with a dead letter: a failed change that is not retried, by reason.",
+        labels=["model", "class"],
     )
     retrying = GaugeMetricFamily(
-        "sync_retrying", "Changes that failed and are being retried.", labels=["model", "class"]
+        "sync_retrying", "Rows with a change that failed and is being retried.", labels=["model", "class"]
     )
     for model in now.models:
         for failure in model.failures:

@@ -88,7 +88,7 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
             waiting=Count("id", filter=pending),
             held=Count("id", filter=held),
             deleted=Count("id", filter=keys & Q(settling=True)),
-            dead=Count("id", filter=Q(failed=True)),
+            dead=Count("key", filter=Q(failed=True), distinct=True),
             ranges=Count("id", filter=ranges),
             oldest=Min("recorded_at", filter=pending),
             oldest_held=Min("recorded_at", filter=held),

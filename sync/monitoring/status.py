@@ -92,7 +92,7 @@ class ModelStatus:
     pending: int  # changes not yet delivered
     in_flight: int  # claimed by a relay, or written inline and not confirmed yet
     settling: int  # deletes that were delivered and will be delivered once more
-    failed: int  # dead letters, with their reasons
+    failed: int  # rows with a dead letter, whose reasons are in `failures`
     oldest_pending_age: float | None  # None: nothing is pending
     oldest_in_flight_age: float | None
     backfill: int  # ranges of rows that a backfill still has to deliver

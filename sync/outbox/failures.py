@@ -24,11 +24,12 @@ OTHER = gettext_noop("cannot be mapped")
 
 @dataclass
 class Failures:
-    """Changes of one model with one class of reason."""
+    """Rows of one model with one class of reason. A row can have several changes."""
 
     reason: str
-    failed: int  # dead letters: no retry until an operator requests it
-    retrying: int  # failed so far, and retried automatically
+    failed: int  # rows with a dead letter: no retry until an operator requests it
+    retrying: int  # rows with a change that failed so far, and is retried automatically
+    changes: int  # of both
 
 
 def troubled(using: str) -> ChangeQuerySet:
@@ -42,10 +43,14 @@ def failures(using: str) -> dict[str, list[Failures]]:
     groups = (
         troubled(using)
         .values("model", "reason")
-        .annotate(dead=Count("id", filter=Q(failed=True)), tried=Count("id", filter=Q(failed=False)))
+        .annotate(
+            dead=Count("key", filter=Q(failed=True), distinct=True),
+            tried=Count("key", filter=Q(failed=False), distinct=True),
+            changes=Count("id"),
+        )
         .order_by("-dead", "-tried", "reason")
     )
     found = defaultdict(list)
     for group in groups:
-        found[group["model"]].append(Failures(group["reason"], group["dead"], group["tried"]))
+        found[group["model"]].append(Failures(group["reason"], group["dead"], group["tried"], group["changes"]))
     return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import socket
 import time
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pymongo
 from django.core.exceptions import ImproperlyConfigured
@@ -30,6 +31,8 @@ from sync.workers.lag import ages
 from sync.workers.loop import Loop
 from sync.workers.models import Worker
 from sync.workers.shutdown import StopEvent
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -138,25 +141,51 @@ class Relay:
         return totals
 
     def _round(self, *, for_ranges: bool) -> dict[State, int] | None:
-        """Delivers what is due now, at most `batch` for each thread PARTS times. Returns None if nothing was due.
+        """Delivers what is due now, at most PARTS batches for each thread. Returns None if nothing was due.
 
-        Changes of keys come first; one range of a backfill is delivered if no key is due.
+        Changes of keys come first; each thread delivers one range of a backfill if no key is due.
         """
         if for_ranges and not Change.objects.using(self.using).any_due(self.queue):
             return None
         if changes := self._look():
             self.heartbeat.at_work(True)
             return self._deliver(changes) if len(changes) <= self.batch else self._deliver_many(changes)
-        if not for_ranges:
+        if not (for_ranges and Change.objects.using(self.using).due(self.queue, ranges=True).exists()):
             return None
         self.heartbeat.at_work(True)
-        if (done := backfill.work(self.using, queue=self.queue, writer=self.writer)) is None:
-            return None
-        label, counts = done
-        # A range's keys have no commit that they could lag behind.
-        self._count(counts[State.DELIVERED] + counts[State.DELETED], [], {label})
+        return self._deliver_ranges()
+
+    def _deliver_ranges(self) -> dict[State, int] | None:
+        """Delivers a range of a backfill in each thread. Returns None if none is due."""
+
+        def work() -> tuple[str, dict[State, int]] | None:
+            return backfill.work(self.using, queue=self.queue, writer=self.writer)
+
+        found = [work()] if self._is_alone else self._in_threads([work] * self.threads)
+        done = [each for each in found if each is not None]
+        for label, counts in done:
+            # A range's keys have no commit that they could lag behind.
+            self._count(counts[State.DELIVERED] + counts[State.DELETED], [], {label})
         self.next_ranges = 0.0  # there may be more of them
-        return counts
+        return _total(counts for _, counts in done) if done else None
+
+    @property
+    def _is_alone(self) -> bool:
+        """Whether only this thread may deliver."""
+        return self.writer.exclusive or self.threads == 1
+
+    def _in_threads(self, acts: Sequence[Callable[[], T]]) -> list[T]:
+        """The results, in order. Raises the first exception, when all have ended."""
+
+        def run(act: Callable[[], T]) -> T:
+            try:
+                return act()
+            finally:
+                connections.close_all()
+
+        with ThreadPoolExecutor(self.threads, "delivering") as threads:
+            done = [threads.submit(run, act) for act in acts]
+        return [each.result() for each in done]
 
     def _look(self) -> list[Taken]:
         """The changes to deliver. Nobody claims them: several workers may deliver a key, and relays share the keys."""
@@ -174,15 +203,13 @@ class Relay:
 
     def _deliver_many(self, changes: list[Taken]) -> dict[State, int]:
         """Delivers more than one batch: in several threads, or one batch while the changes of the last are removed."""
-        if self.writer.exclusive or self.threads == 1:
+        if self._is_alone:
             with ThreadPoolExecutor(1, "removing") as removing:
                 return self._in_parts(changes, removing)
         by_thread: list[list[Taken]] = [[] for _ in range(self.threads)]
         for change in changes:
             by_thread[hash(change.key) % self.threads].append(change)
-        with ThreadPoolExecutor(self.threads, "delivering") as threads:
-            done = [threads.submit(_closing(self._in_parts), part) for part in by_thread]
-        return _total(part.result() for part in done)  # raises its exception
+        return _total(self._in_threads([functools.partial(self._in_parts, part) for part in by_thread]))
 
     def _in_parts(self, changes: list[Taken], removing: ThreadPoolExecutor | None = None) -> dict[State, int]:
         """Delivers batch by batch. removing: a thread that removes the changes of one while the next is delivered."""
@@ -236,18 +263,6 @@ class Shards:
             self.shard = Shard(alive.index(mine.id), len(alive)) if mine.id in alive else WHOLE
             self.ask_at = time.monotonic() + BEAT
         return self.shard
-
-
-def _closing(act: Callable[[list[Taken]], dict[State, int]]) -> Callable[[list[Taken]], dict[State, int]]:
-    """`act`, and then closes the thread's connections."""
-
-    def run(changes: list[Taken]) -> dict[State, int]:
-        try:
-            return act(changes)
-        finally:
-            connections.close_all()
-
-    return run
 
 
 def _total(counts: Iterable[dict[State, int]]) -> dict[State, int]:

@@ -57,7 +57,7 @@ def _context(request: HttpRequest) -> dict[str, Any]:
         "models": [(model, newest.get(model.model), kind_of(model.queue).readable) for model in now.models],
         "processes": now.processes,
         "troubled": troubled("default").order_by("-failed", "recorded_at")[:SHOWN],
-        "troubled_count": sum(each.failed + each.retrying for model in now.models for each in model.failures),
+        "troubled_count": sum(each.changes for model in now.models for each in model.failures),
         "may_operate": request.user.has_perm(OPERATE),
         "now": timezone.now(),
         **_history(request.GET.get("range", "")),

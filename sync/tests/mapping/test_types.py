@@ -34,6 +34,9 @@ EXACT: list[tuple[str, Any, Any]] = [
     ("big", 1, Int64(1)),
     ("positive", 2**31 - 1, Int64(2**31 - 1)),
     ("positive_big", 2**63 - 1, Int64(2**63 - 1)),
+    ("unsigned", 0, Decimal128("0")),
+    ("unsigned", 2**63 - 1, Decimal128("9223372036854775807")),
+    ("unsigned", 2**64 - 1, Decimal128("18446744073709551615")),
     ("flag", True, True),
     ("flag", False, False),
     ("number", 0.1, 0.1),
@@ -67,6 +70,8 @@ def stored(mongo: Database) -> dict[str, Any]:
 def test_it_round_trips_exactly(name: str, value: Any, expected: Any, mongo: Database) -> None:
     if name == "amount" and connection.vendor == "sqlite":
         pytest.skip("SQLite keeps decimals as floats: the row itself has no more than 15 digits")
+    if value == 2**64 - 1 and connection.vendor == "sqlite":
+        pytest.skip("SQLite's integers end at 2**63 - 1")
     row = Typed.objects.create(id=SOME_UUID, **{name: value})
     document = stored(mongo)
     assert as_bson(document[name]) == as_bson(value if expected is None else expected)

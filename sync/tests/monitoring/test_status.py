@@ -103,6 +103,18 @@ def test_a_settling_delete_is_not_pending(mongo: Database) -> None:
     assert status().word == "in_sync"
 
 
+def test_failures_are_counted_in_rows(mongo: Database) -> None:
+    leave_pending(30, failed=True, error="because")
+    key = Change.objects.get().key
+    for failed in (True, False, False):
+        Change.objects.create(model="finance.account", key=key, failed=failed, error="because")
+    now = status()
+    [account] = [model for model in now.models if model.model == "finance.account"]
+    assert account.failed == 1
+    [failure] = account.failures
+    assert (failure.failed, failure.retrying, failure.changes) == (1, 1, 4)
+
+
 def test_failed_changes_are_counted_separately(mongo: Database) -> None:
     leave_pending(30, failed=True, error="because")
     WorkerHeartbeat("default").write()

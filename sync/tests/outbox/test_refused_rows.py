@@ -100,7 +100,7 @@ def test_to_document_can_raise_any_error(mongo: Database, settings: Any, monkeyp
     monkeypatch.setattr(Account, "to_document", picky)
     Relay().drain()
     assert Change.objects.get().error == "KeyError: 'no such key'"
-    assert reasons() == [Failures("cannot be mapped", 1, 0)]
+    assert reasons() == [Failures("cannot be mapped", 1, 0, 1)]
     assert mongo.accounts.count_documents({}) == 1
 
 
@@ -109,7 +109,7 @@ def test_the_error_reports_a_document_over_16_mb(mongo: Database) -> None:
     Account.objects.bulk_create([big, make(2)])
     Relay().drain()
     assert "MongoDB holds 16,777,216" in Change.objects.get().error
-    assert reasons() == [Failures("too large", 0, 1)]
+    assert reasons() == [Failures("too large", 0, 1, 1)]
     assert mongo.accounts.count_documents({}) == 1
 
 
@@ -118,7 +118,7 @@ def test_the_error_reports_a_removed_model(mongo: Database) -> None:
     make(1).save()
     Relay().drain()
     assert "the target finance.forgotten no longer exists" in Change.objects.get().error
-    assert reasons("finance.forgotten") == [Failures("target is gone", 0, 1)]
+    assert reasons("finance.forgotten") == [Failures("target is gone", 0, 1, 1)]
     gone = status().models[-1]
     assert (gone.model, gone.rows, gone.documents, gone.pending) == ("finance.forgotten", None, None, 1)
     assert mongo.accounts.count_documents({}) == 1
@@ -157,7 +157,7 @@ def spoil(numbers: tuple[int, ...], products: str) -> None:
 def test_each_is_a_dead_letter_with_its_reason_and_all_others_are_delivered(poisoned: None, mongo: Database) -> None:
     Relay().drain()
     assert mongo.accounts.count_documents({}) == ROWS - 6, "the first attempt delivers the others"
-    assert reasons() == [Failures("cannot be mapped", 0, 4), Failures("rejected by MongoDB", 0, 2)]
+    assert reasons() == [Failures("cannot be mapped", 0, 4, 4), Failures("rejected by MongoDB", 0, 2, 2)]
     for _ in range(2):
         hurry()
         Relay().drain()

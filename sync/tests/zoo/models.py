@@ -4,7 +4,7 @@ from typing import Any
 
 from django.db import models
 
-from sync.mapping.fields import DocumentField, ObjectIdField
+from sync.mapping.fields import DocumentField, ObjectIdField, UnsignedBigIntegerField
 from sync.outbox.mirrored import Mirror, MirroredModel
 from sync.replication.pulled import PulledModel, Source
 
@@ -59,6 +59,7 @@ class Typed(MirroredModel):
     big = models.BigIntegerField(null=True)
     positive = models.PositiveIntegerField(null=True)
     positive_big = models.PositiveBigIntegerField(null=True)
+    unsigned = UnsignedBigIntegerField(null=True)
     flag = models.BooleanField(null=True)
     number = models.FloatField(null=True)
     amount = models.DecimalField(null=True, max_digits=34, decimal_places=17)
