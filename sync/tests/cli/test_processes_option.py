@@ -80,8 +80,8 @@ def test_none_outlives_a_killed_first_process(mongo: Database) -> None:
 def test_a_backfill_counts_the_rows_of_all_processes(mongo: Database) -> None:
     Account.objects.bulk_create([make(number) for number in range(ROWS, 5000)])
     Change.objects.all().delete()
-    with manage("sync", "backfill", "account", "--processes", "3") as process:
-        assert finished(process).status == 0
+    process = finished(manage("sync", "backfill", "account", "--processes", "3"))
+    assert process.status == 0
     assert process.stdout.splitlines() == [
         "finance.account: 5,000 rows to deliver", "5,000 rows delivered, 0 left to the relay",
     ]  # fmt: skip
