@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 100  # transactions that are read ahead, at most
 CHUNK = 2000  # keys delivered together
-PATIENCE = 0.2  # seconds to wait for the next transaction, at most
+PATIENCE = 1.0  # seconds to wait for the next transaction, at most
 KEEP = 5.0  # seconds after which the position is saved even without changes
 NOTABLE = 3.0  # seconds: a shorter lag is not shown, since the server reports only every HEARTBEAT that nothing is new
 SWEEP = 1.0  # seconds between two checks for due sweeps

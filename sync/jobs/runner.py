@@ -7,6 +7,7 @@ update. If the process dies, another one continues from the last position that v
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from datetime import timedelta
@@ -16,6 +17,7 @@ from django.db.models import Max, QuerySet
 
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
+from sync.core.compiled import Exists
 from sync.jobs.models import Job
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, find_target
@@ -108,8 +110,19 @@ class _Hold:
             raise Interrupted
 
 
+@functools.cache
+def _any_due(using: str) -> Exists:
+    return Exists.of(_due(using))
+
+
+def _due(using: str) -> QuerySet[Job]:
+    return Job.objects.using(using).filter(finished_at=None, due_at__lte=DatabaseNow())
+
+
 def _claim(using: str) -> Job | None:
-    due = Job.objects.using(using).filter(finished_at=None, due_at__lte=DatabaseNow())
+    if not _any_due(using)():
+        return None
+    due = _due(using)
     for job in due.order_by("pk")[:10]:
         job.claim = new_object_id()
         lease = DatabaseNow() + timedelta(seconds=LEASE)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import connections, models, transaction
 
 from sync.core import conf
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow, as_moment, now_sql
+from sync.core.compiled import Exists
 from sync.core.retry import retry_on_deadlock
 from sync.mapping.fields import NewObjectId, new_object_id
 from sync.outbox.pauses import PAUSED
@@ -68,16 +69,10 @@ QUEUE = "the queue"  # stands for the queue in the compiled statement
 
 
 @functools.cache
-def _any_sql(using: str, failed: bool) -> tuple[str, tuple[Any, ...]]:
-    """Whether a queue has dead letters, or changes that are due.
-
-    Compiled once: an idle relay asks all the time, and compiling takes ten times as long as MySQL needs.
-    """
+def _any(using: str, failed: bool) -> Exists:
+    """Whether a queue has dead letters, or changes that are due. Idle relays ask all the time."""
     found = Change.objects.using(using).filter(queue=QUEUE, failed=failed)
-    if not failed:
-        found = found.filter(due_at__lte=DatabaseNow())
-    sql, params = found.values_list(models.Value(1))[:1].query.get_compiler(using).as_sql()
-    return sql, tuple(params)
+    return Exists.of(found if failed else found.filter(due_at__lte=DatabaseNow()))
 
 
 class ChangeQuerySet(models.QuerySet):
@@ -98,17 +93,11 @@ class ChangeQuerySet(models.QuerySet):
 
     def any_due(self, queue: str) -> bool:
         """Whether a change of this queue may be claimed now, unless its target is paused. Idle relays ask only this."""
-        return self._any(queue, failed=False)
+        return _any(self.db, False)({QUEUE: queue})
 
     def any_failed(self, queue: str) -> bool:
         """Whether this queue has dead letters."""
-        return self._any(queue, failed=True)
-
-    def _any(self, queue: str, *, failed: bool) -> bool:
-        sql, params = _any_sql(self.db, failed)
-        with connections[self.db].cursor() as cursor:
-            cursor.execute(sql, [queue if value == QUEUE else value for value in params])
-            return cursor.fetchone() is not None
+        return _any(self.db, True)({QUEUE: queue})
 
     def look(self, queue: str, limit: int, shard: Shard = WHOLE, age: float = 0.0) -> list[Taken]:
         """Up to `limit` changes of keys that are due, oldest first, without claiming them: see outbox/relay.py.
