@@ -81,7 +81,7 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
             last = ""
             while rows := list(Story.objects.filter(pk__gt=last).order_by("pk")[:batch]):
                 for row in rows:
-                    producer.produce("bare", key=row.pk, value=encode(row))
+                    producer.produce("bare", key=row.pk, value=encode(row.to_document()))
                 producer.flush()
                 last = rows[-1].pk
 

@@ -19,7 +19,7 @@ from bench.harness import portal, print_ratios
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[5000], help="small documents (0.3 kB)")
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000], help="small documents (0.3 kB)")
     parser.add_argument("--large", type=int, nargs="*", default=[5000], help="large documents (10 kB)")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
