@@ -48,6 +48,7 @@ logger = logging.getLogger(__name__)
 AHEAD = 100  # transactions that are read ahead, at most
 CHUNK = 2000  # keys delivered together
 PATIENCE = 1.0  # seconds to wait for the next transaction, at most
+SAVE = 0.2  # the same, while the position after the last one is not saved
 KEEP = 5.0  # seconds after which the position is saved even without changes
 NOTABLE = 3.0  # seconds: a shorter lag is not shown, since the server reports only every HEARTBEAT that nothing is new
 SWEEP = 1.0  # seconds between two checks for due sweeps
@@ -249,7 +250,7 @@ class _Session:
         while not self.follower.stop.is_set():
             try:
                 # Batches become larger only under load: what is queued is taken together, and nothing is waited for.
-                self._take(self.reader.get(0 if self.keys else PATIENCE))
+                self._take(self.reader.get(0 if self.keys else min(SAVE, PATIENCE) if self.is_unsaved else PATIENCE))
             except queue.Empty:  # nothing new, or the reader is still reading a large transaction
                 if self.keys:
                     self._flush()

@@ -90,7 +90,7 @@ class ModelStatus:
     rows: int | None  # None: the target was removed, and only its changes remain
     documents: int | None
     pending: int  # changes not yet delivered
-    in_flight: int  # claimed by a relay, or written inline and not confirmed yet
+    in_flight: int  # written inline and not confirmed yet, or claimed by a repair
     settling: int  # deletes that were delivered and will be delivered once more
     failed: int  # rows with a dead letter, whose reasons are in `failures`
     oldest_pending_age: float | None  # None: nothing is pending

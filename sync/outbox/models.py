@@ -44,7 +44,7 @@ WHOLE = Shard(0, 1)
 
 
 def in_flight() -> models.Q:
-    """Changes held by a worker: a relay is delivering them, or they were written inline and have to be confirmed."""
+    """Changes held by a worker: they were written inline and have to be confirmed, or a repair is delivering them."""
     return ~models.Q(claim="") & models.Q(due_at__gt=DatabaseNow())
 
 
