@@ -49,7 +49,7 @@ GLOSSARY = {
     _("States"): {
         _("In sync"): _("MongoDB has every committed change."),
         _("Pending"): _("Committed in MySQL and not yet in MongoDB."),
-        _("In flight"): _("Claimed by a worker that is delivering or confirming it."),
+        _("In flight"): _("Delivered inline and not confirmed yet, or claimed by a repair."),
         _("Failed"): _("A dead letter. The page shows the reason."),
         _("Unknown"): _("MongoDB does not respond, so the state cannot be determined. Unknown does not mean zero."),
         _("Mismatch"): _("A row and its document have different values. The page names the fields."),
