@@ -108,7 +108,7 @@ class ChangeQuerySet(models.QuerySet):
         # Plain SQL: compiling it takes longer than MySQL needs to run it.
         paused = sorted(PAUSED(self.db))
         connection = connections[self.db]
-        conditions = ["queue = %s", f"due_at <= {now_sql(self.db)}", "NOT failed", "until = ''"]
+        conditions = ["queue = %s", f"due_at <= {now_sql(self.db)}", "failed = 0", "until = ''"]
         if paused:
             conditions.append(f"model NOT IN ({', '.join(['%s'] * len(paused))})")
         if shard.of > 1:

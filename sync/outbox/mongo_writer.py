@@ -163,6 +163,7 @@ class _Seen:
         version = sync.get("v") if isinstance(sync, dict) else None
         self.is_ours = isinstance(version, int)
         self.version = version if isinstance(version, int) else 0
+        self.token = sync.get("by") if isinstance(sync, dict) else None
         self.unchanged: dict[str, Any]
         if self.is_ours:
             self.unchanged = {"_sync.v": version}
@@ -294,8 +295,13 @@ class Writes:
             if not bulk_insert.insert_before(self.deadline, collection(target), documents[part]):
                 # Some are inserted. The majority confirms them with the others, which are written after them.
                 now = _read_versions(target, [insert.id for insert in together[part]])
-                left += [each for each in together[part] if each.id not in now or now[each.id].version != each.version]
+                missing = [each for each in together[part] if not self._is_mine(now.get(each.id), each.version)]
+                left += missing or together[part][:1]
         return left
+
+    def _is_mine(self, now: _Seen | None, version: Int64) -> bool:
+        """Whether this delivery wrote the document. Another one may have chosen the same version."""
+        return now is not None and (now.version, now.token) == (version, self.token)
 
     def _confirm_gone(self, target: Target) -> None:
         """Makes sure that the majority has no document either where none was found: a failover could restore it."""
@@ -341,7 +347,7 @@ class Writes:
         # A bulk's result has counts but no keys, so the versions are read again.
         now = _read_versions(target, [*self.replaced, *self.deleted])
         for _id, (key, version) in self.replaced.items():
-            if self.outcome.states[key] is State.DELIVERED and (_id not in now or now[_id].version != version):
+            if self.outcome.states[key] is State.DELIVERED and not self._is_mine(now.get(_id), version):
                 self.outcome.states[key] = State.CONFLICT
         for _id, key in self.deleted.items():
             if self.outcome.states[key] is State.DELETED and _id in now:

@@ -166,3 +166,23 @@ def test_the_next_relay_confirms_a_write_of_a_killed_relay(account: Account, mon
     confirm()
     assert mongo.accounts.find_one() == before
     assert not Change.objects.exists()
+
+
+@pytest.mark.parametrize("rows", [1, 30])
+@pytest.mark.parametrize("exists", [True, False])
+def test_the_same_version_of_another_delivery_is_a_conflict(
+    mongo: Database, monkeypatch: pytest.MonkeyPatch, settings: Any, rows: int, *, exists: bool
+) -> None:
+    """Two deliveries at the same time, or with clocks behind the document's version, choose the same next version."""
+    settings.SYNC_INLINE = False
+    Account.objects.bulk_create([Account(account_id=number, limit=1) for number in range(rows)])
+    keys = list(Account.objects.values_list("pk", flat=True))
+    if exists:
+        Relay().drain()
+        mongo.accounts.update_many({}, {"$set": {"_sync.v": Int64(2**61)}})
+    else:
+        monkeypatch.setattr(time, "time_ns", lambda: 1_700_000_000_000_000_000)
+    between_row_and_write(monkeypatch, lambda: deliver(Target(Account), keys, "default", "another token"))
+    outcome = deliver(Target(Account), keys, "default", "a token")
+    assert set(outcome.states.values()) == {State.CONFLICT}
+    assert mongo.accounts.distinct("_sync.by") == ["another token"]
