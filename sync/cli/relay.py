@@ -24,6 +24,7 @@ import argparse
 import logging
 from typing import Any
 
+from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS
 
 from sync.cli.arguments import positive
@@ -74,6 +75,8 @@ def run(options: dict[str, Any], out: Any) -> int:
     require_read_committed(DEFAULT_DB_ALIAS)
     stop = StopEvent()
     if options["once"]:
+        if options["processes"] > 1:
+            raise CommandError("--once has one process. Leave out --processes; --threads shares the work.", returncode=2)
         return _once(_relays(options, stop), out)
     stop_on_signals(stop)
     adopt_orphans(DEFAULT_DB_ALIAS)

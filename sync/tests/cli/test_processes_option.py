@@ -77,6 +77,12 @@ def test_none_outlives_a_killed_first_process(mongo: Database) -> None:
         wait_for(lambda: all(map(is_gone, others)), seconds=60)
 
 
+def test_once_refuses_processes(mongo: Database) -> None:
+    process = finished(manage("sync", "relay", "--once", "--processes", "2"))
+    assert process.status == 2
+    assert "--once has one process." in process.stderr
+
+
 def test_a_backfill_counts_the_rows_of_all_processes(mongo: Database) -> None:
     Account.objects.bulk_create([make(number) for number in range(ROWS, 5000)])
     Change.objects.all().delete()
