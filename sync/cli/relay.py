@@ -76,7 +76,9 @@ def run(options: dict[str, Any], out: Any) -> int:
     stop = StopEvent()
     if options["once"]:
         if options["processes"] > 1:
-            raise CommandError("--once has one process. Leave out --processes; --threads shares the work.", returncode=2)
+            raise CommandError(
+                "--once has one process. Leave out --processes; --threads shares the work.", returncode=2
+            )
         return _once(_relays(options, stop), out)
     stop_on_signals(stop)
     adopt_orphans(DEFAULT_DB_ALIAS)
