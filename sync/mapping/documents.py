@@ -157,7 +157,7 @@ def _decimal(value: Decimal) -> Decimal128:
 
 def _from_whole_decimal(value: Any) -> int:
     number = _expect(Decimal128)(value).to_decimal()
-    if number != number.to_integral_value():  # also not for NaN and infinity
+    if not number.is_finite() or number != number.to_integral_value():
         raise ValueError(f"{number} is not a whole number")
     return int(number)
 

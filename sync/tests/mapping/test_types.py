@@ -82,6 +82,13 @@ def test_it_round_trips_exactly(name: str, value: Any, expected: Any, mongo: Dat
     assert verify(Target(Typed)).mismatches == []
 
 
+@pytest.mark.parametrize("text", ["1.5", "NaN", "sNaN", "Infinity", "-Infinity", "-1", "1E+6000"])
+def test_a_decimal_that_is_no_unsigned_number_is_refused_with_the_reason(text: str) -> None:
+    document = {"_id": SOME_UUID, "text": "", "unsigned": Decimal128(text)}
+    with pytest.raises(MappingError, match="^unsigned: "):
+        from_document(Typed, document)
+
+
 def test_microseconds_are_kept_beside_the_date(mongo: Database) -> None:
     moment = datetime.datetime(2024, 1, 2, 3, 4, 5, 678901, UTC)
     Typed.objects.create(id=SOME_UUID, moment=moment)
