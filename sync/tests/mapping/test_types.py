@@ -85,7 +85,7 @@ def test_it_round_trips_exactly(name: str, value: Any, expected: Any, mongo: Dat
 @pytest.mark.parametrize("text", ["1.5", "NaN", "sNaN", "Infinity", "-Infinity", "-1", "1E+6000"])
 def test_a_decimal_that_is_no_unsigned_number_is_refused_with_the_reason(text: str) -> None:
     document = {"_id": SOME_UUID, "text": "", "unsigned": Decimal128(text)}
-    with pytest.raises(MappingError, match="^unsigned: "):
+    with pytest.raises(MappingError, match=r"^unsigned: "):
         from_document(Typed, document)
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import datetime
+import os
+import random
 import time
 from typing import Any
 
 import pytest
-from bson import ObjectId, Timestamp
+from bson import Code, Decimal128, Int64, MaxKey, MinKey, ObjectId, Regex, Timestamp
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo.database import Database
 
 from finance.models import Account
@@ -19,6 +24,7 @@ from sync.tests.support.compare import differences
 from sync.tests.support.factories import make
 from sync.tests.support.hurry import confirm
 from sync.tests.support.interleaving import between_row_and_write
+from sync.verification.verify import verify
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -109,6 +115,50 @@ def test_large_documents_are_inserted_in_several_commands(mongo: Database, setti
     Relay().drain()
     assert differences(Account, mongo) == []
     assert len([command for command in commands if "$merge" in command.get("pipeline", [{}])[-1]]) == 3
+
+
+def some_value(chance: random.Random, depth: int = 0) -> Any:
+    """A random BSON value."""
+    kind = chance.randrange(16 if depth < 4 else 14)
+    moment = datetime.datetime(2020, 1, 1, tzinfo=datetime.UTC) + datetime.timedelta(
+        milliseconds=chance.randrange(10**12)
+    )
+    simple = [
+        None, chance.random() < 0.5, chance.randrange(-(2**31), 2**31), Int64(chance.randrange(-(2**63), 2**63)),
+        Int64(chance.randrange(5)), chance.choice([0.0, -0.0, 1e300, 5e-324, float("inf"), chance.random()]),
+        Decimal128(chance.choice(["1.10", "-0", "NaN", "1E+6000"])), ObjectId(), moment, chance.randbytes(5),
+        chance.choice(["", "$a", "a.b", "\0", "\N{GRINNING FACE}"]), Timestamp(chance.randrange(2), chance.randrange(2)),
+        chance.choice([MinKey(), MaxKey(), Regex("^a", "i")]), Code("return 1", {"x": 1}),
+    ]  # fmt: skip
+    if kind < len(simple):
+        return simple[kind]
+    items = [some_value(chance, depth + 1) for _ in range(chance.randrange(4))]
+    return items if kind == len(simple) else {f"{chance.choice('zya')}.{n}": item for n, item in enumerate(items)}
+
+
+def test_random_documents_are_stored_byte_for_byte_as_one_by_one(
+    mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seed = int(os.environ.get("SEED", random.randrange(2**32)))
+    print(f"SEED={seed}")
+    chance = random.Random(seed)
+    settings.SYNC_INLINE = False
+    Account.objects.bulk_create(
+        [Account(account_id=n, limit=1, extra={"z": some_value(chance), "a": some_value(chance)}) for n in range(500)]
+    )
+    raw = mongo.get_collection("accounts", codec_options=CodecOptions(document_class=RawBSONDocument))
+    stored = []
+    for fewest in (1, 10**9):
+        monkeypatch.setattr(bulk_insert, "FEWEST", fewest)
+        raw.delete_many({})
+        Account.objects.update(limit=1)
+        Relay().drain()
+        assert not Change.objects.exists()
+        without = [{"$sort": {"_id": 1}}, {"$unset": "_sync"}]
+        stored.append([document.raw for document in raw.aggregate(without)])
+    assert len(stored[0]) == 500
+    assert stored[0] == stored[1]
+    assert verify(Target(Account), strict=True).found == 0
 
 
 @pytest.mark.parametrize(
