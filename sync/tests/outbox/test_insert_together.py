@@ -127,7 +127,8 @@ def some_value(chance: random.Random, depth: int = 0) -> Any:
         None, chance.random() < 0.5, chance.randrange(-(2**31), 2**31), Int64(chance.randrange(-(2**63), 2**63)),
         Int64(chance.randrange(5)), chance.choice([0.0, -0.0, 1e300, 5e-324, float("inf"), chance.random()]),
         Decimal128(chance.choice(["1.10", "-0", "NaN", "1E+6000"])), ObjectId(), moment, chance.randbytes(5),
-        chance.choice(["", "$a", "a.b", "\0", "\N{GRINNING FACE}"]), Timestamp(chance.randrange(2), chance.randrange(2)),
+        chance.choice(["", "$a", "a.b", "\0", "\N{GRINNING FACE}"]),
+        Timestamp(chance.randrange(2), chance.randrange(2)),
         chance.choice([MinKey(), MaxKey(), Regex("^a", "i")]), Code("return 1", {"x": 1}),
     ]  # fmt: skip
     if kind < len(simple):
