@@ -46,10 +46,10 @@ SUMMARY = "deliver what is pending, until stopped"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_common_arguments(parser)
-    add_threads(parser)
+    add_parallelism(parser)
 
 
-def add_threads(parser: argparse.ArgumentParser) -> None:
+def add_parallelism(parser: argparse.ArgumentParser) -> None:
     """Add the options of all commands that deliver with relays."""
     parser.add_argument(
         "--processes", type=positive(int), default=1, help="processes that share the keys (default: %(default)s)"

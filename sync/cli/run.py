@@ -6,9 +6,9 @@
   the pullers        one for each pulled model; see `sync pull`
   verification       of every model, each SYNC_VERIFY_EVERY seconds
 
-If one of them fails, the log has the reason, it is tried again, and the others continue. Run this
-command on two machines to survive the loss of one: both relays deliver; the follower, the publisher
-and the pullers stand by on one of them until the other one stops.
+If one of them fails, the reason is logged, it is retried, and the others continue. Run this command
+on two machines to survive the loss of one. Both relays deliver. The follower, the publisher and each
+puller run on one machine, and stand by on the other.
 
 The first Ctrl-C or SIGTERM lets all finish their batches, the second stops them at once. No change
 is lost either way.
@@ -52,7 +52,7 @@ logger = logging.getLogger("sync")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    relay.add_threads(parser)
+    relay.add_parallelism(parser)
 
 
 def run(options: dict[str, Any], out: Any) -> int:

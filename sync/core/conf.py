@@ -11,7 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "CONFIRM": 2.0,  # after this time a relay confirms or repeats what was delivered inline
     "BREAKER_RESET": 5.0,  # after a failed inline delivery, none is attempted for this long
     "TIMEOUT": 10.0,  # for all MongoDB calls of one relay batch
-    "LEASE": 30.0,  # a later insert is refused; how long a claim on changes lasts
+    "LEASE": 30.0,  # after this MongoDB refuses a slow insert, and a claim on changes expires
     "SETTLE": 60.0,  # a deletion is delivered once more after this; longer than lease and timeout together
     "BATCH": 500,  # changes that a relay delivers together
     "FOLLOW_BINLOG": False,  # `sync run` follows the binary log

@@ -1,4 +1,4 @@
-"""The documents of committed rows, made without instances of the model where the application makes neither."""
+"""Documents of committed rows. No model instances are needed, unless the application takes part in making either."""
 
 from __future__ import annotations
 
