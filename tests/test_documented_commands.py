@@ -33,7 +33,7 @@ PAGES = (
     "how-to/pull.md", "how-to/copy.md", "how-to/kafka.md", "how-to/secrets.md",
 )  # fmt: skip
 IN_A_PROJECT = {"tutorial/first-model.md", "how-to/model-data.md", "how-to/use-in-your-project.md"}  # test_wheel.py
-LONG_RUNNING = re.compile(r" sync (follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
+LONG_RUNNING = re.compile(r" sync (run|relay|follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
 FIRST_ACCOUNT = demo_id(1, "account", 0)
 
 
