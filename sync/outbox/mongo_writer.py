@@ -29,6 +29,7 @@ from sync.mongodb.bulk_insert import is_kept
 from sync.mongodb.client import clock, collection
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
 from sync.outbox.majority import MAJORITY
+from sync.outbox.versions import ReadAhead, Seen, read_versions
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -107,10 +108,19 @@ def _is_ours(document: dict[str, Any]) -> bool:
     return isinstance(document.get("_sync"), dict)
 
 
-def deliver(target: Target, keys: Collection[str], using: str, token: str, *, majority: bool = True) -> Outcome:
+def read_ahead(target: Target, keys: Collection[str]) -> ReadAhead:
+    """Begins step 2 for keys whose transaction is about to commit. For `deliver`."""
+    return ReadAhead(target, list(_ids(target.model, keys, Outcome()).values()))
+
+
+def deliver(
+    target: Target, keys: Collection[str], using: str, token: str, *, majority: bool = True,
+    ahead: ReadAhead | None = None,
+) -> Outcome:  # fmt: skip
     """Steps 2 to 4 for `keys`, any number that fits into memory.
 
-    token: of the writer, stored in `_sync.by`. majority: wait until no failover can undo the writes.
+    token: of the writer, stored in `_sync.by`. majority: wait until no failover can undo the writes. ahead: has read
+    versions of this target's documents.
     Callers limit the time with pymongo.timeout, by which MongoDB also ends the writes: none arrives later.
     Raises Unavailable if MongoDB is unreachable, OperationalError or InterfaceError if the database is, and
     ProgrammingError if its tables are not the models' (during a deployment, for example).
@@ -118,7 +128,7 @@ def deliver(target: Target, keys: Collection[str], using: str, token: str, *, ma
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
         sharding.require_keys(target.queue)
-    outcome = bisecting(lambda part: _deliver(target, part, using, token, majority), keys)
+    outcome = bisecting(lambda part: _deliver(target, part, using, token, majority, ahead), keys)
     if not majority:
         MAJORITY.wait_for(target)
     return outcome
@@ -137,12 +147,15 @@ def _is_refusal(error: Exception) -> bool:
     return not isinstance(error, Unavailable | Fenced | OperationalError | InterfaceError | ProgrammingError)
 
 
-def _deliver(target: Target, keys: Collection[str], using: str, token: str, majority: bool) -> Outcome:
+def _deliver(
+    target: Target, keys: Collection[str], using: str, token: str, majority: bool, ahead: ReadAhead | None
+) -> Outcome:
     outcome = Outcome()
     ids = _ids(target.model, keys, outcome)
     try:
         deadline = clock(target.queue).after(conf.LEASE)
-        versions = _read_versions(target, list(ids.values()))
+        early = ahead.versions() if ahead else {}
+        versions = {**early, **read_versions(target, [_id for _id in ids.values() if _id not in early])}
         documents = read_documents(target.model, list(ids), using, outcome)
         writes = Writes(outcome, deadline, token)
         for key, _id in ids.items():
@@ -153,22 +166,6 @@ def _deliver(target: Target, keys: Collection[str], using: str, token: str, majo
         clock(target.queue).forget()
         raise Unavailable(reason(error)) from error
     return outcome
-
-
-class _Seen:
-    """What step 2 has read of one document: its version, and the condition that it is unchanged."""
-
-    def __init__(self, document: dict[str, Any]) -> None:
-        sync = document.get("_sync")
-        version = sync.get("v") if isinstance(sync, dict) else None
-        self.is_ours = isinstance(version, int)
-        self.version = version if isinstance(version, int) else 0
-        self.token = sync.get("by") if isinstance(sync, dict) else None
-        self.unchanged: dict[str, Any]
-        if self.is_ours:
-            self.unchanged = {"_sync.v": version}
-        else:  # another program has written it; the next write makes it the mirror's
-            self.unchanged = {"_sync": {"$eq": sync} if "_sync" in document else {"$exists": False}}
 
 
 def to_pk(model: type[Model], key: str) -> Any:
@@ -186,14 +183,6 @@ def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[st
         except Exception as error:  # a field's to_python may raise anything; the other keys continue
             outcome.reject(key, f"_id: {error}")
     return ids
-
-
-def _read_versions(target: Target, ids: list[Any]) -> dict[Any, _Seen]:
-    """What was read of the existing documents, by `_id`."""
-    if not ids:
-        return {}
-    found = collection(target).find({"_id": {"$in": ids}}, {"_sync": 1}, batch_size=len(ids) + 1)
-    return {document["_id"]: _Seen(document) for document in found}
 
 
 def read_documents(
@@ -243,7 +232,7 @@ class Writes:
         self.deleted: dict[Any, str] = {}
         self.gone: dict[Any, str] = {}  # neither row nor document was found
 
-    def plan(self, key: str, _id: Any, current: dict[str, Any] | None, seen: _Seen | None) -> None:
+    def plan(self, key: str, _id: Any, current: dict[str, Any] | None, seen: Seen | None) -> None:
         """Adds the write for one key. current: the row's document, read after the stored document was `seen`."""
         operation: Any
         if current is None:
@@ -294,12 +283,12 @@ class Writes:
         for part in bulk_insert.parts(documents):
             if not bulk_insert.insert_before(self.deadline, collection(target), documents[part]):
                 # Some are inserted. The majority confirms them with the others, which are written after them.
-                now = _read_versions(target, [insert.id for insert in together[part]])
+                now = read_versions(target, [insert.id for insert in together[part]])
                 missing = [each for each in together[part] if not self._is_mine(now.get(each.id), each.version)]
                 left += missing or together[part][:1]
         return left
 
-    def _is_mine(self, now: _Seen | None, version: Int64) -> bool:
+    def _is_mine(self, now: Seen | None, version: Int64) -> bool:
         """Whether this delivery wrote the document. Another one may have chosen the same version."""
         return now is not None and (now.version, now.token) == (version, self.token)
 
@@ -345,7 +334,7 @@ class Writes:
 
     def _find_the_lost(self, target: Target) -> None:
         # A bulk's result has counts but no keys, so the versions are read again.
-        now = _read_versions(target, [*self.replaced, *self.deleted])
+        now = read_versions(target, [*self.replaced, *self.deleted])
         for _id, (key, version) in self.replaced.items():
             if self.outcome.states[key] is State.DELIVERED and not self._is_mine(now.get(_id), version):
                 self.outcome.states[key] = State.CONFLICT
@@ -369,7 +358,7 @@ def _encode(document: dict[str, Any], version: Int64, token: str) -> RawBSONDocu
     return RawBSONDocument(raw)
 
 
-def _replace_unchanged(_id: Any, seen: _Seen, document: RawBSONDocument) -> Any:
+def _replace_unchanged(_id: Any, seen: Seen, document: RawBSONDocument) -> Any:
     """Replaces the document with `_id` if its version is still the one `seen`."""
     if not seen.is_ours:
         return pymongo.ReplaceOne({"_id": _id, **seen.unchanged}, document)

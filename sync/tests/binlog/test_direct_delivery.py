@@ -239,7 +239,7 @@ def test_a_row_is_read_only_when_its_commit_is_visible(
 
 def test_a_conflict_is_tried_again(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another deliverer writes the document between the follower's reads and its write."""
-    deliver, spoiled = direct.mongo_writer._read_versions, []
+    deliver, spoiled = direct.mongo_writer.read_versions, []
 
     def read_and_spoil(target: Any, ids: list[Any]) -> Any:
         seen = deliver(target, ids)
@@ -250,7 +250,7 @@ def test_a_conflict_is_tried_again(mongo: Database, monkeypatch: pytest.MonkeyPa
     with follower_here():
         add_accounts(2)
         wait_for(lambda: is_equal(mongo))
-        monkeypatch.setattr(direct.mongo_writer, "_read_versions", read_and_spoil)
+        monkeypatch.setattr(direct.mongo_writer, "read_versions", read_and_spoil)
         sql("UPDATE finance_account SET `limit` = 7")
         wait_for(lambda: is_equal(mongo))
         assert spoiled == [2, 2]

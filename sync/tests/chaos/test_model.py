@@ -7,6 +7,7 @@ from sync.tests.support.model import FAILOVER, FAILOVER_MUTATIONS, MUTATIONS, Pr
 BOUNDS = [
     {"writes": 2, "touches": 1, "kills": 0},
     {"writes": 2, "touches": 0, "kills": 1},
+    {"writes": 2, "touches": 1, "inline": 1, "deliverers": 1},
     FAILOVER,
     {**FAILOVER, "writes": 1, "kills": 1},
     {**FAILOVER, "writes": 1, "deliverers": 2},

@@ -87,7 +87,7 @@ def test_a_row_read_before_the_version_leaves_a_stale_document(
 ) -> None:
     """Right before a relay reads the version, the row changes and another relay delivers it."""
     Account.objects.filter(pk=account.pk).update(limit=2)
-    read_versions = mongo_writer._read_versions
+    read_versions = mongo_writer.read_versions
     done = []
 
     def interrupted(*arguments: Any) -> Any:
@@ -98,7 +98,7 @@ def test_a_row_read_before_the_version_leaves_a_stale_document(
         return read_versions(*arguments)
 
     apply(mutation)
-    monkeypatch.setattr(mongo_writer, "_read_versions", interrupted)
+    monkeypatch.setattr(mongo_writer, "read_versions", interrupted)
     Relay().drain()
     assert done
     assert not Change.objects.exists()
