@@ -24,8 +24,8 @@ from sync.core.batching import bisect, chunks
 from sync.mapping.documents import MappingError, encode, known_codec, pk_of
 from sync.mapping.registry import Target
 from sync.mapping.row_documents import documents_by_key
-from sync.mongodb import bulk_insert, sharding
-from sync.mongodb.bulk_insert import is_kept
+from sync.mongodb import bulk_merge, sharding
+from sync.mongodb.bulk_merge import Replacement, is_kept
 from sync.mongodb.client import clock, collection
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
 from sync.outbox.majority import MAJORITY
@@ -208,14 +208,17 @@ def read_documents(
     return documents
 
 
-class _Insert(NamedTuple):
-    """is_kept: see bulk_insert.py."""
+class _Write(NamedTuple):
+    """A document to put in the place of the one `seen`; to insert if none was."""
 
     key: str
     id: Any
+    seen: Seen | None
     version: Int64
     document: RawBSONDocument
-    is_kept: bool
+
+    def replacement(self) -> Replacement:
+        return Replacement(self.id, self.seen.version if self.seen else 0, self.document)
 
 
 class Writes:
@@ -225,7 +228,9 @@ class Writes:
         self.outcome = outcome
         self.token = token
         self.deadline = deadline
-        self.inserts: list[_Insert] = []
+        self.inserts: list[_Write] = []
+        self.replacements: list[_Write] = []
+        self.single: list[_Write] = []  # writes that cannot be sent together with others
         self.operations: list[Any] = []
         self.keys: list[str] = []
         self.replaced: dict[Any, tuple[str, Int64]] = {}  # _id: key and the version to write
@@ -234,58 +239,70 @@ class Writes:
 
     def plan(self, key: str, _id: Any, current: dict[str, Any] | None, seen: Seen | None) -> None:
         """Adds the write for one key. current: the row's document, read after the stored document was `seen`."""
-        operation: Any
         if current is None:
             self.outcome.states[key] = State.DELETED
             if seen is None:
                 self.gone[_id] = key
-                return
-            operation = pymongo.DeleteOne({"_id": _id, **seen.unchanged})
-            self.deleted[_id] = key
+            else:
+                self.deleted[_id] = key
+                self._add(key, pymongo.DeleteOne({"_id": _id, **seen.unchanged}))
+            return
+        version = _next_version(seen.version if seen else 0)
+        try:
+            document = _encode(current, version, self.token)
+        except Exception as error:  # what BSON cannot hold; the other rows continue
+            self.outcome.reject(key, explain(error))
+            return
+        self.outcome.states[key] = State.DELIVERED
+        write = _Write(key, _id, seen, version, document)
+        if seen is None and is_kept(current):
+            self.inserts.append(write)
+        elif seen is not None and seen.is_ours:
+            self.replacements.append(write)
         else:
-            version = _next_version(seen.version if seen else 0)
-            try:
-                document = _encode(current, version, self.token)
-            except Exception as error:  # what BSON cannot hold; the other rows continue
-                self.outcome.reject(key, explain(error))
-                return
-            self.outcome.states[key] = State.DELIVERED
-            if seen is None:
-                self.inserts.append(_Insert(key, _id, version, document, is_kept(current)))
-                return
-            operation = _replace_unchanged(_id, seen, document)
-            self.replaced[_id] = (key, version)
-        self._add(key, operation)
+            self.single.append(write)
 
     def _add(self, key: str, operation: Any) -> None:
         self.operations.append(operation)
         self.keys.append(key)
 
     def send(self, target: Target, majority: bool) -> None:
-        """Sends inserts, then all other writes in one unordered bulk.
+        """Sends the writes that can be sent together, then all others in one unordered bulk.
 
         Raises PyMongoError if the writes are not confirmed as a whole.
         """
-        for insert in self._insert_together(target) if majority else self.inserts:
-            self._add(insert.key, _insert_before(self.deadline, insert.id, insert.document))
+        documents = collection(target)
+        if majority and not documents.database.client.is_mongos:
+            self.inserts = self._together(
+                target, self.inserts,
+                lambda writes: bulk_merge.insert_before(self.deadline, documents, [each.document for each in writes]),
+            )  # fmt: skip
+            self.replacements = self._together(
+                target, self.replacements,
+                lambda writes: bulk_merge.replace_unchanged(documents, [each.replacement() for each in writes]),
+            )  # fmt: skip
+        for write in (*self.inserts, *self.replacements, *self.single):
+            if write.seen is None:
+                self._add(write.key, _insert_before(self.deadline, write.id, write.document))
+            else:
+                self.replaced[write.id] = (write.key, write.version)
+                self._add(write.key, _replace_unchanged(write.id, write.seen, write.document))
         if self.operations:
             self._write(target, majority)
         if self.gone and majority:
             self._confirm_gone(target)
 
-    def _insert_together(self, target: Target) -> list[_Insert]:
-        """Inserts most documents in few commands. Returns the other inserts, which have to be sent one by one."""
-        together = [insert for insert in self.inserts if insert.is_kept]
-        documents = [insert.document for insert in together]
-        if len(together) < bulk_insert.FEWEST or collection(target).database.client.is_mongos:
-            return self.inserts
-        left = [insert for insert in self.inserts if not insert.is_kept]
-        for part in bulk_insert.parts(documents):
-            if not bulk_insert.insert_before(self.deadline, collection(target), documents[part]):
-                # Some are inserted. The majority confirms them with the others, which are written after them.
-                now = read_versions(target, [insert.id for insert in together[part]])
-                missing = [each for each in together[part] if not self._is_mine(now.get(each.id), each.version)]
-                left += missing or together[part][:1]
+    def _together(self, target: Target, writes: list[_Write], send: Callable[[list[_Write]], bool]) -> list[_Write]:
+        """Sends the writes in few commands, if there are enough of them. Returns those to be sent one by one."""
+        if len(writes) < bulk_merge.FEWEST:
+            return writes
+        left = []
+        for part in bulk_merge.parts([write.document for write in writes]):
+            some = writes[part]
+            if not send(some):
+                # Some are written. The majority confirms them with the others, which are written after them.
+                now = read_versions(target, [write.id for write in some])
+                left += [write for write in some if not self._is_mine(now.get(write.id), write.version)] or some[:1]
         return left
 
     def _is_mine(self, now: Seen | None, version: Int64) -> bool:
@@ -369,8 +386,8 @@ def _replace_unchanged(_id: Any, seen: Seen, document: RawBSONDocument) -> Any:
 
 def _insert_before(deadline: Any, _id: Any, document: RawBSONDocument) -> pymongo.UpdateOne:
     """Inserts `document`, unless one exists by now (duplicate key) or `deadline` has passed (conversion failure)."""
-    in_time = bulk_insert.in_time(deadline)
-    pipeline = [{"$replaceWith": {"$cond": [in_time, {"$literal": document}, bulk_insert.TOO_LATE]}}]
+    in_time = bulk_merge.in_time(deadline)
+    pipeline = [{"$replaceWith": {"$cond": [in_time, {"$literal": document}, bulk_merge.FAIL]}}]
     return pymongo.UpdateOne({"_id": _id, "_sync.v": NEVER}, pipeline, upsert=True)
 
 

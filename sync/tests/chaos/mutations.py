@@ -71,6 +71,9 @@ def comparison_off() -> None:
     """A document is replaced without comparing its version."""
     import pymongo
 
+    from sync.mongodb import bulk_merge
+
+    _put(bulk_merge, "UNCHANGED", True)
     _replace("_replace_unchanged", lambda _: lambda _id, seen, document: pymongo.ReplaceOne({"_id": _id}, document))
 
 

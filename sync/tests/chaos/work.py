@@ -23,7 +23,7 @@ from sync.binlog import follower
 from sync.binlog.tables import Table, mirrored_tables
 from sync.core.retry import forget_connection
 from sync.mapping.registry import Target
-from sync.mongodb import bulk_insert, client
+from sync.mongodb import bulk_merge, client
 from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill, relay
 from sync.tests.chaos.journal import Journal
@@ -56,8 +56,8 @@ class Worker:
         follower.PATIENCE = 0.02
         follower.mirrored_tables = _tables_that_exist
         verify.PAUSE = 0.1
-        if life["slot"].endswith(("0", "2")):  # every second process also inserts single documents as it inserts many
-            bulk_insert.FEWEST = 1
+        if life["slot"].endswith(("0", "2")):  # every second process writes single documents as it writes many
+            bulk_merge.FEWEST = 1
         if life["slot"] != "tables":
             self.connect()
 

@@ -1,4 +1,4 @@
-"""Documents that were seen absent are inserted many at a time, and none of them after its deadline."""
+"""Many documents are written by one command, which keeps the condition of each."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pymongo.database import Database
 
 from finance.models import Account
 from sync.mapping.registry import Target
-from sync.mongodb import bulk_insert
+from sync.mongodb import bulk_merge
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import State, deliver
 from sync.outbox.relay import Relay
@@ -84,7 +84,7 @@ def test_no_document_is_inserted_after_the_deadline(
     settings.SYNC_LEASE, settings.SYNC_SETTLE = 0.5, 0.7
     Change.objects.all().delete()
     if not has_deadline:
-        monkeypatch.setattr(bulk_insert, "in_time", lambda deadline: True)
+        monkeypatch.setattr(bulk_merge, "in_time", lambda deadline: True)
 
     def gone_for_long() -> None:
         Account.objects.all().delete()
@@ -96,6 +96,59 @@ def test_no_document_is_inserted_after_the_deadline(
     between_row_and_write(monkeypatch, gone_for_long)
     assert states(keys) == {State.CONFLICT if has_deadline else State.DELIVERED: ROWS}
     assert mongo.accounts.count_documents({}) == (0 if has_deadline else ROWS)
+
+
+@pytest.fixture
+def stored(keys: list[str]) -> list[str]:
+    """The keys of rows whose documents exist, and have changed since."""
+    Relay().drain()
+    Account.objects.update(limit=5)
+    return keys
+
+
+def test_one_command_replaces_all(stored: list[str], mongo: Database, commands: list[Any]) -> None:
+    commands.clear()
+    Relay().drain()
+    assert differences(Account, mongo) == []
+    [replace] = [command for command in commands if "$merge" in command.get("pipeline", [{}])[-1]]
+    assert replace["writeConcern"] == {"w": "majority"}
+    assert replace["maxTimeMS"] > 0
+    assert not [command for command in commands if "update" in command]
+
+
+@pytest.mark.parametrize("then", ["changed", "deleted"])
+def test_a_document_that_another_writer_changes_meanwhile_is_left_alone(
+    stored: list[str], mongo: Database, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    theirs = {"_id": ObjectId(stored[4])}
+
+    def act() -> None:
+        if then == "changed":
+            mongo.accounts.update_one(theirs, {"$set": {"limit": -1, "_sync.v": Int64(time.time_ns())}})
+        else:
+            mongo.accounts.delete_one(theirs)
+
+    between_row_and_write(monkeypatch, act)
+    assert states(stored) == {State.DELIVERED: ROWS - 1, State.CONFLICT: 1}
+    assert [each["limit"] for each in mongo.accounts.find(theirs)] == ([-1] if then == "changed" else [])
+    Relay().drain()
+    assert differences(Account, mongo) == []
+
+
+def test_a_replacement_that_the_collection_refuses_stops_no_other(stored: list[str], mongo: Database) -> None:
+    mongo.command("collMod", "accounts", validator={"account_id": {"$nin": [3, 7]}}, validationLevel="strict")
+    try:
+        assert states(stored) == {State.DELIVERED: ROWS - 2, State.REJECTED: 2}
+        assert mongo.accounts.count_documents({"limit": 5}) == ROWS - 2
+    finally:
+        mongo.command("collMod", "accounts", validator={})
+
+
+def test_documents_of_another_program_become_the_mirrors(stored: list[str], mongo: Database) -> None:
+    mongo.accounts.update_many({}, {"$unset": {"_sync": ""}})
+    mongo.accounts.update_one({"_id": ObjectId(stored[1])}, {"$set": {"_sync": 3}})
+    Relay().drain()
+    assert differences(Account, mongo) == []
 
 
 def test_a_value_that_a_plain_insert_would_replace_is_kept(mongo: Database, settings: Any) -> None:
@@ -149,16 +202,19 @@ def test_random_documents_are_stored_byte_for_byte_as_one_by_one(
     )
     raw = mongo.get_collection("accounts", codec_options=CodecOptions(document_class=RawBSONDocument))
     stored = []
-    for fewest in (1, 10**9):
-        monkeypatch.setattr(bulk_insert, "FEWEST", fewest)
-        raw.delete_many({})
+    for fewest, is_inserted in ((1, True), (1, False), (10**9, True), (10**9, False)):
+        monkeypatch.setattr(bulk_merge, "FEWEST", fewest)
+        if is_inserted:
+            raw.delete_many({})
+        else:
+            raw.update_many({}, {"$set": {"a": 1, "z": [1], "new": 1}})
         Account.objects.update(limit=1)
         Relay().drain()
         assert not Change.objects.exists()
         without = [{"$sort": {"_id": 1}}, {"$unset": "_sync"}]
         stored.append([document.raw for document in raw.aggregate(without)])
     assert len(stored[0]) == 500
-    assert stored[0] == stored[1]
+    assert stored[0] == stored[1] == stored[2] == stored[3]
     assert verify(Target(Account), strict=True).found == 0
 
 
@@ -173,6 +229,6 @@ def test_parts_are_within_the_limit_unless_they_have_one_document(
         def __init__(self, size: int) -> None:
             self.raw = b"x" * size
 
-    monkeypatch.setattr(bulk_insert, "LARGEST", 8)
+    monkeypatch.setattr(bulk_merge, "LARGEST", 8)
     documents: Any = [Raw(size) for size in sizes]
-    assert [(part.start, part.stop) for part in bulk_insert.parts(documents)] == expected
+    assert [(part.start, part.stop) for part in bulk_merge.parts(documents)] == expected
