@@ -11,10 +11,10 @@ if the row is gone. The new version is larger than the old one.
 changes are removed, unless they are no longer due: another worker has put one off, or lets it settle.
 
 An insert has no version to compare with, so it could restore a document that was deleted meanwhile. Two rules together
-prevent that, however long a process is frozen or a message is delayed. An insert carries its own deadline, less
-than one lease after step 3, and MongoDB refuses it afterwards by its own clock. And a deletion settles: its change stays and is
-delivered once more after SYNC_SETTLE, which is longer than the lease, when every insert that began before the deletion
-has arrived or can no longer arrive.
+prevent that, however long a process is frozen or a message is delayed. An insert carries its own deadline, less than
+one lease after step 3, and MongoDB refuses it afterwards by its own clock. And a deletion settles: its change stays and
+is delivered once more after SYNC_SETTLE, which is longer than the lease, when every insert that began before the
+deletion has arrived or can no longer arrive.
 
 Inline delivery waits neither for the majority nor for a journal: it writes, and leaves its changes in the outbox. A
 relay reads them SYNC_CONFIRM later. If the document that the majority has was written by the transaction that recorded
