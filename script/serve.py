@@ -16,8 +16,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import mongod
-from pymongo.errors import PyMongoError
+# Python discards a KeyboardInterrupt in some places, such as the imports' own callbacks. Until `stop_on`, there is
+# nothing to stop in order, so Ctrl-C ends the process itself.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+import mongod  # noqa: E402
+from pymongo.errors import PyMongoError  # noqa: E402
 
 ROOT = Path(__file__).resolve().parent.parent
 # Should this process be killed outright, the kernel ends what it started. (util-linux; elsewhere it is left out.)
