@@ -17,10 +17,12 @@ shortest path to the first wrong state.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from sync.tests.support.explore import Result
+from sync.tests.support.explore import explore as explore_from
 
 NOBODY = -1
 
@@ -65,27 +67,14 @@ class Protocol:
     snapshot: bool = True  # a removed position leads to a snapshot, not to the oldest remaining event
 
 
-@dataclass(frozen=True)
-class Result:
-    states: int
-    way: list[str] | None  # the steps to the first wrong state; None if there is none
-
-
 def explore(protocol: Protocol, **bounds: int) -> Result:
     """Visit every reachable state within the bounds, which are fields of State."""
     start = State(**bounds)
-    came_from: dict[State, tuple[State, str] | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        state = queue.popleft()
-        following = list(_steps(state, protocol))
-        if _is_wrong(state) or (not following and _is_left_behind(state)):
-            return Result(len(came_from), _way(came_from, state))
-        for what, after in following:
-            if after not in came_from:
-                came_from[after] = (state, what)
-                queue.append(after)
-    return Result(len(came_from), None)
+    return explore_from(
+        start,
+        lambda state: _steps(state, protocol),
+        lambda state, is_end: _is_wrong(state) or (is_end and _is_left_behind(state)),
+    )
 
 
 def _is_wrong(state: State) -> bool:
@@ -95,14 +84,6 @@ def _is_wrong(state: State) -> bool:
 
 def _is_left_behind(state: State) -> bool:
     return not state.paused and state.target != state.log
-
-
-def _way(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    way = []
-    while (before := came_from[state]) is not None:
-        state, what = before
-        way.append(what)
-    return way[::-1]
 
 
 def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
@@ -182,7 +163,7 @@ def main() -> None:
     runs = {"the protocol": Protocol(), **{f"without {name}": each for name, each in MUTATIONS.items()}}
     for name, protocol in runs.items():
         result = explore(protocol)
-        print(f"{name}: {result.states:,} states, {'clean' if result.way is None else ', '.join(result.way)}")
+        print(f"{name}: {result}")
 
 
 if __name__ == "__main__":

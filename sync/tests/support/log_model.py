@@ -22,10 +22,12 @@ wrong end.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
+
+from sync.tests.support.explore import Result
+from sync.tests.support.explore import explore as explore_from
 
 ABSENT = 0
 FOLLOWER, RELAY = "the follower", "the relay"
@@ -114,34 +116,12 @@ CAUGHT_WITH: dict[str, dict[str, int]] = {
 }
 
 
-@dataclass(frozen=True)
-class Result:
-    states: int
-    way: list[str] | None  # the steps to the first wrong end; None if there is none
-
-
 def explore(protocol: Protocol, **bounds: int) -> Result:
     """Visit every reachable state within the bounds, which are fields of State."""
     start = State(**bounds)  # type: ignore[arg-type]  # replicated may be 0 or 1
-    came_from: dict[State, tuple[State, str] | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        state = queue.popleft()
-        if state.at_rest() and not state.equal():
-            return Result(len(came_from), _way(came_from, state))
-        for what, following in _steps(state, protocol):
-            if following not in came_from:
-                came_from[following] = (state, what)
-                queue.append(following)
-    return Result(len(came_from), None)
-
-
-def _way(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    way = []
-    while (before := came_from[state]) is not None:
-        state, what = before
-        way.append(what)
-    return way[::-1]
+    return explore_from(
+        start, lambda state: _steps(state, protocol), lambda state, is_end: state.at_rest() and not state.equal()
+    )
 
 
 def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
@@ -320,7 +300,7 @@ def main() -> None:
     runs += [(f"without {name}", protocol, CAUGHT_WITH.get(name, {})) for name, protocol in MUTATIONS.items()]
     for name, protocol, bounds in runs:
         result = explore(protocol, **bounds)
-        print(f"{name}: {result.states:,} states, {'wrong: ' + ' | '.join(result.way) if result.way else 'clean'}")
+        print(f"{name}: {result}")
 
 
 BOUNDS: list[dict[str, int]] = [

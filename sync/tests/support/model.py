@@ -26,10 +26,12 @@ protocol and each mutation, with the shortest path to the first wrong end.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
+
+from sync.tests.support.explore import Result
+from sync.tests.support.explore import explore as explore_from
 
 ABSENT = 0
 
@@ -120,12 +122,6 @@ class Protocol:
     await_gone: bool = True  # a deliverer that finds no document to delete waits until the majority has none either
 
 
-@dataclass(frozen=True)
-class Result:
-    states: int
-    way: list[str] | None  # the steps to the first wrong end; None if there is none
-
-
 FAILOVER = {"writes": 2, "touches": 0, "failovers": 1, "inline": 1, "deliverers": 1}
 
 
@@ -138,26 +134,12 @@ def explore(
         deliverers=(None,) * (deliverers + inline), writes=writes, touches=touches, kills=kills, failovers=failovers,
         replicated=failovers > 0, inline=inline > 0,
     )  # fmt: skip
-    came_from: dict[State, tuple[State, str] | None] = {start: None}
-    queue = deque([start])
-    while queue:
-        state = queue.popleft()
-        if state.at_rest() and not state.equal():
-            return Result(len(came_from), _way(came_from, state))
-        for what, reached in _steps(state, protocol):
-            following = reached if protocol.id_as_version else _renumber(reached)
-            if following not in came_from:
-                came_from[following] = (state, what)
-                queue.append(following)
-    return Result(len(came_from), None)
-
-
-def _way(came_from: dict[State, tuple[State, str] | None], state: State) -> list[str]:
-    way = []
-    while (before := came_from[state]) is not None:
-        state, what = before
-        way.append(what)
-    return way[::-1]
+    return explore_from(
+        start,
+        lambda state: _steps(state, protocol),
+        lambda state, is_end: state.at_rest() and not state.equal(),
+        same=(lambda state: state) if protocol.id_as_version else _renumber,
+    )
 
 
 def _renumber(state: State) -> State:
@@ -394,7 +376,7 @@ def main() -> None:
     runs += [(name, protocol, FAILOVER) for name, protocol in FAILOVER_MUTATIONS.items()]
     for name, protocol, bounds in runs:
         result = explore(protocol, **bounds)
-        print(f"{name}: {result.states:,} states, {'wrong: ' + ' | '.join(result.way) if result.way else 'clean'}")
+        print(f"{name}: {result}")
 
 
 if __name__ == "__main__":
