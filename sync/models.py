@@ -3,10 +3,11 @@
 from sync.binlog.models import Sweep
 from sync.jobs.models import Job
 from sync.kafka.models import KafkaPosition
+from sync.mapping.embeds import Ids, Many, One
 from sync.mapping.fields import DocumentField, NewObjectId, ObjectIdField, TextDefault, UnsignedBigIntegerField
 from sync.monitoring.models import Incident, Notification, Sample, SampleSummary
 from sync.outbox.capture import MirroredManager, MirroredQuerySet
-from sync.outbox.mirrored import Mirror, MirroredModel
+from sync.outbox.mirrored import Embedded, Mirror, MirroredModel
 from sync.outbox.models import Change
 from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel, Source
@@ -14,7 +15,7 @@ from sync.verification.models import Mismatch, Verification
 from sync.workers.models import Checkpoint, ModelState, Worker
 
 PUBLIC = (
-    Mirror, MirroredModel, MirroredManager, MirroredQuerySet, PulledModel, Source,
+    Mirror, MirroredModel, MirroredManager, MirroredQuerySet, Embedded, Many, One, Ids, PulledModel, Source,
     DocumentField, NewObjectId, ObjectIdField, TextDefault, UnsignedBigIntegerField,
 )  # fmt: skip
 TABLES = (

@@ -105,7 +105,7 @@ class Publisher:
         producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
         try:
             producer.begin_transaction()
-            documents = read_documents(target.model, list(keys), using, outcome)
+            documents = read_documents(target, list(keys), using, outcome)
             for key in keys:
                 if key in outcome.states:  # its row cannot be read
                     continue

@@ -21,6 +21,7 @@ from sync.mapping.fields import new_object_id
 from sync.mapping.kinds import kind_of
 from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, find_target
+from sync.outbox import fan_out
 from sync.outbox.capture import record
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change, Taken
@@ -91,15 +92,20 @@ def work(
     mine = Change.objects.using(using).filter(pk=change.pk, claim=token)
     try:
         target = find_target(change.model)
-        for keys in _keys(target.model, change, using):
+        last = None
+        for keys in fan_out.page(target, change, using) if change.via else _keys(target.model, change, using):
             for state, count in _deliver(target, keys, using, token, writer).items():
                 totals[state] += count
+            last = keys[-1]
     except LookupError:
-        pass  # the target no longer exists, and neither does its plan
+        last = None  # the target, or what it embedded, no longer exists, and neither does the plan
     except BaseException:
         mine.update(claim="", due_at=DatabaseNow())
         raise
-    mine.delete()
+    if change.via and last is not None:  # other documents may follow
+        mine.update(key=str(last), claim="", due_at=DatabaseNow())
+    else:
+        mine.delete()
     if (took := time.monotonic() - start) > SLOW:
         time.sleep(took)
     return change.model, totals

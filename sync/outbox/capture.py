@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connections, models, router, transaction
-from django.db.models.signals import class_prepared, post_delete
+from django.db.models.signals import class_prepared, m2m_changed, post_delete, pre_delete
 from django.db.models.sql import InsertQuery
 
 from sync.core import conf
@@ -24,7 +24,7 @@ from sync.mapping.documents import options_of, pk_of
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, targets
 from sync.mongodb.breaker import BREAKER
-from sync.outbox import delivery, mongo_writer
+from sync.outbox import delivery, mongo_writer, parents
 from sync.outbox.models import Change, Taken
 from sync.outbox.versions import ReadAhead
 from sync.signals import rows_changed
@@ -76,12 +76,41 @@ def record(
             taken.ahead = mongo_writer.read_ahead(target, [change.key for change in changes])
         with connection.cursor() as cursor:
             for part in chunks(changes):
-                rows = [(change.pk, label, queue, change.key, lease, claim) for change in part]
+                rows = [(change.pk, label, queue, change.key, "", "", lease, claim) for change in part]
                 cursor.execute(insert + ", ".join([values] * len(rows)), [value for row in rows for value in row])
         if taken:
             taken.add(changes)
         else:
             _ring_after_commit(Ring(queue, using), connection)
+
+
+def record_rows(table: type[models.Model], keys: Collection[Any], using: str, *links: parents.Links) -> None:
+    """Records, in the caller's transaction, that rows of a table have been written: for their documents, and for those
+    that embed them.
+
+    links: their link columns (see parents.py) before the write and after it.
+    """
+    if hasattr(table, "mirror"):
+        record(table, keys, using)
+    record_concerned(parents.concerned(table, keys, *links), using)
+
+
+def record_concerned(found: Iterable[parents.Concerned], using: str) -> None:
+    """Records the documents that embed rows which the caller's transaction has written."""
+    for target, via, keys in found:
+        if not via:
+            record(target.model, sorted(keys), using, to=[target])
+        elif options_of(target.model).capture:
+            _record_fan_outs(target, via, keys, using)
+
+
+def _record_fan_outs(target: Target, via: str, keys: Collection[str], using: str) -> None:
+    insert, values = _insert_sql(using)
+    rows = [(new_object_id(), target.label, target.queue, "", key, via, 0, "") for key in sorted(keys)]
+    with connections[using].cursor() as cursor:
+        for part in chunks(rows):
+            cursor.execute(insert + ", ".join([values] * len(part)), [value for row in part for value in row])
+    _ring_after_commit(Ring(target.queue, using), connections[using])
 
 
 class Ring(NamedTuple):
@@ -114,12 +143,12 @@ def _insert_sql(using: str) -> tuple[str, str]:
     """`INSERT ... VALUES ` and one row's placeholders, compiled by the ORM once per process, because every save uses
     them.
 
-    The parameters are id, model, queue, key, due_at (in microseconds from now) and claim; the other columns have
-    defaults.
+    The parameters are id, model, queue, key, until, via, due_at (in microseconds from now) and claim; the other columns
+    have defaults.
     """
-    change = Change(recorded_at=DatabaseNow(), due_at=DatabaseNow() + timedelta(microseconds=1))
+    change = Change(until="", via="", recorded_at=DatabaseNow(), due_at=DatabaseNow() + timedelta(microseconds=1))
     query = InsertQuery(Change)
-    given = ("id", "model", "queue", "key", "recorded_at", "due_at", "claim")
+    given = ("id", "model", "queue", "key", "until", "via", "recorded_at", "due_at", "claim")
     query.insert_values([field for field in Change._meta.concrete_fields if field.name in given], [change])
     [(sql, _)] = query.get_compiler(using).as_sql()
     insert, values = sql.split("VALUES ", 1)
@@ -161,7 +190,7 @@ class InlineBatch:
 
 
 class MirroredQuerySet(models.QuerySet):
-    """A queryset whose bulk writes record their changes. Deletes are captured by the receiver below."""
+    """A queryset whose bulk writes record their changes. Deletes are captured by the receivers below."""
 
     @alters_data
     def update(self, **kwargs: Any) -> int:
@@ -177,10 +206,12 @@ class MirroredQuerySet(models.QuerySet):
             tables = _tables(self.model)
             found = list(self.order_by().select_for_update().values_list(*tables.values()))
             keys = [row[0] for row in found]
+            written = {table: [row[place] for row in found] for place, table in enumerate(tables)}
+            before = {table: parents.read_links(table, rows, self.db) for table, rows in written.items()}
             # A value can refer to an annotation, so the query itself is narrowed and not replaced.
             updated = sum(super(MirroredQuerySet, self.filter(pk__in=part)).update(**kwargs) for part in chunks(keys))
-            for place, table in enumerate(tables):
-                record(table, [row[place] for row in found], self.db)
+            for table, rows in written.items():
+                record_rows(table, rows, self.db, before[table], parents.read_links(table, rows, self.db))
         return updated
 
     @alters_data
@@ -188,8 +219,13 @@ class MirroredQuerySet(models.QuerySet):
         """Like Django's. Each object needs its key beforehand, or a database that returns it."""
         self._for_write = True
         with transaction.atomic(self.db, savepoint=False):
+            objs = list(objs)
+            table: Any = self.model._meta.concrete_model
+            given = [obj.pk for obj in objs if obj.pk is not None] if kwargs.get("update_conflicts") else []
+            before = parents.read_links(table, given, self.db) if given else {}
             created = super().bulk_create(objs, *args, **kwargs)
-            record(self.model, self._keys_written(created, **kwargs), self.db)
+            keys = self._keys_written(created, **kwargs)
+            record_rows(table, keys, self.db, before, parents.read_links(table, keys, self.db))
         return created
 
     def _keys_written(self, objs: list[Any], **options: Any) -> list[Any]:
@@ -211,8 +247,8 @@ class MirroredQuerySet(models.QuerySet):
 def _tables(model: type[models.Model]) -> dict[type[models.Model], str]:
     """The mirrored tables that store a row of `model`, its own first, and which field of it holds their key."""
     concrete: Any = model._meta.concrete_model
-    parents = [parent for parent in concrete._meta.all_parents if hasattr(parent, "mirror")]
-    return {concrete: "pk"} | {parent: concrete._meta.get_ancestor_link(parent).attname for parent in parents}
+    inherited = [parent for parent in concrete._meta.all_parents if hasattr(parent, "captured")]
+    return {concrete: "pk"} | {parent: concrete._meta.get_ancestor_link(parent).attname for parent in inherited}
 
 
 def _has_other_unique(model: type[models.Model]) -> bool:
@@ -228,13 +264,33 @@ class MirroredManager(models.Manager.from_queryset(MirroredQuerySet)):  # type: 
     """The manager of mirrored models. Create others with `MirroredManager.from_queryset(...)`."""
 
 
+def _read_before_delete(sender: type[models.Model], instance: models.Model, using: str, **_: Any) -> None:
+    # The row, and what links it to parents, can be read only before; the signals of a deletion share its transaction.
+    vars(instance)[CONCERNED] = parents.of_deletion(sender, instance.pk, using)
+
+
 def _record_delete(sender: type[models.Model], instance: models.Model, using: str, **_: Any) -> None:
-    record(sender, [instance.pk], using)
+    if hasattr(sender, "mirror"):
+        record(sender, [instance.pk], using)
+    record_concerned(vars(instance).pop(CONCERNED, ()), using)
 
 
-def _watch_deletes(sender: type[models.Model], **_: Any) -> None:
-    if hasattr(sender, "mirror") and not sender._meta.abstract:
+def _record_relation(
+    sender: type[models.Model], instance: Any, action: str, reverse: bool, pk_set: Any, using: str, **_: Any
+) -> None:
+    """Django's own tables of many-to-many relations have no other signals."""
+    if action in ("post_add", "post_remove"):
+        record_concerned(parents.of_relation(sender, instance, pk_set, using, reverse=reverse), using)
+    elif action == "pre_clear":
+        record_concerned(parents.of_relation(sender, instance, None, using, reverse=reverse), using)
+
+
+def _watch(sender: type[models.Model], **_: Any) -> None:
+    if hasattr(sender, "captured") and not sender._meta.abstract:
+        pre_delete.connect(_read_before_delete, sender=sender, dispatch_uid=f"sync.before.{sender._meta.label}")
         post_delete.connect(_record_delete, sender=sender, dispatch_uid=f"sync.{sender._meta.label}")
 
 
-class_prepared.connect(_watch_deletes)
+CONCERNED = "_sync_concerned"  # an attribute of an instance that is being deleted
+class_prepared.connect(_watch)
+m2m_changed.connect(_record_relation, dispatch_uid="sync.relations")

@@ -83,7 +83,7 @@ class FileWriter:
         path = Path(conf.FILES) / _name(target)
         try:
             with _locked(path) as file:
-                documents = read_documents(target.model, list(keys), using, outcome)
+                documents = read_documents(target, list(keys), using, outcome)
                 lines = [_line(target, key, documents, outcome) for key in keys if key not in outcome.states]
                 _append(file, b"".join(lines))
         except OSError as error:

@@ -12,6 +12,8 @@ from django.db import DEFAULT_DB_ALIAS, transaction
 
 from sync.core.humanize import counted
 from sync.mapping.documents import mirrored_fields
+from sync.mapping.embeds import fields as embedded_fields
+from sync.mapping.embeds import nodes
 from sync.mapping.fields import class_name
 from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows, all_targets
@@ -28,7 +30,8 @@ def fingerprint(target: Target) -> str:
     """What decides the shape of its documents, in 64 hex digits: fields, their classes, and Mirror's options."""
     fields = [(name, *class_name(field)) for name, field in mirrored_fields(target.model)]
     mirror = replace(target.model.mirror, targets=(target.name,))
-    return hashlib.sha256(repr((fields, mirror)).encode()).hexdigest()
+    below = [(node.path, node.embed, [class_name(each) for each in embedded_fields(node)]) for node in nodes(target)]
+    return hashlib.sha256(repr((fields, mirror, below) if below else (fields, mirror)).encode()).hexdigest()
 
 
 def is_changed(target: Target, using: str = DEFAULT_DB_ALIAS) -> bool:

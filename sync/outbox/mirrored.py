@@ -9,7 +9,8 @@ from typing import Any, ClassVar, Self
 from django.db import models, transaction
 
 from sync.mapping import documents, reading
-from sync.outbox import capture
+from sync.mapping.embeds import Embed
+from sync.outbox import capture, parents
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Mirror:
     extra: name of a DocumentField for what documents have beyond the model's fields.
     version: raise it when your `to_document` makes different documents than before; all are then delivered again.
     capture: False if only `sync follow-binlog` records changes, and the application records none.
+    embed: rows of other tables that documents have inside. embed_in: the targets whose documents do; by default all.
     """
 
     collection: str
@@ -31,19 +33,16 @@ class Mirror:
     exclude: tuple[str, ...] = ()
     extra: str | None = None
     version: int = 1
-    capture: bool = field(
-        default=True, repr=False
-    )  # not part of the mapping, whose fingerprint is the repr of the other options
+    # Not part of the fingerprint of the mapping, which is the repr of the other options and, if any, the embeds.
+    capture: bool = field(default=True, repr=False)
+    embed: tuple[Embed, ...] = field(default=(), repr=False)
+    embed_in: tuple[str, ...] | None = field(default=None, repr=False)
 
 
-class MirroredModel(models.Model):
-    """A model whose every committed row is mirrored to a document in MongoDB.
+class Captured(models.Model):
+    """A model whose saves, bulk writes and deletions record the documents that they concern."""
 
-    Declare `mirror = Mirror("collection")` and inherit `Meta`. Saving and deleting record a change in the row's
-    transaction; delivery follows the commit.
-    """
-
-    mirror: ClassVar[Mirror]
+    captured: ClassVar[bool] = True
     objects: ClassVar[Any] = capture.MirroredManager()
     # Set by sync.mapping.reading: by field name, why a column cannot be read; and fields that hold JSON's null.
     unreadable: Mapping[str, str] = reading.NOTHING
@@ -61,12 +60,38 @@ class MirroredModel(models.Model):
         unread = reading.unreadable(self) if self.unreadable else {}
         if still := [name for name in unread if update_fields is None or name in update_fields]:
             raise ValueError(f"{', '.join(still)} could not be read. Set a value before you save this row.")
+        table: Any = cls or type(self)
+        table = table._meta.concrete_model
         with transaction.atomic(using, savepoint=False):
+            before = parents.before_save(table, self, using, force_insert, update_fields)
             saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]  # private to Django
             # In multi-table inheritance a parent's row is saved before the child knows its key.
-            table = cls or type(self)
-            capture.record(table, [getattr(self, table._meta.pk.attname)], using)
+            key = getattr(self, table._meta.pk.attname)
+            capture.record_rows(table, [key], using, before, parents.after_save(table, self, key, using, before))
         return saved
+
+
+class Embedded(Captured):
+    """A model without a collection of its own, whose rows other models' documents embed: see `Mirror(embed=...)`.
+
+    Inherit `Meta`, as with MirroredModel.
+    """
+
+    class Meta(Captured.Meta):
+        abstract = True
+
+
+class MirroredModel(Captured):
+    """A model whose every committed row is mirrored to a document in MongoDB.
+
+    Declare `mirror = Mirror("collection")` and inherit `Meta`. Saving and deleting record a change in the row's
+    transaction; delivery follows the commit.
+    """
+
+    mirror: ClassVar[Mirror]
+
+    class Meta(Captured.Meta):
+        abstract = True
 
     def to_document(self) -> dict[str, Any]:
         """This row's document. Override it together with `from_document` for documents of another shape."""

@@ -31,6 +31,7 @@ class Taken(NamedTuple):
     attempts: int = 0
     recorded_at: datetime = datetime.min
     due_at: datetime = datetime.min
+    via: str = ""
 
 
 class Shard(NamedTuple):
@@ -83,7 +84,7 @@ class ChangeQuerySet(models.QuerySet):
         return self.filter(settling=False).exclude(in_flight(), failed=False)
 
     def due(self, queue: str = "", *, ranges: bool = False, models: Collection[str] = ()) -> ChangeQuerySet:
-        """Changes of a queue that may be claimed now, oldest first: keys, or a backfill's ranges.
+        """Changes of a queue that may be claimed now, oldest first: keys, or ranges of a backfill and fan-outs.
 
         models: only of these (labels); if empty, all but paused ones.
         """
@@ -116,14 +117,14 @@ class ChangeQuerySet(models.QuerySet):
         if age:
             conditions[1] += f" - INTERVAL {age:f} SECOND"
         quote, text = connection.ops.quote_name, "CAST({} AS CHAR)" if connection.vendor == "mysql" else "{}"
-        *plain, recorded_at, due_at = map(quote, ["id", *Taken._fields[1:]])
+        *plain, recorded_at, due_at = map(quote, ["id", *Taken._fields[1:-1]])
         columns = ", ".join([*plain, text.format(recorded_at), text.format(due_at)])
         where = " AND ".join(conditions)
         sql = f"SELECT {columns} FROM sync_change WHERE {where} ORDER BY due_at LIMIT {limit:d}"  # noqa: S608 (no values)
         with connection.cursor() as cursor:
             cursor.execute(sql, [queue, *paused])
             found = cursor.fetchall()
-        return [Taken._make((*row[:5], bool(row[5]), row[6], *map(as_moment, row[7:]))) for row in found]
+        return [Taken._make((*row[:5], bool(row[5]), row[6], *map(as_moment, row[7:]), "")) for row in found]
 
     @retry_on_deadlock
     def claim(self, limit: int, token: str) -> list[Taken]:
@@ -217,7 +218,13 @@ class Change(models.Model):
         max_length=255,
         blank=True,
         db_default="",
-        help_text="Backfill: all rows after `key` up to this one, instead of one row.",
+        help_text="Backfill: all rows after `key` up to this one, instead of one row. Fan-out: the row that changed.",
+    )
+    via = models.CharField(
+        max_length=200,
+        blank=True,
+        db_default="",
+        help_text="Fan-out: where documents embed the row `until`. All documents after `key` that do are delivered.",
     )
     recorded_at = models.DateTimeField(default=DatabaseNow, db_default=DatabaseNow())
     due_at = models.DateTimeField(

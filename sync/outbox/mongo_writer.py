@@ -21,9 +21,9 @@ from pymongo.write_concern import WriteConcern
 
 from sync.core import conf
 from sync.core.batching import bisect, chunks
+from sync.mapping.composed import documents_of
 from sync.mapping.documents import MappingError, encode, known_codec, pk_of
 from sync.mapping.registry import Target
-from sync.mapping.row_documents import documents_by_key
 from sync.mongodb import bulk_merge, sharding
 from sync.mongodb.bulk_merge import Replacement, is_kept
 from sync.mongodb.client import clock, collection
@@ -34,7 +34,6 @@ from sync.outbox.versions import ReadAhead, Seen, read_versions
 if TYPE_CHECKING:
     from django.db.models import Model
 
-    from sync.outbox.mirrored import MirroredModel
 
 MAX_BSON_SIZE = 16 * 1024 * 1024
 ONE = WriteConcern(1)
@@ -156,7 +155,7 @@ def _deliver(
         deadline = clock(target.queue).after(conf.LEASE)
         early = ahead.versions() if ahead else {}
         versions = {**early, **read_versions(target, [_id for _id in ids.values() if _id not in early])}
-        documents = read_documents(target.model, list(ids), using, outcome)
+        documents = read_documents(target, list(ids), using, outcome)
         writes = Writes(outcome, deadline, token)
         for key, _id in ids.items():
             if key not in outcome.reasons:
@@ -185,9 +184,7 @@ def _ids(model: type[Model], keys: Collection[str], outcome: Outcome) -> dict[st
     return ids
 
 
-def read_documents(
-    model: type[MirroredModel], keys: Sequence[str], using: str, outcome: Outcome
-) -> dict[str, dict[str, Any]]:
+def read_documents(target: Target, keys: Sequence[str], using: str, outcome: Outcome) -> dict[str, dict[str, Any]]:
     """Step 3: the documents of the committed rows that exist, by key as text.
 
     Rejects a key whose row cannot be read, or cannot become a document.
@@ -196,7 +193,7 @@ def read_documents(
     for part in chunks(keys):
         for found in bisect(
             part,
-            lambda some: documents_by_key(model, some, using),
+            lambda some: documents_of(target, some, using),
             lambda key, error: outcome.reject(key, explain(error)),
             lambda error: not isinstance(error, DatabaseError),
         ):

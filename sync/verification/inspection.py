@@ -17,8 +17,9 @@ from pymongo.errors import PyMongoError
 
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.diff import LENIENT, FieldDifference, field_differences
-from sync.mapping.documents import document_of, encode
-from sync.mapping.registry import Target, all_rows, mirrored_models, targets
+from sync.mapping.documents import encode
+from sync.mapping.embeds import embeds
+from sync.mapping.registry import Target, mirrored_models, targets
 from sync.mapping.registry import label as label_of
 from sync.mongodb.errors import reason
 from sync.outbox.mirrored import MirroredModel
@@ -136,8 +137,9 @@ def inspect(
     """
     places = [target for target in targets(model) if at is None or target in at]
     labels = [target.label for target in places]
-    row = all_rows(model, using).filter(pk=key).first()
-    expected, problem, plain = _expected(row)
+    scan = Scan(places[0] if places else Target(model), using)
+    row = scan.rows([key]).get(key)
+    expected, problem, plain = _expected(scan, row)
     changes = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
     found = Mismatch.objects.using(using).filter(model__in=labels, key=key).order_by("model")
     with pymongo.timeout(TIMEOUT):
@@ -146,12 +148,12 @@ def inspect(
     return Inspection(model, key, row, document, problem, plain, sides, list(changes[:CHANGES]), list(found))
 
 
-def _expected(row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
+def _expected(scan: Scan, row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:
     """The row's document, or the reason why it has none and its columns."""
     if row is None:
         return {}, "", []
     try:
-        document = document_of(row)
+        document = scan.expected(row)
         encode(document)
         return document, "", []
     except Exception as error:  # an application's own mapping may raise anything
@@ -181,6 +183,9 @@ def _without_sync(document: dict[str, Any]) -> dict[str, Any]:
 
 def _side(target: Target, key: str, row: MirroredModel | None, expected: dict[str, Any], using: str) -> Side:
     sides = Scan(target, using)
+    if embeds(target):
+        row = sides.rows([key]).get(key)
+        expected, _, _ = _expected(sides, row)
     try:
         stored = sides.documents([key]).get(key)
     except PyMongoError as error:

@@ -19,12 +19,15 @@ from django.db.models import IntegerField, Q, QuerySet
 
 from sync.core.batching import chunks
 from sync.mapping.bson_options import CODEC_OPTIONS
+from sync.mapping.composed import documents_of
 from sync.mapping.diff import LENIENT, FieldDifference, field_differences, is_equal, kind
 from sync.mapping.documents import codec, document_of
+from sync.mapping.embeds import embeds
 from sync.mapping.fields import ObjectIdField
 from sync.mapping.reading import literal
 from sync.mapping.registry import Target, all_rows
 from sync.mongodb.client import collection
+from sync.outbox import fan_out
 from sync.outbox.models import Change
 from sync.verification.strict import Proof
 
@@ -197,6 +200,11 @@ class Scan:
 
     def _by_key(self, rows: Iterable[Any]) -> dict[str, MirroredModel]:
         by_key = {str(row.pk): row for row in rows}
+        if by_key and embeds(self.target):
+            documents = documents_of(self.target, list(by_key), self.using)
+            by_key = {key: row for key, row in by_key.items() if key in documents}  # without rows deleted meanwhile
+            for key, row in by_key.items():
+                row.composed = documents[key]
         if self.proof and by_key:
             texts = self.proof.texts(by_key)
             for key, row in by_key.items():
@@ -226,10 +234,10 @@ class Scan:
 
     def pending(self, keys: Collection[str]) -> set[str]:
         """Those of `keys` that are still to be delivered: they have changes of their own, or belong to a backfill's
-        range.
+        range or to a fan-out.
         """
         single = set(self.changes.filter(key__in=list(keys), until="").values_list("key", flat=True))
-        ranges = self.changes.exclude(until="").values_list("key", "until")
+        ranges = self.changes.exclude(until="").filter(via="").values_list("key", "until")
         for some in chunks(list(ranges), RANGES):
             covered = Q()
             for after, until in some:
@@ -237,6 +245,11 @@ class Scan:
                 covered |= below & Q(pk__lte=literal(self.pk, until))
             rows = self._matching(keys).filter(covered)
             single.update(str(pk) for pk in rows.values_list("pk", flat=True))
+        for change in self.changes.exclude(via=""):
+            with suppress(LookupError):  # the mapping has changed since, and with it a backfill is planned
+                concerned = fan_out.keys_of(self.target, change, self.using)
+                named = [literal(self.pk, key) for key in keys]
+                single.update(str(pk) for pk in concerned.filter(pk__in=named))
         return single
 
     def key_of(self, document: bytes) -> str | None:
@@ -258,12 +271,20 @@ class Scan:
             return None
         return str(pk) if same else None
 
+    def expected(self, row: Any) -> dict[str, Any]:
+        """The document of a row that this scan has read. Raises whatever makes it impossible."""
+        if not embeds(self.target):
+            return document_of(row)
+        if isinstance(row.composed, Exception):
+            raise row.composed
+        return row.composed
+
     def mismatch(self, key: str, row: Any, document: bytes | None) -> KeyMismatch | None:
         """How the two differ; None if they are equal, type for type."""
         if row is None:
             return None if document is None else KeyMismatch(key, "extra")
         try:
-            expected = document_of(row)
+            expected = self.expected(row)
             if is_equal(expected, document or b""):
                 fields = self.proof.differences(row.texts, document or b"") if self.proof else ()
                 return KeyMismatch(key, "different", fields) if fields else None

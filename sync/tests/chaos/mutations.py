@@ -114,7 +114,7 @@ def row_before_version() -> None:
     def make(deliver: Any) -> Any:
         def deliver_what_was(target: Any, keys: Any, using: str, *rest: Any, **more: Any) -> Any:
             outer = getattr(known, "rows", None)
-            known.rows = read_documents(target.model, list(keys), using, mongo_writer.Outcome())
+            known.rows = read_documents(target, list(keys), using, mongo_writer.Outcome())
             try:
                 return deliver(target, keys, using, *rest, **more)
             finally:

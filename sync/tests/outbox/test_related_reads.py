@@ -84,7 +84,7 @@ def test_verify_reads_the_same_related_rows(replica: None, settings: Any, mongo:
 
 def test_a_message_has_the_current_related_rows(replica: None) -> None:
     key = animal()
-    assert b"Ada" in messages.encode(read_documents(Animal, [key], "default", Outcome())[key])
+    assert b"Ada" in messages.encode(read_documents(Target(Animal), [key], "default", Outcome())[key])
 
 
 def test_a_related_model_in_another_database_is_read_from_it(replica: None, monkeypatch: pytest.MonkeyPatch) -> None:

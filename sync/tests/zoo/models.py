@@ -4,8 +4,9 @@ from typing import Any
 
 from django.db import models
 
+from sync.mapping.embeds import Ids, Many, One
 from sync.mapping.fields import DocumentField, ObjectIdField, UnsignedBigIntegerField
-from sync.outbox.mirrored import Mirror, MirroredModel
+from sync.outbox.mirrored import Embedded, Mirror, MirroredModel
 from sync.replication.pulled import PulledModel, Source
 
 
@@ -167,3 +168,57 @@ class Order(MirroredModel):
     extra = DocumentField(default=dict, blank=True)
 
     mirror = Mirror("zoo_orders", extra="extra")
+
+
+class Town(Embedded):
+    name = models.CharField(max_length=50)
+
+
+class Badge(Embedded):
+    name = models.CharField(max_length=50)
+
+
+class Shelter(MirroredModel):
+    """Its documents are composed of several tables."""
+
+    id = ObjectIdField(primary_key=True)
+    name = models.CharField(max_length=50)
+    town = models.ForeignKey(Town, null=True, on_delete=models.SET_NULL)
+    badges = models.ManyToManyField(Badge)
+
+    mirror = Mirror(
+        "zoo_shelters",
+        embed=(
+            Many(
+                "pen_set",
+                "pens",
+                fields=("pk", "name", "built"),
+                order_by=("name",),
+                limit=10,
+                embed=(
+                    Many("guest_set", "guests", fields=("name",), order_by=("-arrived",), limit=2, truncate=True),
+                    One("plan", "plan", fields=("text",)),
+                ),
+            ),
+            One("town", "town", fields=("name",)),
+            Many("badges", "badges", fields=("name",), order_by=("-name",)),
+            Ids("badges", "badge_ids"),
+        ),
+    )
+
+
+class Pen(Embedded):
+    shelter = models.ForeignKey(Shelter, on_delete=models.CASCADE)
+    name = models.CharField(max_length=50)
+    built = models.DateTimeField(null=True)
+
+
+class Plan(Embedded):
+    pen = models.OneToOneField(Pen, on_delete=models.CASCADE)
+    text = models.TextField()
+
+
+class Guest(Embedded):
+    pen = models.ForeignKey(Pen, null=True, on_delete=models.SET_NULL)
+    name = models.CharField(max_length=50)
+    arrived = models.IntegerField(default=0)

@@ -1,0 +1,192 @@
+"""Capture for composed documents: which parents' documents a write of an embedded row concerns.
+
+Inside the transaction, parents are named only from rows that it has locked; everything further after the commit. So a
+row that names its parent by a foreign key concerns the parents before and after the write. If that parent is a row of
+the target, its key is recorded as a change. Everything else is recorded as a fan-out, "via" a node of the document and
+a row's key, and expanded after the commit (fan_out.py): to look further inside the transaction would miss a parent,
+because the row in between may be moving.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any, NamedTuple
+
+from django.db import connections, models
+
+from sync.mapping.embeds import Node, nodes
+from sync.mapping.registry import Target, all_targets
+
+
+class Embedding(NamedTuple):
+    """A place where rows of one table are embedded, or link embedded rows to their parents.
+
+    node: the embed. column: the row's foreign key to its parent; None if the row is known by its own key, because
+    others point to it.
+    """
+
+    target: Target
+    node: Node
+    column: Any
+
+
+class Concerned(NamedTuple):
+    """Whom a write concerns: keys of the target's own rows, or of those of the node `via`."""
+
+    target: Target
+    via: str
+    keys: frozenset[str]
+
+
+Links = Mapping[Any, tuple[Any, ...]]  # the values of a table's link columns, by the row's key
+
+
+@functools.cache
+def embeddings(table: Any) -> tuple[Embedding, ...]:
+    """Where rows of this table (a concrete model) take part in documents."""
+    return tuple(each for target in all_targets() for node in nodes(target) for each in _of_node(target, node, table))
+
+
+def _of_node(target: Target, node: Node, table: Any) -> Iterable[Embedding]:
+    if node.through is not None and node.through is table:
+        yield Embedding(target, node, node.source)
+    if node.model._meta.concrete_model is table and _has_content(node):
+        yield Embedding(target, node, node.key)
+
+
+def _has_content(node: Node) -> bool:
+    """Whether documents have more of the rows than their keys, which never change."""
+    return node.key is not None or hasattr(node.embed, "fields")
+
+
+@functools.cache
+def columns(table: Any) -> tuple[str, ...]:
+    """The foreign keys of this table that name parents."""
+    return tuple(dict.fromkeys(each.column.attname for each in embeddings(table) if each.column is not None))
+
+
+def read_links(table: Any, keys: Collection[Any], using: str) -> Links:
+    """The link columns of these rows, whose locks are taken or held already."""
+    if not columns(table):
+        return {}
+    rows: Any = models.QuerySet(table, using=using).filter(pk__in=list(keys)).order_by()
+    if connections[using].features.has_select_for_update:
+        rows = rows.select_for_update()
+    return {pk: tuple(links) for pk, *links in rows.values_list("pk", *columns(table))}
+
+
+def concerned(table: Any, keys: Iterable[Any], *links: Links) -> list[Concerned]:
+    """Whom a write of rows concerns. keys: of all rows written. links: their link columns before and after."""
+    found = []
+    held = list(keys)
+    for target, node, column in embeddings(table):
+        if column is None:
+            names: set[Any] = set(held)
+            via = node.path
+        else:
+            place = columns(table).index(column.attname)
+            names = {values[place] for each in links for values in each.values()} - {None}
+            via = node.above.path if node.above else ""
+        if names:
+            found.append(Concerned(target, via, frozenset(map(str, names))))
+    return found
+
+
+def before_save(table: Any, row: Any, using: str, force_insert: Any, update_fields: Any) -> Links:
+    """The link columns of a row that is about to be saved, under its lock; empty if they stay, or if it is new."""
+    key = getattr(row, table._meta.pk.attname)
+    if key is None or force_insert or not _is_written(table, update_fields):
+        return {}
+    return read_links(table, [key], using)
+
+
+def after_save(table: Any, row: Any, key: Any, using: str, before: Links) -> Links:
+    """The link columns of a row that was just saved."""
+    values = [getattr(row, name) for name in columns(table)]
+    if before and not any(hasattr(value, "resolve_expression") for value in values):
+        return {key: tuple(values)}
+    return read_links(table, [key], using)
+
+
+def _is_written(table: Any, update_fields: Any) -> bool:
+    names = columns(table)
+    given = {field.name: field.attname for field in table._meta.concrete_fields}
+    return bool(names) and (update_fields is None or any(given.get(each, each) in names for each in update_fields))
+
+
+def of_deletion(table: Any, key: Any, using: str) -> list[Concerned]:
+    """Whom the deletion of a row concerns, which has not happened yet."""
+    concrete = table._meta.concrete_model
+    found = concerned(concrete, [key], read_links(concrete, [key], using))
+    for target, node in destinations(concrete):
+        _lock(concrete, key, using)
+        names = _linked(node.through, node.source, node.destination, key, using)
+        found += _named(target, node, names)
+    return found
+
+
+@functools.cache
+def destinations(table: Any) -> tuple[tuple[Target, Node], ...]:
+    """Where rows of this table are embedded by a many-to-many relation. Their links go with them, without a signal."""
+    return tuple(
+        (target, node)
+        for target in all_targets()
+        for node in nodes(target)
+        if node.through is not None and node.model._meta.concrete_model is table
+    )
+
+
+def of_relation(
+    through: Any, row: Any, others: Collection[Any] | None, using: str, *, reverse: bool
+) -> list[Concerned]:
+    """Whom a change of a many-to-many relation concerns: of the `row` with the `others` (keys), None for all of them.
+
+    reverse: the relation is declared on the model of the others.
+    """
+    found = []
+    for target, node in _through(through):
+        is_source = (node.source.name == _source_name(node)) != reverse
+        if is_source:
+            names: Iterable[Any] = [row.pk]
+        elif others is not None:
+            names = others
+        else:
+            _lock(type(row)._meta.concrete_model, row.pk, using)
+            names = _linked(through, node.source, node.destination, row.pk, using)
+        found += _named(target, node, names)
+    return found
+
+
+@functools.cache
+def _through(through: Any) -> tuple[tuple[Target, Node], ...]:
+    return tuple((target, node) for target in all_targets() for node in nodes(target) if node.through is through)
+
+
+def _source_name(node: Node) -> str:
+    """The foreign key of the relation's table to the model that declares it."""
+    fields = {
+        each.m2m_field_name()
+        for model in (node.parent, node.model)
+        for each in model._meta.many_to_many
+        if each.remote_field.through is node.through
+    }
+    return fields.pop()
+
+
+def _linked(through: Any, parent: Any, child: Any, key: Any, using: str) -> list[Any]:
+    rows: Any = models.QuerySet(through, using=using).filter(**{child.attname: key}).order_by()
+    if connections[using].features.has_select_for_update:
+        rows = rows.select_for_update()
+    return list(rows.values_list(parent.attname, flat=True))
+
+
+def _lock(table: Any, key: Any, using: str) -> None:
+    """Keeps other transactions from linking rows to this one: a foreign key takes a shared lock of what it names."""
+    if connections[using].features.has_select_for_update:
+        list(models.QuerySet(table, using=using).filter(pk=key).select_for_update().values_list("pk"))
+
+
+def _named(target: Target, node: Node, names: Iterable[Any]) -> list[Concerned]:
+    keys = frozenset(map(str, names))
+    return [Concerned(target, node.above.path if node.above else "", keys)] if keys else []

@@ -1,0 +1,383 @@
+"""Documents that embed rows of other tables follow every write that concerns them."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import pytest
+from bson import ObjectId
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
+from pymongo.database import Database
+
+from sync.mapping import composed
+from sync.mapping.registry import Target
+from sync.outbox import backfill, fan_out
+from sync.outbox.mapping_changes import fingerprint
+from sync.outbox.models import Change
+from sync.outbox.relay import Relay
+from sync.tests.support.hurry import confirm
+from sync.tests.zoo.models import Badge, Guest, Pen, Plan, Shelter, Town
+from sync.verification.inspection import inspect
+from sync.verification.repair import Repairer
+from sync.verification.scan import Scan
+from sync.verification.verify import verify
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
+
+BUILT = datetime.datetime(2020, 5, 17, 12, 30, 1, 123456, datetime.UTC)
+
+
+class World(NamedTuple):
+    a: Shelter
+    b: Shelter
+    pen: Pen
+    plan: Plan
+    guests: list[Guest]
+    town: Town
+    badges: list[Badge]
+
+
+@pytest.fixture
+def world(mongo: Database) -> World:
+    town = Town.objects.create(name="Ayr")
+    a, b = (Shelter.objects.create(name=name, town=town) for name in ("A", "B"))
+    pen = Pen.objects.create(shelter=a, name="first", built=BUILT)
+    plan = Plan.objects.create(pen=pen, text="square")
+    guests = [Guest.objects.create(pen=pen, name=name, arrived=day) for day, name in enumerate(("Rex", "Tom", "Ivy"))]
+    badges = [Badge.objects.create(name=name) for name in ("gold", "silver")]
+    a.badges.add(*badges)
+    confirm()
+    return World(a, b, pen, plan, guests, town, badges)
+
+
+def expected() -> dict[Any, dict[str, Any]]:
+    """The documents, made row by row with plain queries."""
+    return {
+        ObjectId(shelter.pk): {
+            "_id": ObjectId(shelter.pk),
+            "name": shelter.name,
+            **({"town_id": shelter.town_id, "town": {"name": shelter.town.name}} if shelter.town else {}),
+            "pens": [
+                {
+                    "_id": pen.pk,
+                    "name": pen.name,
+                    **(
+                        {"built": pen.built.replace(microsecond=pen.built.microsecond // 1000 * 1000)}
+                        if pen.built
+                        else {}
+                    ),
+                    "guests": [
+                        {"name": guest.name} for guest in Guest.objects.filter(pen=pen).order_by("-arrived", "pk")[:2]
+                    ],
+                    **({"plan": {"text": pen.plan.text}} if Plan.objects.filter(pen=pen).exists() else {}),
+                }
+                for pen in Pen.objects.filter(shelter=shelter).order_by("name", "pk")
+            ],
+            "badges": [{"name": badge.name} for badge in shelter.badges.order_by("-name", "pk")],
+            "badge_ids": [badge.pk for badge in shelter.badges.order_by("pk")],
+        }
+        for shelter in Shelter.objects.all()
+    }
+
+
+def stored(mongo: Database) -> dict[Any, dict[str, Any]]:
+    found = {document["_id"]: document for document in mongo.zoo_shelters.find()}
+    for document in found.values():
+        del document["_sync"]
+    return found
+
+
+def test_a_document_has_the_rows_of_all_its_tables(world: World, mongo: Database) -> None:
+    assert stored(mongo) == expected()
+    document = mongo.zoo_shelters.find_one({"name": "A"})
+    assert [guest["name"] for guest in document["pens"][0]["guests"]] == ["Ivy", "Tom"]
+    assert document["_sync"]["us"] == {"pens.0.built": 456}
+    assert [badge["name"] for badge in document["badges"]] == ["silver", "gold"]
+
+
+def save_a_child(world: World) -> None:
+    world.pen.name = "second"
+    world.pen.save()
+
+
+def save_a_child_without_its_parent(world: World) -> None:
+    stale = Pen(pk=world.pen.pk, shelter=world.b, name="third")
+    stale.save(update_fields=["name"])
+
+
+def move_a_child(world: World) -> None:
+    world.pen.shelter = world.b
+    world.pen.save()
+
+
+def move_a_child_that_has_moved(world: World) -> None:
+    stale = Pen.objects.get(pk=world.pen.pk)
+    move_a_child(world)
+    stale.shelter = world.a
+    stale.save()
+
+
+def move_children_by_update(world: World) -> None:
+    Pen.objects.filter(shelter=world.a).update(shelter=world.b)
+
+
+def create_children_in_bulk(world: World) -> None:
+    Pen.objects.bulk_create([Pen(pk=100 + number, shelter=world.b, name=str(number)) for number in range(3)])
+
+
+def update_children_in_bulk(world: World) -> None:
+    world.pen.shelter, world.pen.name = world.b, "moved"
+    Pen.objects.bulk_update([world.pen], ["shelter", "name"])
+
+
+def delete_a_child(world: World) -> None:
+    world.pen.delete()
+
+
+def delete_a_child_that_has_moved(world: World) -> None:
+    stale = Pen.objects.get(pk=world.pen.pk)
+    move_a_child(world)
+    stale.delete()
+
+
+def delete_children_by_queryset(world: World) -> None:
+    Pen.objects.all().delete()
+
+
+def delete_the_parent(world: World) -> None:
+    world.a.delete()
+
+
+def save_a_grandchild(world: World) -> None:
+    world.guests[2].name = "Eve"
+    world.guests[2].save()
+
+
+def move_a_grandchild(world: World) -> None:
+    other = Pen.objects.create(shelter=world.b, name="other")
+    world.guests[0].pen, world.guests[0].arrived = other, 9
+    world.guests[0].save()
+
+
+def delete_grandchildren(world: World) -> None:
+    Guest.objects.all().delete()
+
+
+def set_a_grandchilds_parent_to_null(world: World) -> None:
+    world.pen.guest_set.clear()
+
+
+def change_a_one_to_one_grandchild(world: World) -> None:
+    Plan.objects.filter(pen=world.pen).update(text="round")
+
+
+def delete_a_one_to_one_grandchild(world: World) -> None:
+    world.plan.delete()
+
+
+def rename_a_town_of_several_parents(world: World) -> None:
+    Town.objects.update(name="Bute")
+
+
+def move_a_parent_to_another_town(world: World) -> None:
+    world.a.town = Town.objects.create(name="Crail")
+    world.a.save()
+
+
+def delete_a_town(world: World) -> None:
+    world.town.delete()
+
+
+def add_a_badge(world: World) -> None:
+    world.b.badges.add(world.badges[0])
+
+
+def add_a_badge_from_the_other_side(world: World) -> None:
+    world.badges[0].shelter_set.add(world.b)
+
+
+def remove_a_badge(world: World) -> None:
+    world.a.badges.remove(world.badges[0])
+
+
+def set_badges(world: World) -> None:
+    world.a.badges.set([world.badges[1], Badge.objects.create(name="new")])
+
+
+def clear_badges(world: World) -> None:
+    world.a.badges.clear()
+
+
+def clear_from_the_other_side(world: World) -> None:
+    world.badges[0].shelter_set.clear()
+
+
+def rename_a_badge(world: World) -> None:
+    world.badges[0].name = "platinum"
+    world.badges[0].save()
+
+
+def delete_a_badge(world: World) -> None:
+    world.badges[0].delete()
+
+
+WRITES = [
+    save_a_child, save_a_child_without_its_parent, move_a_child, move_a_child_that_has_moved, move_children_by_update,
+    create_children_in_bulk, update_children_in_bulk, delete_a_child, delete_a_child_that_has_moved,
+    delete_children_by_queryset, delete_the_parent, save_a_grandchild, move_a_grandchild, delete_grandchildren,
+    set_a_grandchilds_parent_to_null, change_a_one_to_one_grandchild, delete_a_one_to_one_grandchild,
+    rename_a_town_of_several_parents, move_a_parent_to_another_town, delete_a_town, add_a_badge,
+    add_a_badge_from_the_other_side, remove_a_badge, set_badges, clear_badges, clear_from_the_other_side,
+    rename_a_badge, delete_a_badge,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("inline", [True, False])
+@pytest.mark.parametrize("write", WRITES)
+def test_the_documents_follow(
+    write: Callable[[World], None], world: World, mongo: Database, settings: Any, *, inline: bool
+) -> None:
+    settings.SYNC_INLINE = inline
+    before = stored(mongo)
+    write(world)
+    Relay().drain()
+    assert stored(mongo) == expected()
+    assert stored(mongo) != before or write is move_a_child_that_has_moved
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_a_rolled_back_write_records_nothing(write: Callable[[World], None], world: World, mongo: Database) -> None:
+    before = stored(mongo)
+    waiting = Change.objects.count()
+    with transaction.atomic():
+        write(world)
+        assert Change.objects.count() > waiting
+        transaction.set_rollback(True)
+    assert Change.objects.count() == waiting
+    Relay().drain()
+    assert stored(mongo) == before
+
+
+def found(world: World) -> list[str]:
+    return [mismatch.key for mismatch in verify(Target(Shelter)).mismatches.order_by("key")]
+
+
+def test_verify_sees_every_embedded_difference(world: World, mongo: Database) -> None:
+    assert verify(Target(Shelter)).found == 0
+    embedded = [
+        ("pens.0.name", "other"), ("pens.0.guests.1.name", "Rob"), ("pens.0.plan.text", ""), ("town.name", "Oban"),
+        ("badges.0.name", "x"), ("badge_ids.0", -1),
+    ]  # fmt: skip
+    for path, value in embedded:
+        before = mongo.zoo_shelters.find_one({"name": "A"})
+        mongo.zoo_shelters.update_one({"name": "A"}, {"$set": {path: value}})
+        assert verify(Target(Shelter)).found == 1, path
+        mongo.zoo_shelters.replace_one({"name": "A"}, before)
+    assert verify(Target(Shelter)).found == 0
+
+
+def test_verify_counts_a_fan_out_as_pending(world: World, settings: Any) -> None:
+    settings.SYNC_INLINE = False
+    Town.objects.update(name="Oban")
+    run = verify(Target(Shelter))
+    assert (run.found, run.pending) == (0, 2)
+    Relay().drain()
+    assert verify(Target(Shelter)).pending == 0
+
+
+def test_repair_fixes_an_embedded_difference(world: World, mongo: Database) -> None:
+    mongo.zoo_shelters.update_many({}, {"$set": {"pens": []}})
+    repairer = Repairer(Scan(Target(Shelter), "default"))
+    assert verify(Target(Shelter), repair=repairer).found == 0
+    assert repairer.repaired == 1
+    assert stored(mongo) == expected()
+
+
+def test_the_inspection_of_a_record_has_the_embedded_rows(world: World, mongo: Database) -> None:
+    mongo.zoo_shelters.update_one({"name": "A"}, {"$set": {"pens.0.plan.text": "oval"}})
+    [side] = inspect(Shelter, world.a.pk).sides
+    assert [difference.path for field in side.fields for difference in field.differences] == ["pens.0.plan.text"]
+
+
+def test_a_backfill_writes_composed_documents(world: World, mongo: Database) -> None:
+    mongo.zoo_shelters.delete_many({})
+    backfill.plan(Target(Shelter))
+    Relay().drain()
+    assert stored(mongo) == expected()
+
+
+def test_a_parent_with_too_many_rows_is_a_dead_letter_that_names_the_embed(world: World, mongo: Database) -> None:
+    Pen.objects.bulk_create([Pen(pk=100 + number, shelter=world.a, name=str(number)) for number in range(10)])
+    world.b.name = "fine"
+    world.b.save()
+    Relay().drain()
+    [change] = Change.objects.exclude(error="")
+    assert change.key == world.a.pk
+    assert change.error == "pens: it has more than 10 rows, its limit"
+    assert mongo.zoo_shelters.find_one({"name": "fine"})
+
+
+def test_many_embedded_rows_are_read_for_fewer_parents_at_a_time(
+    world: World, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(composed, "MOST", 3)
+    Pen.objects.bulk_create([Pen(pk=100 + number, shelter=world.b, name=str(number)) for number in range(6)])
+    confirm()
+    assert stored(mongo) == expected()
+
+
+def test_the_number_of_statements_does_not_depend_on_the_number_of_rows(
+    world: World,
+) -> None:
+    """The snapshot, the parents, and one for each embed: two for a row that the parent names or a truncated array."""
+    others = [Shelter(name=str(number)) for number in range(20)]
+    Shelter.objects.bulk_create(others)
+    Pen.objects.bulk_create([Pen(shelter=other, name="p", pk=1000 + n) for n, other in enumerate(others)])
+    for keys in ([world.a.pk], [shelter.pk for shelter in Shelter.objects.all()]):
+        with CaptureQueriesContext(connection) as captured:
+            composed.documents_of(Target(Shelter), keys, "default")
+        assert len(captured) <= 13
+
+
+def test_another_shape_of_the_embedded_rows_is_another_mapping(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(Target(Shelter))
+    pens, *others = Shelter.mirror.embed
+    changed = replace(Shelter.mirror, embed=(replace(pens, fields=("pk", "name")), *others))
+    monkeypatch.setattr(Shelter, "mirror", changed)
+    assert fingerprint(Target(Shelter)) != before
+
+
+def test_a_fan_out_is_one_change_and_resumes_after_its_last_page(
+    world: World, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SYNC_INLINE = False
+    monkeypatch.setattr(fan_out, "PAGE", 7)
+    Shelter.objects.bulk_create([Shelter(name=str(number), town=world.town) for number in range(20)])
+    Relay().drain()
+    world.town.name = "Oban"
+    world.town.save()
+    assert Change.objects.exclude(via="").count() == Change.objects.exclude(settling=True).count() == 1
+    for done in (7, 14, 21, 22, 22):
+        backfill.work()
+        assert mongo.zoo_shelters.count_documents({"town.name": "Oban"}) == done
+    assert not Change.objects.exclude(via="").exists()
+
+
+def test_fan_outs_of_the_same_row_are_delivered_together_unless_one_has_begun(
+    world: World, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SYNC_INLINE = False
+    monkeypatch.setattr(fan_out, "PAGE", 1)
+    for name in ("Oban", "Bute", "Tain"):
+        world.town.name = name
+        world.town.save()
+    backfill.work()
+    assert Change.objects.exclude(via="").count() == 1, "the first has begun and absorbed the others"
+    world.town.name = "Wick"
+    world.town.save()
+    Relay().drain()
+    assert mongo.zoo_shelters.distinct("town.name") == ["Wick"]
