@@ -9,6 +9,7 @@ class SyncConfig(AppConfig):
     verbose_name = "Mirror"
 
     def ready(self) -> None:
+        from sync.checks.composed import check_composed_models
         from sync.checks.mirrored import check_database, check_models, check_settings
         from sync.checks.pulled import check_pulled_models, check_pulled_tables
         from sync.core.mysql import require_tls
@@ -18,6 +19,7 @@ class SyncConfig(AppConfig):
         connection_created.connect(require_tls)
         checks.register(check_settings)
         checks.register(check_models, checks.Tags.models)
+        checks.register(check_composed_models, checks.Tags.models)
         checks.register(check_pulled_models, checks.Tags.models)
         checks.register(check_database, checks.Tags.database)
         checks.register(check_pulled_tables, checks.Tags.database)

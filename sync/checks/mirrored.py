@@ -122,7 +122,7 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
                 problem = f"{model._meta.label} has the target {target.name!r}; SYNC_TARGETS has no {target.alias!r}."
                 hint = f"Add {target.alias!r} with the address of its database to SYNC_TARGETS."
                 errors.append(Error(problem, hint, obj=model, id="sync.E017"))
-        errors += [*_managers(model), *_options(model), *_fields(model)]
+        errors += [*manager_problems(model), *_options(model), *_fields(model)]
     for (_, collection), labels in collections.items():
         if len(labels) > 1:
             errors.append(Error(f"The collection {collection!r} mirrors {' and '.join(labels)}.",
@@ -165,11 +165,11 @@ def _two_sources(connection: Any) -> Iterator[CheckMessage]:
 
 
 def _foreign_keys(connection: Any) -> Iterator[CheckMessage]:
-    """Reject foreign keys that change rows of a mirrored table, because neither the ORM nor the binary log sees that.
+    """Reject foreign keys that change rows of a captured table, because neither the ORM nor the binary log sees that.
 
     Django creates no such key; a table that was altered by hand may have one.
     """
-    tables = {model._meta.db_table for model in mirrored_models()}
+    tables = {model._meta.db_table for model in apps.get_models() if hasattr(model, "captured")}
     hint = "Change it to ON DELETE NO ACTION ON UPDATE NO ACTION: Django deletes dependent rows itself."
     for table, other, action in _foreign_key_actions(connection, tables):
         problem = f"The foreign key from {table} to {other} has {action}, so MySQL changes rows without capture."
@@ -227,7 +227,8 @@ def _foreign_key_actions(connection: Any, tables: set[str]) -> Iterator[tuple[st
                 yield table, other, f"ON {event} {rule}"
 
 
-def _managers(model: type[MirroredModel]) -> list[CheckMessage]:
+def manager_problems(model: Any) -> list[CheckMessage]:
+    """E012: managers of a captured model that write without recording changes."""
     managers = {manager.name: manager for manager in [*model._meta.managers, model._base_manager]}
     return [
         Error(
