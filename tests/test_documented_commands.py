@@ -32,7 +32,12 @@ PAGES = (
     "tutorial/first-steps.md", "how-to/verify.md", "how-to/troubleshooting.md", "how-to/follow-binlog.md",
     "how-to/pull.md", "how-to/copy.md", "how-to/kafka.md", "how-to/secrets.md",
 )  # fmt: skip
-IN_A_PROJECT = {"tutorial/first-model.md", "how-to/model-data.md", "how-to/use-in-your-project.md"}  # test_wheel.py
+IN_A_PROJECT = {  # test_wheel.py
+    "tutorial/first-model.md",
+    "how-to/model-data.md",
+    "how-to/model-a-document.md",
+    "how-to/use-in-your-project.md",
+}
 LONG_RUNNING = re.compile(r" sync (run|relay|follow-binlog|publish|pull|consume)(?!.* --once)| --follow| --every")
 FIRST_ACCOUNT = demo_id(1, "account", 0)
 

@@ -21,7 +21,7 @@ from tests.servers import ROOT, SERVERS
 pytestmark = pytest.mark.slow
 
 OWN_PROJECT = "how-to/use-in-your-project.md"
-TUTORIAL = ("tutorial/first-model.md", "how-to/model-data.md")  # the second continues the project of the first
+TUTORIAL = ("tutorial/first-model.md", "how-to/model-data.md", "how-to/model-a-document.md")  # one project
 
 
 def run(
@@ -118,7 +118,7 @@ def test_the_page_leads_to_a_mirrored_model(
     assert "Lamp" in page
 
 
-def test_the_tutorial_and_the_page_about_data_work_as_written(follow: Callable[..., tuple[str, Database]]) -> None:
+def test_the_tutorial_and_the_pages_about_data_work_as_written(follow: Callable[..., tuple[str, Database]]) -> None:
     output, mongo = follow(*TUTORIAL)
     assert {document["name"]: document["in_stock"] for document in mongo["products"].find()} == {"Lamp": 13, "Table": 0}
     [supplier] = mongo["suppliers"].find()
@@ -128,6 +128,9 @@ def test_the_tutorial_and_the_page_about_data_work_as_written(follow: Callable[.
     assert str(offer["price"]["amount"]) == "9.90"
     assert "Sons" in output
     assert "Summer sale" in output
+    [order] = mongo["orders"].find()
+    assert [line["product"] for line in order["lines"]] == ["Chair", "Lamp"]
+    assert (order["region"], order["label_ids"]) == ({"name": "Far North"}, [1])
 
 
 def mariadb(name: str) -> dict[str, Any]:

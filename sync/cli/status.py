@@ -14,6 +14,7 @@ Next: run the printed command; `manage.py sync trace MODEL KEY` shows one record
 """
 
 import argparse
+from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
@@ -25,7 +26,9 @@ from sync.core.humanize import counted, duration, moment, number
 from sync.mapping.kinds import kind_of
 from sync.monitoring.queries import Unfinished
 from sync.monitoring.status import TITLES, WORDS, ModelStatus, Status, status
+from sync.outbox import fan_out
 
+FAN_OUTS = 3  # of a model, listed with their progress
 SUMMARY = "show counts, lag, pending and failed changes, and workers"
 
 
@@ -149,6 +152,8 @@ def _details(now: Status) -> list[str]:
             lines.append(f"{model.model}: paused; resume it: manage.py sync resume {model.model}")
         if model.backfill:
             lines.append(f"{model.model}: backfill, {counted(model.backfill, 'range', 'ranges')} left")
+        if model.fan_outs:
+            lines += [f"{model.model}: {line}" for line in _fan_outs(model)]
         lines += [
             f"{model.model}: {failure.reason}: {failure.failed:,} failed, {failure.retrying:,} retrying"
             for failure in model.failures
@@ -160,6 +165,15 @@ def _details(now: Status) -> list[str]:
         if model.unfinished:
             lines.append(f"{model.model}: {_unfinished(model.unfinished)}")
     return lines
+
+
+def _fan_outs(model: ModelStatus) -> Iterator[str]:
+    """The oldest ones with their progress, and the number of all."""
+    for each in fan_out.oldest(model.model, FAN_OUTS):
+        left = f"more than {each.left - 1:,}" if each.left > fan_out.COUNTED else f"{each.left:,}"
+        yield f"fan-out of {each.via} {each.row}, {left} documents left"
+    if model.fan_outs > FAN_OUTS:
+        yield f"{counted(model.fan_outs, 'fan-out', 'fan-outs')} in all"
 
 
 def _unfinished(run: Unfinished) -> str:

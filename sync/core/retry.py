@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import random
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import ParamSpec, TypeVar
@@ -13,7 +15,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 DEADLOCK = 1213
+BUSY = ("SQLITE_BUSY", "SQLITE_BUSY_SNAPSHOT")  # SQLite's deadlocks are among them: it does not tell them apart
 TRIES = 5
+LONGEST_PAUSE = 0.05  # seconds before the next try, so that the other transaction can end
 LONGEST_STATEMENT = 300  # seconds without a response before a connection counts as dead
 
 
@@ -29,11 +33,16 @@ def retry_on_deadlock(function: Callable[P, R]) -> Callable[P, R]:
             try:
                 return function(*args, **kwargs)
             except OperationalError as error:
-                if not error.args or error.args[0] != DEADLOCK:
+                if not _is_deadlock(error):
                     raise
+            time.sleep(random.uniform(0, LONGEST_PAUSE))  # noqa: S311 (nothing secret)
         return function(*args, **kwargs)
 
     return call
+
+
+def _is_deadlock(error: OperationalError) -> bool:
+    return error.args[:1] == (DEADLOCK,) or getattr(error.__cause__, "sqlite_errorname", "") in BUSY
 
 
 def bound_statements(using: str) -> None:

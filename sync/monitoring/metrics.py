@@ -23,6 +23,7 @@ OF_MODELS = (
     ("sync_in_flight", "in_flight", "Changes being delivered, or delivered and not yet confirmed."),
     ("sync_settling", "settling", "Deletes that were delivered and will be delivered once more."),
     ("sync_backfill_ranges", "backfill", "Ranges of rows that a backfill still has to deliver."),
+    ("sync_fan_outs", "fan_outs", "Rows whose changes still have to reach documents that embed them."),
     (
         "sync_mismatches",
         "mismatches",

@@ -96,7 +96,10 @@ class ModelStatus:
     oldest_pending_age: float | None  # None: nothing is pending
     oldest_in_flight_age: float | None
     backfill: int  # ranges of rows that a backfill still has to deliver
-    oldest_backfill_age: float | None  # seconds that an unclaimed range is due; None: none is, or one is claimed
+    fan_outs: int  # rows whose changes still have to reach some of the documents that embed them
+    oldest_backfill_age: (
+        float | None
+    )  # seconds that an unclaimed range or fan-out is due; None: none, or one is claimed
     paused: bool
     failures: list[Failures]
     mismatches: int | None  # keys found different and not yet found in sync; None: unknown, as no run has finished
@@ -112,7 +115,7 @@ class ModelStatus:
 
     @property
     def waits(self) -> float:
-        """Seconds for which the oldest change or range of a backfill has waited to be delivered."""
+        """Seconds for which the oldest change, range of a backfill or fan-out has waited to be delivered."""
         return max(self.age, 0.0 if self.paused else self.oldest_backfill_age or 0.0)
 
 
@@ -155,9 +158,9 @@ class Status:
             return "failing"
         if any(model.mismatches for model in self.models):
             return "mismatched"
-        if self.age > YOUNG or any(model.backfill for model in models if not model.paused):
+        if self.age > YOUNG or any(model.backfill or model.fan_outs for model in models if not model.paused):
             return "lagging"
-        if any(model.pending or model.backfill for model in self.models if model.paused):
+        if any(model.pending or model.backfill or model.fan_outs for model in self.models if model.paused):
             return "paused"
         if paused:
             return "paused"

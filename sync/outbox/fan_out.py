@@ -8,14 +8,26 @@ fan-out continues after a crash.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from django.db import DEFAULT_DB_ALIAS
 
 from sync.mapping.embeds import nodes
 from sync.mapping.reading import literal
-from sync.mapping.registry import Target, all_rows
+from sync.mapping.registry import Target, all_rows, find_target
 from sync.outbox.models import Change, Taken
 
 PAGE = 200  # documents: single changes wait no longer than these take
+COUNTED = 10_000  # documents left of a fan-out, at most
+
+
+class Progress(NamedTuple):
+    """via: where the row is embedded. row: its key. left: documents not delivered yet; COUNTED + 1 for any more."""
+
+    via: str
+    row: str
+    left: int
 
 
 def page(target: Target, change: Taken, using: str) -> Iterator[list[Any]]:
@@ -40,3 +52,12 @@ def keys_of(target: Target, change: Taken | Change, using: str) -> Any:
     if change.key:
         rows = rows.filter(pk__gt=literal(target.model._meta.pk, change.key))
     return rows.order_by("pk").values_list("pk", flat=True).distinct()
+
+
+def oldest(label: str, number: int, using: str = DEFAULT_DB_ALIAS) -> Iterator[Progress]:
+    """Yields the progress of a target's oldest fan-outs. Skips those of embeds that no longer exist."""
+    fan_outs = Change.objects.using(using).filter(model=label).exclude(via="").order_by("recorded_at")
+    for change in fan_outs[:number]:
+        with suppress(LookupError):
+            left = keys_of(find_target(label), change, using)[: COUNTED + 1].count()
+            yield Progress(change.via, change.until, left)

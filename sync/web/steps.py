@@ -42,7 +42,7 @@ def _mismatched(now: Status) -> Iterator[Step]:
 
 def _paused(now: Status) -> Iterator[Step]:
     for model in now.models:
-        if model.paused and (model.pending or model.backfill) and model.rows is not None:
+        if model.paused and (model.pending or model.backfill or model.fan_outs) and model.rows is not None:
             yield Step(_("Resume %s") % model.name, reverse("sync:act", args=[model.model, "resume"]), acts=True)
     for route in now.routes:
         if route.paused:
