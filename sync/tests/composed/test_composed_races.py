@@ -75,7 +75,7 @@ def look_up_inside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_grandchild_changes_while_its_parent_moves(
     world: World, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch, *, inside: bool
 ) -> None:
-    """The second hop: looked up inside the transaction, the new grandparent would stay stale for good."""
+    """The second hop: looked up inside the transaction, the new grandparent would stay stale permanently."""
     settings.SYNC_INLINE = False
     if inside:
         look_up_inside_the_transaction(monkeypatch)
