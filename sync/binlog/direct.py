@@ -14,7 +14,9 @@ model of this protocol.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -22,18 +24,21 @@ from typing import Any
 import pymongo
 from django.db import ProgrammingError
 
+from sync.binlog.keys import Key
+from sync.binlog.tables import VIA
 from sync.core import conf
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
 from sync.mapping.fields import new_object_id
-from sync.mapping.registry import Target, targets
+from sync.mapping.registry import Target, find_target, targets
 from sync.mongodb.breaker import Breaker
 from sync.mongodb.errors import Unavailable
 from sync.outbox import mongo_writer
-from sync.outbox.capture import record
+from sync.outbox.capture import record, record_concerned
 from sync.outbox.delivery import retry_dead_letters
 from sync.outbox.models import Change, delay
 from sync.outbox.mongo_writer import Outcome, State
+from sync.outbox.parents import Concerned
 from sync.outbox.pauses import PAUSED
 
 logger = logging.getLogger(__name__)
@@ -47,9 +52,10 @@ class Left:
 
     keys: list[tuple[type[Any], list[str], list[Target]]] = field(default_factory=list)
     changes: list[Change] = field(default_factory=list)  # deletions that settle, and refused rows
+    fan_outs: list[Key] = field(default_factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.keys or self.changes)
+        return bool(self.keys or self.changes or self.fan_outs)
 
     def record(self, using: str) -> None:
         """Records it, in the caller's transaction."""
@@ -57,6 +63,18 @@ class Left:
             record(model, keys, using, inline=False, to=to)
         if self.changes:
             Change.objects.using(using).bulk_create(self.changes, batch_size=500)
+        record_fan_outs(self.fan_outs, using)
+
+
+def record_fan_outs(keys: Iterable[Key], using: str) -> None:
+    """Records fan-outs, in the caller's transaction, from keys whose label names a target and a path in it."""
+    grouped: dict[str, set[str]] = defaultdict(set)
+    for label, key in keys:
+        grouped[label].add(key)
+    for label, rows in grouped.items():
+        target, _, path = label.partition(VIA)
+        with suppress(LookupError):  # the target is gone, and its documents with it
+            record_concerned([Concerned(find_target(target), path, frozenset(rows))], using, inline=False)
 
 
 class DirectDelivery:

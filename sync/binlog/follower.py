@@ -19,13 +19,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, ProgrammingError, transaction
 
 from sync.binlog import sweep
-from sync.binlog.direct import DirectDelivery, Left
+from sync.binlog.direct import DirectDelivery, Left, record_fan_outs
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
 from sync.binlog.models import Sweep
 from sync.binlog.position import LogState, Position
 from sync.binlog.server import Server
-from sync.binlog.tables import mirrored_tables
+from sync.binlog.tables import VIA, Tables, followed_tables
 from sync.core import conf
 from sync.core.batching import chunks
 from sync.core.humanize import counted
@@ -156,7 +156,7 @@ class Follower:
         server = Server(self.using)
         server.require()
         position = server.position()
-        labels = sorted(table.label for table in mirrored_tables().values())
+        labels = _models(followed_tables())
         state = LogState(
             position.file, position.offset, position.gtids, _log_identity(server, file_created(server, position.file)),
             followed=labels, unplanned=dict.fromkeys(labels, True),
@@ -172,8 +172,8 @@ class _Session:
         self.follower = follower
         self.using = follower.using
         self.server = Server(self.using)
-        self.tables = mirrored_tables()
-        self.labels = sorted(table.label for table in self.tables.values())
+        self.tables = followed_tables()
+        self.labels = _models(self.tables)
         self.keys: dict[Key, None] = {}  # read and not delivered yet
         self.unordered: dict[Key, None] = {}  # to be recorded: a commit of our own does not make them visible
         self.rewritten: set[str] = set()
@@ -379,7 +379,10 @@ class _Session:
         if keys:
             self._make_visible()
             for label, key in keys:
-                by_label[label].append(key)
+                if VIA in label:
+                    left.fan_outs.append((label, key))
+                else:
+                    by_label[label].append(key)
             for label, of_model in by_label.items():
                 for target, count in self.follower.direct.deliver(apps.get_model(label), of_model, left).items():
                     self.follower.heartbeat.count(count, (), [target] if count else ())
@@ -407,8 +410,11 @@ class _Session:
                 rows_changed.send(apps.get_model(label), keys=keys, using=self.using)
             left.record(self.using)
             for label, keys in unordered.items():
-                self._wait_for_locks(apps.get_model(label), keys)
-                record(apps.get_model(label), keys, self.using, inline=False)
+                if VIA in label:
+                    record_fan_outs([(label, key) for key in keys], self.using)
+                else:
+                    self._wait_for_locks(apps.get_model(label), keys)
+                    record(apps.get_model(label), keys, self.using, inline=False)
         self.follower.handled += len(self.unordered)
         self.unordered.clear()
         self.is_dirty = False
@@ -520,6 +526,11 @@ class _ReaderThread(threading.Thread):
     def finish(self) -> None:
         self.is_finished.set()
         self.join(2 * HEARTBEAT)
+
+
+def _models(tables: Tables) -> list[str]:
+    """Returns the labels of the models whose documents these tables concern."""
+    return sorted({reading.model for readings in tables.values() for reading in readings})
 
 
 def _targets(label: str) -> list[Target]:

@@ -40,11 +40,11 @@ from pymysqlreplication.event import (
 from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEvent
 
 from sync.binlog import query_events, rows
-from sync.binlog.keys import Unrecorded
+from sync.binlog.keys import Key, Unrecorded
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
 from sync.binlog.statements import Statement, Statements
-from sync.binlog.tables import Table
+from sync.binlog.tables import VIA, Reading, Tables
 from sync.outbox.models import Change
 from sync.workers.models import Checkpoint
 from sync.workers.routes import Route
@@ -75,7 +75,10 @@ STANDALONE = 0x01  # a flag of MariaDB's GTIDs: a single statement without COMMI
 LATE_CHANGES = 200  # events of sync_change that are kept undecoded until the transaction ends, at most
 
 CHANGES, CHECKPOINTS = Change._meta.db_table, Checkpoint._meta.db_table
-OURS = Table("", "name", str), ("", Route.FOLLOW_BINLOG.value)  # how to read checkpoint rows; the follower's own key
+OURS = (
+    [Reading("", "name", str)],
+    ("", Route.FOLLOW_BINLOG.value),
+)  # how to read checkpoint rows; the follower's own key
 
 
 class Gap(Exception):
@@ -115,11 +118,11 @@ class LogReader:
     server is unreachable. Do not use a reader again after an error.
     """
 
-    def __init__(self, server: Server, start: Position, tables: dict[str, Table]) -> None:
+    def __init__(self, server: Server, start: Position, tables: Tables) -> None:
         # Built here, because another thread reads the log and must not use this thread's Django connection.
         self.denied = server.denied()
-        self.tables = {name.lower(): table for name, table in tables.items()}
-        self.labels = {name: table.label for name, table in self.tables.items()}
+        self.tables = {name.lower(): readings for name, readings in tables.items()}
+        self.models = {name: {each.model for each in readings} for name, readings in self.tables.items()}
         # A statement that rewrites the outbox may have removed pending changes of any model.
         self.statements = Statements(server.database, [*tables, CHANGES])
         self.file = start.file
@@ -214,7 +217,7 @@ class LogReader:
         elif isinstance(event, FormatDescriptionEvent):
             self.created = event.timestamp
         elif isinstance(event, ExecuteLoadQueryEvent):
-            self.transaction.rewritten.update(self.labels.values())
+            self.transaction.rewritten.update(*self.models.values())
             return not self.is_open
         else:
             self._unknown(event)
@@ -242,7 +245,7 @@ class LogReader:
             return True
         names = self.statements.rewritten(self._logged(event))
         self.transaction.rewritten.update(
-            self.labels.values() if CHANGES in names else (self.labels[name] for name in names)
+            *(self.models.values() if CHANGES in names else (self.models[name] for name in names))
         )
         return not self.is_open
 
@@ -257,9 +260,9 @@ class LogReader:
     def _rows(self, event: RowsEvent) -> None:
         if event.table == CHECKPOINTS:
             # The follower's own transactions start with its checkpoint row. Their changes need not be read.
-            table, own = OURS
+            readings, own = OURS
             with suppress(Exception):  # if the row is unreadable, read the transaction like any other
-                self.is_own = self.is_own or own in rows.keys(event, table)
+                self.is_own = self.is_own or own in rows.keys(event, readings)
         elif event.table != CHANGES:
             self._written(event)
         elif isinstance(event, WriteRowsEvent) and not self.is_own:
@@ -268,14 +271,15 @@ class LogReader:
                 self._recorded()
 
     def _written(self, event: RowsEvent) -> None:
-        table = self.tables[event.table.lower()]
+        name = event.table.lower()
         try:
-            self.transaction.keys.wrote(rows.keys(event, table))
+            self.transaction.keys.wrote(rows.keys(event, self.tables[name]))
         except Exception as error:
-            # Logged before binlog_row_metadata=FULL or before the key was renamed, or of a type the library lacks.
-            if table.label not in self.transaction.rewritten:
+            # Logged before binlog_row_metadata=FULL or before the key was renamed, of a type that the library lacks, or
+            # without a foreign key from before the write.
+            if not self.models[name] <= self.transaction.rewritten:
                 logger.warning("Rows of %s cannot be read from the log: %r", event.table, error)
-            self.transaction.rewritten.add(table.label)
+            self.transaction.rewritten |= self.models[name]
 
     def _decide_late(self) -> None:
         """Decodes the changes only if the transaction wrote rows of mirrored tables: most transactions write none."""
@@ -286,12 +290,18 @@ class LogReader:
         for event in self.late:
             try:
                 changes = [row["values"] for row in event.rows]
-                self.transaction.keys.recorded(
-                    {(change["model"].partition("@")[0], change["key"]) for change in changes if not change["until"]}
-                )
+                named = map(_key, changes)
+                self.transaction.keys.recorded({key for key in named if key})
             except Exception as error:  # recording a change twice is harmless
                 logger.warning("Changes cannot be read from the log: %r", error)
         self.late.clear()
+
+
+def _key(change: dict[str, Any]) -> Key | None:
+    """What a recorded change names, as `rows.keys` does; None for a range of a backfill."""
+    if via := change.get("via"):
+        return f"{change['model']}{VIA}{via}", change["until"]
+    return None if change["until"] else (change["model"].partition("@")[0], change["key"])
 
 
 def file_created(server: Server, file: str) -> int:

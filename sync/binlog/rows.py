@@ -7,7 +7,7 @@ left to the library. The format: https://dev.mysql.com/doc/dev/mysql-server/late
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pymysqlreplication.column import Column
@@ -15,7 +15,7 @@ from pymysqlreplication.constants import FIELD_TYPE
 from pymysqlreplication.row_event import PartialUpdateRowsEvent, RowsEvent, UpdateRowsEvent
 
 from sync.binlog.keys import Key
-from sync.binlog.tables import Table
+from sync.binlog.tables import Reading
 
 # The length of a value in bytes. If negative: the number of bytes that store the length, in front of the value.
 WIDTHS: dict[int, Callable[[Column], int]] = {
@@ -46,12 +46,37 @@ TEXTS = {FIELD_TYPE.VARCHAR, FIELD_TYPE.STRING}
 UTF8 = {"utf8mb4", "utf8mb3", "utf8", "ascii"}
 
 
-def keys(event: RowsEvent, table: Table) -> set[Key]:
-    """Returns the keys of all rows; for an update that changes a key, both keys. Raises the library's errors."""
-    values = _skipping(event, table.column)
+def keys(event: RowsEvent, readings: Sequence[Reading]) -> set[Key]:
+    """Returns the keys that all rows name; for an update that changes one, both. Raises the library's errors, and
+    Incomplete.
+    """
+    for reading in readings:
+        if reading.is_parent and not _is_complete(event, reading.column):
+            raise Incomplete(f"{reading.column} is not in the row image; set binlog_row_image to FULL or NOBLOB")
+    names = [reading.column for reading in readings]
+    values = _skipping(event, names)
     if values is None:
-        values = _by_library(event, table.column)
-    return {(table.label, table.to_text(value)) for value in values}
+        values = [_by_library(event, name) for name in names]
+    return {
+        (reading.label, reading.to_text(value))
+        for reading, found in zip(readings, values, strict=True)
+        for value in found
+        if not (reading.is_parent and value is None)
+    }
+
+
+class Incomplete(Exception):
+    """The log does not have a foreign key's value from before the write."""
+
+
+def _is_complete(event: RowsEvent, name: str) -> bool:
+    """Whether the first image of each row, that from before an update or a deletion, has the column."""
+    at = _position(event, name)
+    return at is not None and bool(event.columns_present_bitmap[at // 8] >> at % 8 & 1)
+
+
+def _position(event: RowsEvent, name: str) -> int | None:
+    return next((number for number, column in enumerate(event.columns) if column.name == name), None)
 
 
 def _by_library(event: RowsEvent, name: str) -> set[Any]:
@@ -62,26 +87,32 @@ def _by_library(event: RowsEvent, name: str) -> set[Any]:
     return values | {row["after_values"][name] for row in event.rows} - {None}
 
 
-def _skipping(event: RowsEvent, name: str) -> set[Any] | None:
-    """Returns the values of this column; None if only the library can read the event."""
-    at = next((number for number, column in enumerate(event.columns) if column.name == name), None)
-    if at is None or isinstance(event, PartialUpdateRowsEvent):
+def _skipping(event: RowsEvent, names: Sequence[str]) -> list[set[Any]] | None:
+    """Returns the values of each of these columns; None if only the library can read the event."""
+    positions = [_position(event, name) for name in names]
+    if None in positions or isinstance(event, PartialUpdateRowsEvent):
         return None
-    to_value = _reader(event.columns[at])
     bitmaps = [event.columns_present_bitmap]
     if isinstance(event, UpdateRowsEvent):
         bitmaps.append(event.columns_present_bitmap2)
-    images = [_image(event.columns, bitmap, at) for bitmap in bitmaps]
-    known = [image for image in images if image is not None]
-    if to_value is None or len(known) < len(images):
-        return None
     packet = event.packet
-    data = packet.read(event.event_size - packet.read_bytes)
-    found = _find(data, known)
-    if found is None:
-        packet.unread(data)
-        return None
-    return {to_value(value) for value in found}
+    data = None
+    values = []
+    for at in positions:
+        assert at is not None
+        to_value = _reader(event.columns[at])
+        images = [_image(event.columns, bitmap, at) for bitmap in bitmaps]
+        known = [image for image in images if image is not None]
+        found = None
+        if to_value is not None and len(known) == len(images):
+            data = packet.read(event.event_size - packet.read_bytes) if data is None else data
+            found = _find(data, known)
+        if found is None or to_value is None:
+            if data is not None:
+                packet.unread(data)
+            return None
+        values.append({to_value(value) for value in found})
+    return values
 
 
 def _image(columns: list[Column], bitmap: bytes, key: int) -> tuple[list[int], int] | None:

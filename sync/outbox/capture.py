@@ -95,12 +95,12 @@ def record_rows(table: type[models.Model], keys: Collection[Any], using: str, *l
     record_concerned(parents.concerned(table, keys, *links), using)
 
 
-def record_concerned(found: Iterable[parents.Concerned], using: str) -> None:
-    """Records the documents that embed rows which the caller's transaction has written."""
+def record_concerned(found: Iterable[parents.Concerned], using: str, *, inline: bool = True) -> None:
+    """Records the documents that embed rows which the caller's transaction has written. inline: see `record`."""
     for target, via, keys in found:
         if not via:
-            record(target.model, sorted(keys), using, to=[target])
-        elif options_of(target.model).capture:
+            record(target.model, sorted(keys), using, inline=inline, to=[target])
+        elif not inline or options_of(target.model).capture:
             _record_fan_outs(target, via, keys, using)
 
 

@@ -92,7 +92,7 @@ def test_keys_between_columns_of_every_type_are_read(key: str, start: Position) 
     sql(f"DELETE FROM {TABLE} WHERE the_key <> {KEYS[key](30)}")
     sql(f"INSERT INTO {TABLE} (the_key) VALUES ({KEYS[key](40)})")
 
-    ours = [rows._skipping(event, "the_key") for event in _events(start)]
+    ours = [found[0] for event in _events(start) if (found := rows._skipping(event, ["the_key"]))]
     theirs = [rows._by_library(event, "the_key") for event in _events(start)]
     assert ours == theirs
     assert len(set().union(*theirs)) == 22

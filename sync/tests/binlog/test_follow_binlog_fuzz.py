@@ -18,7 +18,7 @@ from pymongo.database import Database
 from sync.binlog.log import LogReader, Transaction
 from sync.binlog.position import Position
 from sync.binlog.server import Server
-from sync.binlog.tables import mirrored_tables
+from sync.binlog.tables import followed_tables
 from sync.tests.support import follow
 from sync.tests.support.follow import following, sql
 from sync.tests.support.processes import Process
@@ -173,7 +173,7 @@ class Fuzz:
             return str(error)
 
     def _check_the_log(self, begin: Position, done: list[tuple[Any, ...]]) -> None:
-        reader = LogReader(self.server, begin, mirrored_tables())
+        reader = LogReader(self.server, begin, followed_tables())
         found: list[Transaction] = []
         for item in reader:
             if item is not None:

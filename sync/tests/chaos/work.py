@@ -20,7 +20,7 @@ from pymongo.errors import PyMongoError
 
 from finance.models import Account
 from sync.binlog import follower
-from sync.binlog.tables import Table, mirrored_tables
+from sync.binlog.tables import Tables, followed_tables
 from sync.core.retry import forget_connection
 from sync.mapping.registry import Target
 from sync.mongodb import bulk_merge, client
@@ -35,8 +35,8 @@ from sync.workers.lease import Busy
 INTERVAL = 0.015  # seconds between a relay's polls for due changes
 
 
-def _tables_that_exist() -> dict[str, Table]:
-    return {name: table for name, table in mirrored_tables().items() if table.label == "finance.account"}
+def _tables_that_exist() -> Tables:
+    return {"finance_account": followed_tables()["finance_account"]}
 
 
 class Worker:
@@ -54,7 +54,7 @@ class Worker:
         lease.LOOK = 0.05
         relay.HELP = 0.05
         follower.PATIENCE = 0.02
-        follower.mirrored_tables = _tables_that_exist
+        follower.followed_tables = _tables_that_exist
         verify.PAUSE = 0.1
         if life["slot"].endswith(("0", "2")):  # every second process writes single documents as it writes many
             bulk_merge.FEWEST = 1
