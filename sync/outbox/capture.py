@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -97,7 +98,10 @@ def record_rows(table: type[models.Model], keys: Collection[Any], using: str, *l
 
 def record_concerned(found: Iterable[parents.Concerned], using: str, *, inline: bool = True) -> None:
     """Records the documents that embed rows which the caller's transaction has written. inline: see `record`."""
-    for target, via, keys in found:
+    merged: dict[tuple[Target, str], frozenset[str]] = defaultdict(frozenset)
+    for target, via, keys in found:  # a row may be embedded in several places
+        merged[target, via] |= keys
+    for (target, via), keys in merged.items():
         if not via:
             record(target.model, sorted(keys), using, inline=inline, to=[target])
         elif not inline or options_of(target.model).capture:

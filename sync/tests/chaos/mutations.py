@@ -33,6 +33,17 @@ PROFILES: dict[str, Profile] = {
     "checkpoint-first": Profile(faults={"kill relay": 1.0}, three=0, following=1.0, raw=(1.0,), extras=0),
 }
 OF_FOLLOWERS = ("checkpoint-first",)
+OF_EMBEDS = ("old-parent-forgotten", "second-hop-inside", "cursor-first")
+EMBEDS = Profile(
+    three=0,
+    seconds=(2.0, 3.0),
+    embedding=1.0,
+    embedded=(1.0,),
+    extras=0,
+    following=0.0,
+    relays=(2, 3),
+    inline=(0.0, 0.5),
+)
 
 
 # The number of schedules from seed 1 that must catch each mutation: several times as many as were needed. Catching
@@ -40,13 +51,17 @@ OF_FOLLOWERS = ("checkpoint-first",)
 BOUNDS = {
     "comparison-off": 80, "settling-off": 150, "row-before-version": 60, "change-outside-transaction": 80,
     "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 200,
-    "checkpoint-first": 60,
+    "checkpoint-first": 60, "old-parent-forgotten": 40, "second-hop-inside": 150, "cursor-first": 150,
 }  # fmt: skip
 
 
 def profile(mutation: str) -> Profile:
     """Return the profile of the schedules for this mutation."""
+    if mutation in OF_EMBEDS:
+        return dataclasses.replace(EMBEDS, faults={"kill relay": 1.0}) if mutation == "cursor-first" else EMBEDS
     found = PROFILES.get(mutation, Profile(three=0))
+    if mutation:
+        found = dataclasses.replace(found, embedding=0.0)
     return found if mutation in ("", *OF_FOLLOWERS) else dataclasses.replace(found, following=0.0)
 
 
@@ -216,12 +231,53 @@ def checkpoint_first() -> None:
     _put(_Session, "_handle", save_and_handle)
 
 
+def old_parent_forgotten() -> None:
+    """A row that moves to another parent records only the new one."""
+
+    def make(record_rows: Any) -> Any:
+        return lambda table, keys, using, *links: record_rows(table, keys, using, *links[-1:])
+
+    _replace("record_rows", make)
+
+
+def second_hop_inside() -> None:
+    """The parents of rows further down are looked up inside the transaction."""
+    from sync.tests.zoo.models import Pen
+
+    def make(record_concerned: Any) -> Any:
+        def record_parents(found: Any, using: str, **more: Any) -> None:
+            for each in found:
+                if each.via == "pens":
+                    shelters = Pen.objects.filter(pk__in=each.keys).values_list("shelter_id", flat=True)
+                    each = each._replace(via="", keys=frozenset(shelters))
+                record_concerned([each] if each.keys else [], using, **more)
+
+        return record_parents
+
+    _replace("record_concerned", make)
+
+
+def cursor_first() -> None:
+    """A fan-out passes its documents before they are delivered."""
+    from sync.outbox import fan_out
+    from sync.outbox.models import Change
+
+    page = fan_out.page
+
+    def pass_and_deliver(target: Any, change: Any, using: str) -> Any:
+        for keys in page(target, change, using):
+            Change.objects.using(using).filter(pk=change.pk).update(key=str(keys[-1]))
+            yield keys
+
+    _put(fan_out, "page", pass_and_deliver)
+
+
 MUTATIONS: dict[str, Callable[[], None]] = {
     mutate.__name__.replace("_", "-"): mutate
     for mutate in (
         comparison_off, settling_off, lost_race_dropped, row_before_version, change_outside_transaction, deadline_off,
         repeatable_read, id_as_cursor, write_concern_1,
-        confirm_local, checkpoint_first,
+        confirm_local, checkpoint_first, old_parent_forgotten, second_hop_inside, cursor_first,
     )
 }  # fmt: skip
 

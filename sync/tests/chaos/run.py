@@ -10,7 +10,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from sync.tests.chaos import checker, journal
+from sync.tests.chaos import checker, composed, journal
 from sync.tests.chaos.proxy import DOWN, UP, Proxy
 from sync.tests.chaos.runner import Runner, Site, Wrong
 from sync.tests.chaos.schedule import ONE, PATIENCE, Fault, Schedule
@@ -65,7 +65,7 @@ class Run:
             "journal": str(self.journal), "seconds": schedule.seconds - self.now(), "total": schedule.seconds,
             "keys": schedule.keys, "hot": schedule.hot, "number": self.numbers,
             "seed": schedule.seed * 100 + self.numbers, "inline": schedule.inline, "deletes": schedule.deletes,
-            "raw": schedule.raw,
+            "raw": schedule.raw, "embedded": schedule.embedded, "of": schedule.seed,
         }  # fmt: skip
         self.site.tell(slot, task)
 
@@ -220,7 +220,8 @@ class Run:
             its = account if key in self.schedule.keys else self.site.last_journal
             if problems := checker.wrong_history(key, events, its):
                 wrong.setdefault(key, []).extend(problems)
-        lines = [f"verify reported a difference that does not exist: {difference}" for difference in account.verify]
+        lines = self.wrong_composed()
+        lines += [f"verify reported a difference that does not exist: {difference}" for difference in account.verify]
         for key, problems in wrong.items():
             lines += [f"{key}: {problem}" for problem in problems]
             lines += [f"  row: {rows.get(key)}", f"  document: {documents.get(key)}", "  history:"]
@@ -230,9 +231,26 @@ class Run:
             raise Wrong("\n".join([*lines, "journal:", *(f"  {line}" for line in account.lines)]))
         return account
 
+    def wrong_composed(self) -> list[str]:
+        """Compare the documents that embed rows with all of their rows."""
+        if not self.schedule.embedded:
+            return []
+        rows = composed.expected(lambda name: self.runner.mysql.rows(f"SELECT * FROM {self.site.database}.{name}"))
+        found = {each.pop("_id"): each for each in self.site.documents[composed.COLLECTION].find({}, {"_sync": 0})}
+        expected = {key: {name: value for name, value in row.items() if name != "_id"} for key, row in rows.items()}
+        return [
+            f"shelter {key}: the rows say {expected.get(key)}, the document {found.get(key)}"
+            for key in sorted({*expected, *found})
+            if expected.get(key) != found.get(key)
+        ]
+
     def end(self) -> None:
         """Delete everything that this schedule has left behind."""
         self.journal.unlink(missing_ok=True)
         keys = [*self.schedule.keys, self.marker]
         self.runner.mysql.delete_unlogged(f"{self.site.database}.finance_account", keys)
         checker.forget(self.site.documents, keys)
+        if self.schedule.embedded:
+            for table in reversed(composed.TABLES):
+                self.runner.mysql.delete_unlogged(f"{self.site.database}.{table}")
+            self.site.documents[composed.COLLECTION].delete_many({})

@@ -106,7 +106,7 @@ class Runner:
         SERVERS.start()
         self.log = SERVERS.folder / "processes.log"
         environment = {name: str(value) for name, value in SETTINGS.items()} | {
-            "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
+            "DJANGO_SETTINGS_MODULE": "tests.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
             "VAR_DIR": str(SERVERS.folder / "var"), "CACHE_URL": "locmemcache://",
         }  # fmt: skip
         self.nursery = Nursery(environment, self.log, mutation)

@@ -57,6 +57,8 @@ class Profile:
         0.3  # the share of schedules with two followers of the binary log, and writes that bypass the ORM
     )
     raw: tuple[float, ...] = (0.2, 0.5, 1.0)  # in these, the share of such writes
+    embedding: float = 0.3  # the share of schedules that also write rows which other documents embed
+    embedded: tuple[float, ...] = (0.3, 0.6, 1.0)  # in these, the share of such writes
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,7 @@ class Schedule:
     verify: bool
     followers: int  # of which one works, and the other takes over
     raw: float
+    embedded: float
     faults: tuple[Fault, ...]
 
     def __str__(self) -> str:
@@ -101,7 +104,7 @@ class Schedule:
             f"{self.servers}, {len(self.keys)} keys of which {self.hot} are hot, {self.seconds:.2f} s",
             f"  {self.writers} writers, inline {self.inline:.0%}, deletes {self.deletes:.0%}, {self.relays} relays, "
             f"jitter up to {self.jitter * 1000:.0f} ms (rows {self.row_jitter * 1000:.0f} ms) {' '.join(extras)}",
-            f"  {self.followers} followers, {self.raw:.0%} of the writes in SQL",
+            f"  {self.followers} followers, {self.raw:.0%} of the writes in SQL, {self.embedded:.0%} of embedded rows",
         ]
         return "\n".join([*lines, *(f"  {fault}" for fault in self.faults)])
 
@@ -120,6 +123,8 @@ def draw(seed: int, profile: Profile) -> Schedule:
     followers = 2 if apart.random() < profile.following else 0
     for _ in range(apart.randint(1, 3) if followers else 0):
         faults.append(_fault(apart, profile, FOLLOWER_FAULTS, seconds, _slots("follower", followers)))
+    beside = random.Random(f"embedded rows of {seed}")
+    embedded = beside.choice(profile.embedded) if beside.random() < profile.embedding else 0.0
     if servers == THREE:
         ours = [fault for fault in faults if fault.kind.startswith(("kill ", "freeze ")) and fault.slot]
         faults = [*ours, Fault(chance.uniform(0.2, 0.5), chance.choice(profile.failovers), "", 0.4)]
@@ -141,6 +146,7 @@ def draw(seed: int, profile: Profile) -> Schedule:
         verify=chance.random() < profile.extras and not followers,
         followers=followers,
         raw=apart.choice(profile.raw) if followers else 0.0,
+        embedded=embedded,
         faults=tuple(sorted(faults, key=lambda fault: fault.at)),
     )
 

@@ -67,9 +67,11 @@ class MySQL:
         if self.server is not None:
             self.server.sql(f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {self.login['user']}@'%'")
 
-    def delete_unlogged(self, table: str, keys: list[str]) -> None:
-        """Delete rows so that followers need not deliver it, if the run has started the server."""
-        statement = f"DELETE FROM {table} WHERE _id IN ({', '.join(repr(key) for key in keys)})"
+    def delete_unlogged(self, table: str, keys: list[str] | None = None) -> None:
+        """Delete these rows, or all, so that followers need not deliver it, if the run has started the server."""
+        statement = f"DELETE FROM {table}"
+        if keys is not None:
+            statement += f" WHERE _id IN ({', '.join(repr(key) for key in keys)})"
         if self.server is not None:
             self.server.sql(f"SET SESSION sql_log_bin = 0; {statement}")
         else:

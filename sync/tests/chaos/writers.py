@@ -9,6 +9,7 @@ import json
 import random
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -16,11 +17,13 @@ from django.db import DatabaseError, close_old_connections, connection, transact
 from django.db.models import F
 
 from finance.models import Account
+from sync.tests.chaos import composed, embedded_writes
 from sync.tests.chaos.journal import Journal
 from sync.tests.chaos.schedule import STAMPS
 
-# Deadlock, lock time-out, duplicate key: the transaction is rolled back for certain.
-CERTAIN = {1213, 1205, 1062}
+# Deadlock, lock time-out, duplicate key, foreign key: the transaction is rolled back for certain.
+CERTAIN = {1213, 1205, 1062, 1451, 1452}
+OF_STATEMENTS = {1062, 1451, 1452}
 READ_BACK = "SELECT _id, `limit`, account_id, products FROM finance_account WHERE _id IN %s"
 
 
@@ -51,6 +54,9 @@ class Writer:
         self.inline: float = task["inline"]
         self.deletes: float = task["deletes"]
         self.raw: float = task["raw"]
+        self.embedded: float = task["embedded"]
+        self.seed: int = task["of"]
+        self.made: set[int] = set()  # the groups of embedded rows that exist
         self.journal = Journal(task["journal"])
         self.last = 0
         self.touched: set[str] = set()
@@ -72,6 +78,17 @@ class Writer:
         gone = 1 - (self.end - time.monotonic()) / self.total
         first = int(gone * (len(self.keys) - self.hot + 1)) if len(self.keys) > self.hot else 0
         return self.keys[max(0, first) :][: self.hot] or self.keys[-1:]
+
+    def group(self) -> composed.Group:
+        """Return the embedded rows to write now, which is the same for every writer."""
+        gone = 1 - (self.end - time.monotonic()) / self.total
+        number = min(max(int(gone * composed.GROUPS), 0), composed.GROUPS - 1)
+        group = composed.Group(self.seed, number)
+        if number not in self.made:
+            self.made.add(number)
+            with suppress(DatabaseError), transaction.atomic():
+                embedded_writes.create_all(group)
+        return group
 
     def single(self) -> None:
         """Do one operation in its own transaction."""
@@ -120,9 +137,9 @@ class Writer:
         except RolledBack:
             pass
         except DatabaseError as error:
-            # A duplicate key, or no row to update, is undone with its savepoint; a deadlock has undone everything.
+            # What a constraint rejects, or no row to update, is undone with its savepoint; a deadlock has undone all.
             is_lost = connection.connection is None or not connection.is_usable()
-            if is_lost or (error.args and error.args[0] in (CERTAIN - {1062})):
+            if is_lost or (error.args and error.args[0] in (CERTAIN - OF_STATEMENTS)):
                 raise
 
     def states(self) -> dict[str, Any]:
@@ -150,7 +167,11 @@ class Writer:
         rows = Account.objects.filter(pk=key)
         stamp = self.stamp()
         values = {"account_id": stamp % 1000, "limit": stamp, "products": [str(stamp)]}
-        if self.raw and chance.random() < self.raw:
+        is_raw = self.raw and chance.random() < self.raw
+        if self.embedded and chance.random() < self.embedded:
+            make = embedded_writes.raw_operation if is_raw else embedded_writes.operation
+            return make(chance, self.group(), str(stamp)), {}
+        if is_raw:
             return self.raw_operation(key, some, stamp)
         if chance.random() < self.deletes:
             if chance.random() < 0.5:
