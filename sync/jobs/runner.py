@@ -17,7 +17,7 @@ from django.db.models import Max, QuerySet
 
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
-from sync.core.compiled import Exists
+from sync.core.compiled import Statement
 from sync.jobs.models import Job
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, find_target
@@ -111,8 +111,8 @@ class _Hold:
 
 
 @functools.cache
-def _any_due(using: str) -> Exists:
-    return Exists.of(_due(using))
+def _any_due(using: str) -> Statement:
+    return Statement.exists(_due(using))
 
 
 def _due(using: str) -> QuerySet[Job]:
@@ -120,7 +120,7 @@ def _due(using: str) -> QuerySet[Job]:
 
 
 def _claim(using: str) -> Job | None:
-    if not _any_due(using)():
+    if not _any_due(using).fetch():
         return None
     due = _due(using)
     for job in due.order_by("pk")[:10]:

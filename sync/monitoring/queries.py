@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q
 
-from sync.core.clock import DatabaseNow
+from sync.core.clock import DatabaseNow, as_moment
+from sync.core.compiled import Statement
 from sync.outbox.models import Change, in_flight
 from sync.verification.models import Mismatch, Verification
 from sync.workers.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE, STUCK, Kind
@@ -76,12 +78,12 @@ class Unfinished:
     error: str
 
 
-def changes(using: str) -> dict[str, dict[str, Any]]:
-    """Return, by model, the values of ModelStatus that are counted in the outbox."""
+@functools.cache
+def _changes(using: str) -> Statement:
     keys = Q(until="", failed=False)
     held, pending = (keys & Q(settling=False) & which for which in (in_flight(), ~in_flight()))
     ranges = ~Q(until="")
-    groups = (
+    return Statement.select(
         Change.objects.using(using)
         .values("model")
         .annotate(
@@ -97,21 +99,24 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
             now=Max(DatabaseNow()),
         )
     )
-    return {
-        group["model"]: {
-            "pending": group["waiting"],
-            "in_flight": group["held"],
-            "settling": group["deleted"],
-            "failed": group["dead"],
-            "backfill": group["ranges"],
-            "oldest_pending_age": _age(group["now"], group["oldest"]) if group["oldest"] else None,
-            "oldest_in_flight_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
-            "oldest_backfill_age": _age(group["now"], group["oldest_range"])
-            if group["oldest_range"] and not group["ranges_held"]
-            else None,
+
+
+def changes(using: str) -> dict[str, dict[str, Any]]:
+    """Return, by model, the values of ModelStatus that are counted in the outbox."""
+    found = {}
+    for model, *counts, oldest, oldest_held, ranges_held, oldest_range, now in _changes(using).fetch():
+        pending, in_flight, settling, failed, backfill = counts
+        found[model] = {
+            "pending": pending,
+            "in_flight": in_flight,
+            "settling": settling,
+            "failed": failed,
+            "backfill": backfill,
+            "oldest_pending_age": _age(now, oldest) if oldest else None,
+            "oldest_in_flight_age": _age(now, oldest_held) if oldest_held else None,
+            "oldest_backfill_age": _age(now, oldest_range) if oldest_range and not ranges_held else None,
         }
-        for group in groups
-    }
+    return found
 
 
 def states(using: str) -> dict[str, ModelState]:
@@ -176,11 +181,15 @@ def unfinished(using: str) -> dict[str, Unfinished]:
     }
 
 
+@functools.cache
+def _mismatches(using: str) -> Statement:
+    return Statement.select(Mismatch.objects.using(using).values("model").annotate(keys=Count("id")))
+
+
 def mismatches(using: str) -> dict[str, int]:
     """Return the number of mismatches of each model."""
-    groups = Mismatch.objects.using(using).values("model").annotate(keys=Count("id"))
-    return {group["model"]: group["keys"] for group in groups}
+    return dict(_mismatches(using).fetch())
 
 
-def _age(now: datetime.datetime, then: datetime.datetime) -> float:
-    return max((now - then).total_seconds(), 0.0)
+def _age(now: Any, then: Any) -> float:
+    return max((as_moment(now) - as_moment(then)).total_seconds(), 0.0)
