@@ -108,7 +108,7 @@ def _components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
     """Return what a relay process runs: relays, and the tasks of operators, samples and alerts."""
     return [
         *(Component(relay.queue or "relay", relay.run) for relay in _relays(options, stop)),
-        Component("jobs", lambda: runner.work(stop), runner.LOOK),
+        Component("jobs", lambda: runner.work_all(stop), runner.LOOK, runner.BELL),
         Component("samples", history.work, history.EVERY / 3),
         Component("alerts", alerts.work, alerts.interval()),
     ]

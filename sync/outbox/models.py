@@ -174,10 +174,10 @@ class ChangeQuerySet(models.QuerySet):
         # Plain SQL: every request that saves runs this, and compiling it in the ORM takes longer than MySQL needs to
         # run it.
         held, params = ("claim = %s", [token]) if token else (f"due_at <= {now_sql(self.db)}", [])
-        with connections[self.db].cursor() as cursor:
-            for part in chunks(list(changes)):
-                places = ", ".join(["%s"] * len(part))
-                sql = f"DELETE FROM sync_change WHERE {held} AND id IN ({places})"  # noqa: S608 (placeholders only)
+        for part in chunks(list(changes)):
+            places = ", ".join(["%s"] * len(part))
+            sql = f"DELETE FROM sync_change WHERE {held} AND id IN ({places})"  # noqa: S608 (placeholders only)
+            with connections[self.db].cursor() as cursor:
                 cursor.execute(sql, [*params, *(change.pk for change in part)])
 
     @retry_on_deadlock
