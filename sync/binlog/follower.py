@@ -46,9 +46,9 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 100  # transactions that are read ahead, at most
 CHUNK = 2000  # keys delivered together
-PATIENCE = 1.0  # seconds to wait for the next transaction, at most
+PATIENCE = 1.5  # seconds to wait for the next transaction, at most; an idle server reports every HEARTBEAT
 SAVE = 0.2  # the same, while the position after the last one is not saved
-KEEP = 5.0  # seconds after which the position is saved even without changes
+KEEP = 10.0  # seconds after which the position is saved even without changes
 NOTABLE = 3.0  # seconds: a shorter lag is not shown, since the server reports only every HEARTBEAT that nothing is new
 PLAN = 1.0  # seconds between two attempts to plan the rescans that could not be planned yet
 WATCH = 60.0  # seconds between two checks whether the position may soon be purged

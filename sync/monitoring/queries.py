@@ -160,25 +160,31 @@ def rate(workers: Sequence[WorkerStatus]) -> float | None:
     return sum(worker.rate or 0.0 for worker in alive) if alive else None
 
 
-def verified(using: str) -> dict[str, Verified]:
-    """Return each model's last finished run of verify, of either mode."""
+@functools.cache
+def _verified(using: str) -> Statement:
     finished = Verification.objects.using(using).filter(finished_at__isnull=False)
     last = finished.values("model").annotate(last=Max("id")).values("last")
-    return {
-        run.model: Verified(run.finished_at, run.mode, run.compared, run.found)
-        for run in finished.filter(id__in=last)
-        if run.finished_at
-    }
+    return Statement.select(
+        finished.filter(id__in=last).values_list("model", "finished_at", "mode", "compared", "found")
+    )
+
+
+def verified(using: str) -> dict[str, Verified]:
+    """Return each model's last finished run of verify, of either mode."""
+    return {model: Verified(as_moment(at), *values) for model, at, *values in _verified(using).fetch()}
+
+
+@functools.cache
+def _unfinished(using: str) -> Statement:
+    runs = Verification.objects.using(using)
+    newest = runs.values("model").annotate(last=Max("id")).values("last")
+    rows = runs.filter(id__in=newest, finished_at__isnull=True)
+    return Statement.select(rows.values_list("model", "started_at", "mode", "compared", "error"))
 
 
 def unfinished(using: str) -> dict[str, Unfinished]:
     """Return each model's newest run of verify if it is unfinished: the finished run before it is then outdated."""
-    runs = Verification.objects.using(using)
-    newest = runs.values("model").annotate(last=Max("id")).values("last")
-    return {
-        run.model: Unfinished(run.started_at, run.mode, run.compared, run.error)
-        for run in runs.filter(id__in=newest, finished_at__isnull=True)
-    }
+    return {model: Unfinished(as_moment(at), *values) for model, at, *values in _unfinished(using).fetch()}
 
 
 @functools.cache

@@ -31,6 +31,7 @@ from django.utils.translation import gettext_noop
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
 from sync.core.compiled import Statement
+from sync.core.retry import forget_connection
 from sync.mapping.fields import new_object_id
 from sync.mapping.kinds import kind_of
 from sync.workers.lag import WINDOW, LagHistogram
@@ -211,7 +212,8 @@ class WorkerHeartbeat(Heartbeat):
                 self.write()
                 if stop.wait(BEAT):
                     break
-                connections[self.using].close_if_unusable_or_obsolete()
+                if self.trouble:
+                    forget_connection(self.using)
             self.end()
         finally:
             connections.close_all()
