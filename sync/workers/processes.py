@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -68,12 +69,27 @@ def helped(count: int, function: str, *args: Any) -> Iterator[Helpers]:
         helpers.stop()
 
 
+@contextmanager
+def pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that return results. At the end of the block, each finishes only what it is doing."""
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
 def _child(parent: int, function: str, args: tuple[Any, ...]) -> None:
+    _begin(parent)
+    sys.exit(import_string(function)(*args))
+
+
+def _begin(parent: int) -> None:
     os.setsid()  # Ctrl-C reaches the first process only, which tells the others
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     django.setup()
     import_string("sync.core.retry.bound_statements")("default")
-    sys.exit(import_string(function)(*args))
 
 
 def _end_with(parent: int) -> None:
