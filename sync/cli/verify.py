@@ -49,6 +49,7 @@ from sync.verification.scan import Scan
 from sync.verification.shared import SharedRun
 from sync.verification.verify import Run, steps, verify
 from sync.workers.models import ModelState
+from sync.workers.processes import pool
 
 SUMMARY = "compare every row with its document, and repair mismatches"
 SHOWN = 20  # mismatches printed; --json prints all
@@ -81,13 +82,19 @@ def run(options: dict[str, Any], out: Any) -> int:
     targets = [target for target in chosen_targets(options["models"]) if target.kind.readable]
     _refuse_wrong_use(options, targets)
     require_read_committed(DEFAULT_DB_ALIAS)
+    with pool(options["processes"]) as shared:
+        kind = functools.partial(SharedRun, pool=shared, processes=options["processes"])
+        return _run(targets, options, out, kind if options["processes"] > 1 else Run)
+
+
+def _run(targets: list[Target], options: dict[str, Any], out: Any, kind: Any) -> int:
     results, clean = [], True
     for number, target in enumerate(targets):
         say: Callable[[str], None] = (lambda line: None) if options["json"] else out.write
         scan = Scan(target, DEFAULT_DB_ALIAS, strict=options["strict"])
         repairer = Repairer(scan, prune=options["prune"], dry_run=options["dry_run"], say=say)
         try:
-            result = _verify(target, repairer, options)
+            result = _verify(target, repairer, options, kind)
         except KeyboardInterrupt:
             sys.stderr.write(f"\nInterrupted. {_how_to_continue(targets[number:], options)}\n")
             return 1
@@ -121,7 +128,7 @@ def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
         raise CommandError(problem, returncode=2)
 
 
-def _verify(target: Target, repairer: Repairer, options: dict[str, Any]) -> Verification:
+def _verify(target: Target, repairer: Repairer, options: dict[str, Any], kind: Any) -> Verification:
     shown = not options["quiet"]
     total = steps(target, sample=options["sample"]) if shown else 0
     with progress_bar(f"Verifying {target.label}", total, shown) as advance:
@@ -132,7 +139,7 @@ def _verify(target: Target, repairer: Repairer, options: dict[str, Any]) -> Veri
             resume=options["resume"],
             strict=options["strict"],
             repair=repairer if options["repair"] else None,
-            kind=functools.partial(SharedRun, processes=options["processes"]) if options["processes"] > 1 else Run,
+            kind=kind,
         )
 
 

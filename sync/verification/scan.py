@@ -113,9 +113,10 @@ class Scan:
         last, end_id = start, MinKey()
         while True:
             rest = keys.filter(pk__gt=literal(self.pk, last)) if last else keys
-            last = str(rest[RANGE - 1 : RANGE].first() or "")
-            if not last:
+            found = rest[RANGE - 1 : RANGE].first()
+            if found is None:
                 break
+            last = str(found)
             if self.ordered:
                 before, end_id = end_id, self._bound(self.pk.to_python(last), end_id)
                 if end_id == before:

@@ -22,7 +22,7 @@ from sync.verification.models import Verification
 from sync.verification.repair import Repairer
 from sync.verification.scan import Scan, to_text
 from sync.verification.verify import Progress, Repair, Run
-from sync.workers.processes import pool
+from sync.workers.processes import starting
 
 
 class Compared(NamedTuple):
@@ -37,19 +37,21 @@ class Compared(NamedTuple):
 
 
 class SharedRun(Run):
-    """A full run, whose parts are compared by `processes` further processes. repair: a Repairer, if any."""
-
-    pool: ProcessPoolExecutor
+    """A full run, whose parts are compared in a pool of so many processes. repair: a Repairer, if any."""
 
     def __init__(
-        self, scan: Scan, kept: Verification, progress: Progress, repair: Repair | None, *, processes: int
+        self,
+        scan: Scan,
+        kept: Verification,
+        progress: Progress,
+        repair: Repair | None,
+        *,
+        pool: ProcessPoolExecutor,
+        processes: int,
     ) -> None:
         super().__init__(scan, kept, progress, repair)
+        self.pool = pool
         self.processes = processes
-
-    def full(self) -> None:
-        with pool(self.processes) as self.pool:
-            super().full()
 
     def _both_sides(self, start: str, end: str = "") -> None:
         self._share(Run._both_sides, ((each, f"both {each[1]}" if each[1] else "") for each in self.scan.ranges(start)))
@@ -67,7 +69,8 @@ class SharedRun(Run):
         act = functools.partial(compare, self.scan.label, self.scan.proof is not None, self.kept.pk, repair, method)
         waiting: deque[tuple[Future[Compared], str]] = deque()
         for args, position in parts:
-            waiting.append((self.pool.submit(act, *args), position))
+            with starting():
+                waiting.append((self.pool.submit(act, *args), position))
             if len(waiting) > 2 * self.processes:
                 self._add(*waiting.popleft())
         while waiting:

@@ -36,7 +36,8 @@ class Helpers:
     def _start(self) -> BaseProcess:
         # Not forked: a copy of this process would have its threads' locks and its connections.
         process = multiprocessing.get_context("spawn").Process(target=_child, args=(os.getpid(), *self.task))
-        process.start()
+        with starting():
+            process.start()
         return process
 
     def replace_dead(self) -> None:
@@ -70,8 +71,20 @@ def helped(count: int, function: str, *args: Any) -> Iterator[Helpers]:
 
 
 @contextmanager
+def starting() -> Iterator[None]:
+    """Delays Ctrl-C until the block ends. A process that starts in it gets none, even before it has its own session."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
 def pool(count: int) -> Iterator[ProcessPoolExecutor]:
-    """Processes that return results. At the end of the block, each finishes only what it is doing."""
+    """Processes that return results, each started when there is work for it. At the end of the block, what they are
+    doing is finished and the rest is left out.
+    """
     context = multiprocessing.get_context("spawn")
     executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
     try:

@@ -36,7 +36,7 @@ class StopEvent:
     def wait(self, seconds: float | None = None, *sockets: socket.socket) -> bool:
         """Waits until the event is set or a socket can be read, at most for `seconds`. Returns whether it is set."""
         if not self.is_set():
-            poll = select.poll()  # of its kind the one that takes the fewest system calls
+            poll = select.poll()  # one system call, where a selector takes six
             for each in (*self._ends(), *sockets):
                 poll.register(each, select.POLLIN)
             poll.poll(None if seconds is None else seconds * 1000)

@@ -6,7 +6,9 @@ import functools
 import io
 import os
 import signal
+import time
 import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
@@ -27,12 +29,12 @@ from sync.verification import scan, shared
 from sync.verification.models import Verification
 from sync.verification.shared import SharedRun
 from sync.verification.verify import verify
+from sync.workers.processes import pool
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 ROWS = 100
-two = functools.partial(SharedRun, processes=2)
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +42,13 @@ def _small_ranges(mongo: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", database_url())
     monkeypatch.setattr(scan, "RANGE", 15)
     monkeypatch.setattr(scan, "CHUNK", 10)
+
+
+@pytest.fixture
+def two(_small_ranges: None) -> Iterator[Any]:
+    """A run by two processes."""
+    with pool(2) as made:
+        yield functools.partial(SharedRun, pool=made, processes=2)
 
 
 @pytest.fixture
@@ -68,7 +77,7 @@ def found(run: Verification) -> list[tuple[str, str, list[Any]]]:
     return [(mismatch.key, mismatch.kind, mismatch.fields) for mismatch in run.mismatches]
 
 
-def test_the_result_is_that_of_one_process(accounts: list[str], mongo: Database) -> None:
+def test_the_result_is_that_of_one_process(accounts: list[str], mongo: Database, two: Any) -> None:
     keys, steps = spoil(accounts, mongo), []
     alone = verify(Target(Account))
     together = verify(Target(Account), progress=steps.append, kind=two)
@@ -81,7 +90,7 @@ def test_the_result_is_that_of_one_process(accounts: list[str], mongo: Database)
     assert len(steps) > 5, "one for each range"
 
 
-def test_keys_that_the_databases_order_differently(mongo: Database) -> None:
+def test_keys_that_the_databases_order_differently(mongo: Database, two: Any) -> None:
     Typed.objects.bulk_create([Typed(id=uuid.uuid4()) for _ in range(40)])
     confirm()
     keys = sorted(map(str, Typed.objects.values_list("pk", flat=True)))
@@ -129,7 +138,7 @@ class Stopped(KeyboardInterrupt):
 
 @pytest.mark.parametrize("stop_after", [1, 4])
 def test_an_interrupted_run_continues_where_all_before_is_compared(
-    stop_after: int, accounts: list[str], mongo: Database, monkeypatch: pytest.MonkeyPatch
+    stop_after: int, accounts: list[str], mongo: Database, monkeypatch: pytest.MonkeyPatch, two: Any
 ) -> None:
     keys = spoil(accounts, mongo)
     monkeypatch.setattr("sync.verification.verify.SAVE_EVERY", 0)
@@ -150,7 +159,7 @@ def test_an_interrupted_run_continues_where_all_before_is_compared(
 
 
 def test_an_unreachable_server_is_reported_as_by_one_process(
-    accounts: list[str], mongod: Mongo, settings: Any, monkeypatch: pytest.MonkeyPatch
+    accounts: list[str], mongod: Mongo, settings: Any, monkeypatch: pytest.MonkeyPatch, two: Any
 ) -> None:
     monkeypatch.setenv("SYNC_TIMEOUT", "0.5")
     mongod.kill()
@@ -160,7 +169,7 @@ def test_an_unreachable_server_is_reported_as_by_one_process(
 
 
 def test_a_process_that_is_killed_ends_the_run_with_an_error(
-    accounts: list[str], monkeypatch: pytest.MonkeyPatch
+    accounts: list[str], monkeypatch: pytest.MonkeyPatch, two: Any
 ) -> None:
     monkeypatch.setattr(shared, "compare", kill_itself)
     with pytest.raises(OperationalError, match="One of the processes ended by itself"):
@@ -174,8 +183,9 @@ def test_a_sample_refuses_processes() -> None:
 
 def test_control_c_says_how_to_continue_with_as_many_processes(accounts: list[str], mongo: Database) -> None:
     mongo.accounts.delete_many({})
-    with manage("sync", "verify", "account", "--processes", "2", PYTHONUNBUFFERED="1") as process:
+    with manage("sync", "verify", "account", "--processes", "2") as process:
         process.until(Verification.objects.exists)
+        time.sleep(0.5)  # until it waits for the others, which take longer to start
         process.interrupt()
         assert process.wait(30) == 1
     assert "To continue: manage.py sync verify finance.account --resume --processes 2" in process.stderr
