@@ -19,7 +19,7 @@ from audit.models import Entry
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.jobs import runner
-from sync.monitoring.history import take
+from sync.monitoring.history import summarize, take
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 
@@ -110,6 +110,7 @@ def test_the_console_updates_by_itself_until_paused(page: Page, live_server: Any
     main.get_by_role("link", name="7 days").click()
     page.wait_for_url("**/sync/?range=7d#charts")
     assert take()
+    summarize()
     expect(main.get_by_role("img", name=re.compile("Pending changes. Last 7 days"))).to_be_visible(timeout=30_000)
     expect(main.get_by_role("link", name="7 days")).to_have_attribute("aria-current", "true")
     main.get_by_text("Show as table").click()

@@ -17,7 +17,7 @@ from django.urls import resolve
 from playwright.sync_api import Browser, BrowserContext
 from playwright.sync_api import Page as Tab
 
-from sync.monitoring.history import take
+from sync.monitoring.history import summarize, take
 from tests.emptying import empty
 from tests.pages import LIKE_OTHERS, NO_PAGES, PAGES, PEOPLE, Page, furnish, names, session, visit
 from tests.portal import serving
@@ -77,6 +77,7 @@ def inspections(
         cache.clear()
         keys = furnish()
         take()
+        summarize()
         cookies = {"anybody": "", **{who: session(who) for who in PEOPLE}}
         try:
             with serving() as address:

@@ -16,7 +16,7 @@ from accounts.models import User
 from finance.models import Account
 from sync.core.clock import DatabaseNow
 from sync.jobs.models import Job
-from sync.monitoring.history import take
+from sync.monitoring.history import summarize, take
 from sync.monitoring.models import Incident, Notification
 from sync.outbox.models import Change
 from sync.verification.models import Mismatch, Verification
@@ -50,6 +50,7 @@ def times_everywhere(mongo: Database) -> None:
     Checkpoint.objects.create(name="publish", in_sync_at=now)
     ModelState.objects.update_or_create(model="finance.account", defaults={"delivered_at": now})
     take()
+    summarize()
 
 
 PAGES = {  # the pages, and how many times each of them shows at least

@@ -140,16 +140,15 @@ class DirectDelivery:
 
 def _changes(target: Target, outcome: Outcome) -> list[Change]:
     """The changes that delivered deletions and refused rows need."""
-    settle, retry = DatabaseNow() + timedelta(seconds=conf.SETTLE), DatabaseNow() + delay(1)
     made = []
     for key, state in outcome.states.items():
-        change = Change(model=target.label, queue=target.queue, key=key)
         if state is State.DELETED:
-            change.settling, change.due_at = True, settle
+            values = {"settling": True, "due_at": DatabaseNow() + timedelta(seconds=conf.SETTLE)}
         elif state is State.REJECTED:
-            change.attempts, change.error, change.due_at = 1, outcome.reasons[key][:2000], retry
-            change.failed = conf.MAX_ATTEMPTS <= 1
+            failed = conf.MAX_ATTEMPTS <= 1
+            why, due_at = outcome.reasons[key][:2000], DatabaseNow() + delay(1)
+            values = {"attempts": 1, "error": why, "failed": failed, "due_at": due_at}
         else:
             continue
-        made.append(change)
+        made.append(Change(model=target.label, queue=target.queue, key=key, **values))
     return made

@@ -22,7 +22,6 @@ from sync.binlog import sweep
 from sync.binlog.direct import DirectDelivery, Left, record_fan_outs
 from sync.binlog.keys import Key
 from sync.binlog.log import HEARTBEAT, Gap, LogReader, Transaction, file_created
-from sync.binlog.models import Sweep
 from sync.binlog.position import LogState, Position
 from sync.binlog.server import Server
 from sync.binlog.tables import VIA, Tables, followed_tables
@@ -47,11 +46,11 @@ logger = logging.getLogger(__name__)
 
 AHEAD = 100  # transactions that are read ahead, at most
 CHUNK = 2000  # keys delivered together
-PATIENCE = 1.0  # seconds to wait for the next transaction, at most
+PATIENCE = 1.5  # seconds to wait for the next transaction, at most; an idle server reports every HEARTBEAT
 SAVE = 0.2  # the same, while the position after the last one is not saved
-KEEP = 5.0  # seconds after which the position is saved even without changes
+KEEP = 10.0  # seconds after which the position is saved even without changes
 NOTABLE = 3.0  # seconds: a shorter lag is not shown, since the server reports only every HEARTBEAT that nothing is new
-SWEEP = 1.0  # seconds between two checks for due sweeps
+PLAN = 1.0  # seconds between two attempts to plan the rescans that could not be planned yet
 WATCH = 60.0  # seconds between two checks whether the position may soon be purged
 NO_SUCH_TABLE = 1146  # error number
 SILENT = 3  # heartbeats in a row that do not come from the log's end, after which the follower reconnects
@@ -178,7 +177,6 @@ class _Session:
         self.unordered: dict[Key, None] = {}  # to be recorded: a commit of our own does not make them visible
         self.rewritten: set[str] = set()
         self.rescanning: set[str] = set()  # models that are rescanned because they were rewritten
-        self.has_sweeps = True  # whether some are planned; no other process plans any
         self.is_dirty = False  # the state must be saved with the next flush
         self.is_unsaved = False  # the state has advanced since it was saved
         self.silent = self.created = 0
@@ -440,7 +438,7 @@ class _Session:
                     missing.add(label)
             self._save(self.state)
         if self.state.unplanned:
-            self.next_plan = now + SWEEP
+            self.next_plan = now + PLAN
         waiting = f"backfilled as soon as their tables exist: {', '.join(sorted(missing))}" if missing else ""
         if waiting and waiting != self.follower.waiting:
             logger.warning("Models to be %s.", waiting)
@@ -462,13 +460,13 @@ class _Session:
             backfill.plan(target, self.using)
             if target.kind.readable:
                 sweep.plan(target.label, self.using)
-                self.has_sweeps = True
+                self.next_sweep = 0.0
 
     def _run_periodic(self) -> None:
         """Plans rescans, runs due sweeps, and warns if the position may soon be purged."""
         self._plan()
         now = time.monotonic()
-        if self.has_sweeps and now > self.next_sweep:
+        if now > self.next_sweep:
             self._sweep(now)
         if now > self.next_watch:
             self.next_watch = now + WATCH
@@ -478,13 +476,10 @@ class _Session:
             self.follower.danger = danger
 
     def _sweep(self, now: float) -> None:
-        self.next_sweep = now + SWEEP
         self.follower.checkpoint.require_running()  # a sweep saves no position, so it would not notice a pause
         try:
-            if sweep.work(self.using):
-                self.next_sweep = now
-            else:
-                self.has_sweeps = Sweep.objects.using(self.using).exists()
+            # No other process plans sweeps for this one.
+            self.next_sweep = now if sweep.work(self.using) else now + sweep.wait(self.using)
         except Unavailable as error:
             logger.warning("%s; orphans are searched for later", error)
             self.next_sweep = now + LONGEST_PAUSE

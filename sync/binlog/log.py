@@ -39,7 +39,7 @@ from pymysqlreplication.event import (
 )
 from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEvent
 
-from sync.binlog import query_events, rows
+from sync.binlog import query_events, rows, table_maps
 from sync.binlog.keys import Key, Unrecorded
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
@@ -51,6 +51,7 @@ from sync.workers.routes import Route
 
 logger = logging.getLogger(__name__)
 query_events.install()
+table_maps.install()
 
 # Events without rows, which are skipped. All others are read, and an unknown event is a gap.
 WITHOUT_ROWS = {

@@ -8,17 +8,19 @@ SYNC_SETTLE: a relay that read a row just before its deletion may still insert i
 from __future__ import annotations
 
 import contextlib
+import math
 from datetime import timedelta
 from typing import Any
 
 import pymongo
 from bson import json_util
 from django.db import ProgrammingError, transaction
+from django.db.models import Min
 from pymongo.errors import PyMongoError
 
 from sync.binlog.models import Sweep
 from sync.core import conf
-from sync.core.clock import DatabaseNow
+from sync.core.clock import DatabaseNow, database_now
 from sync.mapping.documents import known_codec, pk_of
 from sync.mapping.registry import Target, all_rows, find_target
 from sync.mongodb.client import collection
@@ -35,6 +37,12 @@ def plan(label: str, using: str) -> None:
     Sweep.objects.using(using).filter(model=label).delete()
     for wait in (0.0, conf.SETTLE):
         Sweep.objects.using(using).create(model=label, due_at=DatabaseNow() + timedelta(seconds=wait))
+
+
+def wait(using: str) -> float:
+    """Returns the seconds until the next sweep is due; infinite if none is planned."""
+    due_at = Sweep.objects.using(using).aggregate(first=Min("due_at"))["first"]
+    return math.inf if due_at is None else (due_at - database_now(using)).total_seconds()
 
 
 def work(using: str) -> bool:

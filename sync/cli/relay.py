@@ -91,8 +91,8 @@ def serve(options: dict[str, Any], stop: StopEvent, *others: Component) -> int:
     """Run relays and other components until stopped. options: processes, threads, batch, interval."""
     more = options["processes"] - 1, "sync.cli.relay.help_to_serve", {**options, "processes": 1}
     with helped(*more) as helpers:
-        watch = Component("processes", helpers.replace_dead, processes.LOOK)
-        with running(stop, *_components(options, stop), watch, *others):
+        watch = [Component("processes", helpers.replace_dead, processes.LOOK)] if helpers.processes else []
+        with running(stop, *_components(options, stop), *watch, *others):
             stop.wait()
     return 0
 
@@ -108,8 +108,8 @@ def _components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
     """Return what a relay process runs: relays, and the tasks of operators, samples and alerts."""
     return [
         *(Component(relay.queue or "relay", relay.run) for relay in _relays(options, stop)),
-        Component("jobs", lambda: runner.work(stop), runner.LOOK),
-        Component("samples", history.take, history.EVERY / 3),
+        Component("jobs", lambda: runner.work_all(stop), runner.LOOK, runner.BELL),
+        Component("samples", history.work, history.EVERY / 3),
         Component("alerts", alerts.work, alerts.interval()),
     ]
 

@@ -14,6 +14,7 @@ examples:
   manage.py sync verify account --sample 1%          a random sample
   manage.py sync verify account --repair --dry-run   show what a repair would do
   manage.py sync verify account --repair --prune     repair, and delete documents without a row
+  manage.py sync verify --processes 4                four processes share the ranges of keys
   manage.py sync verify --quiet                      in cron: prints nothing while everything is in sync
 
 exit status:
@@ -25,6 +26,7 @@ Next: `manage.py sync trace MODEL KEY` shows one mismatch; --repair repairs all 
 """
 
 import argparse
+import functools
 import shlex
 import sys
 from collections.abc import Callable
@@ -34,6 +36,7 @@ from django.core.management.base import CommandError
 from django.db import DEFAULT_DB_ALIAS, OperationalError
 from django.utils.timesince import timesince
 
+from sync.cli.arguments import positive
 from sync.cli.output import dumps
 from sync.cli.progress import progress_bar
 from sync.core.humanize import counted, moment
@@ -43,8 +46,10 @@ from sync.outbox.relay import require_read_committed
 from sync.verification.models import Mismatch, Verification
 from sync.verification.repair import Repairer
 from sync.verification.scan import Scan
-from sync.verification.verify import steps, verify
+from sync.verification.shared import SharedRun
+from sync.verification.verify import Run, steps, verify
 from sync.workers.models import ModelState
+from sync.workers.processes import pool
 
 SUMMARY = "compare every row with its document, and repair mismatches"
 SHOWN = 20  # mismatches printed; --json prints all
@@ -66,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repair", action="store_true", help="deliver mismatched rows again")
     parser.add_argument("--prune", action="store_true", help="with --repair: delete documents without a row")
     parser.add_argument("--dry-run", action="store_true", help="with --repair: print the repairs, and write nothing")
+    parser.add_argument(
+        "--processes", type=positive(int), default=1, help="processes that share the ranges (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as JSON, with every mismatch")
     parser.add_argument("--quiet", action="store_true", help="print only mismatches and their repair")
 
@@ -74,13 +82,19 @@ def run(options: dict[str, Any], out: Any) -> int:
     targets = [target for target in chosen_targets(options["models"]) if target.kind.readable]
     _refuse_wrong_use(options, targets)
     require_read_committed(DEFAULT_DB_ALIAS)
+    with pool(options["processes"]) as shared:
+        kind = functools.partial(SharedRun, pool=shared, processes=options["processes"])
+        return _run(targets, options, out, kind if options["processes"] > 1 else Run)
+
+
+def _run(targets: list[Target], options: dict[str, Any], out: Any, kind: Any) -> int:
     results, clean = [], True
     for number, target in enumerate(targets):
         say: Callable[[str], None] = (lambda line: None) if options["json"] else out.write
         scan = Scan(target, DEFAULT_DB_ALIAS, strict=options["strict"])
         repairer = Repairer(scan, prune=options["prune"], dry_run=options["dry_run"], say=say)
         try:
-            result = _verify(target, repairer, options)
+            result = _verify(target, repairer, options, kind)
         except KeyboardInterrupt:
             sys.stderr.write(f"\nInterrupted. {_how_to_continue(targets[number:], options)}\n")
             return 1
@@ -103,6 +117,8 @@ def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
         problem = "--prune and --dry-run need --repair. Add it."
     elif options["resume"] and options["sample"]:
         problem = "A sample cannot be resumed. Leave out --resume to take a new one."
+    elif options["processes"] > 1 and options["sample"]:
+        problem = "A sample has one process. Leave out --processes."
     elif options["repair"] and not options["dry_run"]:
         paused = sorted(ModelState.objects.paused(DEFAULT_DB_ALIAS) & {target.label for target in targets})
         are, them = ("is", "it") if len(paused) == 1 else ("are", "them")
@@ -112,7 +128,7 @@ def _refuse_wrong_use(options: dict[str, Any], targets: list[Target]) -> None:
         raise CommandError(problem, returncode=2)
 
 
-def _verify(target: Target, repairer: Repairer, options: dict[str, Any]) -> Verification:
+def _verify(target: Target, repairer: Repairer, options: dict[str, Any], kind: Any) -> Verification:
     shown = not options["quiet"]
     total = steps(target, sample=options["sample"]) if shown else 0
     with progress_bar(f"Verifying {target.label}", total, shown) as advance:
@@ -123,6 +139,7 @@ def _verify(target: Target, repairer: Repairer, options: dict[str, Any]) -> Veri
             resume=options["resume"],
             strict=options["strict"],
             repair=repairer if options["repair"] else None,
+            kind=kind,
         )
 
 
@@ -131,6 +148,8 @@ def _how_to_continue(targets: list[Target], options: dict[str, Any]) -> str:
         return "A sample cannot be resumed. Run the command again."
     names = ("strict", "repair", "prune", "dry_run", "json", "quiet")
     switches = [f"--{name.replace('_', '-')}" for name in names if options[name]]
+    if options["processes"] > 1:
+        switches += ["--processes", str(options["processes"])]
     command = ["manage.py", "sync", "verify", *[target.label for target in targets], "--resume", *switches]
     return f"To continue: {shlex.join(command)}"
 

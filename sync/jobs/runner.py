@@ -17,7 +17,7 @@ from django.db.models import Max, QuerySet
 
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
-from sync.core.compiled import Exists
+from sync.core.compiled import Statement
 from sync.jobs.models import Job
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, find_target
@@ -28,11 +28,13 @@ from sync.verification.mismatches import known_at
 from sync.verification.repair import Repairer
 from sync.verification.scan import KeyMismatch, Scan
 from sync.verification.verify import steps, verify
+from sync.workers.bell import ring
 from sync.workers.shutdown import StopEvent
 
 logger = logging.getLogger(__name__)
 
-LOOK = 1.0  # seconds between two queries for due jobs
+LOOK = 5.0  # seconds between two queries for due jobs; a job that is added on this machine rings
+BELL = "jobs"
 TELL = 1.0  # seconds between two progress updates
 LEASE = 120.0  # seconds without an update until another process takes over; longer than the repair of one batch
 DELAY = 10.0  # seconds until the next attempt while a server is unreachable
@@ -48,6 +50,7 @@ def ask(target: Target, kind: str, by: str, *, prune: bool = False, using: str =
     Job.objects.using(using).filter(finished_at__lt=DatabaseNow() - timedelta(days=KEPT)).delete()
     try:
         with transaction.atomic(using):
+            transaction.on_commit(lambda: ring(BELL, using), using)
             return Job.objects.using(using).create(
                 model=target.label, unfinished=target.label, kind=kind, prune=prune, asked_by=by
             )
@@ -65,6 +68,12 @@ def latest(using: str = DEFAULT_DB_ALIAS) -> dict[str, Job]:
     jobs = Job.objects.using(using)
     newest = jobs.values("model").annotate(newest=Max("pk")).values("newest")
     return {job.model: job for job in jobs.filter(pk__in=newest)}
+
+
+def work_all(stop: StopEvent) -> None:
+    """Run the due jobs, one after the other."""
+    while not stop.is_set() and work(stop):
+        pass
 
 
 def work(stop: StopEvent | None = None, using: str = DEFAULT_DB_ALIAS) -> bool:
@@ -111,8 +120,8 @@ class _Hold:
 
 
 @functools.cache
-def _any_due(using: str) -> Exists:
-    return Exists.of(_due(using))
+def _any_due(using: str) -> Statement:
+    return Statement.exists(_due(using))
 
 
 def _due(using: str) -> QuerySet[Job]:
@@ -120,7 +129,7 @@ def _due(using: str) -> QuerySet[Job]:
 
 
 def _claim(using: str) -> Job | None:
-    if not _any_due(using)():
+    if not _any_due(using).fetch():
         return None
     due = _due(using)
     for job in due.order_by("pk")[:10]:

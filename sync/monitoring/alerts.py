@@ -9,6 +9,7 @@ Any number of processes may evaluate at the same time:
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 
 from django.db import DEFAULT_DB_ALIAS, IntegrityError, transaction
@@ -16,6 +17,7 @@ from django.utils.translation import gettext as _
 
 from sync.core import conf
 from sync.core.clock import database_now
+from sync.core.compiled import Statement
 from sync.core.humanize import duration
 from sync.core.retry import retry_on_deadlock
 from sync.monitoring import notifications
@@ -24,6 +26,11 @@ from sync.monitoring.status import LAGGING, MEANS, NEEDS_ATTENTION, WORDS, Count
 
 EVERY = 15.0  # seconds between two evaluations of a process
 KEPT = timedelta(days=90)  # how long closed incidents are kept
+
+
+@functools.cache
+def _any_active(using: str) -> Statement:
+    return Statement.exists(Incident.objects.using(using).filter(active=True))
 
 
 def interval() -> float:
@@ -42,6 +49,8 @@ def evaluate(using: str = DEFAULT_DB_ALIAS) -> Incident | None:
     now = status(using, counts=Counts(database_now(using), {}, {}))
     state = now.word
     is_bad = state in NEEDS_ATTENTION or (state == LAGGING and now.age > conf.ALERT_LAG)
+    if not is_bad and not _any_active(using).fetch():
+        return None
     try:
         incident = _update(state, summary(now), is_bad, using)
     except IntegrityError:  # another process has begun the incident in this moment

@@ -1,4 +1,4 @@
-"""The mirror's status over time. Relays take a sample every 15 seconds, and summarize samples for longer ranges.
+"""The mirror's status over time. Relays take a sample every 15 seconds, and each minute update summaries of samples.
 
 Samples are kept for a day, and summaries for as long as a chart shows them. A summary has the minimum, the mean and the
 maximum of each measure, so that a short peak stays visible. The charts read at most 168 rows.
@@ -22,6 +22,7 @@ from sync.monitoring.models import Sample, SampleSummary
 from sync.workers.lag import quantile, total
 
 EVERY = 15  # seconds per slot of a sample
+SUMMARIZE = 4  # slots between two updates of the summaries, the shortest of which covers 40
 MEASURES: dict[str, F | Coalesce] = {
     "p50": F("p50"),
     "p99": F("p99"),
@@ -68,15 +69,22 @@ class Point(NamedTuple):
     measures: Mapping[str, Spread]
 
 
-def take(using: str = DEFAULT_DB_ALIAS) -> bool:
-    """Take the current slot's sample and summarize. Return False if another process has already taken it."""
+def work(using: str = DEFAULT_DB_ALIAS) -> None:
+    """Take the current slot's sample, if it is not taken, and update the summaries with every fourth sample."""
+    slot = take(using)
+    if slot and slot % SUMMARIZE == 0:
+        summarize(using)
+
+
+def take(using: str = DEFAULT_DB_ALIAS) -> int | None:
+    """Take the current slot's sample. Return the slot, or None if another process has already taken it."""
     slot = int(database_now(using).timestamp()) // EVERY
     samples = Sample.objects.using(using)
     try:
         with transaction.atomic(using):
             samples.create(slot=slot)
     except IntegrityError:
-        return False
+        return None
     changes, workers = queries.changes(using).values(), queries.workers(using)
     recent = total(worker.lags.get("recent", ()) for worker in workers if worker.alive)
     samples.filter(slot=slot).update(
@@ -86,12 +94,17 @@ def take(using: str = DEFAULT_DB_ALIAS) -> bool:
         p50=quantile(recent, 0.5),
         p99=quantile(recent, 0.99),
     )
+    return slot
+
+
+def summarize(using: str = DEFAULT_DB_ALIAS) -> None:
+    """Update the summaries, and delete the samples that no chart shows any more."""
+    now = int(database_now(using).timestamp())
     for each in SUMMARIZED:
-        _summarize(each, slot * EVERY // each.step, using)
+        _summarize(each, now // each.step, using)
     # Whole periods only: no summary is ever made again from a part of its samples.
     longest = max(each.step for each in SUMMARIZED)
-    samples.filter(slot__lt=(slot * EVERY - KEPT) // longest * longest // EVERY).delete()
-    return True
+    Sample.objects.using(using).filter(slot__lt=(now - KEPT) // longest * longest // EVERY).delete()
 
 
 def _summarize(shown: Range, slot: int, using: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from datetime import timedelta
 
@@ -11,6 +12,7 @@ from django.utils.translation import gettext as _
 
 from sync.core import conf
 from sync.core.clock import database_now
+from sync.core.compiled import Statement
 from sync.core.humanize import duration, moment
 from sync.mapping.fields import new_object_id
 from sync.monitoring.channels import Message, send
@@ -30,8 +32,15 @@ def channels() -> list[Notification.Channel]:
     return [channel for channel, address in configured.items() if address]
 
 
+@functools.cache
+def _any_unsent(using: str) -> Statement:
+    return Statement.exists(Notification.objects.using(using).filter(sent_at=None))
+
+
 def send_due(using: str = DEFAULT_DB_ALIAS) -> None:
     """Send each notification that is due and that no other process sends. A recovery waits for its incident's first."""
+    if not _any_unsent(using).fetch():
+        return
     now = database_now(using)
     rows = Notification.objects.using(using)
     earlier = rows.filter(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 from django.db.models import Count, Max, Min, Q
 
-from sync.core.clock import DatabaseNow
+from sync.core.clock import DatabaseNow, as_moment
+from sync.core.compiled import Statement
 from sync.outbox.models import Change, in_flight
 from sync.verification.models import Mismatch, Verification
 from sync.workers.heartbeat import BEAT, INLINE, INLINE_BEAT, RELAY, SILENCE, STUCK, Kind
@@ -77,12 +79,12 @@ class Unfinished:
     error: str
 
 
-def changes(using: str) -> dict[str, dict[str, Any]]:
-    """Return, by model, the values of ModelStatus that are counted in the outbox."""
+@functools.cache
+def _changes(using: str) -> Statement:
     keys = Q(until="", failed=False)
     held, pending = (keys & Q(settling=False) & which for which in (in_flight(), ~in_flight()))
     ranges = ~Q(until="")
-    groups = (
+    return Statement.select(
         Change.objects.using(using)
         .values("model")
         .annotate(
@@ -99,22 +101,25 @@ def changes(using: str) -> dict[str, dict[str, Any]]:
             now=Max(DatabaseNow()),
         )
     )
-    return {
-        group["model"]: {
-            "pending": group["waiting"],
-            "in_flight": group["held"],
-            "settling": group["deleted"],
-            "failed": group["dead"],
-            "backfill": group["ranges"],
-            "fan_outs": group["fan_outs"],
-            "oldest_pending_age": _age(group["now"], group["oldest"]) if group["oldest"] else None,
-            "oldest_in_flight_age": _age(group["now"], group["oldest_held"]) if group["oldest_held"] else None,
-            "oldest_backfill_age": _age(group["now"], group["oldest_range"])
-            if group["oldest_range"] and not group["ranges_held"]
-            else None,
+
+
+def changes(using: str) -> dict[str, dict[str, Any]]:
+    """Return, by model, the values of ModelStatus that are counted in the outbox."""
+    found = {}
+    for model, *counts, oldest, oldest_held, ranges_held, oldest_range, now in _changes(using).fetch():
+        pending, in_flight, settling, failed, backfill, fan_outs = counts
+        found[model] = {
+            "pending": pending,
+            "in_flight": in_flight,
+            "settling": settling,
+            "failed": failed,
+            "backfill": backfill,
+            "fan_outs": fan_outs,
+            "oldest_pending_age": _age(now, oldest) if oldest else None,
+            "oldest_in_flight_age": _age(now, oldest_held) if oldest_held else None,
+            "oldest_backfill_age": _age(now, oldest_range) if oldest_range and not ranges_held else None,
         }
-        for group in groups
-    }
+    return found
 
 
 def states(using: str) -> dict[str, ModelState]:
@@ -158,32 +163,42 @@ def rate(workers: Sequence[WorkerStatus]) -> float | None:
     return sum(worker.rate or 0.0 for worker in alive) if alive else None
 
 
-def verified(using: str) -> dict[str, Verified]:
-    """Return each model's last finished run of verify, of either mode."""
+@functools.cache
+def _verified(using: str) -> Statement:
     finished = Verification.objects.using(using).filter(finished_at__isnull=False)
     last = finished.values("model").annotate(last=Max("id")).values("last")
-    return {
-        run.model: Verified(run.finished_at, run.mode, run.compared, run.found)
-        for run in finished.filter(id__in=last)
-        if run.finished_at
-    }
+    return Statement.select(
+        finished.filter(id__in=last).values_list("model", "finished_at", "mode", "compared", "found")
+    )
+
+
+def verified(using: str) -> dict[str, Verified]:
+    """Return each model's last finished run of verify, of either mode."""
+    return {model: Verified(as_moment(at), *values) for model, at, *values in _verified(using).fetch()}
+
+
+@functools.cache
+def _unfinished(using: str) -> Statement:
+    runs = Verification.objects.using(using)
+    newest = runs.values("model").annotate(last=Max("id")).values("last")
+    rows = runs.filter(id__in=newest, finished_at__isnull=True)
+    return Statement.select(rows.values_list("model", "started_at", "mode", "compared", "error"))
 
 
 def unfinished(using: str) -> dict[str, Unfinished]:
     """Return each model's newest run of verify if it is unfinished: the finished run before it is then outdated."""
-    runs = Verification.objects.using(using)
-    newest = runs.values("model").annotate(last=Max("id")).values("last")
-    return {
-        run.model: Unfinished(run.started_at, run.mode, run.compared, run.error)
-        for run in runs.filter(id__in=newest, finished_at__isnull=True)
-    }
+    return {model: Unfinished(as_moment(at), *values) for model, at, *values in _unfinished(using).fetch()}
+
+
+@functools.cache
+def _mismatches(using: str) -> Statement:
+    return Statement.select(Mismatch.objects.using(using).values("model").annotate(keys=Count("id")))
 
 
 def mismatches(using: str) -> dict[str, int]:
     """Return the number of mismatches of each model."""
-    groups = Mismatch.objects.using(using).values("model").annotate(keys=Count("id"))
-    return {group["model"]: group["keys"] for group in groups}
+    return dict(_mismatches(using).fetch())
 
 
-def _age(now: datetime.datetime, then: datetime.datetime) -> float:
-    return max((now - then).total_seconds(), 0.0)
+def _age(now: Any, then: Any) -> float:
+    return max((as_moment(now) - as_moment(then)).total_seconds(), 0.0)

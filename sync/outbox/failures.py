@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from dataclasses import dataclass
 
 from django.db.models import Case, CharField, Count, Q, Value, When
 from django.utils.translation import gettext_noop
 
+from sync.core.compiled import Statement
 from sync.outbox.models import Change, ChangeQuerySet
 
 # The first match counts. mongo_writer.py and delivery.py word the reasons; a test compares both.
@@ -38,9 +40,9 @@ def troubled(using: str) -> ChangeQuerySet:
     return Change.objects.using(using).filter(Q(failed=True) | ~Q(error="")).annotate(reason=reason)
 
 
-def failures(using: str) -> dict[str, list[Failures]]:
-    """By model, the most frequent class first. One query."""
-    groups = (
+@functools.cache
+def _failures(using: str) -> Statement:
+    return Statement.select(
         troubled(using)
         .values("model", "reason")
         .annotate(
@@ -50,7 +52,11 @@ def failures(using: str) -> dict[str, list[Failures]]:
         )
         .order_by("-dead", "-tried", "reason")
     )
+
+
+def failures(using: str) -> dict[str, list[Failures]]:
+    """By model, the most frequent class first. One query."""
     found = defaultdict(list)
-    for group in groups:
-        found[group["model"]].append(Failures(group["reason"], group["dead"], group["tried"], group["changes"]))
+    for model, *values in _failures(using).fetch():
+        found[model].append(Failures(*values))
     return found

@@ -12,7 +12,7 @@ from django.db import connections, models, transaction
 from sync.core import conf
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow, as_moment, now_sql
-from sync.core.compiled import Exists
+from sync.core.compiled import Statement
 from sync.core.retry import retry_on_deadlock
 from sync.mapping.fields import NewObjectId, new_object_id
 from sync.outbox.pauses import PAUSED
@@ -70,10 +70,10 @@ QUEUE = "the queue"  # stands for the queue in the compiled statement
 
 
 @functools.cache
-def _any(using: str, failed: bool) -> Exists:
+def _any(using: str, failed: bool) -> Statement:
     """Whether a queue has dead letters, or changes that are due. Idle relays ask all the time."""
     found = Change.objects.using(using).filter(queue=QUEUE, failed=failed)
-    return Exists.of(found if failed else found.filter(due_at__lte=DatabaseNow()))
+    return Statement.exists(found if failed else found.filter(due_at__lte=DatabaseNow()))
 
 
 class ChangeQuerySet(models.QuerySet):
@@ -94,11 +94,11 @@ class ChangeQuerySet(models.QuerySet):
 
     def any_due(self, queue: str) -> bool:
         """Whether a change of this queue may be claimed now, unless its target is paused. Idle relays ask only this."""
-        return _any(self.db, False)({QUEUE: queue})
+        return bool(_any(self.db, False).fetch({QUEUE: queue}))
 
     def any_failed(self, queue: str) -> bool:
         """Whether this queue has dead letters."""
-        return _any(self.db, True)({QUEUE: queue})
+        return bool(_any(self.db, True).fetch({QUEUE: queue}))
 
     def look(self, queue: str, limit: int, shard: Shard = WHOLE, age: float = 0.0) -> list[Taken]:
         """Up to `limit` changes of keys that are due, oldest first, without claiming them: see outbox/relay.py.
@@ -175,10 +175,10 @@ class ChangeQuerySet(models.QuerySet):
         # Plain SQL: every request that saves runs this, and compiling it in the ORM takes longer than MySQL needs to
         # run it.
         held, params = ("claim = %s", [token]) if token else (f"due_at <= {now_sql(self.db)}", [])
-        with connections[self.db].cursor() as cursor:
-            for part in chunks(list(changes)):
-                places = ", ".join(["%s"] * len(part))
-                sql = f"DELETE FROM sync_change WHERE {held} AND id IN ({places})"  # noqa: S608 (placeholders only)
+        for part in chunks(list(changes)):
+            places = ", ".join(["%s"] * len(part))
+            sql = f"DELETE FROM sync_change WHERE {held} AND id IN ({places})"  # noqa: S608 (placeholders only)
+            with connections[self.db].cursor() as cursor:
                 cursor.execute(sql, [*params, *(change.pk for change in part)])
 
     @retry_on_deadlock

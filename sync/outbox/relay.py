@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import socket
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from sync.outbox import backfill
 from sync.outbox.delivery import Remove, deliver_changes, remove_changes
 from sync.outbox.models import WHOLE, Change, Shard, Taken
 from sync.outbox.mongo_writer import State, Writer
-from sync.workers.bell import bell, silence
+from sync.workers.bell import bell
 from sync.workers.heartbeat import BEAT, RELAY, SILENCE, Kind, WorkerHeartbeat
 from sync.workers.lag import ages
 from sync.workers.loop import Loop
@@ -87,12 +86,13 @@ class Relay:
         self.batch = batch or conf.BATCH
         self.threads = threads
         self.using = using
+        self.changes = Change.objects.using(using)
         self.stop = stop or StopEvent()
         self.is_paused = is_paused
         self.routes = routes
-        self.interval = interval
-        self.pause = 0.0  # seconds until the next look, if nobody rings
+        self.longest = interval
         self.next_ranges = self.next_help = 0.0
+        self.is_idle = True  # the last look at the keys has found none
         self.loop = Loop(
             self.stop, logger, prefix=f"{queue}: " if queue else "",
             recover=lambda error: forget_connection(using),
@@ -102,31 +102,27 @@ class Relay:
 
     def run(self) -> None:
         """Delivers until `stop` is set. Waits for the bell when nothing is due, and longer during an outage."""
-        with self.heartbeat.beating(lambda: self.trouble, self.routes), bell(self.queue, self.using) as heard:
-            self.loop.run(lambda: self._step(heard), self.is_paused)
+        with self.heartbeat.beating(lambda: self.trouble, self.routes), bell(self.queue, self.using) as self.loop.heard:
+            self.loop.run(self._step, self.is_paused)
 
     @property
     def trouble(self) -> str:
         """What it waits for, in one line; empty while it delivers."""
         return self.loop.trouble
 
-    def _step(self, heard: socket.socket | None) -> None:
-        sockets = [heard] if heard else []
-        for each in sockets:
-            silence(each)
+    def _step(self) -> None:
         for_ranges = time.monotonic() > self.next_ranges
         try:
             counts = self._round(for_ranges=for_ranges)
         finally:
             self.heartbeat.at_work(False)
-        self.loop.works()
         if counts is None:
-            self.pause = min(max(self.pause * SLOWER, SHORTEST), self.interval)
+            self.loop.interval = min(max(self.loop.interval * SLOWER, SHORTEST), self.longest)
             if for_ranges:
                 self.next_ranges = time.monotonic() + RANGES
         else:
-            self.pause = 0.0 if sum(counts.values()) >= self.batch or not any(counts.values()) else SHORTEST
-        self.stop.wait(self.pause, *sockets)
+            is_more_likely = sum(counts.values()) >= self.batch or not any(counts.values())
+            self.loop.interval = 0.0 if is_more_likely else SHORTEST
 
     def drain(self, progress: Callable[[int], None] = lambda keys: None) -> dict[State, int]:
         """Delivers until nothing is due; returns how many keys came to which state. Raises Unavailable or Fenced.
@@ -145,12 +141,14 @@ class Relay:
 
         Changes of keys come first; each thread delivers one range of a backfill if no key is due.
         """
-        if for_ranges and not Change.objects.using(self.using).any_due(self.queue):
+        if self.is_idle and not self.changes.any_due(self.queue):
             return None
-        if changes := self._look():
+        changes = self._look()
+        self.is_idle = not changes
+        if changes:
             self.heartbeat.at_work(True)
             return self._deliver(changes) if len(changes) <= self.batch else self._deliver_many(changes)
-        if not (for_ranges and Change.objects.using(self.using).due(self.queue, ranges=True).exists()):
+        if not (for_ranges and self.changes.due(self.queue, ranges=True).exists()):
             return None
         self.heartbeat.at_work(True)
         return self._deliver_ranges()
@@ -189,11 +187,11 @@ class Relay:
 
     def _look(self) -> list[Taken]:
         """The changes to deliver. Nobody claims them: several workers may deliver a key, and relays share the keys."""
-        changes, limit = Change.objects.using(self.using), self.batch * self.threads * PARTS
+        limit = self.batch * self.threads * PARTS
         mine = WHOLE if self.writer.exclusive else self.shards.mine()
-        found = changes.look(self.queue, limit, mine)
+        found = self.changes.look(self.queue, limit, mine)
         if not found and mine.of > 1 and time.monotonic() > self.next_help:
-            found = changes.look(self.queue, limit, age=HELP)  # their relay may have been killed
+            found = self.changes.look(self.queue, limit, age=HELP)  # their relay may have been killed
             self.next_help = 0.0 if found else time.monotonic() + HELP / 2
         return found
 

@@ -45,6 +45,7 @@ CHUNK_BYTES = 4 * 1024 * 1024  # of documents in one chunk of rows, if they are 
 OBJECT_ID = b"\x07_id\0"  # BSON for: an ObjectId named _id
 FIRST_CHUNK = 10  # rows, before their size is known
 RANGES = 100  # of a backfill, in one query
+RANGE = 5000  # rows that one of several processes compares at a time
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,29 @@ class Scan:
         """The documents, as their bytes. Raises NoClient."""
         return collection(self.target).with_options(codec_options=RAW)
 
-    def slices(self, start: str = "") -> Iterator[Slice]:
-        """Both sides in order of the key from `start` on, in ranges without gaps; for `ordered` models."""
+    def ranges(self, start: str = "") -> Iterator[tuple[str, str]]:
+        """The keys where ranges of about RANGE rows start and end; "" is before the first row and after the last."""
+        keys = self.all_rows.order_by("pk").values_list("pk", flat=True)
+        last, end_id = start, MinKey()
+        while True:
+            rest = keys.filter(pk__gt=literal(self.pk, last)) if last else keys
+            found = rest[RANGE - 1 : RANGE].first()
+            if found is None:
+                break
+            last = str(found)
+            if self.ordered:
+                before, end_id = end_id, self._bound(self.pk.to_python(last), end_id)
+                if end_id == before:
+                    continue  # no range ends at such a key
+            yield start, last
+            start = last
+        yield start, ""
+
+    def slices(self, start: str = "", end: str = "") -> Iterator[Slice]:
+        """Both sides in order of the key from `start` up to `end`, in ranges without gaps; for `ordered` models."""
         rows = self.all_rows.order_by("pk")
+        if end:
+            rows = rows.filter(pk__lt=self.pk.to_python(end))
         lower: Any = self.pk.to_python(start) if start else None
         lower_id = self._bound(lower, MinKey()) if start else MinKey()
         while True:
@@ -119,7 +140,8 @@ class Scan:
             chunk = list((rows if lower is None else rows.filter(pk__gte=lower))[: size + 1])
             by_key = self._by_key(chunk[:size])
             if len(chunk) <= size:
-                yield Slice(by_key, self._between(lower_id, None), None)
+                upper_id = self.codec.to_bson(self.pk.to_python(end)) if end else None
+                yield Slice(by_key, self._between(lower_id, upper_id), end or None)
                 return
             lower = chunk[size].pk
             upper_id = self._bound(lower, lower_id)
@@ -156,9 +178,11 @@ class Scan:
         if count:
             self.size = max(1, min(CHUNK_BYTES * count // length, 2 * self.size, CHUNK))
 
-    def row_chunks(self, after: str = "") -> Iterator[dict[str, MirroredModel]]:
-        """All rows in order of their key, those after `after`, by key."""
+    def row_chunks(self, after: str = "", until: str = "") -> Iterator[dict[str, MirroredModel]]:
+        """All rows in order of their key, those after `after` up to `until`, by key."""
         rows = self.all_rows.order_by("pk")
+        if until:
+            rows = rows.filter(pk__lte=literal(self.pk, until))
         last: Any = after or None
         while chunk := list((rows if last is None else rows.filter(pk__gt=literal(self.pk, last)))[: self.size]):
             yield self._by_key(chunk)

@@ -48,6 +48,7 @@ def verify(
     resume: bool = False,
     strict: bool = False,
     repair: Repair | None = None,
+    kind: Callable[[Scan, Verification, Progress, Repair | None], Run] | None = None,
 ) -> Verification:
     """Compares rows and documents of `target`. Returns the stored run with the mismatches it has found.
 
@@ -55,13 +56,13 @@ def verify(
     sample: only this many random rows and documents: a number from 1, or a share of all below 1.
     resume: continues the last full run if it was interrupted.
     strict: also compares each document with the columns' own texts: see sync/verification/strict.py.
-    repair: is called with confirmed mismatches, at most CHUNK at a time.
+    repair: is called with confirmed mismatches, at most CHUNK at a time. kind: the class of the run, by default Run.
     Raises Unavailable; a full run can be resumed then, and after any other interruption.
     """
     scan = Scan(target, using, strict=strict)
     kept = mismatches.begin(scan, "sampled" if sample is not None else "strict" if strict else "full", resume)
     try:
-        run = _Run(scan, kept, progress, repair)
+        run = (kind or Run)(scan, kept, progress, repair)
         if sample is None:
             run.full()
         else:
@@ -91,7 +92,7 @@ def _counts(scan: Scan, sample: float | None) -> list[int]:
     return [min(count, math.ceil(count * sample) if sample < 1 else int(sample)) for count in counts]
 
 
-class _Run:
+class Run:
     """One run over one target. `kept` is its stored row."""
 
     def __init__(self, scan: Scan, kept: Verification, progress: Progress, repair: Repair | None) -> None:
@@ -116,8 +117,8 @@ class _Run:
             self._documents(from_text(at) if at else None)
         self._settle()
 
-    def _both_sides(self, start: str) -> None:
-        for rows, documents, end in self.scan.slices(start):
+    def _both_sides(self, start: str, end: str = "") -> None:
+        for rows, documents, last in self.scan.slices(start, end):
             self.kept.compared += (count := len(rows))
             for document in documents:
                 key = self.scan.key_of(document)
@@ -129,12 +130,12 @@ class _Run:
                     self.suspects[key] = fingerprint(document)
                 self._settle_many()
             self.suspects |= {key: fingerprint(None) for key in rows}
-            if end:
-                self._advance(2 * count, f"both {end}")
+            if last:
+                self._advance(2 * count, f"both {last}")
 
-    def _rows(self, after: str) -> None:
-        """All rows in order of their key, each with its document."""
-        for rows in self.scan.row_chunks(after):
+    def _rows(self, after: str, until: str = "") -> None:
+        """The rows in order of their key, each with its document."""
+        for rows in self.scan.row_chunks(after, until):
             documents = self.scan.documents(rows)
             for key, row in rows.items():
                 if self.scan.mismatch(key, row, documents.get(key)):
@@ -145,11 +146,15 @@ class _Run:
     def _documents(self, start: Any) -> None:
         """All documents without a row."""
         for ids in self.scan.id_chunks(start):
-            keys = self._separate_orphans(ids)
-            present = self.scan.present(keys)
-            self.suspects |= {key: UNSEEN for key in keys if key not in present}
-            if ids:
-                self._advance(len(ids), f"documents {to_text(ids[-1])}")
+            self._ids(ids)
+
+    def _ids(self, ids: list[Any]) -> None:
+        """Those of these documents that have no row."""
+        keys = self._separate_orphans(ids)
+        present = self.scan.present(keys)
+        self.suspects |= {key: UNSEEN for key in keys if key not in present}
+        if ids:
+            self._advance(len(ids), f"documents {to_text(ids[-1])}")
 
     def sampled(self, sample: float) -> None:
         """Random rows with their documents, and random documents with their rows."""

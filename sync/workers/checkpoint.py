@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import functools
 from datetime import timedelta
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db import connections
+from django.db.models import Q, QuerySet, Value
 
 from sync.core import conf
 from sync.core.clock import DatabaseNow
+from sync.core.compiled import Statement
 from sync.workers import lease
 from sync.workers.lease import Held, LeaseLost, Paused
 from sync.workers.models import Checkpoint
+
+ROUTE, OWNER, STATE = "the route", "the owner", "the state"  # stand for these in the compiled statement
+
+
+@functools.cache
+def _save(using: str, seconds: float, in_sync: bool) -> Statement:
+    rows = Checkpoint.objects.using(using).filter(name=ROUTE, owner=OWNER, paused=False)
+    more = {"in_sync_at": DatabaseNow()} if in_sync else {}
+    return Statement.update(rows, state=Value(STATE), leased_until=_lease_end(seconds), **more)
 
 
 class TableCheckpoint:
@@ -32,7 +44,7 @@ class TableCheckpoint:
         free = Q(owner="") | Q(owner=self.owner) | Q(leased_until__lt=DatabaseNow())
         if lease.is_dead(row.owner):
             free |= Q(owner=row.owner)
-        taken = {"owner": self.owner, "holder": lease.holder(), "leased_until": _lease_end()}
+        taken = {"owner": self.owner, "holder": lease.holder(), "leased_until": _lease_end(conf.LEASE)}
         if rows.filter(free, name=self.route).update(**taken):
             return None
         row.refresh_from_db()
@@ -54,13 +66,14 @@ class TableCheckpoint:
         Call it first in the transaction that writes the data: its row lock makes a process that tries to take the
         lease wait until the transaction ends. in_sync: the target has every change of the source.
         """
-        more = {"in_sync_at": DatabaseNow()} if in_sync else {}
-        if not self._mine().filter(paused=False).update(state=state, leased_until=_lease_end(), **more):
+        field: Any = Checkpoint._meta.get_field("state")
+        stored = field.get_db_prep_value(state, connections[self.using])
+        if not _save(self.using, conf.LEASE, in_sync).run({ROUTE: self.route, OWNER: self.owner, STATE: stored}):
             raise self._refused()
 
     def is_paused(self) -> bool:
         """Returns whether the route is paused. Extends the lease, which a paused route keeps. Raises LeaseLost."""
-        if not self._mine().update(leased_until=_lease_end()):
+        if not self._mine().update(leased_until=_lease_end(conf.LEASE)):
             raise self._lost()
         return self._mine().filter(paused=True).exists()
 
@@ -79,5 +92,5 @@ class TableCheckpoint:
         return LeaseLost(f"{self.route}: another process took over, because this one did not renew its lease.")
 
 
-def _lease_end() -> Any:
-    return DatabaseNow() + timedelta(seconds=conf.LEASE)
+def _lease_end(seconds: float) -> Any:
+    return DatabaseNow() + timedelta(seconds=seconds)

@@ -10,6 +10,8 @@ With its row, a process stores when each target was last delivered to. That time
 from __future__ import annotations
 
 import atexit
+import functools
+import json
 import logging
 import os
 import socket
@@ -23,10 +25,13 @@ from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db import Error as DatabaseError
+from django.db.models import Value
 from django.utils.translation import gettext_noop
 
 from sync.core import mysql
 from sync.core.clock import DatabaseNow
+from sync.core.compiled import Statement
+from sync.core.retry import forget_connection
 from sync.mapping.fields import new_object_id
 from sync.mapping.kinds import kind_of
 from sync.workers.lag import WINDOW, LagHistogram
@@ -72,6 +77,14 @@ INLINE_BEAT = 10.0
 SILENCE: dict[str, float] = {**dict.fromkeys(Kind, 3 * BEAT), INLINE: WINDOW}
 SHORTEST = 1.0  # seconds: the shortest interval that a rate is computed over
 STUCK = 20.0  # seconds in one batch after which the relay counts as stuck, and its row says so
+ROW = "the row's id"  # stands for it in the compiled statement
+
+
+@functools.cache
+def _beat(using: str) -> Statement:
+    """Updates a row of Worker; the names of its columns stand for their values."""
+    values = {name: Value(name) for name in ("delivered", "rate", "lags", "note")}
+    return Statement.update(Worker.objects.using(using).filter(pk=ROW), heartbeat_at=DatabaseNow(), **values)
 
 
 class Heartbeat:
@@ -135,11 +148,12 @@ class Heartbeat:
     def _write(self) -> None:
         values = self._values()
         self._store_deliveries()
-        rows = Worker.objects.using(self.using)
-        if not rows.filter(pk=self.id).update(**values):
+        if not _beat(self.using).run({**values, ROW: self.id, "lags": json.dumps(values["lags"])}):
             self._sweep()
-            host = socket.gethostname()[:100]
-            rows.create(pk=self.id, kind=self.kind, host=host, pid=os.getpid(), queue=self.queue, **values)
+            Worker.objects.using(self.using).create(
+                pk=self.id, kind=self.kind, host=socket.gethostname()[:100], pid=os.getpid(), queue=self.queue,
+                heartbeat_at=DatabaseNow(), **values,
+            )  # fmt: skip
 
     def _values(self) -> dict[str, Any]:
         with self.lock:
@@ -148,7 +162,6 @@ class Heartbeat:
             rate = (self.delivered - before) / max(now - since, SHORTEST)
             self.reported = (now, self.delivered)
             return {
-                "heartbeat_at": DatabaseNow(),
                 "delivered": self.delivered,
                 "rate": rate,
                 "lags": self.lags.as_data(),
@@ -199,7 +212,8 @@ class WorkerHeartbeat(Heartbeat):
                 self.write()
                 if stop.wait(BEAT):
                     break
-                connections[self.using].close_if_unusable_or_obsolete()
+                if self.trouble:
+                    forget_connection(self.using)
             self.end()
         finally:
             connections.close_all()

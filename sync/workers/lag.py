@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sync.core.clock import database_now
+from sync.core.clock import extrapolated_now
 
 if TYPE_CHECKING:
     from sync.outbox.models import Taken
@@ -75,8 +75,8 @@ def quantile(counts: Sequence[int], share: float) -> float | None:
 
 
 def ages(changes: Sequence[Taken], using: str) -> list[float]:
-    """Returns the seconds since each change was recorded, by the database's clock. Runs one query."""
+    """Returns the seconds since each change was recorded, by the database's clock."""
     if not changes:
         return []
-    now = database_now(using)
+    now = extrapolated_now(using)
     return [max((now - change.recorded_at).total_seconds(), 0.0) for change in changes]

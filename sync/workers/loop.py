@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 import time
 from collections.abc import Callable
 
@@ -12,6 +13,7 @@ from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, Progra
 from sync.core import mysql
 from sync.core.retry import forget_connection
 from sync.mongodb.errors import Unavailable, reason
+from sync.workers.bell import silence
 from sync.workers.lease import Paused
 from sync.workers.shutdown import StopEvent
 
@@ -27,8 +29,9 @@ class Loop:
     """Runs a step repeatedly. `trouble` says in one line what the loop waits for; "" while it works.
 
     logger: reports an outage once when it starts and once when it is over. prefix: starts these lines.
-    interval: seconds between two steps. outages: exceptions that are logged in one line and retried. recover: called
-    after each of them. endless: retry after every other exception too, and log it with its traceback.
+    interval: seconds between two steps; a step may change it. outages: exceptions that are logged in one line and
+    retried. recover: called after each of them. endless: retry after every other exception too, and log it with its
+    traceback. `heard` is the socket of a bell that ends the interval (see bell.py), if there is one.
     """
 
     def __init__(
@@ -49,6 +52,7 @@ class Loop:
         self.outages = outages
         self.survived = (Exception,) if endless else outages
         self.recover = recover
+        self.heard: socket.socket | None = None
         self.trouble = ""
         self.pause = 0.0
         self.began = 0.0
@@ -61,23 +65,26 @@ class Loop:
         """
         while not self.stop.is_set():
             self.began = time.monotonic()
-            wait = self.interval
+            sockets = [self.heard] if self.heard else []
+            for each in sockets:
+                silence(each)
             try:
                 if is_paused():
                     self.pauses()
-                    wait = LOOK
+                    wait, sockets = LOOK, []
                 else:
                     if step() is not False:
                         self.works()
                         self.pause = 0.0
+                    wait = self.interval
             except Paused:
                 continue
             except self.survived as error:
                 self.fails(error)
                 self.recover(error)
-                wait = self.pause
+                wait, sockets = self.pause, []
             if wait:
-                self.stop.wait(wait)
+                self.stop.wait(wait, *sockets)
 
     def pauses(self) -> None:
         """Logs once that an operator has paused the route."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from django.db import models
 
 from sync.core.clock import DatabaseNow
+from sync.core.compiled import Statement
 from sync.mapping.fields import DocumentField, new_object_id
 
 
@@ -58,15 +60,22 @@ class ModelState(models.Model):
         return self.model
 
 
+ROUTE, BEHIND = "the route", 987_654_321  # stand for its name, and for its lag in microseconds
+
+
+@functools.cache
+def _seen(using: str, is_lag_known: bool) -> Statement:
+    known = {"in_sync_at": DatabaseNow() - timedelta(microseconds=BEHIND)} if is_lag_known else {}
+    return Statement.update(Checkpoint.objects.using(using).filter(name=ROUTE), seen_at=DatabaseNow(), **known)
+
+
 class CheckpointQuerySet(models.QuerySet):
     def seen(self, name: str, behind: float | None, using: str) -> None:
         """Notes that a worker runs the route, with a lag of `behind` seconds; None if the lag is unknown."""
-        rows = self.using(using)
-        values: dict[str, Any] = {"seen_at": DatabaseNow()}
-        if behind is not None:
-            values["in_sync_at"] = DatabaseNow() - timedelta(seconds=behind)
-        if not rows.filter(name=name).update(**values):
-            rows.get_or_create(name=name, defaults=values)
+        replaced = {ROUTE: name, BEHIND: round((behind or 0.0) * 1_000_000)}
+        if not _seen(using, behind is not None).run(replaced):
+            self.using(using).get_or_create(name=name)
+            _seen(using, behind is not None).run(replaced)
 
     def set_paused(self, name: str, using: str, *, paused: bool) -> bool:
         """Pauses or resumes a route. Returns whether that changed its state."""

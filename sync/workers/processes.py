@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from typing import Any
@@ -35,7 +36,8 @@ class Helpers:
     def _start(self) -> BaseProcess:
         # Not forked: a copy of this process would have its threads' locks and its connections.
         process = multiprocessing.get_context("spawn").Process(target=_child, args=(os.getpid(), *self.task))
-        process.start()
+        with starting():
+            process.start()
         return process
 
     def replace_dead(self) -> None:
@@ -68,12 +70,39 @@ def helped(count: int, function: str, *args: Any) -> Iterator[Helpers]:
         helpers.stop()
 
 
+@contextmanager
+def starting() -> Iterator[None]:
+    """Delays Ctrl-C until the block ends. A process that starts in it gets none, even before it has its own session."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def pool(count: int) -> Iterator[ProcessPoolExecutor]:
+    """Processes that return results, each started when there is work for it. At the end of the block, what they are
+    doing is finished and the rest is left out.
+    """
+    context = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(count, context, initializer=_begin, initargs=(os.getpid(),))
+    try:
+        yield executor
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
 def _child(parent: int, function: str, args: tuple[Any, ...]) -> None:
+    _begin(parent)
+    sys.exit(import_string(function)(*args))
+
+
+def _begin(parent: int) -> None:
     os.setsid()  # Ctrl-C reaches the first process only, which tells the others
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     django.setup()
     import_string("sync.core.retry.bound_statements")("default")
-    sys.exit(import_string(function)(*args))
 
 
 def _end_with(parent: int) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 from django.core.exceptions import ImproperlyConfigured
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from sync.mongodb.change_stream import NotFollowed
 from sync.mongodb.privileges import NotPermitted
+from sync.workers.bell import bell
 from sync.workers.loop import OUTAGES, Loop
 from sync.workers.shutdown import StopEvent
 
@@ -26,12 +27,14 @@ class Component(NamedTuple):
     """A part of a process.
 
     step: a worker, which runs until it is stopped, or a task to repeat. Called again after it returns, and after it
-    fails: its exception is logged, and no other component stops. every: seconds between two calls.
+    fails: its exception is logged, and no other component stops. every: seconds between two calls. bell: the queue
+    whose bell ends this pause; None if it has no bell.
     """
 
     name: str
     step: Callable[[], object]
     every: float = 0.0
+    bell: str | None = None
 
 
 @contextmanager
@@ -54,6 +57,7 @@ def _run(component: Component, stop: StopEvent) -> None:
         recover=lambda error: connections.close_all(),
     )  # fmt: skip
     try:
-        loop.run(component.step)
+        with nullcontext() if component.bell is None else bell(component.bell, DEFAULT_DB_ALIAS) as loop.heard:
+            loop.run(component.step)
     finally:
         connections.close_all()

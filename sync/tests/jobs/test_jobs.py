@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from bson import ObjectId
+from django.db import transaction
 from pymongo.database import Database
 
 from finance.models import Account
@@ -19,6 +20,7 @@ from sync.tests.support.factories import make
 from sync.tests.support.hurry import LONG_AGO
 from sync.tests.zoo.models import Keeper
 from sync.verification.models import Verification
+from sync.workers.shutdown import StopEvent
 from tests.servers import Mongo
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -40,6 +42,23 @@ def do(kind: str, **options: Any) -> Job:
     assert runner.work()
     job.refresh_from_db()
     return job
+
+
+def test_a_job_rings_at_its_commit_and_all_due_jobs_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(runner, "ring", lambda bell, using: rung.append(bell))
+    with transaction.atomic():
+        assert runner.ask(ACCOUNTS, "verify", "theo")
+        assert runner.ask(Target(Keeper), "verify", "theo")
+        assert rung == []
+    assert rung == [runner.BELL] * 2
+    assert runner.ask(ACCOUNTS, "verify", "theo") is None, "it has one"
+    stop = StopEvent()
+    stop.set()
+    runner.work_all(stop)
+    assert Job.objects.filter(finished_at=None).count() == 2
+    runner.work_all(StopEvent())
+    assert not Job.objects.filter(finished_at=None).exists()
 
 
 def test_verify_compares_and_reports(mongo: Database) -> None:

@@ -9,7 +9,7 @@ from django.core.cache import cache
 from django.test import Client
 from pymongo.database import Database
 
-from sync.monitoring.history import RANGES, Point, Spread, take
+from sync.monitoring.history import RANGES, Point, Spread, summarize, take
 from sync.tests.support.people import VIEWER, user
 from sync.web.charts import HEIGHT, MARGIN, WIDTH, Chart, charts, table
 from sync.web.console import COUNTS
@@ -97,6 +97,7 @@ def test_the_address_chooses_the_range_which_the_live_part_keeps(
     client.force_login(user("viewer", *VIEWER))
     assert "No data" in client.get(f"/sync/{address}").content.decode()
     assert take()
+    summarize()
     page = client.get(f"/sync/{address}").content.decode()
     assert f'hx-get="/sync/live/?range={name}"' in page
     for each in (page, client.get(f"/sync/live/?range={name}").content.decode()):

@@ -4,6 +4,7 @@ import os
 import socket
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
 
 from sync.outbox.capture import record
@@ -20,6 +22,8 @@ from sync.outbox.relay import Relay
 from sync.tests.support.waiting import wait_for
 from sync.tests.zoo.models import Tag
 from sync.workers import bell
+from sync.workers.shutdown import StopEvent
+from sync.workers.supervisor import Component, running
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
@@ -38,7 +42,7 @@ def folder(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[Path]:
 def relaying(interval: float) -> Iterator[Relay]:
     """A relay in a thread that has been idle for long, and looks every `interval` seconds."""
     relay = Relay(interval=interval)
-    relay.pause = interval
+    relay.loop.interval = interval
 
     def run() -> None:
         relay.run()
@@ -179,3 +183,40 @@ def test_an_idle_relay_asks_only_whether_a_change_is_due(mongo: Database, django
     Change.objects.update(failed=True)
     assert not Change.objects.any_due("")
     assert Change.objects.any_failed("")
+
+
+def test_a_component_that_sleeps_is_called_when_its_bell_rings(folder: Path) -> None:
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+
+    with running(StopEvent(), Component("sleeper", step, 600.0, "jobs")):
+        wait_for(lambda: len(calls) == 1)
+        for number in (2, 3):
+            bell.ring("another", "default")
+            bell.ring("jobs", "default")
+            wait_for(lambda: len(calls) == number)  # noqa: B023 (called at once)
+
+
+def test_a_ring_does_not_shorten_the_pause_of_an_outage(folder: Path) -> None:
+    calls: list[int] = []
+
+    def step() -> None:
+        calls.append(1)
+        for _ in range(5):
+            bell.ring("jobs", "default")
+        raise OperationalError(2003, "away")
+
+    with running(StopEvent(), Component("sleeper", step, 0.01, "jobs")):
+        time.sleep(0.4)  # the first pause is 0.5 s
+        assert len(calls) == 1
+
+
+def test_a_relay_at_work_looks_at_the_changes_without_asking_whether_there_are_any(mongo: Database) -> None:
+    with transaction.atomic():
+        record(Tag, [1, 2, 3], inline=False)
+    with CaptureQueriesContext(connection) as queries:
+        assert sum(Relay(batch=1).drain().values()) == 3
+    asked = [query["sql"] for query in queries if "value1" in query["sql"] and "due_at" in query["sql"]]
+    assert len(asked) == 1, "before the first look"
