@@ -100,6 +100,9 @@ class CollectionSink:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
+    def prepare(self, documents: Documents) -> Documents:
+        return documents
+
     def write(self, documents: Documents, position: ReplicationState) -> int:
         reasons: dict[Key, str] = {}
         try:
