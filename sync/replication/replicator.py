@@ -50,6 +50,7 @@ from sync.mongodb.change_stream import (
     Key,
     NotFollowed,
     Replaced,
+    Size,
 )
 from sync.workers.shutdown import StopEvent
 
@@ -98,6 +99,7 @@ class Target(Protocol):
     """What a replicator writes to. Every method may raise LeaseLost, Paused, and the errors of its database."""
 
     name: str
+    most: Size  # documents of the snapshot that it writes at a time
 
     def position(self) -> ReplicationState:
         """Returns the last saved position; ReplicationState() if there is none, or if all must be compared again."""
@@ -196,7 +198,7 @@ class Replicator:
         has_extras = True
         if position.phase == "snapshot":
             seen, is_whole = 0, position.after is None
-            scan = stream.scan(position.after)
+            scan = stream.scan(position.after, self.target.most)
             for documents, batch in ahead((each, self.target.prepare(dict(each))) for each in scan):
                 position = dataclasses.replace(position, after=next(reversed(documents)))
                 self._write_batch(batch, len(documents), position)

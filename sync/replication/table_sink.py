@@ -25,7 +25,7 @@ from sync.mapping.fields import DocumentField, class_name
 from sync.mapping.reading import literal
 from sync.mapping.registry import all_rows, label
 from sync.mapping.unreadable import Unreadable
-from sync.mongodb.change_stream import BATCH, Documents, Key, from_key, in_words, to_key
+from sync.mongodb.change_stream import BATCH, DEFAULT, Documents, Key, from_key, in_words, to_key
 from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel
 from sync.replication.replicator import ReplicationState
@@ -39,6 +39,8 @@ LARGE = 1_000_000  # bytes: the row of a larger document may exceed max_allowed_
 
 class TableSink:
     """The table of one pulled model as a target. Every write requires the lease of its checkpoint, and extends it."""
+
+    most = DEFAULT  # more would not fit into one statement
 
     def __init__(self, model: type[PulledModel], using: str) -> None:
         self.model = model
