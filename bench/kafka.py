@@ -45,7 +45,6 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
 
     from examples.news.models import Story
     from sync.kafka.consumer import Member
-    from sync.kafka.messages import encode
     from sync.kafka.publisher import Publisher
     from sync.kafka.replica import Replica
     from sync.mapping.extended_json import DOCUMENTS
@@ -81,7 +80,9 @@ def measure(broker: Any, count: int, rounds: int, batch: int) -> None:
             last = ""
             while rows := list(Story.objects.filter(pk__gt=last).order_by("pk")[:batch]):
                 for row in rows:
-                    producer.produce("bare", key=row.pk, value=encode(row.to_document()))
+                    producer.produce(
+                        "bare", key=row.pk, value=json_util.dumps(row.to_document(), json_options=DOCUMENTS).encode()
+                    )
                 producer.flush()
                 last = rows[-1].pk
 

@@ -18,7 +18,7 @@ from django.db import models
 
 from sync.mapping.bson_options import CODEC_OPTIONS
 from sync.mapping.documents import known_codec, pk_of
-from sync.mapping.extended_json import DOCUMENTS
+from sync.mapping.extended_json import DOCUMENTS, canonical_json
 from sync.outbox.mongo_writer import to_pk
 
 
@@ -28,7 +28,7 @@ class Poison(ValueError):
 
 def encode(document: dict[str, Any]) -> bytes:
     """Return the value for one row's document. Raises what BSON's library raises for a value that it cannot write."""
-    return json_util.dumps(document, json_options=DOCUMENTS).encode()
+    return canonical_json(document).encode()
 
 
 def partition_of(key: str, partitions: int) -> int:

@@ -28,6 +28,7 @@ from confluent_kafka import KafkaError, KafkaException, Message, Producer
 from django.core.exceptions import ImproperlyConfigured
 
 from sync.core import conf
+from sync.core.batching import chunks
 from sync.core.humanize import counted
 from sync.kafka.client import Topics, Trouble, refused, settings, topic
 from sync.kafka.messages import encode, partition_of
@@ -105,11 +106,12 @@ class Publisher:
         producer, place = self.producer, _Place(topic(target), conf.KAFKA_PARTITIONS)
         try:
             producer.begin_transaction()
-            documents = read_documents(target, list(keys), using, outcome)
-            for key in keys:
-                if key in outcome.states:  # its row cannot be read
-                    continue
-                self._produce(producer, place, target, key, documents, outcome, on_delivery)
+            for part in chunks(list(keys)):  # Kafka gets the messages of one part while the next part is read
+                documents = read_documents(target, part, using, outcome)
+                for key in part:
+                    if key in outcome.states:  # its row cannot be read
+                        continue
+                    self._produce(producer, place, target, key, documents, outcome, on_delivery)
             # Do not commit after a message has failed: the commit would wait for messages that are never sent.
             give_up = time.monotonic() + conf.TIMEOUT
             while producer.flush(0.1) and not errors and time.monotonic() < give_up:

@@ -119,8 +119,10 @@ def read_json(text: Any) -> Any:
 
 
 def _read(text: Any, decode: Callable[[str], Any]) -> Any:
-    if text == "{}":  # in most rows the column for further fields is empty
+    if text == "{}":  # most rows have an empty column for further fields, and some empty arrays
         return {}
+    if text == "[]":
+        return []
     try:
         value = decode(text)
         if "\\u" in text and ("\\ud" in text or "\\uD" in text):

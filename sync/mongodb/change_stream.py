@@ -13,7 +13,7 @@ from collections.abc import Collection as Several
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import bson
 import pymongo
@@ -51,6 +51,16 @@ ENDS = {"drop", "rename", "dropDatabase", "invalidate"}
 SLIM: list[dict[str, Any]] = [{"$project": {"operationType": 1, "documentKey": 1, "clusterTime": 1}}]
 # Bytes of each BSON type's values of fixed length; _value_end handles those with a length before them.
 SIZES = {1: 8, 6: 0, 7: 12, 8: 1, 9: 8, 10: 0, 16: 4, 17: 8, 18: 8, 19: 16, 127: 0, 255: 0}
+
+
+class Size(NamedTuple):
+    """The size of a batch: this many documents, or this many bytes of them."""
+
+    documents: int
+    bytes: int
+
+
+DEFAULT = Size(BATCH, BATCH_BYTES)
 
 
 @dataclass(frozen=True)
@@ -150,14 +160,14 @@ def in_words(key: Key) -> str:
     return text if len(text) <= 255 else f"{text[:254]}…"
 
 
-def in_batches(documents: Iterable[RawBSONDocument]) -> Iterator[dict[Key, RawBSONDocument]]:
+def in_batches(documents: Iterable[RawBSONDocument], most: Size = DEFAULT) -> Iterator[dict[Key, RawBSONDocument]]:
     """The documents by key, in batches bounded in number and bytes."""
     batch: dict[Key, RawBSONDocument] = {}
     size = 0
     for document in documents:
         batch[key_of(document)] = document
         size += len(document.raw)
-        if len(batch) >= BATCH or size >= BATCH_BYTES:
+        if len(batch) >= most.documents or size >= most.bytes:
             yield batch
             batch, size = {}, 0
     if batch:
@@ -165,7 +175,11 @@ def in_batches(documents: Iterable[RawBSONDocument]) -> Iterator[dict[Key, RawBS
 
 
 def scan(
-    collection: Collection[RawBSONDocument], after: Key | None, session: ClientSession | None = None, **options: Any
+    collection: Collection[RawBSONDocument],
+    after: Key | None,
+    session: ClientSession | None = None,
+    most: Size = DEFAULT,
+    **options: Any,
 ) -> Iterator[dict[Key, RawBSONDocument]]:
     """All documents in the order of `_id`, from `after` (inclusive) on, in batches."""
     # Bounds of the index, because {"$gt": 5} would match numbers only, and a collection may have `_id`s of any types.
@@ -174,7 +188,7 @@ def scan(
         with suppress(BSONError):  # from the start, then: more is read, and nothing is missed
             found = found.min([("_id", from_key(after))])
     with found as cursor:
-        yield from in_batches(cursor)
+        yield from in_batches(cursor, most)
 
 
 class Events:
@@ -354,8 +368,8 @@ class ChangeStream:
                 raise Invalidated
             yield events
 
-    def scan(self, after: Key | None) -> Iterator[dict[Key, RawBSONDocument]]:
-        return scan(self.raw, after, self.session)
+    def scan(self, after: Key | None, most: Size = DEFAULT) -> Iterator[dict[Key, RawBSONDocument]]:
+        return scan(self.raw, after, self.session, most)
 
     def fetch(self, keys: Several[Key], since: Timestamp | None = None) -> Iterator[Documents]:
         """The current documents of these keys, in batches; the last batch has those that do not exist.

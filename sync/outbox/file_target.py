@@ -25,11 +25,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bson import json_util
 from django.core.checks import CheckMessage, Error
 
 from sync.core import conf
-from sync.mapping.extended_json import DOCUMENTS
+from sync.mapping.extended_json import canonical_json
 from sync.mapping.kinds import TargetKind
 from sync.mapping.registry import Target, label
 from sync.mongodb.errors import Unavailable
@@ -105,7 +104,7 @@ def _line(target: Target, key: str, documents: Mapping[str, Any], outcome: Outco
         if document is not None:
             line["document"] = document
         line["at"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-        text = json_util.dumps(line, json_options=DOCUMENTS)
+        text = canonical_json(line)
     except Exception as error:  # what JSON's library cannot write; the other rows continue
         outcome.reject(key, explain(error))
         return b""

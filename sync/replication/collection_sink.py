@@ -21,7 +21,7 @@ from pymongo.write_concern import WriteConcern
 
 from sync.core.batching import bisect
 from sync.mapping.bson_options import CODEC_OPTIONS
-from sync.mongodb.change_stream import BATCH, RAW, Documents, Key, is_, is_one_of, key_of
+from sync.mongodb.change_stream import BATCH, RAW, Documents, Key, Size, is_, is_one_of, key_of
 from sync.mongodb.collection_spec import Kept, info_of
 from sync.mongodb.errors import SERVERS_FAULT
 from sync.replication.collection_checkpoint import MAJORITY, CollectionCheckpoint
@@ -37,6 +37,8 @@ class CollectionSink:
 
     source: the namespace of the source collection. route, paused: see CollectionCheckpoint.
     """
+
+    most = Size(10_000, 4_000_000)  # each transaction waits for the journal, so there should be few
 
     def __init__(
         self, destination: Collection[Any], source: str, route: str = "", paused: Callable[[], bool] = lambda: False
@@ -99,6 +101,9 @@ class CollectionSink:
         return ReplicationState.from_state(state)
 
     # --- writing -----------------------------------------------------------------------------------------------------
+
+    def prepare(self, documents: Documents) -> Documents:
+        return documents
 
     def write(self, documents: Documents, position: ReplicationState) -> int:
         reasons: dict[Key, str] = {}

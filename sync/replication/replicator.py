@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeVar
 
 from bson import Binary
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connections
 from pymongo.collection import Collection
 
 from sync.core.retry import forget_connection
@@ -50,6 +50,7 @@ from sync.mongodb.change_stream import (
     Key,
     NotFollowed,
     Replaced,
+    Size,
 )
 from sync.workers.shutdown import StopEvent
 
@@ -98,12 +99,18 @@ class Target(Protocol):
     """What a replicator writes to. Every method may raise LeaseLost, Paused, and the errors of its database."""
 
     name: str
+    most: Size  # documents of the snapshot that it writes at a time
 
     def position(self) -> ReplicationState:
         """Returns the last saved position; ReplicationState() if there is none, or if all must be compared again."""
 
-    def write(self, documents: Documents, position: ReplicationState) -> int:
+    def prepare(self, documents: Documents) -> Any:
+        """Converts documents for `write`. Another thread may call it while earlier documents are written."""
+
+    def write(self, batch: Any, position: ReplicationState) -> int:
         """Writes the documents that differ, saves the position and extends the lease, atomically.
+
+        batch: the result of `prepare`.
 
         A document that the target rejects becomes a dead letter, until a later version fits. Returns the number of
         documents written.
@@ -191,10 +198,11 @@ class Replicator:
         has_extras = True
         if position.phase == "snapshot":
             seen, is_whole = 0, position.after is None
-            for batch in ahead(stream.scan(position.after)):
-                position = dataclasses.replace(position, after=next(reversed(batch)))
-                self._write(dict(batch), position)
-                seen += len(batch)
+            scan = stream.scan(position.after, self.target.most)
+            for documents, batch in ahead((each, self.target.prepare(dict(each))) for each in scan):
+                position = dataclasses.replace(position, after=next(reversed(documents)))
+                self._write_batch(batch, len(documents), position)
+                seen += len(documents)
                 if self.stop.is_set():
                     return position
             position = dataclasses.replace(position, phase="prune", after=None)
@@ -248,9 +256,12 @@ class Replicator:
         self._write(part, position)
 
     def _write(self, documents: Documents, position: ReplicationState) -> None:
-        written = self.target.write(documents, position)
+        self._write_batch(self.target.prepare(documents), len(documents), position)
+
+    def _write_batch(self, batch: Any, seen: int, position: ReplicationState) -> None:
+        written = self.target.write(batch, position)
         self.kept_at = time.monotonic()
-        self.on_write(len(documents), written)
+        self.on_write(seen, written)
 
 
 class StaleClient:
@@ -276,10 +287,13 @@ def ahead(items: Iterable[T]) -> Iterator[T]:
     """Yields the items. Another thread produces the next item while the caller uses the current one."""
     iterator = iter(items)
     with ThreadPoolExecutor(1, "reading ahead") as thread:
-        coming = thread.submit(next, iterator, None)
-        while (item := coming.result()) is not None:
+        try:
             coming = thread.submit(next, iterator, None)
-            yield item
+            while (item := coming.result()) is not None:
+                coming = thread.submit(next, iterator, None)
+                yield item
+        finally:
+            thread.submit(connections.close_all)
 
 
 def groups(keys: Iterable[Key]) -> Iterator[list[Key]]:

@@ -25,7 +25,7 @@ from sync.mapping.fields import DocumentField, class_name
 from sync.mapping.reading import literal
 from sync.mapping.registry import all_rows, label
 from sync.mapping.unreadable import Unreadable
-from sync.mongodb.change_stream import BATCH, Documents, Key, from_key, in_words, to_key
+from sync.mongodb.change_stream import BATCH, DEFAULT, Documents, Key, from_key, in_words, to_key
 from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel
 from sync.replication.replicator import ReplicationState
@@ -39,6 +39,8 @@ LARGE = 1_000_000  # bytes: the row of a larger document may exceed max_allowed_
 
 class TableSink:
     """The table of one pulled model as a target. Every write requires the lease of its checkpoint, and extends it."""
+
+    most = DEFAULT  # more would not fit into one statement
 
     def __init__(self, model: type[PulledModel], using: str) -> None:
         self.model = model
@@ -81,11 +83,10 @@ class TableSink:
 
     # --- writing -----------------------------------------------------------------------------------------------------
 
-    def write(self, documents: Documents, position: ReplicationState) -> int:
-        batch = self._read(documents)
+    def write(self, batch: _Batch, position: ReplicationState) -> int:
         with transaction.atomic(self.using):
             self._keep(position)
-            if not documents:
+            if not batch.documents:
                 return 0
             reasons, written = batch.reasons, 0
             if batch.large:
@@ -94,22 +95,22 @@ class TableSink:
                 written += self._each(batch.gone, self._delete, lambda pk: self._key(pk), reasons)
             changed, new = self._different(batch.rows)
             if changed:
-                written += self._each(changed, self._update, lambda row: self._key(row.instance.pk), reasons)
+                written += self._each(changed, self._update, lambda row: self._key(row.pk), reasons)
             if new:
-                written += self._each(new, self._insert, lambda row: self._key(row.instance.pk), reasons)
+                written += self._each(new, self._insert, lambda row: self._key(row.pk), reasons)
             written += self._exchange([*changed, *new], reasons)
-            self._keep_dead_letters(documents, reasons)
+            self._keep_dead_letters(batch.documents, reasons)
         return written
 
-    def _read(self, documents: Documents) -> _Batch:
-        batch = _Batch()
+    def prepare(self, documents: Documents) -> _Batch:
+        batch = _Batch(documents)
         for key, raw in documents.items():
             try:
                 if raw is None:
                     batch.gone += self._pk_or_none(key)
                     continue
                 row = self._row(self.model.from_document(_decode(raw.raw)))
-                batch.rows[row.instance.pk] = row
+                batch.rows[row.pk] = row
                 if len(raw.raw) > LARGE:
                     batch.large.append(row)
             except Exception as error:  # an application's from_document may raise anything; pull the other documents
@@ -130,7 +131,7 @@ class TableSink:
                 raise MappingError(f"{field.name}: {error}") from error
             values.append(prepared)
             stored.append(prepared if is_text else value)
-        return _Row(instance, values, stored)
+        return _Row(instance.pk, values, stored)
 
     def _pk_or_none(self, key: Key) -> list[Any]:
         """Returns the primary key for a document's key; [] if no row can have it."""
@@ -153,8 +154,8 @@ class TableSink:
         for row in batch.large:
             size = sum(len(connection.connection.literal(value)) for value in row.values)
             if size + 10_000 > limit:
-                del batch.rows[row.instance.pk]
-                batch.reasons[self._key(row.instance.pk)] = (
+                del batch.rows[row.pk]
+                batch.reasons[self._key(row.pk)] = (
                     f"the row needs a statement of {size:,} bytes; max_allowed_packet is {limit:,}"
                 )
 
@@ -190,19 +191,19 @@ class TableSink:
 
     def _exchange(self, rows: list[Any], reasons: dict[Key, str]) -> int:
         """Writes rows that swap unique values. None of them can be written first: delete all, then insert all."""
-        refused = [row for row in rows if self._key(row.instance.pk) in reasons]
+        refused = [row for row in rows if self._key(row.pk) in reasons]
         if len(refused) < 2 or not self.has_other_unique:
             return 0
         try:
             with transaction.atomic(self.using):
-                self._delete([row.instance.pk for row in refused])
+                self._delete([row.pk for row in refused])
                 self._insert(refused)
         except DatabaseError as error:
             if not _is_refusal(error):
                 raise
             return 0
         for row in refused:
-            del reasons[self._key(row.instance.pk)]
+            del reasons[self._key(row.pk)]
         return len(refused)
 
     def _delete(self, pks: list[Any]) -> None:
@@ -212,16 +213,16 @@ class TableSink:
         self._write_rows(rows, *_insert_sql(self.model, self.using))
 
     def _update(self, rows: list[_Row]) -> None:
-        others = [field for field in self.fields if not field.primary_key]
-        if not others:
+        if len(self.fields) == 1:
             return
         if not self.has_other_unique:
             self._write_rows(rows, *_upsert_sql(self.model, self.using))
             return
         # On MySQL an upsert would also update another row that has the same unique value.
-        for row in rows:
-            values = {field.attname: getattr(row.instance, field.attname) for field in others}
-            all_rows(self.model, self.using).filter(pk=row.instance.pk).update(**values)
+        place, sql = self.fields.index(self.pk), _update_sql(self.model, self.using)
+        with connections[self.using].cursor() as cursor:
+            for row in rows:
+                cursor.execute(sql, [*row.values[:place], *row.values[place + 1 :], row.values[place]])
 
     def _write_rows(self, rows: list[_Row], insert: str, places: str, end: str) -> None:
         # Plain SQL, because the ORM would encode the prepared values a second time.
@@ -315,6 +316,7 @@ def _definition(field: models.Field) -> tuple[Any, ...]:
 class _Batch:
     """A batch to write: rows by primary key, primary keys to delete, and the reasons of new dead letters."""
 
+    documents: Documents
     rows: dict[Any, _Row] = dataclasses.field(default_factory=dict)
     gone: list[Any] = dataclasses.field(default_factory=list)
     reasons: dict[Key, str] = dataclasses.field(default_factory=dict)
@@ -322,9 +324,12 @@ class _Batch:
 
 
 class _Row(NamedTuple):
-    """A row to write: `values` are the SQL parameters, `stored` what `TableSink.columns` returns for them."""
+    """A row to write: `values` are the SQL parameters, `stored` what `TableSink.columns` returns for them.
 
-    instance: models.Model
+    Without the instance: thousands of them with their documents would keep Python's garbage collector busy.
+    """
+
+    pk: Any
     values: list[Any]
     stored: list[Any]
 
@@ -356,6 +361,15 @@ def _upsert_sql(model: type[models.Model], using: str) -> tuple[str, str, str]:
         model, using, on_conflict=OnConflict.UPDATE, update_fields=others, unique_fields=[model._meta.pk]
     )  # fmt: skip
     return insert, places, sql.removeprefix(insert + places)
+
+
+@functools.cache
+def _update_sql(model: type[models.Model], using: str) -> str:
+    """Returns the statement that updates one row. Parameters: the other fields in order, then the primary key."""
+    quote: Any = connections[using].ops.quote_name
+    others = ", ".join(f"{quote(field.column)} = %s" for field in _fields(model) if not field.primary_key)
+    pk: Any = model._meta.pk
+    return f"UPDATE {quote(model._meta.db_table)} SET {others} WHERE {quote(pk.column)} = %s"  # noqa: S608 (only names)
 
 
 def _compiled(model: type[models.Model], using: str, **options: Any) -> str:

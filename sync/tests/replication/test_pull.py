@@ -15,6 +15,7 @@ from django.db import connection
 from pymongo.collection import Collection
 from pymongo.database import Database
 
+from sync.mapping import documents
 from sync.mongodb.change_stream import to_key
 from sync.outbox.models import Change
 from sync.replication.models import DeadLetter
@@ -302,6 +303,28 @@ def wait_for(wanted: dict[int, str]) -> None:
     assert badges() == wanted
 
 
+def test_a_document_is_converted_with_what_the_application_reads(visits: Collection, monkeypatch: Any) -> None:
+    """Another thread converts documents, with a connection that does not outlive the pass."""
+
+    def connections_of_the_server() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT COUNT(*) FROM information_schema.processlist")
+            return int(cursor.fetchone()[0])
+
+    def from_document(cls: Any, document: dict[str, Any]) -> Visit:
+        return documents.from_document(Visit, {**document, "minutes": Ticket.objects.count()})
+
+    visits.insert_many([visit(number) for number in range(10)])
+    monkeypatch.setattr(Visit, "from_document", classmethod(from_document))
+    before = connections_of_the_server() if connection.vendor == "mysql" else 0
+    assert pull() == "0\n"
+    assert {row["minutes"] for row in rows().values()} == {0}
+    end = time.monotonic() + 10
+    while connection.vendor == "mysql" and connections_of_the_server() > before:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
 def test_a_running_puller_follows_and_has_a_heartbeat(visits: Collection, running: Puller) -> None:
     visits.insert_one(visit(1))
     wait_for({1: "b1"})
@@ -329,7 +352,7 @@ def test_a_puller_whose_lease_was_taken_writes_nothing(visits: Collection) -> No
     Checkpoint.objects.update(leased_until="2020-01-01T00:00Z")
     assert new.checkpoint.take() is None
     with pytest.raises(LeaseLost):
-        old.write({to_key(Int64(1)): None}, ReplicationState())
+        old.write(old.prepare({to_key(Int64(1)): None}), ReplicationState())
     with pytest.raises(LeaseLost):
         old.position()
 
