@@ -17,6 +17,7 @@ from django.db import connections, models
 from django.db.models import F, Window
 from django.db.models.functions import RowNumber
 
+from sync.core import causal
 from sync.mapping.columns import JSON_NULL
 from sync.mapping.documents import MappingError, known_codec
 from sync.mapping.embeds import Ids, Many, Node, One, embeds, nodes, writers
@@ -67,6 +68,7 @@ def snapshot(using: str) -> Iterator[None]:
     if connection.in_atomic_block:
         yield
         return
+    causal.wait(using)  # before the snapshot: inside a transaction, a node of a cluster does not catch up
     statements = ["BEGIN"]
     if connection.vendor == "mysql":  # a snapshot needs this level, which is for the next transaction only
         statements = [
@@ -156,6 +158,7 @@ def _read(node: Node, parents: list[Any], using: str) -> tuple[list[tuple[Any, A
     ordering = [_prefixed(each, prefix) for each in getattr(node.embed, "order_by", ())]
     if isinstance(node.embed, Many) and node.embed.truncate:
         first = _first(rows, parent.attname, [*ordering, key], node.embed.limit)
+        _require_few(len(first), parents, node)
         rows = exact(models.QuerySet(table, using=using)).filter(pk__in=first)
     chosen = [] if isinstance(node.embed, Ids) else [prefix + writer.attname for writer in writers(node)]
     links, parts = [], {}
@@ -165,9 +168,13 @@ def _read(node: Node, parents: list[Any], using: str) -> tuple[list[tuple[Any, A
         links.append((parent_key, row_key))
         if chosen and row_key not in parts:
             parts[row_key] = _part(node, held)
-    if len(parents) > 1 and len(links) > MOST:
-        raise TooMany(f"{node.path}: {len(parents)} documents embed more than {MOST:,} rows")
+    _require_few(len(links), parents, node)
     return links, parts
+
+
+def _require_few(rows: int, parents: list[Any], node: Node) -> None:
+    if len(parents) > 1 and rows > MOST:
+        raise TooMany(f"{node.path}: {len(parents)} rows embed more than {MOST:,} others")
 
 
 def _prefixed(name: str, prefix: str) -> str:

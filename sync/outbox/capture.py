@@ -215,7 +215,8 @@ class MirroredQuerySet(models.QuerySet):
             # A value can refer to an annotation, so the query itself is narrowed and not replaced.
             updated = sum(super(MirroredQuerySet, self.filter(pk__in=part)).update(**kwargs) for part in chunks(keys))
             for table, rows in written.items():
-                record_rows(table, rows, self.db, before[table], parents.read_links(table, rows, self.db))
+                after = parents.read_links(table, rows, self.db) if parents.are_written(table, kwargs) else {}
+                record_rows(table, rows, self.db, before[table], after)
         return updated
 
     @alters_data

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections, models
 
+from sync.core.batching import chunks
 from sync.mapping.embeds import Node, nodes
 from sync.mapping.registry import Target, all_targets
 
@@ -70,10 +71,11 @@ def read_links(table: Any, keys: Collection[Any], using: str) -> Links:
     """The link columns of these rows, whose locks are taken or held already."""
     if not columns(table):
         return {}
-    rows: Any = models.QuerySet(table, using=using).filter(pk__in=list(keys)).order_by()
+    rows: Any = models.QuerySet(table, using=using).order_by()
     if connections[using].features.has_select_for_update:
         rows = rows.select_for_update()
-    return {pk: tuple(links) for pk, *links in rows.values_list("pk", *columns(table))}
+    found = (rows.filter(pk__in=part).values_list("pk", *columns(table)) for part in chunks(list(keys)))
+    return {pk: tuple(links) for part in found for pk, *links in part}
 
 
 def concerned(table: Any, keys: Iterable[Any], *links: Links) -> list[Concerned]:
@@ -96,23 +98,34 @@ def concerned(table: Any, keys: Iterable[Any], *links: Links) -> list[Concerned]
 def before_save(table: Any, row: Any, using: str, force_insert: Any, update_fields: Any) -> Links:
     """The link columns of a row that is about to be saved, under its lock; empty if they stay, or if it is new."""
     key = getattr(row, table._meta.pk.attname)
-    if key is None or force_insert or not _is_written(table, update_fields):
+    if key is None or force_insert or not are_written(table, update_fields):
         return {}
     return read_links(table, [key], using)
 
 
-def after_save(table: Any, row: Any, key: Any, using: str, before: Links) -> Links:
+def after_save(table: Any, row: Any, using: str, update_fields: Any) -> Links:
     """The link columns of a row that was just saved."""
-    values = [getattr(row, name) for name in columns(table)]
-    if before and not any(hasattr(value, "resolve_expression") for value in values):
-        return {key: tuple(values)}
+    key = getattr(row, table._meta.pk.attname)
+    if are_written(table, update_fields):
+        fields = [table._meta.get_field(name) for name in columns(table)]
+        values = [getattr(row, field.attname) for field in fields]
+        if not any(hasattr(value, "resolve_expression") for value in values):
+            return {key: tuple(map(_to_key, fields, values))}
     return read_links(table, [key], using)
 
 
-def _is_written(table: Any, update_fields: Any) -> bool:
+def _to_key(field: Any, value: Any) -> Any:
+    """A foreign key's value as the row will have it: an instance may hold a text of it."""
+    return None if value is None else field.target_field.to_python(value)
+
+
+def are_written(table: Any, fields: Collection[str] | None) -> bool:
+    """Whether a write of these fields (None: of all) may change a link column."""
     names = columns(table)
+    if not names or fields is None:
+        return bool(names)
     given = {field.name: field.attname for field in table._meta.concrete_fields}
-    return bool(names) and (update_fields is None or any(given.get(each, each) in names for each in update_fields))
+    return any(given.get(each, each) in names for each in fields)
 
 
 def of_deletion(table: Any, key: Any, using: str) -> list[Concerned]:
