@@ -25,9 +25,8 @@ from sync.mapping.documents import options_of, pk_of
 from sync.mapping.fields import new_object_id
 from sync.mapping.registry import Target, targets
 from sync.mongodb.breaker import BREAKER
-from sync.outbox import delivery, mongo_writer, parents
+from sync.outbox import delivery, parents
 from sync.outbox.models import Change, Taken
-from sync.outbox.versions import ReadAhead
 from sync.signals import rows_changed
 from sync.workers import bell
 
@@ -73,8 +72,6 @@ def record(
         claim, lease = (taken.token, int(conf.CONFIRM * 1e6)) if taken else ("", 0)
         label, queue = target.label, target.queue
         changes = [Taken(new_object_id(), label, str(key), claim=claim) for key in keys]
-        if taken and not taken.changes and len(connection.atomic_blocks) == 1:  # the commit follows immediately
-            taken.ahead = mongo_writer.read_ahead(target, [change.key for change in changes])
         with connection.cursor() as cursor:
             for part in chunks(changes):
                 rows = [(change.pk, label, queue, change.key, "", "", lease, claim) for change in part]
@@ -172,7 +169,6 @@ class InlineBatch:
         self.changes: list[Taken] = []
         self.savepoints: set[tuple[str, ...]] = set()
         self.done = False
-        self.ahead: ReadAhead | None = None
 
     def add(self, changes: list[Taken]) -> None:
         self.changes += changes
@@ -187,10 +183,7 @@ class InlineBatch:
         if self.done:
             return
         self.done = True
-        some_rolled_back = len(self.savepoints) > 1
-        delivery.deliver_inline(
-            self.changes, self.token, self.using, some_rolled_back=some_rolled_back, ahead=self.ahead
-        )
+        delivery.deliver_inline(self.changes, self.token, self.using, some_rolled_back=len(self.savepoints) > 1)
 
 
 class MirroredQuerySet(models.QuerySet):

@@ -50,7 +50,6 @@ from sync.outbox import mongo_writer
 from sync.outbox.models import Change, Taken
 from sync.outbox.mongo_writer import Outcome, State, Writer, deliver
 from sync.outbox.pauses import PAUSED
-from sync.outbox.versions import ReadAhead
 from sync.workers import bell
 from sync.workers.heartbeat import INLINE_HEARTBEAT
 
@@ -60,12 +59,10 @@ Remove = Callable[[list[Taken], str, str], None]
 INLINE_ROUNDS = 3  # how often inline delivery retries keys that other writers are writing
 
 
-def deliver_inline(
-    changes: list[Taken], token: str, using: str, *, some_rolled_back: bool, ahead: ReadAhead | None
-) -> None:
+def deliver_inline(changes: list[Taken], token: str, using: str, *, some_rolled_back: bool) -> None:
     """Delivers a transaction's changes right after its commit, in bounded time. Never raises: the relay takes over.
 
-    some_rolled_back: some of the changes may have been rolled back with a savepoint. ahead: has read some versions.
+    some_rolled_back: some of the changes may have been rolled back with a savepoint.
     """
     start, done, labels = time.monotonic(), 0, {change.model for change in changes}
     try:
@@ -78,8 +75,7 @@ def deliver_inline(
             changes = [change for change in changes if change.pk in left]
         with pymongo.timeout(conf.INLINE_TIMEOUT):
             for _ in range(INLINE_ROUNDS):
-                delivered = _deliver_unconfirmed(changes, token, using, ahead)
-                ahead = None  # a conflict means that a version has changed
+                delivered = _deliver_unconfirmed(changes, token, using)
                 changes, done = delivered.conflicts, done + delivered.keys
                 if not changes:
                     break
@@ -126,13 +122,11 @@ def _by_model(changes: Iterable[Taken]) -> dict[str, dict[str, list[Taken]]]:
     return by_model
 
 
-def _deliver_unconfirmed(changes: Iterable[Taken], token: str, using: str, ahead: ReadAhead | None) -> Delivered:
+def _deliver_unconfirmed(changes: Iterable[Taken], token: str, using: str) -> Delivered:
     """Steps 2 to 4 for changes that a relay will confirm."""
     delivered = Delivered()
     for label, by_key in _by_model(changes).items():
-        target = find_target(label)
-        is_read = ahead is not None and ahead.target == target
-        outcome = deliver(target, by_key, using, token, majority=False, ahead=ahead if is_read else None)
+        outcome = deliver(find_target(label), by_key, using, token, majority=False)
         for key, state in outcome.states.items():
             delivered.counts[state] += 1
             if state is State.CONFLICT:

@@ -29,7 +29,7 @@ from sync.mongodb.bulk_merge import Replacement, is_kept
 from sync.mongodb.client import clock, collection
 from sync.mongodb.errors import SERVERS_FAULT, Unavailable, reason, words
 from sync.outbox.majority import MAJORITY
-from sync.outbox.versions import ReadAhead, Seen, read_versions
+from sync.outbox.versions import Seen, read_versions
 
 if TYPE_CHECKING:
     from django.db.models import Model
@@ -107,19 +107,10 @@ def _is_ours(document: dict[str, Any]) -> bool:
     return isinstance(document.get("_sync"), dict)
 
 
-def read_ahead(target: Target, keys: Collection[str]) -> ReadAhead:
-    """Begins step 2 for keys whose transaction is about to commit. For `deliver`."""
-    return ReadAhead(target, list(_ids(target.model, keys, Outcome()).values()))
-
-
-def deliver(
-    target: Target, keys: Collection[str], using: str, token: str, *, majority: bool = True,
-    ahead: ReadAhead | None = None,
-) -> Outcome:  # fmt: skip
+def deliver(target: Target, keys: Collection[str], using: str, token: str, *, majority: bool = True) -> Outcome:
     """Steps 2 to 4 for `keys`, any number that fits into memory.
 
-    token: of the writer, stored in `_sync.by`. majority: wait until no failover can undo the writes. ahead: has read
-    versions of this target's documents.
+    token: of the writer, stored in `_sync.by`. majority: wait until no failover can undo the writes.
     Callers limit the time with pymongo.timeout, by which MongoDB also ends the writes: none arrives later.
     Raises Unavailable if MongoDB is unreachable, OperationalError or InterfaceError if the database is, and
     ProgrammingError if its tables are not the models' (during a deployment, for example).
@@ -127,7 +118,7 @@ def deliver(
     """
     if majority:  # inline delivery leaves the question to the relay that confirms it
         sharding.require_keys(target.queue)
-    outcome = bisecting(lambda part: _deliver(target, part, using, token, majority, ahead), keys)
+    outcome = bisecting(lambda part: _deliver(target, part, using, token, majority), keys)
     if not majority:
         MAJORITY.wait_for(target)
     return outcome
@@ -146,15 +137,12 @@ def _is_refusal(error: Exception) -> bool:
     return not isinstance(error, Unavailable | Fenced | OperationalError | InterfaceError | ProgrammingError)
 
 
-def _deliver(
-    target: Target, keys: Collection[str], using: str, token: str, majority: bool, ahead: ReadAhead | None
-) -> Outcome:
+def _deliver(target: Target, keys: Collection[str], using: str, token: str, majority: bool) -> Outcome:
     outcome = Outcome()
     ids = _ids(target.model, keys, outcome)
     try:
         deadline = clock(target.queue).after(conf.LEASE)
-        early = ahead.versions() if ahead else {}
-        versions = {**early, **read_versions(target, [_id for _id in ids.values() if _id not in early])}
+        versions = read_versions(target, list(ids.values()))
         documents = read_documents(target, list(ids), using, outcome)
         writes = Writes(outcome, deadline, token)
         for key, _id in ids.items():

@@ -6,18 +6,17 @@ reads the row, sends its write and receives the response. MongoDB applies a writ
 deliverer is killed between any two steps, perhaps after it has sent its write. Relays do not claim what they take, so
 several may deliver one change at the same time; `claims` explores repairs and backfills, which do.
 
-Inline delivery starts with the commit; it may have read the document's version before, while the transaction was
-open. It writes to the primary without waiting for the majority, and leaves its change with its token. A deliverer that
-takes such a change first checks whether the majority's document has the token: if so, it removes the change, otherwise
-it delivers the key. Other deliverers wait until the majority has their write. A deliverer without a write, because row
-and document are both missing, also waits, and checks that the majority has no document. A failover reverts writes that
-the majority does not have.
+Inline delivery starts with the commit. It writes to the primary without waiting for the majority, and leaves its
+change with its token. A deliverer that takes such a change first checks whether the majority's document has the
+token: if so, it removes the change, otherwise it delivers the key. Other deliverers wait until the majority has their
+write. A deliverer without a write, because row and document are both missing, also waits, and checks that the
+majority has no document. A failover reverts writes that the majority does not have.
 
 An insert has a deadline, and a settling delete is due only after the deadlines of all earlier inserts. In the
 model, taking a settling change makes those inserts late, and MongoDB rejects late inserts.
 
 Default bounds: two writes, one change without a write, no kill, two deliverers (233,821 states; with claims 28,448).
-FAILOVER has the bounds for inline delivery and one failover, with one other deliverer (16,362 states).
+FAILOVER has the bounds for inline delivery and one failover, with one other deliverer (16,056 states).
 
 At rest, with no pending changes, messages or writes left, the document must equal the row, both on the primary and on
 the majority: a failover can happen at any time. `python -m sync.tests.support.model` prints the result for the
@@ -69,14 +68,6 @@ class Change(NamedTuple):
     token: int = 0  # of inline delivery, until another deliverer claims the change
 
 
-class Transaction(NamedTuple):
-    """An open transaction, which has taken the id of its change."""
-
-    change: int
-    value: int  # the row's new value, ABSENT for a deletion, -1 if it writes no row
-    seen: int = -1  # the document's version, if inline delivery has read it already
-
-
 Document = tuple[int, int, int] | None  # version, value, the token of its writer
 
 
@@ -84,7 +75,7 @@ class State(NamedTuple):
     row: int = ABSENT
     document: Document = None
     majority: Document = None  # the document that no failover reverts
-    open: tuple[Transaction, ...] = ()
+    open: tuple[tuple[int, int], ...] = ()  # transactions: change id, the row's new value or -1 for none
     changes: tuple[Change, ...] = ()
     deliverers: tuple[Deliverer | None, ...] = ()
     messages: tuple[Message, ...] = ()
@@ -145,7 +136,7 @@ def explore(
 def _renumber(state: State) -> State:
     """The same state with the smallest versions: two deliverers may reject each other's writes any number of times."""
     copies = [copy for copy in (state.document, state.majority) if copy]
-    seen = [one.seen for one in (*state.deliverers, *state.open) if one and one.seen > 0]
+    seen = [one.seen for one in state.deliverers if one and one.seen > 0]
     held = {
         *(copy[0] for copy in copies),
         *seen,
@@ -162,7 +153,6 @@ def _renumber(state: State) -> State:
     return state._replace(
         document=copied(state.document),
         majority=copied(state.majority),
-        open=tuple(one._replace(seen=new[one.seen]) if one.seen > 0 else one for one in state.open),
         deliverers=tuple(one._replace(seen=new[one.seen]) if one and one.seen > 0 else one for one in state.deliverers),
         messages=tuple(m._replace(seen=new[m.seen], version=new[m.version]) for m in state.messages),
         versions=len(new),
@@ -180,30 +170,25 @@ def _steps(state: State, protocol: Protocol) -> Iterator[tuple[str, State]]:
 
 def _application(state: State) -> Iterator[tuple[str, State]]:
     # The row's lock allows one writing transaction at a time. The transaction takes the change's id when it begins.
-    if state.writes and not any(one.value >= 0 for one in state.open):
+    if state.writes and not any(value >= 0 for _, value in state.open):
         for value in {state.ids, ABSENT if state.row else state.ids}:
-            begun = (*state.open, Transaction(state.ids, value))
+            begun = (*state.open, (state.ids, value))
             what = f"write {value}" if value else "delete"
             yield f"begin to {what}", state._replace(open=begun, ids=state.ids + 1, writes=state.writes - 1)
     if state.touches:
-        begun = (*state.open, Transaction(state.ids, -1))
+        begun = (*state.open, (state.ids, -1))
         yield "begin a change without a write", state._replace(open=begun, ids=state.ids + 1, touches=state.touches - 1)
-    last = len(state.deliverers) - 1
     for transaction in state.open:
-        change = transaction.change
-        rest = tuple(other for other in state.open if other != transaction)
-        committed = state._replace(open=rest, row=state.row if transaction.value < 0 else transaction.value)
+        change, value = transaction
+        committed = state._replace(
+            open=tuple(other for other in state.open if other != transaction),
+            row=state.row if value < 0 else value,
+        )
         yield f"commit {change}", _add(committed, Change(change))
-        if not state.inline or transaction.value < 0 or state.deliverers[last] is not None:
-            continue
-        if transaction.seen == -1:
-            seen = state.document[0] if state.document else 0
-            looked = transaction._replace(seen=seen)
-            yield f"{change} sees version {seen} before its commit", state._replace(open=(*rest, looked))
-            inline = Deliverer("version", change, inline=True, token=change)
-        else:
-            inline = Deliverer("row", change, seen=transaction.seen, inline=True, token=change)
-        yield f"commit {change}, delivered inline", _add(_put(committed, last, inline), Change(change, token=change))
+        last = len(state.deliverers) - 1
+        if state.inline and value >= 0 and state.deliverers[last] is None:
+            begun = _put(committed, last, Deliverer("version", change, inline=True, token=change))
+            yield f"commit {change}, delivered inline", _add(begun, Change(change, token=change))
 
 
 def _add(state: State, *changes: Change) -> State:
