@@ -26,12 +26,12 @@ sys.path.insert(0, str(ROOT))
 
 
 @contextmanager
-def portal() -> Iterator[Servers]:
+def portal(settings: str = "analytics_site.settings") -> Iterator[Servers]:
     """A migrated portal on its own MariaDB and mongod, which are stopped and removed afterwards."""
     from tests.servers import Servers
 
     os.environ |= {
-        "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "bench-only", "DEBUG": "0", "HTTPS": "0",
+        "DJANGO_SETTINGS_MODULE": settings, "SECRET_KEY": "bench-only", "DEBUG": "0", "HTTPS": "0",
         "CACHE_URL": "locmemcache://",
     }  # fmt: skip
     servers = Servers(tempfile.gettempdir())  # on a disk: a commit takes as long as in production
@@ -40,7 +40,7 @@ def portal() -> Iterator[Servers]:
         django.setup()
         from django.core.management import call_command
 
-        call_command("migrate", verbosity=0)
+        call_command("migrate", verbosity=0, run_syncdb=True)  # the models of tests have no migrations
         yield servers
     finally:
         servers.stop()
