@@ -174,7 +174,7 @@ def test_a_verify_that_crashes_leaves_no_finished_run(
     def crash(self: Any) -> None:
         raise RuntimeError("the disk is full of bees")
 
-    monkeypatch.setattr(verifying._Run, "full", crash)
+    monkeypatch.setattr(verifying.Run, "full", crash)
     with pytest.raises(RuntimeError):
         call_command("sync", "verify", LABEL)
     finished, crashed = Verification.objects.filter(model=LABEL).order_by("pk")
