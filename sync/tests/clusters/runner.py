@@ -30,7 +30,7 @@ class Runner:
         self.causal = causal
         self.log = SERVERS.folder / "processes.log"
         environment = {name: str(value) for name, value in SETTINGS.items()} | {
-            "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
+            "DJANGO_SETTINGS_MODULE": "tests.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
             "VAR_DIR": str(SERVERS.folder / "var"), "CACHE_URL": "locmemcache://",
         }  # fmt: skip
         self.galera = Galera()
