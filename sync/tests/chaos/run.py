@@ -65,7 +65,7 @@ class Run:
             "journal": str(self.journal), "seconds": schedule.seconds - self.now(), "total": schedule.seconds,
             "keys": schedule.keys, "hot": schedule.hot, "number": self.numbers,
             "seed": schedule.seed * 100 + self.numbers, "inline": schedule.inline, "deletes": schedule.deletes,
-            "raw": schedule.raw, "embedded": schedule.embedded, "of": schedule.seed,
+            "raw": schedule.raw, "embedded": schedule.embedded, "schedule": schedule.seed,
         }  # fmt: skip
         self.site.tell(slot, task)
 

@@ -55,7 +55,7 @@ class Writer:
         self.deletes: float = task["deletes"]
         self.raw: float = task["raw"]
         self.embedded: float = task["embedded"]
-        self.seed: int = task["of"]
+        self.schedule: int = task["schedule"]
         self.made: set[int] = set()  # the groups of embedded rows that exist
         self.journal = Journal(task["journal"])
         self.last = 0
@@ -83,7 +83,7 @@ class Writer:
         """Return the embedded rows to write now, which is the same for every writer."""
         gone = 1 - (self.end - time.monotonic()) / self.total
         number = min(max(int(gone * composed.GROUPS), 0), composed.GROUPS - 1)
-        group = composed.Group(self.seed, number)
+        group = composed.Group(self.schedule, number)
         if number not in self.made:
             self.made.add(number)
             with suppress(DatabaseError), transaction.atomic():

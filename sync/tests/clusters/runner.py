@@ -133,6 +133,8 @@ class Runner:
                 hot=schedule.hot, number=node + 1, seed=schedule.seed * 100 + node, inline=schedule.inline,
                 deletes=schedule.deletes,
                 raw=0.0,
+                embedded=0.0,
+                schedule=schedule.seed,
             )
             for node in NODES
         ]  # fmt: skip
