@@ -47,11 +47,12 @@ EMBEDS = Profile(
 
 
 # The number of schedules from seed 1 that must catch each mutation: several times as many as were needed. Catching
-# lost-race-dropped takes hundreds; test_mutations.py has a deterministic test for it.
+# lost-race-dropped takes hundreds; test_mutations.py has a deterministic test for it. sync/tests/composed has tests for
+# second-hop-inside and cursor-first.
 BOUNDS = {
     "comparison-off": 80, "settling-off": 150, "row-before-version": 60, "change-outside-transaction": 80,
     "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 200,
-    "checkpoint-first": 60, "old-parent-forgotten": 40, "second-hop-inside": 150, "cursor-first": 150,
+    "checkpoint-first": 60, "old-parent-forgotten": 40,
 }  # fmt: skip
 
 

@@ -13,7 +13,8 @@ from pymongo.database import Database
 
 from sync.mapping import composed
 from sync.mapping.registry import Target
-from sync.outbox import backfill, fan_out
+from sync.mongodb.errors import Unavailable
+from sync.outbox import backfill, fan_out, mongo_writer
 from sync.outbox.mapping_changes import fingerprint
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
@@ -320,3 +321,22 @@ def test_fan_outs_of_the_same_row_are_delivered_together_unless_one_has_begun(
     world.town.save()
     Relay().drain()
     assert mongo.zoo_shelters.distinct("town.name") == ["Wick"]
+
+
+def test_a_page_that_could_not_be_delivered_is_delivered_again(
+    world: World, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.SYNC_INLINE = False
+    Town.objects.update(name="Oban")
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise Unavailable("MongoDB does not respond")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mongo_writer, "deliver", fail)
+        with pytest.raises(Unavailable):
+            backfill.work()
+    [change] = Change.objects.exclude(via="")
+    assert (change.key, change.claim) == ("", "")
+    Relay().drain()
+    assert mongo.zoo_shelters.distinct("town.name") == ["Oban"]
