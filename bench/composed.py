@@ -37,9 +37,10 @@ def reading(rounds: int) -> None:
 
     shelters = [Shelter(name=str(number)) for number in range(500)]
     Shelter.objects.bulk_create(shelters)
-    pens = [Pen(pk=number, shelter=shelters[number // 10], name=str(number)) for number in range(5000)]
+    numbers = range(1, 5001)
+    pens = [Pen(pk=number, shelter=shelters[number % 500], name=str(number)) for number in numbers]
     Pen.objects.bulk_create(pens)
-    Guest.objects.bulk_create([Guest(pk=number, pen_id=number, name=str(number)) for number in range(5000)])
+    Guest.objects.bulk_create([Guest(pk=number, pen_id=number, name=str(number)) for number in numbers])
     keys = [shelter.pk for shelter in shelters]
 
     def ours() -> None:
