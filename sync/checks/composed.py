@@ -71,7 +71,10 @@ def _known(node: Node) -> list[Any]:
 
 
 def _shape(node: Node) -> Iterator[CheckMessage]:
-    """The fields, the order and the limit of an embed, and how deep it is."""
+    """The table, the fields, the order and the limit of an embed, and how deep it is."""
+    if node.model._meta.parents:
+        problem = f"{node.path} embeds {node.model._meta.label}, whose rows are in several tables."
+        yield Error(problem, "Embed a model with one table.", node.model, "sync.E029")
     try:
         chosen = fields(node)
     except ImproperlyConfigured as error:

@@ -56,7 +56,9 @@ def documents_of(target: Target, keys: Sequence[str], using: str) -> Documents:
             documents = documents_by_key(target.model, keys, using)
             _embed(target, documents, using)
             return documents
-    except TooMany:
+    except TooMany as error:
+        if len(keys) == 1:  # its children together have too many
+            return {keys[0]: MappingError(str(error))}
         half = len(keys) // 2
         return documents_of(target, keys[:half], using) | documents_of(target, keys[half:], using)
 
@@ -174,7 +176,7 @@ def _read(node: Node, parents: list[Any], using: str) -> tuple[list[tuple[Any, A
 
 def _require_few(rows: int, parents: list[Any], node: Node) -> None:
     if len(parents) > 1 and rows > MOST:
-        raise TooMany(f"{node.path}: {len(parents)} rows embed more than {MOST:,} others")
+        raise TooMany(f"{node.path}: there are more than {MOST:,} rows; set a smaller limit")
 
 
 def _prefixed(name: str, prefix: str) -> str:

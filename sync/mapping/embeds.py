@@ -188,7 +188,7 @@ def fields(node: Node) -> list[Any]:
     chosen = getattr(node.embed, "fields", ())
     options = node.model._meta
     if not chosen:
-        return [field for field in options.concrete_fields if field is not node.key]
+        return [field for field in options.local_concrete_fields if field is not node.key]
     try:
         return [options.pk if name == "pk" else options.get_field(name) for name in chosen]
     except FieldDoesNotExist as error:

@@ -222,8 +222,8 @@ class MirroredQuerySet(models.QuerySet):
             given = [obj.pk for obj in objs if obj.pk is not None] if kwargs.get("update_conflicts") else []
             before = parents.read_links(table, given, self.db) if given else {}
             created = super().bulk_create(objs, *args, **kwargs)
-            keys = self._keys_written(created, **kwargs)
-            record_rows(table, keys, self.db, before, parents.read_links(table, keys, self.db))
+            keys = self._keys_written(created, **kwargs) if _needs_keys(table, **kwargs) else []
+            record_rows(table, keys, self.db, before, parents.links_of(table, created))
         return created
 
     def _keys_written(self, objs: list[Any], **options: Any) -> list[Any]:
@@ -247,6 +247,11 @@ def _tables(model: type[models.Model]) -> dict[type[models.Model], str]:
     concrete: Any = model._meta.concrete_model
     inherited = [parent for parent in concrete._meta.all_parents if hasattr(parent, "captured")]
     return {concrete: "pk"} | {parent: concrete._meta.get_ancestor_link(parent).attname for parent in inherited}
+
+
+def _needs_keys(table: Any, **options: Any) -> bool:
+    """Whether the rows are known by their keys, and not only by the parents that they name."""
+    return hasattr(table, "mirror") or parents.has_pointed_to(table) or bool(options.get("update_conflicts"))
 
 
 def _has_other_unique(model: type[models.Model]) -> bool:

@@ -40,7 +40,7 @@ class Concerned(NamedTuple):
     keys: frozenset[str]
 
 
-Links = Mapping[Any, tuple[Any, ...]]  # the values of a table's link columns, by the row's key
+Links = Mapping[Any, tuple[Any, ...]]  # the values of a table's link columns, by the row's key or instance
 
 
 @functools.cache
@@ -117,6 +117,17 @@ def after_save(table: Any, row: Any, using: str, update_fields: Any) -> Links:
 def _to_key(field: Any, value: Any) -> Any:
     """A foreign key's value as the row will have it: an instance may hold a text of it."""
     return None if value is None else field.target_field.to_python(value)
+
+
+def links_of(table: Any, rows: Iterable[Any]) -> Links:
+    """The link columns of rows that were just inserted with the values of these instances."""
+    fields = [table._meta.get_field(name) for name in columns(table)]
+    return {id(row): tuple(_to_key(field, getattr(row, field.attname)) for field in fields) for row in rows}
+
+
+def has_pointed_to(table: Any) -> bool:
+    """Whether rows of this table are embedded because others point to them, so that a write has to name their keys."""
+    return any(each.column is None for each in embeddings(table))
 
 
 def are_written(table: Any, fields: Collection[str] | None) -> bool:

@@ -340,3 +340,25 @@ def test_a_page_that_could_not_be_delivered_is_delivered_again(
     assert (change.key, change.claim) == ("", "")
     Relay().drain()
     assert mongo.zoo_shelters.distinct("town.name") == ["Oban"]
+
+
+def test_one_parent_whose_children_have_too_many_rows_is_a_dead_letter(
+    world: World, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = Pen.objects.create(shelter=world.a, name="other")
+    Guest.objects.bulk_create([Guest(pk=100 + number, pen=other, name="x") for number in range(9)])
+    monkeypatch.setattr(composed, "MOST", 2)
+    world.b.name = "fine"
+    world.b.save()
+    world.a.save()
+    Relay().drain()
+    failed = set(Change.objects.exclude(error="").values_list("key", "error"))
+    assert failed == {(world.a.pk, "pens.guests: there are more than 2 rows; set a smaller limit")}
+    assert mongo.zoo_shelters.find_one({"name": "fine"})
+
+
+def test_rows_whose_keys_the_database_generates_are_captured_in_bulk(world: World, mongo: Database) -> None:
+    """MySQL does not return these keys, and documents need only the parents that the rows name."""
+    Guest.objects.bulk_create([Guest(pen=world.pen, name=str(number), arrived=9) for number in range(3)])
+    Relay().drain()
+    assert stored(mongo) == expected()
