@@ -69,7 +69,9 @@ def move_children_by_update(world: World) -> None:
 
 
 def create_children_in_bulk(world: World) -> None:
-    Pen.objects.bulk_create([Pen(pk=100 + number, shelter=world.b, name=str(number)) for number in range(3)])
+    Pen.objects.bulk_create(
+        [Pen(pk=world.pen.pk + 1 + number, shelter=world.b, name=str(number)) for number in range(3)]
+    )
 
 
 def update_children_in_bulk(world: World) -> None:
@@ -251,7 +253,9 @@ def test_a_backfill_writes_composed_documents(world: World, mongo: Database) -> 
 
 
 def test_a_parent_with_too_many_rows_is_a_dead_letter_that_names_the_embed(world: World, mongo: Database) -> None:
-    Pen.objects.bulk_create([Pen(pk=100 + number, shelter=world.a, name=str(number)) for number in range(10)])
+    Pen.objects.bulk_create(
+        [Pen(pk=world.pen.pk + 1 + number, shelter=world.a, name=str(number)) for number in range(10)]
+    )
     world.b.name = "fine"
     world.b.save()
     Relay().drain()
@@ -265,7 +269,9 @@ def test_many_embedded_rows_are_read_for_fewer_parents_at_a_time(
     world: World, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(composed, "MOST", 3)
-    Pen.objects.bulk_create([Pen(pk=100 + number, shelter=world.b, name=str(number)) for number in range(6)])
+    Pen.objects.bulk_create(
+        [Pen(pk=world.pen.pk + 1 + number, shelter=world.b, name=str(number)) for number in range(6)]
+    )
     confirm()
     assert stored(mongo) == expected()
 
@@ -276,7 +282,7 @@ def test_the_number_of_statements_does_not_depend_on_the_number_of_rows(
     """The snapshot, the parents, and one for each embed: two for a row that the parent names or a truncated array."""
     others = [Shelter(name=str(number)) for number in range(20)]
     Shelter.objects.bulk_create(others)
-    Pen.objects.bulk_create([Pen(shelter=other, name="p", pk=1000 + n) for n, other in enumerate(others)])
+    Pen.objects.bulk_create([Pen(shelter=other, name="p", pk=world.pen.pk + 1 + n) for n, other in enumerate(others)])
     for keys in ([world.a.pk], [shelter.pk for shelter in Shelter.objects.all()]):
         with CaptureQueriesContext(connection) as captured:
             composed.documents_of(Target(Shelter), keys, "default")
@@ -346,7 +352,7 @@ def test_one_parent_whose_children_have_too_many_rows_is_a_dead_letter(
     world: World, mongo: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = Pen.objects.create(shelter=world.a, name="other")
-    Guest.objects.bulk_create([Guest(pk=100 + number, pen=other, name="x") for number in range(9)])
+    Guest.objects.bulk_create([Guest(pk=world.guests[-1].pk + 1 + number, pen=other, name="x") for number in range(9)])
     monkeypatch.setattr(composed, "MOST", 2)
     world.b.name = "fine"
     world.b.save()
