@@ -76,10 +76,8 @@ STANDALONE = 0x01  # a flag of MariaDB's GTIDs: a single statement without COMMI
 LATE_CHANGES = 200  # events of sync_change that are kept undecoded until the transaction ends, at most
 
 CHANGES, CHECKPOINTS = Change._meta.db_table, Checkpoint._meta.db_table
-OURS = (
-    [Reading("", "name", str)],
-    ("", Route.FOLLOW_BINLOG.value),
-)  # how to read checkpoint rows; the follower's own key
+# How to read checkpoint rows; the follower's own key.
+OURS = [Reading("", "name", str)], ("", Route.FOLLOW_BINLOG.value)
 
 
 class Gap(Exception):

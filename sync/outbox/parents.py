@@ -33,7 +33,7 @@ class Embedding(NamedTuple):
 
 
 class Concerned(NamedTuple):
-    """Whom a write concerns: keys of the target's own rows, or of those of the node `via`."""
+    """What a write concerns: documents by their keys, or with `via`, all that embed the rows with these keys there."""
 
     target: Target
     via: str
@@ -79,7 +79,7 @@ def read_links(table: Any, keys: Collection[Any], using: str) -> Links:
 
 
 def concerned(table: Any, keys: Iterable[Any], *links: Links) -> list[Concerned]:
-    """Whom a write of rows concerns. keys: of all rows written. links: their link columns before and after."""
+    """Which documents a write concerns. keys: of the rows written. links: their link columns before and after."""
     found = []
     held = list(keys)
     for target, node, column in embeddings(table):
@@ -140,7 +140,7 @@ def are_written(table: Any, fields: Collection[str] | None) -> bool:
 
 
 def of_deletion(table: Any, key: Any, using: str) -> list[Concerned]:
-    """Whom the deletion of a row concerns, which has not happened yet."""
+    """Which documents the deletion of a row concerns. Call it before the deletion."""
     concrete = table._meta.concrete_model
     found = concerned(concrete, [key], read_links(concrete, [key], using))
     for target, node in destinations(concrete):
@@ -164,9 +164,10 @@ def destinations(table: Any) -> tuple[tuple[Target, Node], ...]:
 def of_relation(
     through: Any, row: Any, others: Collection[Any] | None, using: str, *, reverse: bool
 ) -> list[Concerned]:
-    """Whom a change of a many-to-many relation concerns: of the `row` with the `others` (keys), None for all of them.
+    """Which documents a change of a many-to-many relation concerns.
 
-    reverse: the relation is declared on the model of the others.
+    row: the row at one end. others: the keys at the other end; None for all that are related. reverse: the relation is
+    declared on the model of the others.
     """
     found = []
     for target, node in _through(through):

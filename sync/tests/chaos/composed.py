@@ -16,7 +16,7 @@ SHELTER = "e"  # in their keys, which differ so from those of accounts
 
 
 class Group:
-    """The few rows over which the writers quarrel for a while. Nobody writes them again later and repairs them."""
+    """The few rows that all writers change for a while. No later write repairs them."""
 
     def __init__(self, seed: int, number: int) -> None:
         first = (seed * GROUPS + number) * 6

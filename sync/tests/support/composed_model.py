@@ -9,10 +9,10 @@ of its row, and commits later. It records the parents that the child belonged to
 another row is recorded as a fan-out, "via" that row: a deliverer looks up the parents after the commit.
 
 A deliverer takes a change and reads the document's version, the child and the grandchild in steps of their own, then
-writes if the version is still the same; otherwise the change stays. Nobody claims a change of a parent, so two
+writes if the version is still the same; otherwise the change stays. Changes of parents are not claimed, so two
 deliverers may have the same one. A fan-out is claimed for a lease, which expires if its holder is killed or slow. It
 is delivered one parent after the other; after each, its cursor moves on. A deliverer that begins a fan-out absorbs the
-others of the same row that nobody has begun.
+others of the same row that have not begun.
 
 At rest each document must equal its rows. `python -m sync.tests.support.composed_model` prints the result for the
 protocol and each mutation, with the shortest path to the first wrong end.
