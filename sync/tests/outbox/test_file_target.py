@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from io import StringIO
@@ -26,6 +27,7 @@ from sync.outbox.capture import record
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.zoo.models import Keeper
+from sync.workers import heartbeat
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -180,23 +182,21 @@ def test_a_full_disk_delays_only_the_file(archive: Path, full_disk: Path, mongo:
     assert len(lines(full_disk / "keepers.jsonl")) == 100
 
 
-def test_status_names_a_missing_directory(archive: Path, settings: Any, mongo: Database) -> None:
+def test_status_names_a_missing_directory(
+    archive: Path, settings: Any, mongo: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT", 0.1)
     settings.SYNC_FILES = str(archive.parent / "nowhere")
     Keeper.objects.create(id=KEY, name="Ann")
     relay = Relay(QUEUE, interval=0.01)
     thread = threading.Thread(target=relay.run)
     thread.start()
     try:
-        for _ in range(500):
-            if relay.trouble:
-                break
-            relay.stop.wait(0.02)
-        relay.heartbeat.note = relay.trouble
-        relay.heartbeat.write()
-        [worker] = [worker for worker in status().workers if worker.queue == QUEUE]
-        assert (
-            worker.note == f"The file {settings.SYNC_FILES}/keepers.jsonl cannot be written: No such file or directory"
-        )
+        deadline = time.monotonic() + 30
+        while not (notes := [worker.note for worker in status().workers if worker.note]):
+            assert time.monotonic() < deadline, "no heartbeat has told it"
+            relay.stop.wait(0.05)
+        assert notes == [f"The file {settings.SYNC_FILES}/keepers.jsonl cannot be written: No such file or directory"]
     finally:
         relay.stop.set()
         thread.join()
