@@ -33,7 +33,8 @@ def deliver_again(
     changes: ChangeQuerySet = Change.objects.using(using).filter(model__in=labels, key__in=keys, until="")
     with transaction.atomic(using):
         skipped = changes.filter(in_flight()).count()
-        changes.filter(failed=True)._raw_delete(using)
+        for part in changes.filter(failed=True).parts():
+            part.delete()
         record(targets[0].model, list(keys), using, inline=inline, to=list(targets))
     return Acted(len(keys), skipped)
 

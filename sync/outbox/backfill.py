@@ -40,7 +40,8 @@ def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = Non
     rows = 0
     causal.wait(using)  # the ranges cover all rows that any node had before
     with transaction.atomic(using):
-        Change.objects.using(using).filter(model=target.label).exclude(until="").delete()
+        for part in Change.objects.using(using).filter(model=target.label).exclude(until="").parts():
+            part.delete()
         planned = []
         for first, last, count in _ranges(target.model, using):
             wait = timedelta(seconds=rows / rate if rate else 0)

@@ -38,7 +38,8 @@ def page(target: Target, change: Taken, using: str) -> Iterator[list[Any]]:
     """
     if not change.key:
         same = Change.objects.using(using).filter(model=change.model, via=change.via, until=change.until, key="")
-        same.filter(claim="").exclude(pk=change.pk).delete()
+        for part in same.filter(claim="").exclude(pk=change.pk).parts():
+            part.delete()
     if keys := list(keys_of(target, change, using)[:PAGE]):
         yield keys
 

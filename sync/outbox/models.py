@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from django.db import connections, models, transaction
 
 from sync.core import conf
-from sync.core.batching import chunks
+from sync.core.batching import CHUNK, chunks
 from sync.core.clock import DatabaseNow, as_moment, now_sql
 from sync.core.compiled import Statement
 from sync.core.retry import retry_on_deadlock
@@ -147,6 +147,18 @@ class ChangeQuerySet(models.QuerySet):
         mine = self.filter(pk__in=[change.pk for change in changes])
         return mine.filter(claim=token) if token else mine.filter(due_at__lte=DatabaseNow())
 
+    def parts(self) -> Iterator[ChangeQuerySet]:
+        """Yields these changes in parts that are found by their primary keys.
+
+        A write that finds its rows in another way locks each row that it looks at. So it waits for every open
+        transaction that has recorded a change, for as long as the application keeps it open.
+        """
+        keys = self.order_by("pk").values_list("pk", flat=True)
+        part = list(keys[:CHUNK])
+        while part:
+            yield self.order_by().filter(pk__in=part)
+            part = list(keys.filter(pk__gt=part[-1])[:CHUNK])
+
     @retry_on_deadlock
     def release(self) -> None:
         """Returns claimed changes to the queue. Any worker can claim them at once."""
@@ -188,15 +200,16 @@ class ChangeQuerySet(models.QuerySet):
         skipped = chosen.filter(in_flight()).count()
         # A settling deletion was delivered, and always waits its full time.
         free = chosen.exclude(in_flight()).exclude(settling=True, error="", failed=False)
-        return Acted(free.update(failed=False, attempts=0, claim="", due_at=DatabaseNow()), skipped)
+        due = {"failed": False, "attempts": 0, "claim": "", "due_at": DatabaseNow()}
+        return Acted(sum(part.update(**due) for part in free.parts()), skipped)
 
     @retry_on_deadlock
     def discard(self) -> Acted:
         """Removes failed changes. Their documents stay unchanged, and verify continues to report them."""
         chosen = self.order_by()
         skipped = chosen.filter(in_flight()).count()
-        # One statement: a change that is retried meanwhile is no longer failed, and stays.
-        return Acted(chosen.filter(failed=True)._raw_delete(chosen.db), skipped)
+        # The statement looks again: a change that is retried meanwhile is no longer failed, and stays.
+        return Acted(sum(part._raw_delete(part.db) for part in chosen.filter(failed=True).parts()), skipped)
 
 
 class Change(models.Model):

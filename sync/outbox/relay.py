@@ -273,4 +273,5 @@ def _total(counts: Iterable[dict[State, int]]) -> dict[State, int]:
 
 def adopt_orphans(using: str) -> None:
     """Moves the changes of queues that are no longer in the settings to the first queue: they become dead letters."""
-    Change.objects.using(using).exclude(queue__in=[*queues(), *KINDS]).update(queue="")
+    for part in Change.objects.using(using).exclude(queue__in=[*queues(), *KINDS]).parts():
+        part.update(queue="")

@@ -87,7 +87,8 @@ class Repairer:
             return {}
         changes = Change.objects.using(self.scan.using).filter(model=self.scan.label, key__in=keys, until="")
         with transaction.atomic(self.scan.using):
-            changes.filter(failed=True).delete()  # they would be retried with it
+            for part in changes.filter(failed=True).parts():
+                part.delete()  # they would be retried with it
             before = set(changes.values_list("pk", flat=True))
             record(self.scan.model, keys, self.scan.using, inline=False, to=[self.scan.target])
             ours = set(changes.values_list("pk", flat=True)) - before

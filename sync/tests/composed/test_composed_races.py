@@ -18,6 +18,7 @@ from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.composed import World, expected, make_world, stored
 from sync.tests.support.hurry import hurry
+from sync.tests.support.transactions import Transaction
 from sync.tests.zoo.models import Badge, Guest, Pen, Plan, Shelter, Town
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -28,33 +29,6 @@ def world(mongo: Database) -> World:
     if connection.vendor == "sqlite":
         pytest.skip("SQLite has one writer at a time")
     return make_world()
-
-
-class Transaction(threading.Thread):
-    """Acts in a transaction of its own connection, and commits when it is told to."""
-
-    def __init__(self, act: Callable[[], object]) -> None:
-        super().__init__()
-        self.act = act
-        self.has_acted, self.may_commit = threading.Event(), threading.Event()
-
-    def run(self) -> None:
-        try:
-            with transaction.atomic():
-                self.act()
-                self.has_acted.set()
-                self.may_commit.wait(10)
-        finally:
-            connection.close()
-
-    def __enter__(self) -> Transaction:
-        self.start()
-        assert self.has_acted.wait(10)
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.may_commit.set()
-        self.join()
 
 
 def look_up_inside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
