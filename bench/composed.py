@@ -90,7 +90,10 @@ def saving(rounds: int) -> None:
 
 def fan_out(parents: int) -> None:
     from django.db import connection
+    from django.db.models import QuerySet
 
+    from sync.mapping.registry import Target
+    from sync.outbox import backfill
     from sync.outbox.models import Change
     from sync.outbox.relay import Relay
     from sync.tests.zoo.models import Keeper, Shelter, Town
@@ -98,7 +101,8 @@ def fan_out(parents: int) -> None:
     town = Town.objects.create(name="0")
     for start in range(0, parents, 5000):
         rows = [Shelter(name=str(number), town=town) for number in range(start, min(start + 5000, parents))]
-        Shelter.objects.bulk_create(rows)
+        QuerySet(Shelter).bulk_create(rows)  # without a change of each row
+    backfill.plan(Target(Shelter))
     Relay(threads=2).drain()
     relay = Relay(threads=2)
     thread = threading.Thread(target=relay.run)

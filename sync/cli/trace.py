@@ -89,4 +89,5 @@ def _describe(change: Change) -> str:
     tries = ""
     if change.error:
         tries = f", {counted(change.attempts, 'attempt', 'attempts')}, due {clock(change.due_at)}: {change.error}"
-    return f"{change.model}: {state} since {moment(change.recorded_at)}{tries}"
+    what = f"{change.model}, fan-out of {change.via} {change.until}" if change.via else change.model
+    return f"{what}: {state} since {moment(change.recorded_at)}{tries}"

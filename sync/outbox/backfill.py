@@ -90,7 +90,7 @@ def work(
     [change] = claimed
     start = time.monotonic()
     totals = dict.fromkeys(State, 0)
-    mine = Change.objects.using(using).filter(pk=change.pk, claim=token)
+    mine = Change.objects.using(using).held([change], token)
     try:
         target = find_target(change.model)
         last = None

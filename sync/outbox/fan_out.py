@@ -55,10 +55,24 @@ def keys_of(target: Target, change: Taken | Change, using: str) -> Any:
     return rows.order_by("pk").values_list("pk", flat=True).distinct()
 
 
+def of_document(target: Target, key: str, number: int, using: str = DEFAULT_DB_ALIAS) -> list[Change]:
+    """Those of a target's oldest fan-outs that have yet to deliver the document with this key."""
+    pk = literal(target.model._meta.pk, key)
+    found = []
+    for change in _fan_outs(target.label, using)[:number]:
+        with suppress(LookupError):
+            if keys_of(target, change, using).filter(pk=pk).exists():
+                found.append(change)
+    return found
+
+
 def oldest(label: str, number: int, using: str = DEFAULT_DB_ALIAS) -> Iterator[Progress]:
     """Yields the progress of a target's oldest fan-outs. Skips those of embeds that no longer exist."""
-    fan_outs = Change.objects.using(using).filter(model=label).exclude(via="").order_by("recorded_at")
-    for change in fan_outs[:number]:
+    for change in _fan_outs(label, using)[:number]:
         with suppress(LookupError):
             left = keys_of(find_target(label), change, using)[: COUNTED + 1].count()
             yield Progress(change.via, change.until, left)
+
+
+def _fan_outs(label: str, using: str) -> Any:
+    return Change.objects.using(using).filter(model=label).exclude(via="").order_by("recorded_at")

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 from django.db import connections, models
 
 from sync.core.batching import chunks
+from sync.core.compiled import Statement
 from sync.mapping.embeds import Node, nodes
 from sync.mapping.registry import Target, all_targets
 
@@ -40,6 +41,7 @@ class Concerned(NamedTuple):
     keys: frozenset[str]
 
 
+KEY = "the row's key"  # stands for it in the compiled statement
 Links = Mapping[Any, tuple[Any, ...]]  # the values of a table's link columns, by the row's key or instance
 
 
@@ -71,11 +73,30 @@ def read_links(table: Any, keys: Collection[Any], using: str) -> Links:
     """The link columns of these rows, whose locks are taken or held already."""
     if not columns(table):
         return {}
+    if len(keys) == 1 and (statement := _read_one(table, using)):
+        [key] = keys
+        prepared = table._meta.pk.get_db_prep_value(key, connections[using])
+        found = statement.fetch({KEY: prepared})
+        return {key: found[0]} if found else {}
+    rows = _locked(table, using)
+    parts = (rows.filter(pk__in=part).values_list("pk", *columns(table)) for part in chunks(list(keys)))
+    return {pk: tuple(links) for part in parts for pk, *links in part}
+
+
+@functools.cache
+def _read_one(table: Any, using: str) -> Statement | None:
+    """Reads the links of one row, which every save of an embedded row does. None if Django converts their values."""
+    rows = _locked(table, using).filter(pk=models.Value(KEY)).values_list(*columns(table))
+    compiler = rows.query.get_compiler(using)
+    compiler.setup_query()
+    if compiler.get_converters(each[0] for each in compiler.select):
+        return None
+    return Statement.select(rows)
+
+
+def _locked(table: Any, using: str) -> Any:
     rows: Any = models.QuerySet(table, using=using).order_by()
-    if connections[using].features.has_select_for_update:
-        rows = rows.select_for_update()
-    found = (rows.filter(pk__in=part).values_list("pk", *columns(table)) for part in chunks(list(keys)))
-    return {pk: tuple(links) for part in found for pk, *links in part}
+    return rows.select_for_update() if connections[using].features.has_select_for_update else rows
 
 
 def concerned(table: Any, keys: Iterable[Any], *links: Links) -> list[Concerned]:
@@ -200,16 +221,14 @@ def _source_name(node: Node) -> str:
 
 
 def _linked(through: Any, parent: Any, child: Any, key: Any, using: str) -> list[Any]:
-    rows: Any = models.QuerySet(through, using=using).filter(**{child.attname: key}).order_by()
-    if connections[using].features.has_select_for_update:
-        rows = rows.select_for_update()
+    rows = _locked(through, using).filter(**{child.attname: key})
     return list(rows.values_list(parent.attname, flat=True))
 
 
 def _lock(table: Any, key: Any, using: str) -> None:
     """Keeps other transactions from linking rows to this one: a foreign key takes a shared lock of what it names."""
     if connections[using].features.has_select_for_update:
-        list(models.QuerySet(table, using=using).filter(pk=key).select_for_update().values_list("pk"))
+        list(_locked(table, using).filter(pk=key).values_list("pk"))
 
 
 def _named(target: Target, node: Node, names: Iterable[Any]) -> list[Concerned]:

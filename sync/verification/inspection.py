@@ -22,6 +22,7 @@ from sync.mapping.embeds import embeds
 from sync.mapping.registry import Target, mirrored_models, targets
 from sync.mapping.registry import label as label_of
 from sync.mongodb.errors import reason
+from sync.outbox import fan_out
 from sync.outbox.mirrored import MirroredModel
 from sync.outbox.models import Change
 from sync.verification.models import Mismatch
@@ -88,6 +89,7 @@ class Inspection:
 
     document: the row's, without `_sync`; None if there is no row.
     problem: why the row cannot become a document; then `plain` has its columns.
+    changes: of the key, and fan-outs that have yet to deliver its document.
     """
 
     model: type[MirroredModel]
@@ -140,12 +142,15 @@ def inspect(
     scan = Scan(places[0] if places else Target(model), using)
     row = scan.rows([key]).get(key)
     expected, problem, plain = _expected(scan, row)
-    changes = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
+    of_key = Change.objects.using(using).filter(model__in=labels, key=key, until="").order_by("recorded_at")
+    changes = list(of_key[:CHANGES])
+    for target in filter(embeds, places):
+        changes += fan_out.of_document(target, key, CHANGES, using)
     found = Mismatch.objects.using(using).filter(model__in=labels, key=key).order_by("model")
     with pymongo.timeout(TIMEOUT):
         sides = [_side(target, key, row, expected, using) for target in places if target.kind.readable]
     document = None if row is None or problem else _without_sync(expected)
-    return Inspection(model, key, row, document, problem, plain, sides, list(changes[:CHANGES]), list(found))
+    return Inspection(model, key, row, document, problem, plain, sides, changes, list(found))
 
 
 def _expected(scan: Scan, row: MirroredModel | None) -> tuple[dict[str, Any], str, list[tuple[str, str]]]:

@@ -33,7 +33,10 @@ PROFILES: dict[str, Profile] = {
     "checkpoint-first": Profile(faults={"kill relay": 1.0}, three=0, following=1.0, raw=(1.0,), extras=0),
 }
 OF_FOLLOWERS = ("checkpoint-first",)
-OF_EMBEDS = ("old-parent-forgotten", "second-hop-inside", "cursor-first")
+OF_EMBEDS = (
+    "old-parent-forgotten", "new-parent-forgotten", "old-parent-unlocked", "second-hop-inside", "embedded-rows-first",
+    "fan-out-removed-first", "cursor-first", "absorbs-when-begun", "claim-ignored",
+)  # fmt: skip
 EMBEDS = Profile(
     three=0,
     seconds=(2.0, 3.0),
@@ -47,8 +50,8 @@ EMBEDS = Profile(
 
 
 # The number of schedules from seed 1 that must catch each mutation: several times as many as were needed. Catching
-# lost-race-dropped takes hundreds; test_mutations.py has a deterministic test for it. sync/tests/composed has tests for
-# second-hop-inside and cursor-first.
+# lost-race-dropped takes hundreds; test_mutations.py has a deterministic test for it. sync/tests/composed has one for
+# each mutation of composed documents.
 BOUNDS = {
     "comparison-off": 80, "settling-off": 150, "row-before-version": 60, "change-outside-transaction": 80,
     "deadline-off": 120, "repeatable-read": 60, "id-as-cursor": 20, "write-concern-1": 20, "confirm-local": 200,
@@ -241,6 +244,28 @@ def old_parent_forgotten() -> None:
     _replace("record_rows", make)
 
 
+def new_parent_forgotten() -> None:
+    """A row that moves to another parent records only the one that it leaves."""
+
+    def make(record_rows: Any) -> Any:
+        return lambda table, keys, using, *links: record_rows(table, keys, using, *links[:1])
+
+    _replace("record_rows", make)
+
+
+def old_parent_unlocked() -> None:
+    """The parent that a row leaves is read before the row is locked."""
+    from django.db.models import QuerySet
+
+    from sync.outbox import parents
+
+    def read_links(table: Any, keys: Any, using: str) -> Any:
+        rows = QuerySet(table, using=using).filter(pk__in=list(keys))
+        return {pk: tuple(links) for pk, *links in rows.values_list("pk", *parents.columns(table))}
+
+    _put(parents, "read_links", read_links)
+
+
 def second_hop_inside() -> None:
     """The parents of rows further down are looked up inside the transaction."""
     from sync.tests.zoo.models import Pen
@@ -256,6 +281,73 @@ def second_hop_inside() -> None:
         return record_parents
 
     _replace("record_concerned", make)
+
+
+def embedded_rows_first() -> None:
+    """The embedded rows are read before the documents' versions, the rows of the target after them."""
+    from sync.mapping.composed import documents_of
+    from sync.mapping.embeds import embeds
+    from sync.outbox import mongo_writer
+
+    known = threading.local()
+
+    def make(deliver: Any) -> Any:
+        def deliver_what_was(target: Any, keys: Any, using: str, *rest: Any, **more: Any) -> Any:
+            outer = getattr(known, "documents", None)
+            known.documents = documents_of(target, list(keys), using)
+            try:
+                return deliver(target, keys, using, *rest, **more)
+            finally:
+                known.documents = outer
+
+        return deliver_what_was
+
+    def documents_with_old_rows(target: Any, keys: Any, using: str) -> Any:
+        found = documents_of(target, keys, using)
+        for key in found.keys() & known.documents.keys():
+            for embed in embeds(target):
+                found[key][embed.name] = known.documents[key].get(embed.name)
+        return found
+
+    _replace("deliver", make)
+    _put(mongo_writer, "documents_of", documents_with_old_rows)
+
+
+def fan_out_removed_first() -> None:
+    """A fan-out is removed before its documents are delivered."""
+    from sync.outbox import fan_out
+    from sync.outbox.models import Change
+
+    page = fan_out.page
+
+    def remove_and_deliver(target: Any, change: Any, using: str) -> Any:
+        for keys in page(target, change, using):
+            Change.objects.using(using).filter(pk=change.pk).delete()
+            yield keys
+
+    _put(fan_out, "page", remove_and_deliver)
+
+
+def absorbs_when_begun() -> None:
+    """A fan-out absorbs others of the same row when it continues, too."""
+    from sync.outbox import fan_out
+    from sync.outbox.models import Change
+
+    page = fan_out.page
+
+    def absorb_and_deliver(target: Any, change: Any, using: str) -> Any:
+        same = Change.objects.using(using).filter(model=change.model, via=change.via, until=change.until, key="")
+        same.filter(claim="").exclude(pk=change.pk).delete()
+        yield from page(target, change, using)
+
+    _put(fan_out, "page", absorb_and_deliver)
+
+
+def claim_ignored() -> None:
+    """A worker moves a fan-out's cursor although another has taken it over."""
+    from sync.outbox.models import ChangeQuerySet
+
+    _put(ChangeQuerySet, "held", lambda self, changes, _: self.filter(pk__in=[change.pk for change in changes]))
 
 
 def cursor_first() -> None:
@@ -278,7 +370,8 @@ MUTATIONS: dict[str, Callable[[], None]] = {
     for mutate in (
         comparison_off, settling_off, lost_race_dropped, row_before_version, change_outside_transaction, deadline_off,
         repeatable_read, id_as_cursor, write_concern_1,
-        confirm_local, checkpoint_first, old_parent_forgotten, second_hop_inside, cursor_first,
+        confirm_local, checkpoint_first, old_parent_forgotten, new_parent_forgotten, old_parent_unlocked,
+        second_hop_inside, embedded_rows_first, fan_out_removed_first, cursor_first, absorbs_when_begun, claim_ignored,
     )
 }  # fmt: skip
 

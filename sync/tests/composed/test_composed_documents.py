@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from pymongo.database import Database
@@ -65,6 +67,21 @@ def test_a_rolled_back_write_records_nothing(write: Write, world: World, mongo: 
     assert stored(mongo) == before
 
 
+@pytest.mark.parametrize("write", WRITES)
+def test_a_rolled_back_savepoint_records_nothing(write: Write, world: World, mongo: Database, settings: Any) -> None:
+    settings.SYNC_INLINE = WRITES.index(write) % 2 == 0
+    waiting = Change.objects.count()
+    with transaction.atomic():
+        Shelter.objects.filter(name="B").update(name="renamed")
+        with transaction.atomic():
+            write(world)
+            transaction.set_rollback(True)
+        assert Change.objects.count() == waiting + 1
+    Relay().drain()
+    assert stored(mongo) == expected()
+    assert mongo.zoo_shelters.count_documents({"name": "renamed"}) == 1
+
+
 def found(world: World) -> list[str]:
     return [mismatch.key for mismatch in verify(Target(Shelter)).mismatches.order_by("key")]
 
@@ -104,6 +121,25 @@ def test_the_inspection_of_a_record_has_the_embedded_rows(world: World, mongo: D
     mongo.zoo_shelters.update_one({"name": "A"}, {"$set": {"pens.0.plan.text": "oval"}})
     [side] = inspect(Shelter, world.a.pk).sides
     assert [difference.path for field in side.fields for difference in field.differences] == ["pens.0.plan.text"]
+
+
+def test_the_inspection_of_a_record_has_the_fan_outs_that_concern_it(
+    world: World, mongo: Database, settings: Any
+) -> None:
+    settings.SYNC_INLINE = False
+    other = Shelter.objects.create(name="elsewhere")
+    Relay().drain()
+    Town.objects.update(name="Oban")
+    [change] = inspect(Shelter, world.a.pk).changes
+    assert (change.via, change.until) == ("town", str(world.town.pk))
+    assert inspect(Shelter, other.pk).changes == []
+    out = StringIO()
+    with pytest.raises(SystemExit) as end:
+        call_command("sync", "trace", "shelter", world.a.pk, stdout=out)
+    assert end.value.code == 1
+    assert f"change:    zoo.shelter, fan-out of town {world.town.pk}: pending since" in out.getvalue()
+    Relay().drain()
+    assert inspect(Shelter, world.a.pk).changes == []
 
 
 def test_a_backfill_writes_composed_documents(world: World, mongo: Database) -> None:

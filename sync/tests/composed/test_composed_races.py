@@ -13,8 +13,6 @@ import pytest
 from django.db import OperationalError, connection, transaction
 from pymongo.database import Database
 
-from sync.outbox import capture, mongo_writer
-from sync.outbox.models import Change
 from sync.outbox.relay import Relay
 from sync.tests.support.composed import World, expected, make_world, stored
 from sync.tests.support.hurry import hurry
@@ -31,65 +29,12 @@ def world(mongo: Database) -> World:
     return make_world()
 
 
-def look_up_inside_the_transaction(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mutation: the parents of a grandchild are named before the commit."""
-    record_concerned = capture.record_concerned
-
-    def record(found: Any, using: str) -> None:
-        for each in found:
-            if each.via == "pens":
-                parents = Pen.objects.filter(pk__in=each.keys).values_list("shelter_id", flat=True)
-                each = each._replace(via="", keys=frozenset(map(str, parents)))
-            record_concerned([each], using)
-
-    monkeypatch.setattr(capture, "record_concerned", record)
-
-
-@pytest.mark.parametrize("inside", [False, True])
-def test_a_grandchild_changes_while_its_parent_moves(
-    world: World, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch, *, inside: bool
-) -> None:
-    """The second hop: looked up inside the transaction, the new grandparent would stay stale permanently."""
-    settings.SYNC_INLINE = False
-    if inside:
-        look_up_inside_the_transaction(monkeypatch)
-    with Transaction(lambda: Guest.objects.filter(name="Ivy").update(name="Eve")):
-        Pen.objects.filter(pk=world.pen.pk).update(shelter=world.b)
-        Relay().drain()
-    Relay().drain()
-    assert not Change.objects.exists()
-    assert (stored(mongo) == expected()) != inside
-
-
 def test_two_movers_do_not_wait_for_each_other(world: World, mongo: Database, settings: Any) -> None:
     other = Pen.objects.create(shelter=world.b, name="other")
     with Transaction(lambda: Pen.objects.filter(pk=world.pen.pk).update(shelter=world.b)):
         other.shelter = world.a
         other.save()
     Relay().drain()
-    assert stored(mongo) == expected()
-
-
-def test_a_parent_that_is_read_before_its_version_is_stale(
-    world: World, mongo: Database, settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A relay has read the embedded rows when they change, and another relay delivers them."""
-    settings.SYNC_INLINE = False
-    world.pen.name = "second"
-    world.pen.save()
-    send = mongo_writer.Writes.send
-    done = []
-
-    def interrupted(*arguments: Any) -> None:
-        if not done:
-            done.append(True)
-            Guest.objects.all().delete()
-            Relay().drain()
-        send(*arguments)
-
-    monkeypatch.setattr(mongo_writer.Writes, "send", interrupted)
-    Relay().drain()
-    assert done
     assert stored(mongo) == expected()
 
 

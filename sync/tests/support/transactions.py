@@ -31,7 +31,8 @@ class Transaction(threading.Thread):
             connection.close()
 
     def __enter__(self) -> Transaction:
-        self.start()
+        if not self.is_alive():
+            self.start()
         assert self.has_acted.wait(10)
         return self
 

@@ -222,3 +222,28 @@ class Guest(Embedded):
     pen = models.ForeignKey(Pen, null=True, on_delete=models.SET_NULL)
     name = models.CharField(max_length=50)
     arrived = models.IntegerField(default=0)
+
+
+class Vet(Embedded):
+    name = models.CharField(max_length=50)
+
+
+class Clinic(MirroredModel):
+    """It embeds a many-to-many relation whose table is a model of its own."""
+
+    id = ObjectIdField(primary_key=True)
+    name = models.CharField(max_length=50)
+    vets = models.ManyToManyField(Vet, through="Shift")
+
+    mirror = Mirror(
+        "zoo_clinics",
+        targets=("", "zoo_clinic_pages"),
+        embed=(Many("vets", "vets", fields=("name",), order_by=("name",)), Ids("vets", "vet_ids")),
+        embed_in=("zoo_clinic_pages",),
+    )
+
+
+class Shift(Embedded):
+    clinic = models.ForeignKey(Clinic, on_delete=models.CASCADE)
+    vet = models.ForeignKey(Vet, on_delete=models.CASCADE)
+    hours = models.IntegerField(default=1)
