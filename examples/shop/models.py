@@ -90,6 +90,7 @@ class Order(MirroredModel):
         SHIPPED = "shipped", _("shipped")
         CANCELLED = "cancelled", _("cancelled")
 
+    lines: models.Manager[Line]
     buyer = models.ForeignKey(Buyer, models.PROTECT, related_name="orders", verbose_name=_("buyer"))
     placed_at = models.DateTimeField(_("placed at"), default=timezone.now, db_default=Now())
     status = models.CharField(
@@ -151,4 +152,4 @@ class Line(Embedded):
         ]
 
     def __str__(self) -> str:
-        return f"{self.quantity} × {self.product}"
+        return f"{self.quantity} {self.product}"

@@ -13,7 +13,7 @@ from typing import Any
 from bson import Decimal128
 from pymongo.database import Database
 
-from examples.shop.tests.support import money, moment, sql
+from examples.shop.tests.support import moment, money, sql
 from tests.servers import ROOT
 
 PAGE = (ROOT / "docs" / "explanation" / "shop.md").read_text()

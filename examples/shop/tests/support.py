@@ -1,4 +1,4 @@
-"""The shop's tables and collections, read without the engine: SQL through a cursor, MongoDB through the tests' client."""
+"""The shop's tables and collections, read without the engine: by a cursor, and by the tests' own MongoDB client."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sync.testing import deliver_all
 CENT = Decimal("0.01")
 
 
-def load(count: int = 60) -> None:
+def load(count: int = 20) -> None:
     """The demo data, delivered."""
     call_command("load_shop", "--count", str(count), "--force", verbosity=0)
     deliver_all()

@@ -14,41 +14,22 @@ from audit.models import Act, Entry
 from examples.shop.models import Line, Order
 from examples.shop.tests.support import assert_in_sync, load, sql, stored
 from sync.testing import deliver_all
+from tests.browser_forms import edit_form
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 
 
 @pytest.fixture
 def shop(mongo: Database, client: Client) -> Database:
-    load(20)
+    load()
     client.force_login(get_user_model().objects.create_superuser("root", "root@example.com", "a long password"))
     return mongo
 
 
-def form_of(client: Client, address: str) -> dict[str, Any]:
-    """What a browser sends for the page as it is."""
-    page = client.get(address)
-    assert page.status_code == 200
-    context: Any = page.context
-    forms = [context["adminform"].form]
-    for inline in context["inline_admin_formsets"]:
-        forms += [inline.formset.management_form, *inline.formset.forms]
-    data: dict[str, Any] = {}
-    for form in forms:
-        for field in form:
-            value = field.value()
-            subwidgets = getattr(field.field.widget, "decompress", None)
-            if subwidgets and field.field.__class__.__name__ == "SplitDateTimeField":
-                for number, part in enumerate(subwidgets(value)):
-                    data[f"{field.html_name}_{number}"] = part
-            elif value is not None:
-                data[field.html_name] = value
-    return data
-
-
 def save(client: Client, address: str, **changes: Any) -> None:
-    data = form_of(client, address) | {name.replace("__", "-"): value for name, value in changes.items()}
-    answer: Any = client.post(address, data)
+    """Submits the page as a browser does, with these controls changed, and lets a relay deliver."""
+    sent = edit_form(client.get(address).content.decode()).sent
+    answer: Any = client.post(address, sent | {name.replace("__", "-"): value for name, value in changes.items()})
     assert answer.status_code == 302, answer.context["errors"]
     deliver_all()
 
