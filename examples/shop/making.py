@@ -41,7 +41,7 @@ BUYERS = (
     "Ada Abbott", "Ben Brandt", "Chen Wei", "Dina Dahl", "Emil Eriksen", "Farah Fauzi", "Greta Gold", "Hugo Haas",
     "Ines Ibarra", "Jonas Juhl", "Kavita Kumar", "Liam Lynch",
 )  # fmt: skip
-STREETS = ("Canal Street", "Hill Road", "Mill Lane", "Station Square")
+STREETS = ("Canal Street", "Hill Road", "Park Avenue", "Station Square")
 FIRST_DAY = datetime.datetime(2025, 1, 1, tzinfo=datetime.UTC)
 PAUSE = 12 * 60  # minutes between two orders, at most
 
