@@ -6,6 +6,7 @@ docs/explanation/shop.md explains what is embedded, and what is only referred to
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 from django.core.validators import MinValueValidator
 from django.db import models
@@ -90,7 +91,7 @@ class Order(MirroredModel):
         SHIPPED = "shipped", _("shipped")
         CANCELLED = "cancelled", _("cancelled")
 
-    lines: models.Manager[Line]
+    lines: Any  # the other side of Line.order
     buyer = models.ForeignKey(Buyer, models.PROTECT, related_name="orders", verbose_name=_("buyer"))
     placed_at = models.DateTimeField(_("placed at"), default=timezone.now, db_default=Now())
     status = models.CharField(

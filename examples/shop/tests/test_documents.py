@@ -13,7 +13,7 @@ from django.db.models import ProtectedError
 from pymongo.database import Database
 
 from examples.shop.models import Buyer, Category, Line, Order, Product, Tag
-from examples.shop.tests.support import assert_in_sync, load, order_documents, sql, stored
+from examples.shop.tests.support import assert_in_sync, load, sql, stored
 from sync.testing import deliver_all
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
@@ -64,12 +64,14 @@ def test_a_renamed_product_is_renamed_in_each_order_that_has_it(shop: Database) 
 
 def test_a_new_price_changes_no_order(shop: Database) -> None:
     before = stored(shop, "orders"), stored(shop, "products")
-    product = Product.objects.get(pk=14)
-    product.price = Decimal("50.00")
+    version = shop["orders"].find_one({"_id": 15})["_sync"]["v"]
+    product = Product.objects.get(pk=7)
+    product.price = Decimal("150.00")
     product.save()
     deliver_all()
     assert written(shop, "orders", before[0]) == set()
-    assert written(shop, "products", before[1]) == {14}
+    assert written(shop, "products", before[1]) == {7}
+    assert shop["orders"].find_one({"_id": 15})["_sync"]["v"] > version, "delivered again, as the page says"
     assert_in_sync(shop)
 
 
@@ -131,11 +133,11 @@ def test_a_deleted_tag_disappears_from_its_products(shop: Database) -> None:
     assert_in_sync(shop)
 
 
-@pytest.mark.parametrize("model", [Product, Category, Buyer])
-def test_what_others_need_cannot_be_deleted(shop: Database, model: Any) -> None:
+def test_what_others_need_cannot_be_deleted(shop: Database) -> None:
     before = stored(shop, "orders"), stored(shop, "products")
-    with pytest.raises(ProtectedError):
-        model.objects.get(pk=2).delete()
+    for model in (Product, Category, Buyer):
+        with pytest.raises(ProtectedError):
+            model.objects.get(pk=2).delete()
     deliver_all()
     assert (stored(shop, "orders"), stored(shop, "products")) == before
     assert_in_sync(shop)
@@ -152,13 +154,13 @@ def test_a_product_that_nobody_ordered_can_be_deleted(shop: Database) -> None:
     assert_in_sync(shop)
 
 
-@pytest.mark.parametrize("change", [{"quantity": 0}, {"price": Decimal(-1)}, {"product_id": 7}], ids=str)
-def test_the_database_refuses_a_wrong_line(shop: Database, change: dict[str, Any]) -> None:
-    line = Line.objects.get(order=15, product=2)
-    with pytest.raises(IntegrityError):
-        Line.objects.filter(pk=line.pk).update(**change)
+def test_the_database_refuses_a_wrong_line(shop: Database) -> None:
+    line = Line.objects.filter(order=15, product=2)
+    for wrong in ({"quantity": 0}, {"price": Decimal(-1)}, {"product_id": 7}):
+        with pytest.raises(IntegrityError):
+            line.update(**wrong)
     deliver_all()
-    assert stored(shop, "orders")[15] == order_documents()[15]
+    assert_in_sync(shop)
 
 
 def verified() -> int:
