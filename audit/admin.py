@@ -54,6 +54,22 @@ class Audited(admin.ModelAdmin):
         else:
             super().save_model(request, obj, form, change)
 
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Saves the rows that are edited on the page of their parent, and records each."""
+        keys = [row.pk for row in formset.get_queryset()]
+        # Read again: the formset's own instances have the submitted values, and no key once they are deleted.
+        rows = {row.pk: row for row in formset.model._base_manager.filter(pk__in=keys)}
+        before = {key: snapshot(row) for key, row in rows.items()}
+        deleted = [each.instance.pk for each in formset.deleted_forms]
+        super().save_formset(request, form, formset, change)
+        for row in formset.new_objects:
+            record(request, Act.CREATE, row, after=snapshot(row), secret=self.secret_fields)
+        for row, _names in formset.changed_objects:
+            record(request, Act.CHANGE, row, before.get(row.pk), snapshot(row), secret=self.secret_fields)
+        for key in deleted:
+            if key in rows:
+                record(request, Act.DELETE, rows[key], before=before[key], secret=self.secret_fields)
+
     def render_change_form(self, request: HttpRequest, context: Any, *args: Any, **kwargs: Any) -> HttpResponse:
         response = super().render_change_form(request, context, *args, **kwargs)
         if getattr(context["adminform"].form, "conflict", False):

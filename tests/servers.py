@@ -207,7 +207,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
         # Long enough that inline delivery, which tests expect right after a save, succeeds on a busy machine.
         SYNC_INLINE_TIMEOUT="2", SYNC_CONFIRM="2.5",
         # Nothing listens there. Tests that need Kafka start it and set its address.
-        EXAMPLES="news,retail", SYNC_KAFKA='{"bootstrap.servers": "127.0.0.1:9"}',
+        EXAMPLES="news,retail,shop", SYNC_KAFKA='{"bootstrap.servers": "127.0.0.1:9"}',
     )  # fmt: skip
     # In a parallel run (-n) each worker has its own servers, and the controller needs none.
     if "PYTEST_XDIST_WORKER" in os.environ or not early_config.known_args_namespace.numprocesses:

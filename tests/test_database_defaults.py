@@ -51,10 +51,15 @@ def stored(model: type[models.Model], *names: str) -> tuple[Any, ...]:
     return row
 
 
+def needs_another(model: type[models.Model]) -> bool:
+    """Whether a row must name one of another table, so that no insert into this table alone is possible."""
+    return any(field.is_relation and not field.null for field in model._meta.local_concrete_fields)
+
+
 def test_every_model_default_has_a_database_default() -> None:
     """Each field of a mirrored model (except the tests' own) with a default in Python also has one in the database."""
     mirrored = [model for model in apps.get_models() if hasattr(model, "mirror") and ".tests." not in model.__module__]
-    assert set(mirrored) == set(KNOWN), "KNOWN must name every mirrored model"
+    assert {model for model in mirrored if not needs_another(model)} == set(KNOWN), "KNOWN must name the others"
     for model in mirrored:
         for field in model._meta.local_concrete_fields:
             optional = field.has_default() or field.blank or field.null

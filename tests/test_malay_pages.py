@@ -23,7 +23,7 @@ SAME = {
 # What the rows and users of the world have.
 ROWS = re.compile(
     r"""
-    .*@example\.com.* | [0-9a-f]{24} | (finance|retail|news|zoo)\.[\w:@\ -]+ | (pull|verify)[:\ ][\w.]+ | \w # keys
+    .*@example\.com.* | [0-9a-f]{24} | (finance|retail|news|shop|zoo)\.[\w:@\ -]+ | (pull|verify)[:\ ][\w.]+ | \w # keys
     | \d{1,2}\ Jan\ 2020 (\ \N{EN DASH}\ \d\ Jan\ 2020)? | [\d -]*\d\d:\d\d:\d\d\ UTC # times
     | 1\ Road | Account\ \d | One\.
     | own | other | ada | Laptop | adbe | tsla | buy | Gold | sports\ tickets | Brokerage # values

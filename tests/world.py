@@ -29,6 +29,7 @@ from accounts.tests.software_passkey import SoftwarePasskey
 from audit.models import Act, Entry
 from examples.news.models import Story
 from examples.retail.models import Sale
+from examples.shop.models import Buyer, Category, Order, Product, Tag
 from finance import report_cache
 from finance.models import Account, CachedReport, SavedView, Transaction
 from finance.tests.people import DAY, customer
@@ -178,5 +179,17 @@ def make() -> World:
         **{type(record): record for record in made.own.values()},
         Sale: QuerySet(Sale).bulk_create([Sale(saleDate=DAY, total=Decimal(1), **sale)])[0],  # as `sync pull` does
         Story: Story.objects.create(title="News", submit_date=0, story_id="1"),
+        Tag: Tag.objects.create(name="gift"),
+        **shop(),
     }
     return made
+
+
+def shop() -> dict[type, Any]:
+    """An order of one product, by model."""
+    category = Category.objects.create(name="Office")
+    product = Product.objects.create(name="Notebook", price=Decimal("7.50"), category=category)
+    buyer = Buyer.objects.create(name="Ada", email="ada@example.com")
+    order = Order.objects.create(buyer=buyer, ship_to="1 Road", placed_at=DAY)
+    order.lines.create(product=product, quantity=1, price=product.price)
+    return {type(row): row for row in (category, product, buyer, order)}
