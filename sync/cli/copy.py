@@ -127,7 +127,8 @@ def _follow(copier: Copier, out: Any) -> int:
 
 
 def _facts(copier: Copier) -> dict[str, Any]:
-    return {name: lifetime.without_secrets(str(getattr(copier, name))) for name in ("source", "destination")}
+    both = {"source": copier.source, "destination": copier.destination}
+    return {name: lifetime.without_secrets(str(address)) for name, address in both.items()}
 
 
 def _repeat(copier: Copier, seconds: float, out: Any) -> int:

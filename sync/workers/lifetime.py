@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,7 +22,6 @@ from sync import __version__
 from sync.core import conf
 from sync.core.humanize import duration
 from sync.mongodb.client import addresses
-from sync.workers.lease import holder
 from sync.workers.loop import in_one_line
 from sync.workers.shutdown import StopEvent
 
@@ -55,13 +56,14 @@ def logged(worker: str, stop: StopEvent, **options: Any) -> Iterator[None]:
 
 
 def runs_with(**options: Any) -> dict[str, Any]:
-    """Returns the version, the process, the databases, the options, and the settings that differ from their defaults.
+    """Returns the version, host and process, the databases, the options, and the settings that differ from their defaults.
 
     Options that are None are left out.
     """
     return {
         "version": __version__,
-        "process": holder(),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
         "database": _database(),
         "mongodb": {alias or "default": without_secrets(uri) for alias, uri in addresses().items()},
         **{name: value for name, value in options.items() if value is not None},

@@ -48,7 +48,7 @@ def started_and_stopped(process: Process) -> dict[str, Any]:
     assert SECRET not in process.output
     runs_with: dict[str, Any] = first["runs_with"]
     assert runs_with["version"] == sync.__version__
-    assert f"process {process.pid} on " in runs_with["process"]
+    assert runs_with["pid"] == process.pid
     assert runs_with["mongodb"]["default"].startswith("mongodb://127.0.0.1:")
     return {"worker": first["worker"], **runs_with}
 
