@@ -56,7 +56,7 @@ def logged(worker: str, stop: StopEvent, **options: Any) -> Iterator[None]:
 
 
 def runs_with(**options: Any) -> dict[str, Any]:
-    """Returns the version, host and process, the databases, the options, and the settings that differ from their defaults.
+    """Returns the version, process and databases, the options, and the settings that differ from their defaults.
 
     Options that are None are left out.
     """
