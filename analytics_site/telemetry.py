@@ -51,12 +51,26 @@ def trace_requests() -> None:
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     from opentelemetry.instrumentation.django import DjangoInstrumentor
     from opentelemetry.sdk.resources import Resource
-    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    from opentelemetry.trace import Status
+
+    class Exporter(OTLPSpanExporter):
+        """Leaves out the message and the traceback of an exception: the log has them, without passwords."""
+
+        def export(self, spans: Any) -> Any:
+            return super().export([without_exceptions(span) for span in spans])
+
+    def without_exceptions(span: ReadableSpan) -> ReadableSpan:
+        return ReadableSpan(
+            name=span.name, context=span.context, parent=span.parent, resource=span.resource, kind=span.kind,
+            attributes=span.attributes, status=Status(span.status.status_code),
+            start_time=span.start_time, end_time=span.end_time, instrumentation_scope=span.instrumentation_scope,
+        )  # fmt: skip
 
     provider = TracerProvider(resource=Resource.create({"service.name": settings.PORTAL_NAME}))
     address = f"{settings.OTEL_EXPORTER_OTLP_ENDPOINT.rstrip('/')}/v1/traces"
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=address)))
+    provider.add_span_processor(BatchSpanProcessor(Exporter(endpoint=address)))
     DjangoInstrumentor().instrument(
         tracer_provider=provider, request_hook=_without_query, response_hook=_with_request_id
     )

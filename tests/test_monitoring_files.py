@@ -105,8 +105,7 @@ def exposed(mongo: Database, client: Client, settings: Any, mariadb: MariaDB) ->
         connection.close()  # a new one has the privileges
         leave_pending(30)
         moment = Change.objects.first().due_at
-        with pytest.raises(SystemExit):  # because a change is pending
-            call_command("sync", "verify")
+        call_command("sync", "verify")
         account = {"model": "finance.account", "due_at": moment}
         Change.objects.create(**account, key="a", failed=True, error="MongoDB: no")
         Change.objects.create(**account, key="", until="f" * 24)
