@@ -14,10 +14,11 @@ class PortalConfig(AppConfig):
     def ready(self) -> None:
         from allauth.account.signals import user_signed_up
 
-        from analytics_site import arrivals, linking
+        from analytics_site import arrivals, linking, telemetry
         from audit.models import register_acts
         from sync.signals import ACTS, operator_acted
 
+        telemetry.report_errors()
         register_acts(ACTS)
         register_acts(linking.ACTS)
         operator_acted.connect(keep_act)

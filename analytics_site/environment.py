@@ -40,6 +40,13 @@ CACHE_LIBRARIES = {"RedisCache": "redis", "PyLibMCCache": "pylibmc", "PyMemcache
 WIDTH = 80  # characters of a wrong value that a message shows
 
 
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # a package above it is missing
+        return False
+
+
 class Misconfigured(ImproperlyConfigured):
     """The message has one line for each mistake."""
 
@@ -126,14 +133,22 @@ class Environment:
             self.mistake(name, expected)
             return default
 
-    def str(self, name: _str, default: _str = "", *, like: _str = "", expected: _str = "") -> _str:
-        """like: a regular expression that the whole value matches; expected: the same in words."""
+    def str(
+        self, name: _str, default: _str = "", *, like: _str = "", expected: _str = "", needs: Iterable[_str] = ()
+    ) -> _str:
+        """like: a regular expression that the whole value matches; expected: the same in words.
+
+        needs: modules of requirements-telemetry.txt that have to be installed if the variable is set.
+        """
 
         def parse(text: _str) -> _str:
             if any(ord(character) < 32 for character in text) or not text.strip():
                 raise ValueError
             if like and not re.fullmatch(like, text):
                 raise ValueError
+            if not all(map(_is_installed, needs)):
+                command = "pip install -r requirements-telemetry.txt"
+                self.mistakes.append(f"{name} needs packages that are not installed: {command}.")
             return text
 
         return self._read(name, default, parse, expected or "it must be one line of text")

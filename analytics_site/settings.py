@@ -380,6 +380,18 @@ LOG_FORMAT = env.choice("LOG_FORMAT", "text", among=["text", "json"])
 LOG_LEVEL = env.choice("LOG_LEVEL", "INFO", among=["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"])
 LOGGING_CONFIG = "analytics_site.logs.configure"
 LOGGING = logs.config(LOG_FORMAT, LOG_LEVEL)
+
+# --- error reports and traces: analytics_site/telemetry.py ------------------------------------------------------------
+SENTRY_DSN = env.str(
+    "SENTRY_DSN", "", needs=["sentry_sdk"],
+    like=r"https?://[\w:]+@[\w.-]+(:\d+)?/[\w/]+",
+    expected="it must be an address such as https://key@sentry.example.com/1",
+)  # fmt: skip
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", "",
+    needs=["opentelemetry.sdk", "opentelemetry.exporter.otlp.proto.http", "opentelemetry.instrumentation.django"],
+    like=r"https?://[\w.-]+(:\d+)?(/[\w/-]*)?", expected="it must be an address such as http://collector:4318",
+)  # fmt: skip
 UNKNOWN_VARIABLES = env.unknown("SYNC_")
 
 env.require_valid()

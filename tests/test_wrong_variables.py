@@ -71,6 +71,8 @@ WRONG = {
     "EMAIL_URL": ["nonsense", "smtp://", "smtp+tls://a:port", "http://a"],
     "DEFAULT_FROM_EMAIL": ["nobody", "a@b@c", "two\nlines@example.com"],
     "SUPPORT_EMAIL": ["help", "a@b@c", "Help <help@example.com>", "two\nlines@example.com"],
+    "SENTRY_DSN": ["sentry.example.com", "https://sentry.example.com/1", "https://key@a b/1"],
+    "OTEL_EXPORTER_OTLP_ENDPOINT": ["collector:4318", "grpc://collector:4317", "http://a b"],
     "LOG_FORMAT": ["xml", "text,json"], "LOG_LEVEL": ["LOUD", "10"],
 }  # fmt: skip
 
@@ -132,6 +134,20 @@ def test_a_missing_cache_library_is_reported(url: str, library: str, monkeypatch
     monkeypatch.setitem(sys.modules, library, None)
     assert read(monkeypatch, CACHE_URL=url) == [
         f"CACHE_URL needs a library that is not installed: pip install {library}."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "module"),
+    [("SENTRY_DSN", "https://key@sentry.example.com/1", "sentry_sdk"),
+     ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4318", "opentelemetry")],
+)  # fmt: skip
+def test_a_missing_package_of_telemetry_is_reported(
+    name: str, value: str, module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    assert read(monkeypatch, **{name: value}) == [
+        f"{name} needs packages that are not installed: pip install -r requirements-telemetry.txt."
     ]
 
 

@@ -138,12 +138,20 @@ class Server:
         """Returns the size of a log file in bytes; 0 if there is no such file."""
         return next((int(row[1]) for row in self._privileged("SHOW BINARY LOGS") if row[0] == file), 0)
 
+    def files(self) -> list[str]:
+        """Returns the names of the log files that the server still has, oldest first."""
+        return [str(row[0]) for row in self._privileged("SHOW BINARY LOGS")]
+
+    def kept_for(self) -> float:
+        """Returns the seconds after which the server purges a log file; 0 if it never does by itself."""
+        return float(self._variables("binlog_expire_logs_seconds").get("binlog_expire_logs_seconds") or 0)
+
     def danger(self, file: str, lag: float) -> str:
         """Returns why the server may soon purge the position; "" if it is safe. lag: in seconds."""
-        files = [row[0] for row in self._privileged("SHOW BINARY LOGS")]
+        files = self.files()
         if len(files) > 1 and file == files[0]:
             return f"{file} is the oldest log file and not read yet: the next purge will lose changes"
-        kept = float(self._variables("binlog_expire_logs_seconds").get("binlog_expire_logs_seconds") or 0)
+        kept = self.kept_for()
         if kept and lag > kept / 2:
             return f"the follower is {lag:.0f} s behind, and the server keeps logs for {kept:.0f} s"
         return ""

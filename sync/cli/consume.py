@@ -28,8 +28,8 @@ messages, run the printed command.
 """
 
 import argparse
-import logging
 import re
+from contextlib import nullcontext
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -39,6 +39,7 @@ from sync.cli.arguments import positive
 from sync.core import conf
 from sync.core.humanize import counted
 from sync.mapping.registry import Target, all_targets, chosen_targets
+from sync.workers import lifetime
 from sync.workers.lease import Paused
 from sync.workers.shutdown import StopEvent, stop_on_signals
 
@@ -68,9 +69,10 @@ def run(options: dict[str, Any], out: Any) -> int:
     )  # fmt: skip
     if not options["once"]:
         stop_on_signals(stop)
-        logging.getLogger("sync").info("Consuming %s in the group %s.", ", ".join(topics), group)
+    facts = {"topics": topics, "group": group, "brokers": conf.KAFKA.get("bootstrap.servers"), "batch": member.batch}
     try:
-        member.run()
+        with nullcontext() if options["once"] else lifetime.logged("consume", stop, **facts):
+            member.run()
     except (Gap, Paused) as error:
         raise CommandError(str(error), returncode=1) from error
     if not options["once"]:

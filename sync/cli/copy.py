@@ -41,6 +41,7 @@ from sync.mongodb.privileges import NotPermitted
 from sync.mongodb.uris import BadAddress, parse
 from sync.replication.collection_sink import NotOurs
 from sync.replication.copier import Copier, Result
+from sync.workers import lifetime
 from sync.workers.lease import Busy, LeaseLost, Paused
 from sync.workers.shutdown import stop_on_signals
 
@@ -86,7 +87,8 @@ def run(options: dict[str, Any], out: Any) -> int:
             if options["follow"]:
                 return _follow(copier, out)
             if options["every"]:
-                return _repeat(copier, options["every"], out)
+                with lifetime.logged("copy", copier.stop, **_facts(copier), how=f"every {options['every']} s"):
+                    return _repeat(copier, options["every"], out)
             return _tell(copier.copy(), out)
         finally:
             copier.close()
@@ -118,10 +120,15 @@ def _tell(results: Iterable[Result], out: Any) -> int:
 
 
 def _follow(copier: Copier, out: Any) -> int:
-    logger.info("The copy is running and follows the changes.")
     statuses = [0]
-    copier.follow(lambda result: statuses.append(_tell([result], out)))
+    with lifetime.logged("copy", copier.stop, **_facts(copier), how="follow"):
+        copier.follow(lambda result: statuses.append(_tell([result], out)))
     return max(statuses)
+
+
+def _facts(copier: Copier) -> dict[str, Any]:
+    both = {"source": copier.source, "destination": copier.destination}
+    return {name: lifetime.without_secrets(str(address)) for name, address in both.items()}
 
 
 def _repeat(copier: Copier, seconds: float, out: Any) -> int:

@@ -18,11 +18,11 @@ Next: run the printed statement if the start failed; otherwise check `manage.py 
 """
 
 import argparse
-import logging
 from typing import Any
 
 from django.core.management.base import CommandError
 
+from sync.workers import lifetime
 from sync.workers.lease import Busy
 from sync.workers.shutdown import stop_on_signals
 
@@ -39,9 +39,9 @@ def run(options: dict[str, Any], out: Any) -> int:
 
     follower = Follower()
     stop_on_signals(follower.stop)
-    logging.getLogger("sync").info("The follower is running.")
     try:
-        follower.run()
+        with lifetime.logged("follow-binlog", follower.stop):
+            follower.run()
     except Busy as busy:
         raise CommandError(str(busy), returncode=2) from busy
     return 0

@@ -26,6 +26,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.db.models import Min
 
 from sync.cli import relay
+from sync.core import conf
 from sync.core.clock import database_now
 from sync.core.humanize import counted
 from sync.mapping.registry import published
@@ -33,6 +34,7 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox.models import Change
 from sync.outbox.mongo_writer import Fenced, State, Writer
 from sync.outbox.relay import INTERVAL, Relay, require_read_committed
+from sync.workers import lifetime
 from sync.workers.heartbeat import PUBLISHER
 from sync.workers.lease import Paused
 from sync.workers.routes import Route, RoutePause
@@ -61,15 +63,20 @@ def run(options: dict[str, Any], out: Any) -> int:
             writer.connect()
             return _once(relay, out)
         stop_on_signals(stop)
-        try:
-            writer.connect()
-            logger.info("The publisher is running, with batches of %s.", counted(relay.batch, "change", "changes"))
-        except Unavailable as error:
-            logger.error("%s. No change is lost; the publisher connects again with the first change.", error)
-        relay.run()
+        with lifetime.logged("publish", stop, **_facts(relay)):
+            try:
+                writer.connect()
+            except Unavailable as error:
+                logger.error("%s. No change is lost; the publisher connects again with the first change.", error)
+            relay.run()
     except Fenced as error:
         raise CommandError(str(error), returncode=1) from error
     return 0
+
+
+def _facts(relay: Relay) -> dict[str, Any]:
+    targets = [target.label for target in published()]
+    return {"targets": targets, "brokers": conf.KAFKA.get("bootstrap.servers"), "batch": relay.batch}
 
 
 def publisher(writer: Writer, stop: StopEvent, *, batch: int | None = None, interval: float = INTERVAL) -> Relay:

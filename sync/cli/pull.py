@@ -21,7 +21,6 @@ Next: fix the printed documents in MongoDB or the model; the puller retries them
 """
 
 import argparse
-import logging
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -37,6 +36,7 @@ from sync.outbox.relay import require_read_committed
 from sync.replication.models import DeadLetter
 from sync.replication.pulled import PulledModel, pulled_models
 from sync.replication.puller import Puller
+from sync.workers import lifetime
 from sync.workers.lease import Busy, LeaseLost, Paused
 from sync.workers.shutdown import stop_on_signals
 
@@ -64,8 +64,8 @@ def run(options: dict[str, Any], out: Any) -> int:
             if options["once"]:
                 puller.catch_up()
             else:
-                logging.getLogger("sync").info("Pulling %s.", ", ".join(label(model) for model in models))
-                puller.run()
+                with lifetime.logged("pull", puller.stop, models=[label(model) for model in models]):
+                    puller.run()
         finally:
             puller.release()
     except (Busy, LeaseLost, NotFollowed, NotPermitted) as error:

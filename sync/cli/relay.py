@@ -21,7 +21,6 @@ Next: `manage.py sync status` shows the relay, and the reasons of rejected chang
 """
 
 import argparse
-import logging
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -31,12 +30,13 @@ from sync.cli.arguments import positive
 from sync.core import conf
 from sync.core.humanize import counted
 from sync.jobs import runner
-from sync.mapping.registry import queues
+from sync.mapping.registry import all_targets, queues
 from sync.mongodb.errors import Unavailable
 from sync.monitoring import alerts, history
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed
-from sync.workers import processes
+from sync.workers import lifetime, processes
+from sync.workers.heartbeat import RELAY
 from sync.workers.processes import helped
 from sync.workers.shutdown import StopEvent, stop_on_signals
 from sync.workers.supervisor import Component, running
@@ -82,9 +82,18 @@ def run(options: dict[str, Any], out: Any) -> int:
         return _once(_relays(options, stop), out)
     stop_on_signals(stop)
     adopt_orphans(DEFAULT_DB_ALIAS)
-    batch = counted(options["batch"] or conf.BATCH, "change", "changes")
-    logging.getLogger("sync").info("The relay is running, with batches of %s.", batch)
-    return serve(options, stop)
+    with lifetime.logged("relay", stop, **delivers(options)):
+        return serve(options, stop)
+
+
+def delivers(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what relays log that they run with."""
+    return {
+        "queues": [queue or "default" for queue in queues()],
+        "targets": [target.label for target in all_targets() if target.kind.worker == RELAY],
+        "batch": options["batch"] or conf.BATCH,
+        **{name: options[name] for name in ("interval", "processes", "threads")},
+    }
 
 
 def serve(options: dict[str, Any], stop: StopEvent, *others: Component) -> int:

@@ -42,6 +42,7 @@ from sync.outbox.mongo_writer import Fenced
 from sync.outbox.relay import INTERVAL, adopt_orphans, require_read_committed
 from sync.replication.pulled import PulledModel, pulled_models
 from sync.replication.puller import Puller
+from sync.workers import lifetime
 from sync.workers.heartbeat import BEAT, PUBLISHER, SILENCE
 from sync.workers.shutdown import StopEvent, stop_on_signals
 from sync.workers.supervisor import Component
@@ -61,8 +62,10 @@ def run(options: dict[str, Any], out: Any) -> int:
     stop_on_signals(stop)
     adopt_orphans(DEFAULT_DB_ALIAS)
     others = list(_others(stop))
-    logger.info("Running: %s.", ", ".join(["relay", *(component.name for component in others)]))
-    return relay.serve({**options, "batch": None, "interval": INTERVAL}, stop, *others)
+    options = {**options, "batch": None, "interval": INTERVAL}
+    parts = ["relay", *(component.name for component in others)]
+    with lifetime.logged("run", stop, parts=parts, **relay.delivers(options)):
+        return relay.serve(options, stop, *others)
 
 
 def _others(stop: StopEvent) -> Iterator[Component]:

@@ -27,6 +27,7 @@ from django.utils.translation import gettext as _
 from sync.core import conf
 from sync.core.retry import forget_connection
 from sync.monitoring import alerts, notifications
+from sync.workers import lifetime
 from sync.workers.loop import Loop, in_one_line
 from sync.workers.shutdown import StopEvent, stop_on_signals
 
@@ -48,9 +49,9 @@ def run(options: dict[str, Any], out: Any) -> int:
         return _once(out)
     stop = StopEvent()
     stop_on_signals(stop)
-    logger.info("Watching the mirror.")
     outage = DatabaseOutage()
-    Loop(stop, logger, interval=alerts.interval(), endless=True, recover=outage.goes_on).run(outage.step)
+    with lifetime.logged("watch", stop):
+        Loop(stop, logger, interval=alerts.interval(), endless=True, recover=outage.goes_on).run(outage.step)
     return 0
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import accumulate
 
+from django.db import DEFAULT_DB_ALIAS
+from django.db.models import Count
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
+from sync.mapping.registry import label
+from sync.monitoring.binary_log import BinaryLog, binary_log
 from sync.monitoring.status import Status, status
+from sync.replication.models import DeadLetter
+from sync.replication.pulled import pulled_models
 from sync.workers.heartbeat import CONSUMER, Kind
 from sync.workers.lag import BOUNDS, total
 
@@ -52,6 +58,8 @@ class MirrorCollector(Collector):
         yield from _failures(now)
         yield from _of_workers(now)
         yield from _of_routes(now)
+        yield from _of_pulls()
+        yield from _of_binary_log(binary_log(DEFAULT_DB_ALIAS))
 
 
 def _of_models(now: Status) -> Iterator[Metric]:
@@ -93,6 +101,14 @@ def _of_workers(now: Status) -> Iterator[Metric]:
     for kind in Kind:
         workers.add_metric([kind], len({worker.process for worker in alive if worker.kind == kind}))
     yield workers
+    stuck = GaugeMetricFamily(
+        "sync_stuck_workers", "Worker processes that do not finish a batch, by kind.", labels=["kind"]
+    )
+    for kind in Kind:
+        stuck.add_metric(
+            [kind], len({worker.process for worker in now.workers if worker.kind == kind and worker.stuck})
+        )
+    yield stuck
     labels = ["kind", "worker"]
     delivered = CounterMetricFamily("sync_delivered", "Keys delivered since the worker started.", labels=labels)
     lag = HistogramMetricFamily("sync_lag_seconds", "From commit to delivery.", labels=labels)
@@ -124,3 +140,28 @@ def _of_routes(now: Status) -> Iterator[Metric]:
     yield up
     yield paused
     yield lag
+
+
+def _of_pulls() -> Iterator[Metric]:
+    found = DeadLetter.objects.using(DEFAULT_DB_ALIAS).values_list("model").annotate(Count("pk")).order_by("model")
+    numbers = dict.fromkeys(map(label, pulled_models()), 0) | dict(found)
+    meaning = "Documents that a pull cannot store, because they do not fit their model."
+    dead_letters = GaugeMetricFamily("sync_pull_dead_letters", meaning, labels=["model"])
+    for model, number in numbers.items():
+        dead_letters.add_metric([model], number)
+    yield dead_letters
+
+
+def _of_binary_log(log: BinaryLog | None) -> Iterator[Metric]:
+    """Nothing if no follower has saved a position."""
+    if log is None:
+        return
+    yield GaugeMetricFamily(
+        "sync_binlog_files_before", "Binary log files older than the one in which the follower continues.", log.before
+    )
+    yield GaugeMetricFamily(
+        "sync_binlog_files_after", "Binary log files newer than the one in which the follower continues.", log.after
+    )
+    if log.kept_for:
+        meaning = "Seconds after which the server purges a binary log file; absent if it never does."
+        yield GaugeMetricFamily("sync_binlog_expire_seconds", meaning, log.kept_for)

@@ -15,12 +15,13 @@ class StopEvent:
     `Event.set` takes a lock that `Event.wait` holds for a moment. A handler runs in the main thread, so a signal in
     that moment would deadlock. A byte in a socket needs no lock, and stays there for all threads that wait.
 
-    parent: an event that sets this one, too.
+    parent: an event that sets this one, too. signal: the name of the signal that set it; "" if none did.
     """
 
     def __init__(self, parent: StopEvent | None = None) -> None:
         self._parent = parent
         self._is_set = False
+        self.signal = ""
         self._read, self._write = socket.socketpair()
         for end in (self._read, self._write):
             weakref.finalize(self, end.close)
@@ -50,6 +51,7 @@ def stop_on_signals(stop: StopEvent) -> None:
     """Sets `stop` at the first SIGINT or SIGTERM. The second signal terminates the process."""
 
     def heard(number: int, frame: Any) -> None:
+        stop.signal = signal.Signals(number).name
         stop.set()
         signal.signal(number, signal.SIG_DFL)  # the second signal terminates at once
 

@@ -1,6 +1,5 @@
 """/metrics: the values of status in Prometheus' format, for authorized readers only."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -8,15 +7,15 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Permission
 from django.test import Client
-from prometheus_client.parser import text_string_to_metric_families
 from pymongo.database import Database
 
 from sync.core.clock import DatabaseNow
 from sync.kafka.consumer import ConsumerHeartbeat
-from sync.monitoring.metrics import exposition
 from sync.monitoring.status import status
 from sync.outbox.models import Change
+from sync.replication.models import DeadLetter
 from sync.tests.support.factories import leave_pending, make
+from sync.tests.support.metrics import samples
 from sync.verification.models import Mismatch
 from sync.workers.heartbeat import CONSUMER, SILENCE, WorkerHeartbeat
 from sync.workers.lag import BOUNDS
@@ -26,17 +25,6 @@ from tests.servers import Mongo
 pytestmark = [
     pytest.mark.django_db(transaction=True), pytest.mark.engine, pytest.mark.usefixtures("fresh_heartbeat"),
 ]  # fmt: skip
-
-
-def samples(text: str | None = None) -> dict[tuple[str, ...], float]:
-    """Return each value by metric name and label values, which are ordered by label name."""
-
-    def parse() -> Iterator[tuple[tuple[str, ...], float]]:
-        for family in text_string_to_metric_families(text or exposition().decode()):
-            for sample in family.samples:
-                yield (sample.name, *(value for _, value in sorted(sample.labels.items()))), sample.value
-
-    return dict(parse())
 
 
 def test_metrics_need_a_token_or_the_permission(client: Client, mongo: Database, settings: Any) -> None:
@@ -143,3 +131,21 @@ def test_unknown_values_are_absent(mongo: Database, mongod: Mongo, monkeypatch: 
     assert now["sync_mongodb_up",] == 0
     assert now["sync_rows", "finance.account"] == 1
     assert not [name for name in now if name[0] == "sync_documents"]
+
+
+def test_a_stuck_worker_is_counted(mongo: Database) -> None:
+    heartbeat = WorkerHeartbeat("default")
+    heartbeat.at_work(True)
+    heartbeat.write()
+    assert (samples()["sync_workers", "relay"], samples()["sync_stuck_workers", "relay"]) == (1, 0)
+    assert heartbeat.batch_began
+    heartbeat.batch_began -= 60
+    heartbeat.write()
+    assert (samples()["sync_workers", "relay"], samples()["sync_stuck_workers", "relay"]) == (1, 1)
+
+
+def test_dead_letters_of_pulls_are_counted(mongo: Database) -> None:
+    name = ("sync_pull_dead_letters", "retail.sale")
+    assert samples()[name] == 0
+    DeadLetter.objects.create(id="1", model="retail.sale", key="1", document_key=b"", reason="it does not fit")
+    assert samples()[name] == 1
