@@ -35,7 +35,7 @@ ROWS = {166: BINLOG.WRITE_ROWS_EVENT_V1, 167: BINLOG.UPDATE_ROWS_EVENT_V1, 168: 
 COMPRESSED = {PAYLOAD, QUERY, *ROWS}
 
 # Fields of a payload, and the values of its compression. See MySQL's libs/mysql/binlog/event/binary_log.h.
-END, SIZE, COMPRESSION = 0, 1, 2
+END, SIZE, COMPRESSION, PLAIN_SIZE = range(4)
 ZSTD, NONE = 0, 255
 
 
@@ -49,13 +49,12 @@ class Connection(pymysql.connections.Connection):
     _inside: Iterator[bytes] = iter(())  # the events left of the payload that was received
 
     def _read_packet(self, packet_type: type[MysqlPacket] = MysqlPacket) -> Any:
-        if (event := next(self._inside, None)) is None:
+        while (event := next(self._inside, None)) is None:
             packet = super()._read_packet(packet_type)
             data = packet.get_all_data()
             if not _is_compressed(data):
                 return packet
             self._inside = _plain(data)
-            event = next(self._inside)
         return packet_type(STATUS + event, self.encoding)
 
 
@@ -132,13 +131,17 @@ def _events(header: _Header, body: memoryview) -> Iterator[bytes]:
     fields, begin = _fields(body)
     end = begin + fields[SIZE]
     checksum = bytes(body[end:])
+    left = fields.get(PLAIN_SIZE, fields[SIZE])
     with _decompressed(fields[COMPRESSION], body[begin:end]) as plain:
         while head := plain.read(HEADER.size):
             inner = _Header(*HEADER.unpack(head))
             content = plain.read(inner.size - HEADER.size)
+            left -= len(head) + len(content)
             if len(content) != inner.size - HEADER.size:
                 raise Damaged("ends inside an event")
             yield inner.of(len(content) + len(checksum), next=header.next) + content + checksum
+    if left:  # a frame that is cut between two events ends without an error
+        raise Damaged(f"decompresses to {left} bytes less than the server has compressed")
 
 
 def _fields(body: memoryview) -> tuple[dict[int, int], int]:
