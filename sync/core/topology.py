@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
@@ -108,22 +108,26 @@ def require_one_server(using: str) -> None:
 
 def cluster(connection: Any) -> str:
     """GALERA, GROUP, or "" if the server belongs to no cluster."""
-    found = _variables(connection)
-    if found.get("wsrep_on") == "ON":
+    return _cluster(_variables(connection))
+
+
+def _cluster(variables: Mapping[str, str]) -> str:
+    if variables.get("wsrep_on") == "ON":
         return GALERA
-    return GROUP if found.get("group_replication_group_name") else ""
+    return GROUP if variables.get("group_replication_group_name") else ""
 
 
 def _find(connection: Any, followers: int) -> Topology:
     if connection.vendor != "mysql":
         return Topology(OTHER, str(connection.display_name))
     name = "MariaDB" if connection.mysql_is_mariadb else "MySQL"
-    if found := cluster(connection):
-        return Topology(found, f"a Galera cluster of {name}" if found == GALERA else "a MySQL replication group")
-    if _variables(connection).get("read_only") in ("ON", "1"):
+    variables = _variables(connection)
+    if variables.get("read_only") in ("ON", "1"):
         return Topology(READ_ONLY, f"a {name} server that is read-only, such as a replica")
     if split := _split(connection):
         return split
+    if found := _cluster(variables):
+        return Topology(found, f"a Galera cluster of {name}" if found == GALERA else "a MySQL replication group")
     readers = (_readers(connection) or 0) - followers
     if readers > 0:
         noun = "1 other program reads" if readers == 1 else f"{readers} other programs read"
@@ -133,9 +137,7 @@ def _find(connection: Any, followers: int) -> Topology:
 
 def _variables(connection: Any) -> dict[str, str]:
     with cursor(connection) as asked:
-        asked.execute(
-            "SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name', 'read_only')"
-        )
+        asked.execute("SHOW VARIABLES WHERE Variable_name IN ('wsrep_on', 'group_replication_group_name', 'read_only')")
         return dict(asked.fetchall())
 
 

@@ -68,9 +68,7 @@ TEXT = b"CREATE TABLE goods (id INT)" * 10
         (168, BINLOG.DELETE_ROWS_EVENT_V1, BEFORE_ROWS),
     ],
 )
-def test_an_event_of_mariadb_becomes_the_plain_one(
-    kind: int, plain_kind: int, before: bytes, checksum: bytes
-) -> None:
+def test_an_event_of_mariadb_becomes_the_plain_one(kind: int, plain_kind: int, before: bytes, checksum: bytes) -> None:
     sent = b"\0" + event(kind, before + zipped(TEXT) + checksum)
     assert Server(sent).received() == [b"\0" + event(plain_kind, before + TEXT + checksum)]
 

@@ -175,7 +175,9 @@ class Writer:
 
     def update(self) -> None:
         """Changes a tenth of the accounts, and gives one a large value that can hardly be compressed."""
-        sql("UPDATE finance_account SET `limit` = `limit` + 1 WHERE MOD(account_id, 10) = %s", self.chance.randrange(10))
+        sql(
+            "UPDATE finance_account SET `limit` = `limit` + 1 WHERE MOD(account_id, 10) = %s", self.chance.randrange(10)
+        )
         text = self.chance.randbytes(self.chance.choice([10, 200_000])).hex()
         sql("UPDATE finance_account SET extra = %s WHERE account_id = %s",
             json.dumps({"text": text}), self.chance.randint(1, self.number + 1))  # fmt: skip
