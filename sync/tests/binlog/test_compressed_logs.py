@@ -71,7 +71,7 @@ def events_since(file: str, offset: int) -> set[str]:
 def test_inserts_updates_and_deletes_are_delivered(mongo: Database) -> None:
     begin = Server("default").end()
     with following(and_relaying=True) as process:
-        first, second, third = add_accounts(3)
+        _, second, third = add_accounts(3)
         large = json.dumps({"text": "long " * (LARGE // 5)})
         sql("UPDATE finance_account SET `limit` = 7, extra = %s WHERE _id = %s", large, second)
         sql("DELETE FROM finance_account WHERE _id = %s", third)

@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 from pymongo.database import Database
 
+from sync.core import topology
 from sync.mapping.registry import Target
 from sync.outbox import backfill
 from sync.outbox.relay import Relay
@@ -112,6 +113,12 @@ def change(world: World) -> None:
     world.guests[1].delete()
     Guest.objects.create(pen=world.pen, name="new", arrived=99)
     Shelter.objects.create(name="new", town=Town.objects.create(name="Oban"))
+
+
+def test_the_topology_names_both_servers(world: World) -> None:
+    assert topology.topology("default").kind == topology.PRIMARY
+    assert topology.topology(REPLICA).kind == topology.READ_ONLY
+    assert "set DATABASE_URL to the primary" in str(topology.topology(REPLICA))
 
 
 def test_changes_and_fan_outs_are_delivered_from_the_primary(
