@@ -146,7 +146,8 @@ def _events(header: _Header, body: memoryview) -> Iterator[bytes]:
 
 def _fields(body: memoryview) -> tuple[dict[int, int], int]:
     """The fields that describe a payload, each of them a number, and where the payload starts."""
-    found, at = {}, 0
+    found: dict[int, int] = {}
+    at = 0
     while True:
         field, at = _length(body, at)
         if field == END:

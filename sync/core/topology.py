@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, connections
 
+from sync.core.humanize import counted
+
 logger = logging.getLogger(__name__)
 
 BELIEVED = 60.0  # seconds before a process checks again
@@ -78,16 +80,13 @@ def cursor(connection: Any) -> Iterator[Any]:
         yield found
 
 
-def topology(using: str, followers: int = 0) -> Topology:
-    """The topology of this database. followers: the mirror's own readers of its binary log, which are no replicas.
-
-    Inside a transaction a proxy is not noticed.
-    """
+def topology(using: str) -> Topology:
+    """The topology of this database. Inside a transaction a proxy is not noticed."""
     connection: Any = connections[using]
-    place = (*server(connection), followers)
+    place = server(connection)
     known = _known.get(place)
     if known is None or time.monotonic() - known.asked_at > BELIEVED:
-        known = _known[place] = _Known(_find(connection, followers), time.monotonic())
+        known = _known[place] = _Known(_find(connection), time.monotonic())
     return known.topology
 
 
@@ -117,7 +116,7 @@ def _cluster(variables: Mapping[str, str]) -> str:
     return GROUP if variables.get("group_replication_group_name") else ""
 
 
-def _find(connection: Any, followers: int) -> Topology:
+def _find(connection: Any) -> Topology:
     if connection.vendor != "mysql":
         return Topology(OTHER, str(connection.display_name))
     name = "MariaDB" if connection.mysql_is_mariadb else "MySQL"
@@ -128,10 +127,8 @@ def _find(connection: Any, followers: int) -> Topology:
         return split
     if found := _cluster(variables):
         return Topology(found, f"a Galera cluster of {name}" if found == GALERA else "a MySQL replication group")
-    readers = (_readers(connection) or 0) - followers
-    if readers > 0:
-        noun = "1 other program reads" if readers == 1 else f"{readers} other programs read"
-        return Topology(PRIMARY, f"a {name} primary, whose binary log {noun}, such as a replica")
+    if replicas := _replicas(connection):
+        return Topology(PRIMARY, f"a {name} primary with {counted(replicas, 'replica', 'replicas')}")
     return Topology(SINGLE, f"one {name} server")
 
 
@@ -141,15 +138,15 @@ def _variables(connection: Any) -> dict[str, str]:
         return dict(asked.fetchall())
 
 
-def _readers(connection: Any) -> int | None:
-    """How many programs read the binary log as replicas do; None if that is unknown."""
+def _replicas(connection: Any) -> int:
+    """How many replicas have registered; 0 if the user may not list them. A follower reads the log unregistered."""
     with suppress(Error), cursor(connection) as asked:
         if connection.mysql_is_mariadb:
             asked.execute("SHOW GLOBAL STATUS LIKE 'Slaves_connected'")
-            return sum(int(number) for _, number in asked.fetchall())
+            return int(asked.fetchall()[0][1])
         asked.execute("SHOW REPLICAS")
         return len(asked.fetchall())
-    return None
+    return 0
 
 
 def _split(connection: Any) -> Topology | None:

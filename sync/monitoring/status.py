@@ -23,7 +23,6 @@ from sync.monitoring.processes import ProcessStatus, processes
 from sync.monitoring.queries import Unfinished, Verified, WorkerStatus
 from sync.monitoring.routes import RouteStatus, routes
 from sync.outbox.failures import Failures, failures
-from sync.workers.heartbeat import FOLLOWER
 from sync.workers.lag import WINDOW, quantile, total
 
 TIMEOUT = 2.0  # seconds for all queries to one MongoDB server
@@ -257,7 +256,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
         workers=workers,
         routes=routes(workers, using),
         models=models,
-        topology=topology(using, followers=sum(worker.kind == FOLLOWER and worker.alive for worker in workers)),
+        topology=topology(using),
         counted_at=counts.at,
     )
 

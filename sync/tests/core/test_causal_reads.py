@@ -131,12 +131,12 @@ def test_a_proxy_that_splits_reads_from_writes_is_refused(nodes: dict[str, Node]
         try:
             with pytest.raises(ImproperlyConfigured, match=f"proxy that sends reads to .*:{reader.port}:"):
                 topology.require_one_server(FAST)
-            assert topology._find(connections[FAST], 0).kind == topology.PROXY
+            assert topology._find(connections[FAST]).kind == topology.PROXY
         finally:
             connections[FAST].close()
             settings["PORT"] = port
     topology.require_one_server(FAST)
-    assert topology._find(connections[FAST], 0).kind == topology.GALERA
+    assert topology._find(connections[FAST]).kind == topology.GALERA
 
 
 def test_a_server_outside_a_cluster_is_queried_once(django_assert_num_queries: Any, transactional_db: None) -> None:

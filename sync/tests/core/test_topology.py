@@ -14,7 +14,7 @@ from django.db import connection
 from pymongo.database import Database
 
 from sync.core import topology
-from sync.core.topology import GROUP, OTHER, PRIMARY, READ_ONLY, SINGLE
+from sync.core.topology import GROUP, OTHER, READ_ONLY, SINGLE
 from sync.tests.support import follow
 from sync.tests.support.waiting import wait_for
 
@@ -30,8 +30,8 @@ def _unknown() -> Iterator[None]:
     topology._known.clear()
 
 
-def found(followers: int = 0) -> str:
-    return topology._find(connection, followers).kind
+def found() -> str:
+    return topology._find(connection).kind
 
 
 def test_one_server_is_named(mongo: Database[dict[str, Any]], capsys: Any) -> None:
@@ -50,8 +50,9 @@ def test_the_follower_is_no_replica(settings: Any, mongo: Database[dict[str, Any
     wait_for(lambda: found() == SINGLE, "programs that other tests started have left")
     try:
         with follow.following() as process:
-            process.until(lambda: found() == PRIMARY, "it reads the log")
-            assert found(followers=1) == SINGLE
+            follow.add_accounts(1)
+            follow.catch_up(process)
+            assert found() == SINGLE
             assert "The database: " in process.output
     finally:
         follow.revoke()

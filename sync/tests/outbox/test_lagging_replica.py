@@ -57,19 +57,13 @@ class Replica(MariaDB):
 
 
 @pytest.fixture(scope="module")
-def replica(django_db_setup: None, django_db_blocker: Any) -> Iterator[Replica]:
+def replica(django_db_setup: None) -> Iterator[Replica]:
     if SERVERS.mariadb is None:
         pytest.skip("this run is not on MariaDB")
     server = Replica(SERVERS.place("replica"))
     server.start()
-    with django_db_blocker.unblock():
-        settings = connections["default"].settings_dict
-        server.follow(SERVERS.mariadb, settings["NAME"])
-        connections.settings[REPLICA] = {**settings, "PORT": server.port}
-        yield server
-        connections[REPLICA].close()
-    del connections[REPLICA]
-    del connections.settings[REPLICA]
+    server.follow(SERVERS.mariadb, connections["default"].settings_dict["NAME"])
+    yield server
     server.stop()
 
 
@@ -83,7 +77,19 @@ def reading_the_replica(settings: Any) -> Iterator[None]:
 
 
 @pytest.fixture
-def world(replica: Replica, mariadb: MariaDB, settings: Any, mongo: Database[dict[str, Any]]) -> Iterator[World]:
+def alias(replica: Replica, django_db_blocker: Any) -> Iterator[None]:
+    """The replica as a database of the project."""
+    connections.settings[REPLICA] = {**connections["default"].settings_dict, "PORT": replica.port}
+    with django_db_blocker.unblock():
+        connections[REPLICA].ensure_connection()
+    yield
+    connections[REPLICA].close()
+    del connections[REPLICA]
+    del connections.settings[REPLICA]
+
+
+@pytest.fixture
+def world(alias: None, replica: Replica, mariadb: MariaDB, settings: Any, mongo: Database[dict[str, Any]]) -> World:
     """Rows that the replica has, and that are changed on the primary alone."""
     settings.SYNC_INLINE = False
     replica.sql("START SLAVE SQL_THREAD")
@@ -93,8 +99,7 @@ def world(replica: Replica, mariadb: MariaDB, settings: Any, mongo: Database[dic
         change(made)
         assert Pen.objects.get(pk=made.pen.pk).name == "first", "the replica does not lag"
         assert Shelter.objects.get(pk=made.b.pk).name == "B"
-    yield made
-    connections[REPLICA].close()
+    return made
 
 
 def change(world: World) -> None:
