@@ -12,6 +12,7 @@ class SyncConfig(AppConfig):
         from sync.checks.composed import check_composed_models
         from sync.checks.mirrored import check_database, check_models, check_settings
         from sync.checks.pulled import check_pulled_models, check_pulled_tables
+        from sync.checks.routers import check_routers
         from sync.core.mysql import require_tls
         from sync.outbox.mapping_changes import plan_for_changed_mappings
 
@@ -21,5 +22,6 @@ class SyncConfig(AppConfig):
         checks.register(check_models, checks.Tags.models)
         checks.register(check_composed_models, checks.Tags.models)
         checks.register(check_pulled_models, checks.Tags.models)
+        checks.register(check_routers, checks.Tags.models)
         checks.register(check_database, checks.Tags.database)
         checks.register(check_pulled_tables, checks.Tags.database)

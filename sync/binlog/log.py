@@ -40,6 +40,7 @@ from pymysqlreplication.event import (
 from pymysqlreplication.row_event import RowsEvent, TableMapEvent, WriteRowsEvent
 
 from sync.binlog import query_events, rows, table_maps
+from sync.binlog.compressed import Connection
 from sync.binlog.keys import Key, Unrecorded
 from sync.binlog.position import Position
 from sync.binlog.server import DENIED, Server
@@ -228,7 +229,7 @@ class LogReader:
         if event.event_type == TAGGED_GTID and isinstance(self.stream.auto_position, str):
             raise Gap("it has tagged GTIDs, which cannot be followed")
         if event.event_type not in {*TYPES_WITHOUT_ROWS, TAGGED_GTID} and not event.packet.flags & IGNORABLE:
-            raise Gap(f"it has an event of the unknown type {event.event_type} (perhaps a compressed one)")
+            raise Gap(f"it has an event of the unknown type {event.event_type}")
 
     def _statement(self, event: QueryEvent) -> bool:
         statement = event.query.lstrip()
@@ -344,7 +345,7 @@ class _Names(frozenset[str]):
 def _connect(**settings: Any) -> Any:
     if "db" in settings:
         settings["database"] = settings.pop("db")
-    return pymysql.connect(**settings)
+    return Connection(**settings)
 
 
 def _server_id() -> int:

@@ -141,6 +141,7 @@ def _details(now: Status) -> list[str]:
     lines = [
         f"lag, last {duration(lag.window)}: p50 {duration(lag.p50)}, p95 {duration(lag.p95)}, p99 {duration(lag.p99)} "
         f"({counted(lag.delivered, 'change', 'changes')})",
+        f"database: {now.topology}",
         f"throughput: {number(now.rate)}{'' if now.rate is None else ' per second'}",
         *(_deliverers(now, queue) for queue in now.queues),
     ]

@@ -16,14 +16,11 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import Any, NamedTuple
 
-from django.core.exceptions import ImproperlyConfigured
-from django.db import OperationalError, connections, router, transaction
+from django.db import OperationalError, connections, router
 
-from sync.core import conf
+from sync.core import conf, topology
 
-BELIEVED = 60.0  # seconds before a process checks again whether a server belongs to a cluster
 NOT_IN_TIME = {1205, 3797}  # errors of a node that has not caught up: Galera's (a lock wait timeout) and a group's
-SPLIT_PROBES = 10  # reads at a worker's start that a proxy may route elsewhere
 
 # Reads a table: a replication group delays no statement without one.
 READ = "SELECT 1 FROM sync_change LIMIT 1"
@@ -63,7 +60,7 @@ def wait(using: str) -> None:
         return
     before, read, after = statements if len(statements) == 3 else ("", *statements, "")
     try:
-        with _cursor(connection) as cursor:
+        with topology.cursor(connection) as cursor:
             if before:
                 cursor.execute(before)
             try:
@@ -83,31 +80,18 @@ def wait(using: str) -> None:
 
 
 def _statements(connection: Any) -> tuple[str, ...]:
-    server = (connection.alias, *(connection.settings_dict[name] for name in ("HOST", "PORT")))
+    server = topology.server(connection)
     known = _known.get(server)
-    if known is None or time.monotonic() - known.asked_at > BELIEVED:
-        known = _known[server] = _Known(_ask(connection), time.monotonic())
+    if known is None or time.monotonic() - known.asked_at > topology.BELIEVED:
+        known = _known[server] = _Known(_waits(connection), time.monotonic())
     return known.statements
 
 
-@contextmanager
-def _cursor(connection: Any) -> Iterator[Any]:
-    """The driver's own cursor: the application's query log should not show these statements."""
-    connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.cursor() as cursor:
-        yield cursor
-
-
-def _ask(connection: Any) -> tuple[str, ...]:
-    with _cursor(connection) as cursor:
-        cursor.execute(
-            "SHOW VARIABLES WHERE Variable_name IN"
-            " ('wsrep_on', 'group_replication_consistency', 'group_replication_group_name')"
-        )
-        found = dict(cursor.fetchall())
-    if found.get("wsrep_on") == "ON":
+def _waits(connection: Any) -> tuple[str, ...]:
+    kind = topology.cluster(connection)
+    if kind == topology.GALERA:
         return WAIT_GALERA if connection.mysql_is_mariadb else WAIT_PERCONA
-    if found.get("group_replication_group_name"):
+    if kind == topology.GROUP:
         first, *rest = WAIT_GROUP
         return first.format(timeout=max(1, int(conf.TIMEOUT))), *rest
     return ()
@@ -149,28 +133,3 @@ def _pinned(using: str) -> Iterator[None]:
         yield
     finally:
         _alias.reset(before)
-
-
-# --- proxies ----------------------------------------------------------------------------------------------------------
-
-
-def require_one_server(using: str) -> None:
-    """Raises ImproperlyConfigured if a proxy sends reads to another server than writes: they may be late."""
-    connection: Any = connections[using]
-    if connection.vendor != "mysql" or connection.in_atomic_block:
-        return
-    identity = "SELECT CONCAT_WS(':', @@hostname, @@port, @@server_id)"
-    with connection.cursor() as cursor:
-        readers = set()
-        for _ in range(SPLIT_PROBES):
-            cursor.execute(identity)
-            readers.update(cursor.fetchone())
-        with transaction.atomic(using):
-            cursor.execute("UPDATE sync_change SET attempts = attempts WHERE id = ''")
-            cursor.execute(identity)
-            [writer] = cursor.fetchone()
-    if others := sorted(readers - {writer}):
-        raise ImproperlyConfigured(
-            f"The database {using!r} is reached through a proxy that sends reads to {', '.join(others)} and writes to "
-            f"{writer}. The mirror would deliver old rows. Give it an address that leads to one server."
-        )

@@ -12,6 +12,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.translation import gettext_noop
 from pymongo.errors import PyMongoError
 
+from sync.core.topology import Topology, topology
 from sync.mapping.kinds import kind_of
 from sync.mapping.registry import Target, all_rows, all_targets, label
 from sync.mongodb.breaker import BREAKER
@@ -142,6 +143,7 @@ class Status:
     workers: list[WorkerStatus]
     routes: list[RouteStatus]
     models: list[ModelStatus]
+    topology: Topology
     counted_at: datetime.datetime  # when rows and documents were counted
 
     @property
@@ -227,6 +229,7 @@ class Status:
         """Return the status as data for JSON."""
         sums = {name: getattr(self, name) for name in ("pending", "in_flight", "oldest_pending_age", "relays")}
         data = {"state": self.word, "means": WORDS[self.word], **sums, **dataclasses.asdict(self)}
+        data["topology"] = self.topology.as_dict()
         for worker in data["workers"]:
             del worker["lags"]  # `lag` is their sum
         return data
@@ -253,6 +256,7 @@ def status(using: str = DEFAULT_DB_ALIAS, counts: Counts | None = None) -> Statu
         workers=workers,
         routes=routes(workers, using),
         models=models,
+        topology=topology(using),
         counted_at=counts.at,
     )
 

@@ -14,7 +14,7 @@ import pymongo
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from sync.core import causal, conf
+from sync.core import conf, topology
 from sync.core.batching import chunks
 from sync.core.clock import DatabaseNow
 from sync.core.retry import forget_connection
@@ -55,7 +55,8 @@ def require_read_committed(using: str) -> None:
                 f"The mirror requires READ COMMITTED, but this connection has {level}: "
                 "set OPTIONS['isolation_level'] = 'read committed' in DATABASES."
             )
-    causal.require_one_server(using)
+    topology.require_one_server(using)
+    topology.announce(using)
 
 
 class Relay:

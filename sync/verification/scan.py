@@ -201,7 +201,9 @@ class Scan:
         """All documents' ids in MongoDB's order, of any type, from `start` on."""
         lower = MinKey() if start is None else start
         while True:
-            found = self.collection.find({}, {"_id": 1}, hint=[("_id", 1)], min={"_id": lower}, limit=CHUNK + 1)
+            found = self.collection.find(
+                {}, {"_id": 1}, sort=[("_id", 1)], hint=[("_id", 1)], min={"_id": lower}, limit=CHUNK + 1
+            )  # the hint alone orders the documents of one shard, not those of several
             chunk = [id_of(document.raw) for document in found]
             if len(chunk) <= CHUNK:
                 last = self.collection.find({"_id": MaxKey()}, {"_id": 1})

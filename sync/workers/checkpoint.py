@@ -47,7 +47,7 @@ class TableCheckpoint:
         taken = {"owner": self.owner, "holder": lease.holder(), "leased_until": _lease_end(conf.LEASE)}
         if rows.filter(free, name=self.route).update(**taken):
             return None
-        row.refresh_from_db()
+        row.refresh_from_db(self.using)  # no router may choose a replica
         return Held(row.owner, row.holder, row.leased_until)
 
     def release(self) -> None:

@@ -193,7 +193,6 @@ def _refusal() -> str:
     [
         ("binlog_format", "MIXED", "ROW"),
         ("binlog_row_metadata", "MINIMAL", "FULL"),
-        ("log_bin_compress", "ON", "OFF"),
     ],
 )
 def test_settings_that_lose_events_are_refused(mariadb: MariaDB, setting: str, bad: str, good: str) -> None:
@@ -210,21 +209,6 @@ def test_settings_that_lose_events_are_refused(mariadb: MariaDB, setting: str, b
 def test_the_error_for_a_missing_privilege_has_the_grant_statement(mariadb: MariaDB, privilege: str) -> None:
     mariadb.sql(f"REVOKE {privilege} ON *.* FROM portal@'%'")
     assert "GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO 'portal'@'%';" in _refusal()
-
-
-def test_switching_compression_on_stops_a_running_follower(mariadb: MariaDB) -> None:
-    with following() as process:
-        mariadb.sql("SET GLOBAL log_bin_compress = ON, log_bin_compress_min_len = 10")
-        try:
-            connection.close()
-            add_accounts(100)
-            assert process.wait(20) != 0
-            assert "log_bin_compress=ON" in process.output
-        finally:
-            mariadb.sql("SET GLOBAL log_bin_compress = OFF")
-            connection.close()
-    with following(and_relaying=True) as process:  # the log is readable again, so the follower bridges the gap
-        process.until(lambda: saved().unplanned == {})
 
 
 def test_the_heartbeat_has_the_followers_state() -> None:

@@ -15,7 +15,7 @@ from django.db import OperationalError, connections
 from pymongo.database import Database
 
 from finance.models import Account
-from sync.core import causal
+from sync.core import causal, topology
 from sync.mapping import reading
 from sync.mapping.registry import Target, all_rows
 from sync.outbox.models import Change
@@ -130,11 +130,13 @@ def test_a_proxy_that_splits_reads_from_writes_is_refused(nodes: dict[str, Node]
         port, settings["PORT"] = settings["PORT"], proxy.port
         try:
             with pytest.raises(ImproperlyConfigured, match=f"proxy that sends reads to .*:{reader.port}:"):
-                causal.require_one_server(FAST)
+                topology.require_one_server(FAST)
+            assert topology._find(connections[FAST]).kind == topology.PROXY
         finally:
             connections[FAST].close()
             settings["PORT"] = port
-    causal.require_one_server(FAST)
+    topology.require_one_server(FAST)
+    assert topology._find(connections[FAST]).kind == topology.GALERA
 
 
 def test_a_server_outside_a_cluster_is_queried_once(django_assert_num_queries: Any, transactional_db: None) -> None:
