@@ -66,8 +66,10 @@ class Environment:
     def __init__(self, file: Path) -> None:
         self.mistakes: _list[_str] = []
         self.names: set[_str] = set()
-        self.values = {**self._of_file(file), **os.environ}
-        self.values |= self._of_secret_files()
+        self.values: dict[_str, _str] = {}
+        for values in (self._of_file(file), dict(os.environ)):  # the latter win
+            self.values |= values
+            self.values |= self._of_secret_files(values)
 
     def _of_file(self, file: Path) -> dict[_str, _str]:
         try:
@@ -90,15 +92,15 @@ class Environment:
         _Values.read_env(io.StringIO("\n".join(read)))
         return dict(_Values.ENVIRON)
 
-    def _of_secret_files(self) -> dict[_str, _str]:
-        """The contents of the files that NAME_FILE variables name, without the last line end."""
+    def _of_secret_files(self, values: dict[_str, _str]) -> dict[_str, _str]:
+        """The contents of the files that the NAME_FILE variables among these name, without the last line end."""
         found = {}
         for name in sorted(SECRETS):
             self.names.add(variable := f"{name}_FILE")
-            path = self.values.get(variable)
+            path = values.get(variable)
             if not path:
                 continue
-            if self.is_set(name):
+            if values.get(name):
                 self.mistakes.append(f"{name} and {variable} are both set: unset one of them.")
                 continue
             try:

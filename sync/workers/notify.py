@@ -1,7 +1,7 @@
 """Tells the supervisor of a worker process how it is, by the datagrams of sd_notify(3).
 
 systemd sets NOTIFY_SOCKET for a unit with `Type=notify`, and WATCHDOG_USEC if it has `WatchdogSec`. Without them
-nothing is sent. Only the first process of a command speaks: `processes` removes the variables from those that it starts.
+nothing is sent. Only the first process of a command speaks: `processes` removes the variables from the others.
 """
 
 from __future__ import annotations
