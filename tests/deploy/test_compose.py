@@ -20,6 +20,7 @@ import yaml
 from pymongo.errors import OperationFailure
 
 from analytics_site.environment import SECRETS
+from tests.documented import block
 from tests.servers import ROOT, SERVERS, free_port
 
 FILE = ROOT / "deploy" / "compose.yaml"
@@ -29,13 +30,15 @@ OURS = [name for name, each in SERVICES.items() if "build" in each]
 SETTINGS = (ROOT / "docs" / "reference" / "settings.md").read_text()
 KNOWN = {*re.findall(r"^\| `([A-Z_]+)` \|", SETTINGS, re.MULTILINE), *(f"{name}_FILE" for name in SECRETS)}
 OWN = {"tls.crt", "tls.key"}  # the operator brings them
-MAIL = "smtp+tls://me:pass@mail.example.com:587"
+COMMANDS = block("how-to/production.md", "In containers")
 
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    """The folder that deploy/make-secrets makes."""
-    subprocess.run([ROOT / "deploy" / "make-secrets", tmp_path / "secrets", MAIL], check=True)
+    """The folder that the documented command makes."""
+    [line] = [line for line in COMMANDS if line.startswith("deploy/make-secrets ")]
+    command = line.replace(" deploy/secrets ", f" {tmp_path}/secrets ")
+    subprocess.run(["sh", "-c", command], cwd=ROOT, check=True)
     return tmp_path / "secrets"
 
 
@@ -114,11 +117,21 @@ def test_made_secrets_are_valid_agree_and_stay(secrets: Path, monkeypatch: pytes
             monkeypatch.setenv(variable, str(secrets / value.rpartition("/")[2]))
     found = runpy.run_path(str(ROOT / "analytics_site" / "settings.py"))
     assert found["DATABASES"]["default"]["PASSWORD"] == (secrets / "mysql_password").read_text().strip()
-    assert found["EMAIL_HOST_PASSWORD"] == "pass"
+    assert found["EMAIL_HOST_PASSWORD"] == "password"
     texts = [path.read_text() for path in sorted(secrets.iterdir())]
     assert len(set(texts)) == len(texts)
     subprocess.run([ROOT / "deploy" / "make-secrets", secrets, "smtp://another:25"], check=True)
     assert [path.read_text() for path in sorted(secrets.iterdir())] == texts
+
+
+@pytest.mark.quick
+def test_the_documented_commands_name_these_files() -> None:
+    [build] = [line for line in COMMANDS if line.startswith("docker build ")]
+    assert f"${{PORTAL_IMAGE:-{build.split()[-2]}}}" == COMPOSE["x-portal"]["image"]
+    assert " --file deploy/Containerfile " in build
+    copied = {line.split()[-1] for line in COMMANDS if line.startswith("cp ")}
+    assert copied == {f"deploy/secrets/{name}" for name in OWN}
+    assert [line for line in COMMANDS if " exec web python manage.py " in line]
 
 
 @pytest.mark.quick

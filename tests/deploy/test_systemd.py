@@ -19,6 +19,7 @@ from PIL import Image
 from analytics_site.environment import SECRETS
 from sync.tests.support.processes import Process, finished, manage
 from tests.deploy.visitor import Visitor, make_user
+from tests.documented import block
 from tests.portal import variables
 from tests.servers import ROOT, SERVERS, free_port
 
@@ -32,13 +33,28 @@ WORST_EXPOSURE = 1.5  # of 10, as `systemd-analyze security` counts it
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The units as they are on a machine with the portal: here it is in the folder of these tests."""
-    for path in [*UNITS.glob("*.service"), COMMON]:
-        copy = tmp_path / "units" / path.relative_to(UNITS)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_text(path.read_text().replace("/opt/portal/.venv", sys.prefix).replace("/opt/portal", str(ROOT)))
-    return tmp_path / "units"
+def system(tmp_path: Path) -> Path:
+    """A folder as `/`, after the documented commands but the last ones, which need systemd itself."""
+    root = tmp_path / "system"
+    (root / "etc").mkdir(parents=True)
+    for line in block("how-to/production.md", "With systemd"):
+        if not line.startswith("systemctl "):
+            line = line.replace(" /etc/", f" {root}/etc/").replace(
+                "systemd-sysusers", f"systemd-sysusers --root={root}"
+            )
+            subprocess.run(["sh", "-c", line], cwd=ROOT, check=True, capture_output=True)
+    return root
+
+
+@pytest.fixture
+def folder(system: Path) -> Path:
+    """The installed units, on a machine with the portal: here it is in the folder of these tests."""
+    units = system / "etc/systemd/system"
+    for path in units.rglob("*.*"):
+        if path.is_file():
+            text = path.read_text().replace("/opt/portal/.venv", sys.prefix)
+            path.write_text(text.replace("/opt/portal", str(ROOT)))
+    return units
 
 
 def analyze(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -56,6 +72,19 @@ def values(text: str, name: str) -> list[str]:
 
 
 @pytest.mark.quick
+def test_the_documented_commands_install_all_that_the_units_name(system: Path) -> None:
+    installed = {path.name for path in (system / "etc/systemd/system").iterdir()}
+    assert installed == {*SERVICES, COMMON.parent.name}
+    for path in [*re.findall(r"^LoadCredential=\w+:(.+)$", COMMON.read_text(), re.MULTILINE),
+                 *values(COMMON.read_text(), "EnvironmentFile")]:  # fmt: skip
+        assert (system / path.lstrip("/")).is_file(), path
+    [user] = values(COMMON.read_text(), "User")
+    assert (system / "etc/passwd").read_text().startswith(f"{user}:")
+    started = " ".join(line for line in block("how-to/production.md", "With systemd") if line.startswith("systemctl "))
+    assert all(name.removesuffix(".service") in started for name in SERVICES)
+
+
+@pytest.mark.quick
 def test_the_units_are_valid(folder: Path) -> None:
     done = analyze(folder, "verify", *SERVICES)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -68,6 +97,7 @@ def test_the_units_are_confined(service: str, folder: Path) -> None:
     [exposure] = re.findall(r"exposure level for \S+: ([\d.]+) ", done.stdout)
     print(f"\n{service}: exposure {exposure} of 10")
     assert float(exposure) <= WORST_EXPOSURE
+    assert f"their exposure {exposure} of 10" in (ROOT / "docs/how-to/production.md").read_text()
 
 
 @pytest.mark.quick
