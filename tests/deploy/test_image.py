@@ -1,6 +1,6 @@
 """script/image builds the portal's image, and its processes serve the portal. Needs root, as buildah does here.
 
-The base and the layers stay in var/image, so that only what has changed is built again.
+The base and the layers stay in var/image, or in IMAGE_STORE, so that only what has changed is built again.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from tests.deploy.visitor import Visitor, make_user
 from tests.servers import ROOT, SERVERS, free_port
 
 LARGEST = 250  # MB, unpacked
-STORE = ROOT / "var" / "image"
+BY_THE_RUNTIME = r"(tmp|var/lib/portal|run|dev|proc)/|etc/(hosts|hostname|resolv\.conf)$|marker$"
+STORE = Path(os.environ.get("IMAGE_STORE", ROOT / "var" / "image"))
 BUILDAH = ["buildah", "--root", str(STORE / "storage"), "--runroot", str(STORE / "run")]
 
 pytestmark = [
@@ -147,7 +148,7 @@ def test_its_processes_serve_the_portal(container: str, files: Path) -> None:
         server.terminate()
     written = {str(path.relative_to(files)) for path in files.rglob("*") if is_newer(path, files / "marker")}
     (files / "marker").unlink()
-    assert {path.partition("/")[0] for path in written} <= {"tmp", "var", "run", "dev", "etc", "marker"}
+    assert not [path for path in written if not re.match(BY_THE_RUNTIME, path)]
 
 
 def is_newer(path: Path, than: Path) -> bool:
