@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -149,12 +149,12 @@ def notified(tmp_path: Path) -> Iterator[socket.socket]:
         yield supervisor
 
 
-def of_unit(name: str, allowed: Path, notified: socket.socket, *more: str, **changes: str) -> Process:
+def of_unit(name: str, allowed: Path, notified: socket.socket, bind: str = "", **changes: str) -> Process:
     """What the unit starts, under its filter, with gunicorn's address replaced."""
     [command] = values((UNITS / name).read_text(), "ExecStart")
     program, *arguments = command.replace("/opt/portal/.venv", sys.prefix).split()
-    with suppress(ValueError):
-        arguments[arguments.index("--bind") + 1] = more[0]
+    if bind:
+        arguments[arguments.index("--bind") + 1] = bind
     environment = variables() | {"NOTIFY_SOCKET": notified.getsockname()} | changes
     return Process(sys.executable, "-m", "tests.scripts.under_the_units_filter", str(allowed), program, *arguments,
                    **environment)  # fmt: skip

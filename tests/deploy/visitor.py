@@ -9,13 +9,18 @@ from urllib.error import HTTPError
 from urllib.parse import urlencode
 from urllib.request import HTTPCookieProcessor, HTTPSHandler, ProxyHandler, Request, build_opener
 
+from django.contrib.auth.hashers import Argon2PasswordHasher
+
 from accounts.models import User
 
 NAME, PASSWORD = "operator", "a-long-password-9"
 
 
 def make_user() -> None:
-    User.objects.create_superuser(NAME, f"{NAME}@example.com", PASSWORD)
+    """Creates a user who can log in. The tests' own settings hash passwords in a way that a portal does not accept."""
+    user = User.objects.create_superuser(NAME, f"{NAME}@example.com")
+    user.password = Argon2PasswordHasher().encode(PASSWORD, "salt-of-the-tests")
+    user.save()
 
 
 class Visitor:
