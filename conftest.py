@@ -27,6 +27,7 @@ emptying.install()
 
 # Test files that take a minute or more. They run first, so that no worker is still busy with one at the end of the run.
 LONG = (
+    "test_image.py",
     "test_publish_faults.py", "test_pages_in_browser.py", "test_chaos.py", "test_follow_binlog_faults.py",
     "test_pulling_sales.py", "test_copy.py", "test_consume_positions.py", "test_consume.py", "test_kafka_causes.py",
     "test_server.py", "test_follow_binlog.py", "test_publish.py", "test_follow_binlog_fuzz.py",

@@ -37,6 +37,11 @@ YES, NO = {"true", "yes", "on", "1", "y", "t", "ok"}, {"false", "no", "off", "0"
 LINE = re.compile(r"""(?:export )?[A-Za-z_][A-Za-z_0-9]*=(?:".*"|'.*'|[^"'].*|)""")
 ENGINES = {"django.db.backends.mysql", "django.db.backends.sqlite3"}
 CACHE_LIBRARIES = {"RedisCache": "redis", "PyLibMCCache": "pylibmc", "PyMemcacheCache": "pymemcache"}
+# Variables that may hold a secret. Each can be given as a file instead: NAME_FILE is its path.
+SECRETS = frozenset((
+    "SECRET_KEY", "SECRET_KEY_FALLBACKS", "ENCRYPTION_KEYS", "DATABASE_URL", "CACHE_URL", "EMAIL_URL", "MONGODB_URI",
+    "SYNC_TARGETS", "SYNC_KAFKA", "SYNC_METRICS_TOKEN", "SYNC_ALERT_WEBHOOK", "SYNC_ALERT_WEBHOOK_SECRET",
+))  # fmt: skip
 WIDTH = 80  # characters of a wrong value that a message shows
 
 
@@ -68,7 +73,10 @@ class Environment:
     def __init__(self, file: Path) -> None:
         self.mistakes: _list[_str] = []
         self.names: set[_str] = set()
-        self.values = {**self._of_file(file), **os.environ}
+        self.values: dict[_str, _str] = {}
+        for values in (self._of_file(file), dict(os.environ)):  # the latter win
+            self.values |= values
+            self.values |= self._of_secret_files(values)
 
     def _of_file(self, file: Path) -> dict[_str, _str]:
         try:
@@ -90,6 +98,27 @@ class Environment:
         _Values.ENVIRON = {}
         _Values.read_env(io.StringIO("\n".join(read)))
         return dict(_Values.ENVIRON)
+
+    def _of_secret_files(self, values: dict[_str, _str]) -> dict[_str, _str]:
+        """The contents of the files that the NAME_FILE variables among these name, without the last line end."""
+        found = {}
+        for name in sorted(SECRETS):
+            self.names.add(variable := f"{name}_FILE")
+            path = values.get(variable)
+            if not path:
+                continue
+            if values.get(name):
+                self.mistakes.append(f"{name} and {variable} are both set: unset one of them.")
+                continue
+            try:
+                text = Path(path).read_text(encoding="utf-8").removesuffix("\n")
+            except (OSError, ValueError):
+                self.mistake(variable, "it must be a text file that this program can read")
+                continue
+            if not text.strip():
+                self.mistake(variable, "it must be a file that is not empty")
+            found[name] = text
+        return found
 
     def is_set(self, name: _str) -> _bool:
         return _bool(self.values.get(name))

@@ -33,3 +33,9 @@ def steps(*pages: str) -> Iterator[Command | File]:
                 yield from (Command(page, line) for line in block.splitlines() if line)
             elif language == "python":
                 yield File(page, block.split("\n", 1)[0].removeprefix("# "), block)
+
+
+def block(page: str, heading: str) -> list[str]:
+    """The lines of the first `text` block below a heading of a page: commands that need more than the portal."""
+    section = (ROOT / "docs" / page).read_text().split(f"\n## {heading}\n", 1)[1]
+    return re.findall(r"^```text\n(.*?)^```", section, re.MULTILINE | re.DOTALL)[0].splitlines()

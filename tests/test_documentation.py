@@ -137,7 +137,7 @@ def test_every_documented_command_exists() -> None:
 
 def test_every_dependency_is_explained() -> None:
     explained = (ROOT / "docs" / "explanation" / "decisions.md").read_text().lower()
-    for requirements in ROOT.glob("requirements*.txt"):
+    for requirements in (*ROOT.glob("requirements*.txt"), ROOT / "deploy" / "image.txt"):
         for name in re.findall(r"^[A-Za-z][\w-]*", requirements.read_text(), re.MULTILINE):
             assert re.search(rf"\b{name.lower().removesuffix('-ubuntu2204')}\b", explained), name
 

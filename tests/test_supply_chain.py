@@ -10,12 +10,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.servers import ROOT
 
 LOCK = (ROOT / "requirements.lock").read_text()
+IMAGE_LOCK = (ROOT / "deploy" / "image.lock").read_text()
 LICENCES = ROOT / "docs" / "reference" / "licences.md"
 
 
@@ -43,12 +45,22 @@ def test_the_lock_contains_every_requirement() -> None:
     assert {canonicalize_name(name) for name in direct} == set(required)
 
 
-def test_every_locked_package_has_hashes_and_names_no_server() -> None:
-    assert len(ENTRIES) == len(LOCKED) > 30
-    for entry in ENTRIES:
+@pytest.mark.parametrize(("lock", "least"), [(LOCK, 30), (IMAGE_LOCK, 1)], ids=["portal", "image"])
+def test_every_locked_package_has_hashes_and_names_no_server(lock: str, least: int) -> None:
+    entries = re.split(r"\n(?=\w)", lock)[1:]
+    assert len(entries) == len(requirements(lock)) > least
+    for entry in entries:
         assert re.match(r"\S+==[\w.]+ ", entry), entry
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", entry), entry
-    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host", LOCK)
+    assert not re.search(r"://|--(extra-)?index|--find-links|--trusted-host", lock)
+
+
+def test_the_image_adds_its_own_locked_packages() -> None:
+    own, locked = requirements((ROOT / "deploy" / "image.txt").read_text()), requirements(IMAGE_LOCK)
+    assert {name: each.specifier for name, each in own.items()} == {name: locked[name].specifier for name in own}
+    assert not locked.keys() & LOCKED.keys(), "one file decides on a version"
+    installed = "--require-hashes \\\n      -r /build/requirements.lock -r /build/image.lock"
+    assert installed in (ROOT / "deploy" / "Containerfile").read_text()
 
 
 def test_pip_refuses_a_package_whose_hash_differs(tmp_path: Path) -> None:

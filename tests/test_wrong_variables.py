@@ -68,6 +68,7 @@ WRONG = {
     "AUDIT_DAYS": NOT_WHOLE, "SESSION_IDLE": [*NOT_WHOLE, "0"], "SESSION_LONGEST": [*NOT_WHOLE, "0"],
     "CACHE_URL": ["nonsense", "redis", "filecache://", "rediscache://", "ftp://a", "memcache://cache:11211"],
     "VAR_DIR": ["/dev/null/var", "/proc/var"], "MEDIA_ROOT": ["/dev/null", "/dev/null/media"],
+    "STATIC_ROOT": ["/dev/null", "/dev/null/static"],
     "EMAIL_URL": ["nonsense", "smtp://", "smtp+tls://a:port", "http://a"],
     "DEFAULT_FROM_EMAIL": ["nobody", "a@b@c", "two\nlines@example.com"],
     "SUPPORT_EMAIL": ["help", "a@b@c", "Help <help@example.com>", "two\nlines@example.com"],

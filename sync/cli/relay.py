@@ -35,7 +35,7 @@ from sync.mongodb.errors import Unavailable
 from sync.monitoring import alerts, history
 from sync.outbox.mongo_writer import State
 from sync.outbox.relay import INTERVAL, Relay, adopt_orphans, require_read_committed
-from sync.workers import lifetime, processes
+from sync.workers import lifetime, notify, processes
 from sync.workers.heartbeat import RELAY
 from sync.workers.processes import helped
 from sync.workers.shutdown import StopEvent, stop_on_signals
@@ -99,10 +99,11 @@ def delivers(options: dict[str, Any]) -> dict[str, Any]:
 def serve(options: dict[str, Any], stop: StopEvent, *others: Component) -> int:
     """Run relays and other components until stopped. options: processes, threads, batch, interval."""
     more = options["processes"] - 1, "sync.cli.relay.help_to_serve", {**options, "processes": 1}
+    relays = _relays(options, stop)
     with helped(*more) as helpers:
         watch = [Component("processes", helpers.replace_dead, processes.LOOK)] if helpers.processes else []
-        with running(stop, *_components(options, stop), *watch, *others):
-            stop.wait()
+        with running(stop, *_components(relays, stop), *watch, *others):
+            notify.wait(stop, [relay.loop for relay in relays])
     return 0
 
 
@@ -113,10 +114,10 @@ def help_to_serve(options: dict[str, Any]) -> int:
     return serve(options, stop)
 
 
-def _components(options: dict[str, Any], stop: StopEvent) -> list[Component]:
+def _components(relays: list[Relay], stop: StopEvent) -> list[Component]:
     """Return what a relay process runs: relays, and the tasks of operators, samples and alerts."""
     return [
-        *(Component(relay.queue or "relay", relay.run) for relay in _relays(options, stop)),
+        *(Component(relay.queue or "relay", relay.run) for relay in relays),
         Component("jobs", lambda: runner.work_all(stop), runner.LOOK, runner.BELL),
         Component("samples", history.work, history.EVERY / 3),
         Component("alerts", alerts.work, alerts.interval()),

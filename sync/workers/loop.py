@@ -28,6 +28,8 @@ OUTAGES: tuple[type[Exception], ...] = (
 class Loop:
     """Runs a step repeatedly. `trouble` says in one line what the loop waits for; "" while it works.
 
+    `turned` is when it last began a step, or noted progress in one, by time.monotonic().
+
     logger: reports an outage once when it starts and once when it is over. prefix: starts these lines.
     interval: seconds between two steps; a step may change it. outages: exceptions that are logged in one line and
     retried. recover: called after each of them. endless: retry after every other exception too, and log it with its
@@ -56,6 +58,7 @@ class Loop:
         self.trouble = ""
         self.pause = 0.0
         self.began = 0.0
+        self.turned = time.monotonic()
 
     def run(self, step: Callable[[], object], is_paused: Callable[[], bool] = lambda: False) -> None:
         """Runs steps until `stop` is set. Raises exceptions of a step that are not outages.
@@ -64,7 +67,7 @@ class Loop:
         Paused, when its route is paused meanwhile. is_paused: called before each step; it may fail like a step.
         """
         while not self.stop.is_set():
-            self.began = time.monotonic()
+            self.began = self.turned = time.monotonic()
             sockets = [self.heard] if self.heard else []
             for each in sockets:
                 silence(each)
@@ -94,11 +97,12 @@ class Loop:
 
     def works(self) -> None:
         """Notes that the step makes progress, so an outage is over."""
+        self.turned = time.monotonic()
         if self.trouble:
             self.logger.info("%sWorking again.", self.prefix)
         self.trouble = ""
         # A step that soon fails again keeps the longer pauses.
-        if time.monotonic() - self.began > self.pause:
+        if self.turned - self.began > self.pause:
             self.pause = 0.0
 
     def fails(self, error: Exception) -> None:

@@ -21,6 +21,8 @@ from typing import Any
 import django
 from django.utils.module_loading import import_string
 
+from sync.workers import notify
+
 logger = logging.getLogger(__name__)
 
 LOOK = 1.0  # seconds between two looks whether a process has ended, or its parent has
@@ -99,6 +101,8 @@ def _child(parent: int, function: str, args: tuple[Any, ...]) -> None:
 
 
 def _begin(parent: int) -> None:
+    for variable in notify.VARIABLES:
+        os.environ.pop(variable, None)
     os.setsid()  # Ctrl-C reaches the first process only, which tells the others
     threading.Thread(target=_end_with, args=[parent], daemon=True).start()
     django.setup()
