@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from pymongo import MongoClient
 from pymongo.errors import OperationFailure
@@ -37,9 +38,10 @@ def unless(code, database, *command, **options):
 
 def main(host):
     portal = parse_uri(secret("MONGODB_URI_FILE"))
-    with MongoClient(
+    client: MongoClient[dict[str, Any]] = MongoClient(
         f"mongodb://{host}", username="root", password=secret("MONGODB_ROOT_PASSWORD_FILE"), directConnection=True
-    ) as client:
+    )
+    with client:
         config = {"_id": portal["options"]["replicaSet"], "members": [{"_id": 0, "host": host}]}
         unless(ALREADY_INITIALIZED, client.admin, "replSetInitiate", config)
         deadline = time.monotonic() + LONGEST
