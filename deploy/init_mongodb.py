@@ -37,6 +37,7 @@ def unless(code, database, *command, **options):
 
 def main(host):
     portal = parse_uri(secret("MONGODB_URI_FILE"))
+    client: MongoClient
     with MongoClient(
         f"mongodb://{host}", username="root", password=secret("MONGODB_ROOT_PASSWORD_FILE"), directConnection=True
     ) as client:
