@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
+from pymongo.database import Database
 from pymongo.errors import OperationFailure
 from pymongo.uri_parser import parse_uri
 
@@ -38,10 +39,10 @@ def unless(code, database, *command, **options):
 
 def main(host):
     portal = parse_uri(secret("MONGODB_URI_FILE"))
-    client: MongoClient[dict[str, Any]] = MongoClient(
+    client: MongoClient[dict[str, Any]]
+    with MongoClient(
         f"mongodb://{host}", username="root", password=secret("MONGODB_ROOT_PASSWORD_FILE"), directConnection=True
-    )
-    with client:
+    ) as client:
         config = {"_id": portal["options"]["replicaSet"], "members": [{"_id": 0, "host": host}]}
         unless(ALREADY_INITIALIZED, client.admin, "replSetInitiate", config)
         deadline = time.monotonic() + LONGEST
@@ -50,7 +51,7 @@ def main(host):
                 sys.exit(f"{host} did not become the primary within {LONGEST} s.")
             time.sleep(0.2)
 
-        database = client[portal["database"]]
+        database: Database[dict[str, Any]] = client[portal["database"]]
         rights = [{"resource": {"db": database.name, "collection": ""}, "actions": ACTIONS}]
         if not unless(ROLE_EXISTS, client.admin, "createRole", "portal", privileges=rights, roles=[]):
             client.admin.command("updateRole", "portal", privileges=rights, roles=[])

@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -134,6 +135,10 @@ def test_its_processes_serve_the_portal(container: str, files: Path) -> None:
     ):
         server.until_it_says("Listening at")
         workers.until_it_says("Running: relay")
+        for changes, status in (({}, 0), ({"PORTAL_ORIGIN": "", "ALLOWED_HOSTS": "another.example.com"}, 1)):
+            port = bind.rpartition(":")[2]
+            with inside(container, "python", "deploy/healthcheck.py", port, **changes) as process:
+                assert process.wait() == status, process.output
         visitor = Visitor(origin)
         visitor.log_in()
         assert visitor.is_logged_in
@@ -144,11 +149,22 @@ def test_its_processes_serve_the_portal(container: str, files: Path) -> None:
         assert "not correct" in refused or "inactive" in refused.lower()
         with inside(container, "python", "manage.py", "dual_write_test") as process:
             assert process.wait(120) == 0, process.output
-        assert workers.terminate() == 0, workers.output
-        server.terminate()
+        assert terminate(workers) == 0, workers.output
+        assert terminate(server) == 0, server.output
     written = {str(path.relative_to(files)) for path in files.rglob("*") if is_newer(path, files / "marker")}
     (files / "marker").unlink()
     assert not [path for path in written if not re.match(BY_THE_RUNTIME, path)]
+
+
+def terminate(process: Process) -> int:
+    """Sends SIGTERM to the container's program: buildah itself would kill it. Returns the exit status."""
+    number = process.pid
+    while "buildah" in Path(f"/proc/{number}/cmdline").read_text().split("\0")[0]:
+        [number] = [
+            int(each) for file in Path(f"/proc/{number}/task").glob("*/children") for each in file.read_text().split()
+        ]
+    os.kill(number, signal.SIGTERM)
+    return process.wait()
 
 
 def is_newer(path: Path, than: Path) -> bool:
@@ -156,7 +172,7 @@ def is_newer(path: Path, than: Path) -> bool:
 
 
 def stylesheet(visitor: Visitor) -> str:
-    return re.findall(r'href="(/static/vendor/bootstrap/[^"]+\.css)"', visitor.open("/login/")[2].decode())[0]
+    return re.findall(r'href="(/static/[^"]+\.css)"', visitor.open("/login/")[2].decode())[0]
 
 
 @pytest.mark.django_db(transaction=True)
