@@ -34,6 +34,8 @@ LONG = (
     "test_stored_payloads.py", "test_hostile_forms.py",
 )  # fmt: skip
 
+WHOLE = ("test_image.py",)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -49,12 +51,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Runs after pytest-django's own sorting, which moves tests that commit to the end."""
     yield
     part, parts = slow_part(config)
-    rest = [item for item in items if item.get_closest_marker("slow") and crc32(item.nodeid.encode()) % parts != part]
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    rest = [item for item in slow if crc32(_unit(item).encode()) % parts != part]
     if rest:
         config.hook.pytest_deselected(items=rest)
         left_out = set(rest)
         items[:] = [item for item in items if item not in left_out]
     items.sort(key=lambda item: LONG.index(item.path.name) if item.path.name in LONG else len(LONG))
+
+
+def _unit(item: pytest.Item) -> str:
+    """What runs in one part: a test, or a whole file that builds an image first, which takes minutes."""
+    return item.path.name if item.path.name in WHOLE else item.nodeid
 
 
 @pytest.hookimpl(tryfirst=True)

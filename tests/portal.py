@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.request import urlopen
 
 from sync.tests.support.processes import finished, manage, python
@@ -21,12 +22,17 @@ def variables() -> dict[str, str]:
 
 @contextmanager
 def serving(log: Path | None = None, **more: str) -> Iterator[str]:
-    """Runs the portal inside the block; its address. log: the file for its stderr. more: changes to its environment."""
+    """Runs the portal inside the block; its address. log: the file for its stderr. more: changes to its environment.
+
+    It has a cache of its own, because other tests use up the limits of this address.
+    """
     number = free_port()
     assert finished(manage("collectstatic", "--noinput", "--verbosity=0", **variables())).status == 0
+    cache = TemporaryDirectory()
     server = python(
         "-m", "gunicorn", "--no-control-socket", "--bind", f"127.0.0.1:{number}", "--threads", "4",
-        "--log-level", "warning", "analytics_site.wsgi", log=log, **variables() | more,
+        "--log-level", "warning", "analytics_site.wsgi", log=log,
+        **variables() | {"CACHE_URL": f"filecache://{cache.name}"} | more,
     )  # fmt: skip
 
     def answers() -> bool:
@@ -34,7 +40,7 @@ def serving(log: Path | None = None, **more: str) -> Iterator[str]:
             return True
         return False
 
-    with server:
+    with cache, server:
         server.until(answers, "the portal answers")
         yield f"http://127.0.0.1:{number}"
         server.terminate()

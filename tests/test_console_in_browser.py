@@ -158,7 +158,7 @@ class Keyboard:
         script = """() => { const at = document.activeElement;
             return [at.getAttribute("aria-label") || "", ...[...(at.labels || [])].map((each) => each.innerText),
                     at.tagName === "BUTTON" || at.tagName === "A" ? at.innerText : ""].map((each) => each.trim()); }"""
-        for _ in range(80):
+        for _ in range(150):
             self.page.keyboard.press("Tab")
             if label in self.page.evaluate(script):
                 assert self.page.evaluate("document.activeElement.matches(':focus-visible')"), label

@@ -28,7 +28,8 @@ ROWS = re.compile(
     | 1\ Road | Account\ \d | One\.
     | own | other | ada | Laptop | adbe | tsla | buy | Gold | sports\ tickets | Brokerage # values
     | InvestmentStock | InvestmentFund | Derivatives | CurrencyService | Commodity | Leeds
-    | animals | birds | keepers | legacys | orders | shelters | tags | typeds # models
+    | animals | birds | clinics (\ at\ zoo_clinic_pages)? # models
+    | keepers | legacys | orders | shelters | tags | typeds
     | (_id | limit | account_id | products | name | username) (,\ MySQL)? # columns
     | customer | technical_worker | senior_management | staff | superuser # users
     """,

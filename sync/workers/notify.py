@@ -7,6 +7,7 @@ nothing is sent. Only the first process of a command speaks: `processes` removes
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
@@ -56,7 +57,13 @@ def send(state: str) -> None:
             sender.setblocking(False)
             sender.sendto(state.encode(), address)
     except OSError as error:
-        logger.warning("Could not tell the supervisor %s: %s", state, error)
+        _complain(state, str(error))
+
+
+@functools.cache
+def _complain(state: str, why: str) -> None:
+    """Logs the failure once, however often it repeats."""
+    logger.warning("Could not tell the supervisor %s: %s", state, why)
 
 
 def _watchdog() -> float:

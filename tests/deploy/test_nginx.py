@@ -72,7 +72,7 @@ def nginx(folder: Path, portal: int, http: int, https: int) -> Iterator[Process]
     (folder / "portal.conf").write_text(replaced(CONFIG, **changes))
     user = "user root;" if os.getuid() == 0 else ""
     (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-    command = [program(), "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    command = [program(), "-p", str(folder), f"-c{folder / 'nginx.conf'}"]
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
     assert "[warn]" not in tested.stderr
