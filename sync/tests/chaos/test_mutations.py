@@ -19,13 +19,10 @@ from sync.outbox.relay import Relay
 from sync.tests.chaos import mutations
 from sync.tests.support.compare import differences
 from sync.tests.support.interleaving import between_row_and_write
+from sync.tests.support.mutating import apply_mutation, mutated  # noqa: F401  (a fixture)
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 SETTLE = 1.0
-
-
-def mutated(name: str) -> Any:
-    return pytest.mark.parametrize("mutation", ["", name])
 
 
 @pytest.fixture
@@ -37,18 +34,6 @@ def account(mongo: Database[dict[str, Any]], settings: Any) -> Account:
     account = Account.objects.create(account_id=1, limit=1)
     Relay().drain()
     return account
-
-
-@pytest.fixture
-def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Return a function that applies a mutation to this process until the test ends."""
-
-    def now(mutation: str) -> None:
-        monkeypatch.setattr(mutations, "put", monkeypatch.setattr)
-        if mutation:
-            mutations.apply(mutation)
-
-    return now
 
 
 @pytest.mark.parametrize("mutation", mutations.MUTATIONS)

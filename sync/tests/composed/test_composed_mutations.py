@@ -18,18 +18,14 @@ from sync.mongodb.errors import Unavailable
 from sync.outbox import backfill, fan_out, mongo_writer
 from sync.outbox.models import Change
 from sync.outbox.relay import Relay
-from sync.tests.chaos import mutations
 from sync.tests.support.composed import World, expected, make_world, stored
 from sync.tests.support.interleaving import between_row_and_write
+from sync.tests.support.mutating import apply_mutation, mutated  # noqa: F401  (a fixture)
 from sync.tests.support.transactions import Transaction
 from sync.tests.zoo.models import Guest, Pen, Shelter, Town
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.engine]
 several_writers = pytest.mark.usefixtures("needs_several_writers")
-
-
-def mutated(name: str) -> Any:
-    return pytest.mark.parametrize("mutation", ["", name])
 
 
 @pytest.fixture
@@ -42,18 +38,6 @@ def needs_several_writers() -> None:
 def world(mongo: Database, settings: Any) -> World:
     settings.SYNC_INLINE = False
     return make_world()
-
-
-@pytest.fixture
-def apply(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Applies a mutation to this process until the test ends."""
-
-    def now(mutation: str) -> None:
-        monkeypatch.setattr(mutations, "put", monkeypatch.setattr)
-        if mutation:
-            mutations.apply(mutation)
-
-    return now
 
 
 def is_stale(mongo: Database) -> bool:
