@@ -24,7 +24,7 @@ def variables() -> dict[str, str]:
 def serving(log: Path | None = None, **more: str) -> Iterator[str]:
     """Runs the portal inside the block; its address. log: the file for its stderr. more: changes to its environment.
 
-    It has a cache of its own, because other tests use up the limits of this address.
+    It has a cache of its own, which is where the limits of an address are counted.
     """
     number = free_port()
     assert finished(manage("collectstatic", "--noinput", "--verbosity=0", **variables())).status == 0
