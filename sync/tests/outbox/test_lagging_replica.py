@@ -120,7 +120,8 @@ def change(world: World) -> None:
     Shelter.objects.create(name="new", town=Town.objects.create(name="Oban"))
 
 
-def test_the_topology_names_both_servers(world: World) -> None:
+def test_the_topology_names_both_servers(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(topology, "_known", {})  # what this process found a minute ago was true before the replica was
     assert topology.topology("default").kind == topology.PRIMARY
     assert topology.topology(REPLICA).kind == topology.READ_ONLY
     assert "set DATABASE_URL to the primary" in str(topology.topology(REPLICA))
