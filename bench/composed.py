@@ -2,7 +2,8 @@
 
 reading: 500 parents with ten children each, as one delivery reads them; by a join that is written by hand; and parent
 by parent (N+1). saving: a child whose parent's document embeds it, and the same row without embedding. fan-out: one row
-changes that very many documents embed: the rate, the memory, and how long single saves of others take to arrive.
+changes that very many documents embed: the rate, the memory, and how long single saves of others take to arrive. small
+fan-outs: many rows change that one document each embeds, further down.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ def main() -> None:
     with portal("tests.settings"):
         reading(options.rounds)
         saving(options.rounds)
+        small_fan_outs()
         fan_out(options.parents)
 
 
@@ -123,6 +125,19 @@ def fan_out(parents: int) -> None:
     relay.stop.set()
     thread.join()
     connection.close()
+
+
+def small_fan_outs() -> None:
+    from sync.outbox.models import Change
+    from sync.outbox.relay import Relay
+    from sync.tests.zoo.models import Guest
+
+    Relay().drain()
+    Guest.objects.update(name="other")
+    count = Change.objects.exclude(via="").count()
+    begun = time.monotonic()
+    Relay().drain()
+    print(f"{count:,} fan-outs to one document each: {count / (time.monotonic() - begun):,.0f} per second", flush=True)
 
 
 def _latency(model: Any, saves: int) -> str:

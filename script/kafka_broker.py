@@ -18,22 +18,22 @@ from typing import NamedTuple
 
 POM = Path(__file__).with_name("kafka.xml")
 CLUSTER = "cG9ydGFsLWthZmthLTAwMQ"  # any 16 bytes, the same at every start
-# One node cannot keep three copies. Topics are made by who knows how many partitions they need.
+# Topics are made by who knows how many partitions they need.
 SETTINGS = """
 process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
-listeners=CONTROLLER://127.0.0.1:{controller},{listeners}
+node.id={node}
+controller.quorum.voters={voters}
+listeners=CONTROLLER://{host}:{controller},{listeners}
 advertised.listeners={listeners}
 listener.security.protocol.map=CONTROLLER:PLAINTEXT,{protocols}
 inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={folder}/data
 auto.create.topics.enable=false
-offsets.topic.replication.factor=1
+offsets.topic.replication.factor={copies}
 offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={copies}
+transaction.state.log.min.isr={least}
 transaction.state.log.num.partitions=1
 group.initial.rebalance.delay.ms=0
 log.cleaner.dedupe.buffer.size=4194304
@@ -93,11 +93,13 @@ def _java(jars: Path, main: str, *arguments: str) -> list[str]:
 
 def start(
     jars: Path, folder: Path, port: int, controller: int, prefix: Sequence[str] = (), *,
-    listeners: Sequence[Listener] = (), cluster: str = CLUSTER,
+    listeners: Sequence[Listener] = (), cluster: str = CLUSTER, host: str = "127.0.0.1", node: int = 1,
+    hosts: Sequence[str] = (),
 ) -> subprocess.Popen:  # fmt: skip
-    """A broker that listens on 127.0.0.1:port, and on `listeners`, and keeps its data in `folder`, where its log is.
+    """A broker that listens on host:port, and on `listeners`, and keeps its data in `folder`, where its log is.
 
-    cluster: the identity that a fresh folder gets.
+    cluster: the identity that a fresh folder gets. hosts: those of all nodes of the cluster, of which this is number
+    `node`; by default this is the only one. Each topic then has a copy on each of up to three nodes.
     """
     folder.mkdir(parents=True, exist_ok=True)
     settings = folder / "settings"
@@ -105,8 +107,13 @@ def start(
     settings.write_text(
         SETTINGS.format(
             controller=controller,
+            host=host,
+            node=node,
+            voters=",".join(f"{number}@{each}:{controller}" for number, each in enumerate(hosts or [host], start=1)),
+            copies=min(len(hosts) or 1, 3),
+            least=max(min(len(hosts), 3) - 1, 1),
             folder=folder.absolute(),
-            listeners=",".join(f"{one.name}://127.0.0.1:{one.port}" for one in every),
+            listeners=",".join(f"{one.name}://{host}:{one.port}" for one in every),
             protocols=",".join(f"{one.name}:{one.protocol}" for one in every),
             settings="\n".join(
                 f"listener.name.{one.name.lower()}.{name}={value}"
@@ -130,7 +137,7 @@ def start(
     give_up = time.monotonic() + 60
     try:
         while process.poll() is None and time.monotonic() < give_up:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            with suppress(OSError), socket.create_connection((host, port), timeout=1):
                 return process
             time.sleep(0.1)
         raise DidNotStart(f"Kafka: does not start; see {log}")

@@ -40,10 +40,12 @@ def binary() -> str:
     return found_on_path
 
 
-def start(dbpath: Path, port: int, *options: str, prefix: Sequence[str] = ()) -> subprocess.Popen:
-    """A mongod process, listening on 127.0.0.1:port, logging to dbpath/mongod.log; not yet a primary."""
+def start(
+    dbpath: Path, port: int, *options: str, prefix: Sequence[str] = (), host: str = "127.0.0.1"
+) -> subprocess.Popen:
+    """A mongod process, listening on host:port, logging to dbpath/mongod.log; not yet a primary."""
     dbpath.mkdir(parents=True, exist_ok=True)
-    command = [*prefix, binary(), "--dbpath", str(dbpath), "--port", str(port), "--bind_ip", "127.0.0.1"]
+    command = [*prefix, binary(), "--dbpath", str(dbpath), "--port", str(port), "--bind_ip", host]
     command += ["--replSet", REPLICA_SET, "--logpath", str(dbpath / "mongod.log"), "--logappend"]
     command += ["--unixSocketPrefix", str(dbpath), "--wiredTigerCacheSizeGB", "0.5", *options]
     # A group of its own: Ctrl-C reaches its starter, which stops mongod when its clients are gone.
@@ -51,7 +53,7 @@ def start(dbpath: Path, port: int, *options: str, prefix: Sequence[str] = ()) ->
     give_up = time.monotonic() + 60
     try:
         while process.poll() is None and time.monotonic() < give_up:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            with suppress(OSError), socket.create_connection((host, port), timeout=1):
                 return process
             time.sleep(0.05)
         raise DidNotStart(f"mongod: does not start; see {dbpath / 'mongod.log'}")
@@ -61,11 +63,15 @@ def start(dbpath: Path, port: int, *options: str, prefix: Sequence[str] = ()) ->
         raise
 
 
-def initiate(*ports: int) -> None:
-    """Makes the members on these ports a replica set, if they are not one yet, and waits for its primary."""
-    members = [{"_id": number, "host": f"127.0.0.1:{port}"} for number, port in enumerate(ports)]
+def initiate(*members_at: int | str) -> None:
+    """Makes these members a replica set, if they are not one yet, and waits for its primary.
+
+    members_at: their ports on 127.0.0.1, or their hosts with ports.
+    """
+    hosts = [f"127.0.0.1:{at}" if isinstance(at, int) else at for at in members_at]
+    members = [{"_id": number, "host": host} for number, host in enumerate(hosts)]
     client: pymongo.MongoClient[dict]
-    with pymongo.MongoClient("127.0.0.1", ports[0], directConnection=True, serverSelectionTimeoutMS=30_000) as client:
+    with pymongo.MongoClient(hosts[0], directConnection=True, serverSelectionTimeoutMS=30_000) as client:
         try:
             client.admin.command("replSetInitiate", {"_id": REPLICA_SET, "members": members})
         except OperationFailure as error:
@@ -76,7 +82,6 @@ def initiate(*ports: int) -> None:
                 # The data was made on another port: without this the set would wait for itself there for ever.
                 config.update(members=members, version=config["version"] + 1)
                 client.admin.command("replSetReconfig", config, force=True)
-    hosts = [f"127.0.0.1:{port}" for port in ports]
     with pymongo.MongoClient(hosts, replicaSet=REPLICA_SET, serverSelectionTimeoutMS=30_000) as client:
         client.admin.command("ping")  # is answered by a primary only
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,13 @@ def free_port() -> int:
 
 
 class Server(Controlled):
-    """A server process that can be killed, frozen and restarted with the same data and port."""
+    """A server process that can be killed, frozen and restarted with the same data and port.
+
+    host: the address where it listens. prefix: what runs a command on that host.
+    """
+
+    host = "127.0.0.1"
+    prefix: Sequence[str] = ()
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -79,7 +86,8 @@ class MariaDB(Server):
                 check=True, stdout=subprocess.DEVNULL,
             )  # fmt: skip
         self.process = subprocess.Popen(
-            [program, "--no-defaults", f"--datadir={self.folder}", f"--port={self.port}", "--bind-address=127.0.0.1",
+            [*self.prefix, program, "--no-defaults", f"--datadir={self.folder}", f"--port={self.port}",
+             f"--bind-address={self.host}",
              f"--socket={self.folder}/s", f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log",
              "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-metadata=FULL", "--server-id=1",
              "--innodb-lock-wait-timeout=20", "--log-warnings=4",
@@ -114,7 +122,7 @@ class MariaDB(Server):
         root = ["--no-defaults", "-uroot"]
         dump = ["mariadb-dump", *root, f"--socket={source.folder}/s", database]
         rows = subprocess.run(dump, check=True, capture_output=True).stdout
-        self.sql(f"CREATE DATABASE {database} CHARACTER SET utf8mb4")
+        self.sql(f"CREATE DATABASE IF NOT EXISTS {database} CHARACTER SET utf8mb4")
         subprocess.run(["mariadb", *root, f"--socket={self.folder}/s", database], check=True, input=rows)
 
     def _wait(self) -> None:
@@ -128,7 +136,35 @@ class MariaDB(Server):
         raise RuntimeError(f"MariaDB did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
 
     def url(self, database: str = "analytics") -> str:
-        return f"mysql://{self.USER}:{self.PASSWORD}@127.0.0.1:{self.port}/{database}"
+        return f"mysql://{self.USER}:{self.PASSWORD}@{self.host}:{self.port}/{database}"
+
+
+class Replica(MariaDB):
+    """A replica of another MariaDB, by GTIDs."""
+
+    SECONDS = 30  # that it may take to catch up
+
+    def _server_options(self) -> list[str]:
+        return ["--server-id=2", "--read-only=1"]
+
+    def follow(self, primary: MariaDB, database: str) -> None:
+        """Copy a database of the primary, which nobody writes to meanwhile, and replicate it from there on."""
+        position = primary.sql("SELECT @@gtid_current_pos").strip()
+        self.restore(database, primary)
+        # From this machine, root needs no password; from another one, the user of the portal does.
+        user = "'root'" if primary.host == self.host else f"'{self.USER}', master_password = '{self.PASSWORD}'"
+        self.sql(
+            f"GRANT ALL ON *.* TO {self.USER}@'%';"
+            f"SET GLOBAL gtid_slave_pos = '{position}';"
+            f"CHANGE MASTER TO master_host = '{primary.host}', master_port = {primary.port}, master_user = {user},"
+            " master_use_gtid = slave_pos; START SLAVE;"
+        )
+
+    def stop_applying(self, primary: MariaDB) -> None:
+        """Apply what the primary has committed so far, and nothing after it."""
+        position = primary.sql("SELECT @@gtid_current_pos").strip()
+        assert self.sql(f"SELECT MASTER_GTID_WAIT('{position}', {self.SECONDS})").strip() == "0"
+        self.sql("STOP SLAVE SQL_THREAD")
 
 
 # Stops the servers when its standard input closes. That happens however pytest ends, even after kill -9.

@@ -8,7 +8,7 @@ deleted ones. A key of a range that meets a conflict or cannot be written become
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -28,7 +28,7 @@ from sync.outbox.models import Change, Taken
 from sync.outbox.mongo_writer import State, Writer
 
 RANGE = 1000  # rows of one change
-SLOW = 1.0  # seconds for one range, after which the servers get as long a break
+SLOW = 1.0  # seconds for one batch, after which the servers get as long a break
 
 
 def plan(target: Target, using: str = DEFAULT_DB_ALIAS, rate: float | None = None) -> int:
@@ -84,31 +84,38 @@ def work(
     """
     writer = writer or kind_of(queue).writer()
     token = new_object_id()
-    claimed = Change.objects.using(using).due(queue, ranges=True, models=models).claim(1, token)
+    changes = Change.objects.using(using)
+    due = changes.due(queue, ranges=True, models=models)
+    claimed = due.claim(1, token)
     if not claimed:
         return None
     [change] = claimed
-    start = time.monotonic()
-    totals = dict.fromkeys(State, 0)
-    mine = Change.objects.using(using).held([change], token)
+    if change.via:
+        claimed = fan_out.claim(change, due, token)
+    totals, last, is_last = dict.fromkeys(State, 0), None, True
     try:
         target = find_target(change.model)
-        last = None
-        for keys in fan_out.page(target, change, using) if change.via else _keys(target.model, change, using):
-            for state, count in _deliver(target, keys, using, token, writer).items():
+        if change.via:
+            page = fan_out.page(target, claimed, using)
+            changes.held(claimed[len(page.changes) :], token).release()
+            claimed, is_last = page.changes, page.is_last
+            parts: Iterable[list[Any]] = filter(None, [page.documents])
+        else:
+            parts = _keys(target.model, change, using)
+        for part in parts:
+            for state, count in _deliver(target, part, using, token, writer).items():
                 totals[state] += count
-            last = keys[-1]
+            last = part[-1]
     except LookupError:
-        last = None  # the target, or what it embedded, no longer exists, and neither does the plan
+        pass  # the target, or what it embedded, no longer exists, and neither does the plan
     except BaseException:
-        mine.update(claim="", due_at=DatabaseNow())
+        changes.held(claimed, token).release()
         raise
-    if change.via and last is not None:  # other documents may follow
-        mine.update(key=str(last), claim="", due_at=DatabaseNow())
-    else:
+    mine = changes.held(claimed, token)
+    if is_last:
         mine.delete()
-    if (took := time.monotonic() - start) > SLOW:
-        time.sleep(took)
+    else:
+        mine.update(key=str(last), claim="", due_at=DatabaseNow())
     return change.model, totals
 
 
@@ -122,6 +129,7 @@ def _keys(model: type[MirroredModel], change: Taken, using: str) -> Iterator[lis
 
 
 def _deliver(target: Target, keys: list[Any], using: str, token: str, writer: Writer) -> dict[State, int]:
+    start = time.monotonic()
     with pymongo.timeout(conf.TIMEOUT):
         outcome = writer.deliver(target, [str(key) for key in keys], using, token)
     left_over = [key for key in keys if outcome.states[str(key)] in (State.CONFLICT, State.REJECTED)]
@@ -131,4 +139,6 @@ def _deliver(target: Target, keys: list[Any], using: str, token: str, writer: Wr
     counts = dict.fromkeys(State, 0)
     for state in outcome.states.values():
         counts[state] += 1
+    if (took := time.monotonic() - start) > SLOW:
+        time.sleep(took)
     return counts

@@ -82,15 +82,21 @@ def record(
             _ring_after_commit(Ring(queue, using), connection)
 
 
-def record_rows(table: type[models.Model], keys: Collection[Any], using: str, *links: parents.Links) -> None:
+def record_rows(
+    table: type[models.Model],
+    keys: Collection[Any],
+    using: str,
+    *links: parents.Links,
+    written: Collection[str] | None = None,
+) -> None:
     """Records, in the caller's transaction, that rows of a table have been written: for their documents, and for those
     that embed them.
 
-    links: their link columns (see parents.py) before the write and after it.
+    links: their link columns (see parents.py) before the write and after it. written: the fields that the write names.
     """
     if hasattr(table, "mirror"):
         record(table, keys, using)
-    record_concerned(parents.concerned(table, keys, *links), using)
+    record_concerned(parents.concerned(table, keys, *links, written=written), using)
 
 
 def record_concerned(found: Iterable[parents.Concerned], using: str, *, inline: bool = True) -> None:
@@ -209,7 +215,7 @@ class MirroredQuerySet(models.QuerySet):
             updated = sum(super(MirroredQuerySet, self.filter(pk__in=part)).update(**kwargs) for part in chunks(keys))
             for table, rows in written.items():
                 after = parents.read_links(table, rows, self.db) if parents.are_written(table, kwargs) else {}
-                record_rows(table, rows, self.db, before[table], after)
+                record_rows(table, rows, self.db, before[table], after, written=kwargs)
         return updated
 
     @alters_data

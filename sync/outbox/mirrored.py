@@ -67,7 +67,8 @@ class Captured(models.Model):
             saved = super()._save_table(raw, cls, force_insert, force_update, using, update_fields)  # type: ignore[misc]  # private to Django
             # In multi-table inheritance a parent's row is saved before the child knows its key.
             key = getattr(self, table._meta.pk.attname)
-            capture.record_rows(table, [key], using, before, parents.after_save(table, self, using, update_fields))
+            after = parents.after_save(table, self, using, update_fields)
+            capture.record_rows(table, [key], using, before, after, written=update_fields)
         return saved
 
 

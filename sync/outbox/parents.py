@@ -17,7 +17,7 @@ from django.db import connections, models
 
 from sync.core.batching import chunks
 from sync.core.compiled import Statement
-from sync.mapping.embeds import Node, nodes
+from sync.mapping.embeds import Node, fields, nodes
 from sync.mapping.registry import Target, all_targets
 
 
@@ -56,6 +56,38 @@ def _of_node(target: Target, node: Node, table: Any) -> Iterable[Embedding]:
         yield Embedding(target, node, node.source)
     if node.model._meta.concrete_model is table and _has_content(node):
         yield Embedding(target, node, node.key)
+
+
+def touched(table: Any, written: Collection[str] | None) -> tuple[Embedding, ...]:
+    """Those of a table's embeddings that a write of these fields (None: of all) may concern."""
+    return embeddings(table) if written is None else _touched(table, _columns_of(table, written))
+
+
+def _columns_of(table: Any, names: Collection[str]) -> frozenset[str]:
+    """The columns of these fields, which may be named either way."""
+    given = {field.name: field.attname for field in table._meta.concrete_fields}
+    return frozenset(given.get(each, each) for each in names)
+
+
+@functools.lru_cache(1024)
+def _touched(table: Any, names: frozenset[str]) -> tuple[Embedding, ...]:
+    return tuple(each for each in embeddings(table) if _is_touched(each, table, names))
+
+
+def _is_touched(each: Embedding, table: Any, names: frozenset[str]) -> bool:
+    """Whether a write of these columns can change a document: links, embedded fields, and what their order follows."""
+    node = each.node
+    if node.through is table:
+        return not names.isdisjoint((node.source.attname, node.destination.attname))
+    shown = fields(node)
+    if any(getattr(field, "generated", False) for field in shown):
+        return True  # it may be computed from any column
+    order = (name.removeprefix("-") for name in getattr(node.embed, "order_by", ()))
+    used = {field.attname for field in shown} | {node.model._meta.get_field(name).attname for name in order}
+    used |= {below.pointer.attname for below in nodes(each.target) if below.above == node and below.pointer}
+    if node.key is not None:
+        used.add(node.key.attname)
+    return not names.isdisjoint(used)
 
 
 def _has_content(node: Node) -> bool:
@@ -99,11 +131,16 @@ def _locked(table: Any, using: str) -> Any:
     return rows.select_for_update() if connections[using].features.has_select_for_update else rows
 
 
-def concerned(table: Any, keys: Iterable[Any], *links: Links) -> list[Concerned]:
-    """Which documents a write concerns. keys: of the rows written. links: their link columns before and after."""
+def concerned(
+    table: Any, keys: Iterable[Any], *links: Links, written: Collection[str] | None = None
+) -> list[Concerned]:
+    """Which documents a write concerns. keys: of the rows written. links: their link columns before and after.
+
+    written: the fields that the write names; None if it may have changed all.
+    """
     found = []
     held = list(keys)
-    for target, node, column in embeddings(table):
+    for target, node, column in touched(table, written):
         if column is None:
             names: set[Any] = set(held)
             via = node.path
@@ -125,13 +162,15 @@ def before_save(table: Any, row: Any, using: str, force_insert: Any, update_fiel
 
 
 def after_save(table: Any, row: Any, using: str, update_fields: Any) -> Links:
-    """The link columns of a row that was just saved."""
+    """The link columns of a row that was just saved; empty if no document depends on what was saved."""
     key = getattr(row, table._meta.pk.attname)
+    if not touched(table, update_fields):
+        return {}
     if are_written(table, update_fields):
-        fields = [table._meta.get_field(name) for name in columns(table)]
-        values = [getattr(row, field.attname) for field in fields]
+        links = [table._meta.get_field(name) for name in columns(table)]
+        values = [getattr(row, field.attname) for field in links]
         if not any(hasattr(value, "resolve_expression") for value in values):
-            return {key: tuple(map(_to_key, fields, values))}
+            return {key: tuple(map(_to_key, links, values))}
     return read_links(table, [key], using)
 
 
@@ -142,8 +181,8 @@ def _to_key(field: Any, value: Any) -> Any:
 
 def links_of(table: Any, rows: Iterable[Any]) -> Links:
     """The link columns of rows that were just inserted with the values of these instances."""
-    fields = [table._meta.get_field(name) for name in columns(table)]
-    return {id(row): tuple(_to_key(field, getattr(row, field.attname)) for field in fields) for row in rows}
+    links = [table._meta.get_field(name) for name in columns(table)]
+    return {id(row): tuple(_to_key(field, getattr(row, field.attname)) for field in links) for row in rows}
 
 
 def has_pointed_to(table: Any) -> bool:
@@ -151,13 +190,10 @@ def has_pointed_to(table: Any) -> bool:
     return any(each.column is None for each in embeddings(table))
 
 
-def are_written(table: Any, fields: Collection[str] | None) -> bool:
+def are_written(table: Any, written: Collection[str] | None) -> bool:
     """Whether a write of these fields (None: of all) may change a link column."""
     names = columns(table)
-    if not names or fields is None:
-        return bool(names)
-    given = {field.name: field.attname for field in table._meta.concrete_fields}
-    return any(given.get(each, each) in names for each in fields)
+    return bool(names) if written is None else not _columns_of(table, written).isdisjoint(names)
 
 
 def of_deletion(table: Any, key: Any, using: str) -> list[Concerned]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -19,26 +17,9 @@ import trustme
 from analytics_site.gunicorn_worker import MAX_BODY
 from sync.tests.support.processes import Process
 from tests.deploy.visitor import Visitor, make_user
+from tests.nginx import SITE, configure
 from tests.portal import serving
-from tests.servers import ROOT, free_port
-
-CONFIG = (ROOT / "deploy" / "nginx" / "portal.conf").read_text()
-MAIN = """
-{user}
-daemon off;
-pid {folder}/pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path {folder}/body;
-    proxy_temp_path {folder}/proxy;
-    fastcgi_temp_path {folder}/fastcgi;
-    uwsgi_temp_path {folder}/uwsgi;
-    scgi_temp_path {folder}/scgi;
-    include {folder}/portal.conf;
-}}
-"""
+from tests.servers import free_port
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -49,30 +30,13 @@ class Proxy(NamedTuple):
     context: ssl.SSLContext
 
 
-def program() -> str:
-    """nginx, or the copy that script/bootstrap makes."""
-    return shutil.which("nginx") or str(ROOT / "var/nginx/usr/sbin/nginx")
-
-
-def replaced(text: str, **changes: str) -> str:
-    for old, new in changes.items():
-        assert old in text
-        text = text.replace(old, new)
-    return text
-
-
 @contextmanager
 def nginx(folder: Path, portal: int, http: int, https: int) -> Iterator[Process]:
     """Runs nginx with the documented file, at other ports and paths, and with a certificate for `localhost`."""
-    changes = {
+    command = configure(folder, {
         "listen 80": f"listen 127.0.0.1:{http}", "listen 443": f"listen 127.0.0.1:{https}",
         "127.0.0.1:8000": f"127.0.0.1:{portal}", "portal.example.com": "localhost",
-        "/etc/nginx/portal.": f"{folder}/portal.", "/var/cache/nginx": str(folder),
-    }  # fmt: skip
-    (folder / "portal.conf").write_text(replaced(CONFIG, **changes))
-    user = "user root;" if os.getuid() == 0 else ""
-    (folder / "nginx.conf").write_text(MAIN.format(folder=folder, user=user))
-    command = [program(), "-p", str(folder), f"-c{folder / 'nginx.conf'}"]
+    })  # fmt: skip
     tested = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert tested.returncode == 0, tested.stderr
     assert "[warn]" not in tested.stderr
@@ -153,7 +117,7 @@ def test_a_static_file_is_kept_with_the_portals_headers(proxy: Proxy) -> None:
 
 
 def test_a_body_above_the_limit_gets_413_from_nginx(proxy: Proxy) -> None:
-    assert f"client_max_body_size {MAX_BODY // 2**20}m;" in CONFIG
+    assert f"client_max_body_size {MAX_BODY // 2**20}m;" in SITE
     visitor = Visitor(proxy.https, proxy.context)
     with_length = {"Content_Type": "application/octet-stream"}
     host, port = "127.0.0.1", int(proxy.https.rpartition(":")[2])

@@ -13,11 +13,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from sync.tests.chaos.mutations import MUTATIONS, profile
 from sync.tests.chaos.nursery import PR_SET_PDEATHSIG
 from sync.tests.chaos.schedule import draw
+from tests.lab.network import Network
 
 EVERY = 100  # schedules between two lines of progress
 
@@ -34,6 +37,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--mutation", choices=MUTATIONS, default="", help="remove this safeguard; a schedule must then fail"
     )
+    parser.add_argument("--lab", action="store_true", help="on several hosts whose network is cut; needs root")
     parser.add_argument("--verbose", action="store_true", help="print each schedule and its duration")
     for ours in ("--job", "--tally"):  # passed to the jobs
         parser.add_argument(ours, type=int, help=argparse.SUPPRESS)
@@ -41,6 +45,10 @@ def parse() -> argparse.Namespace:
     if options.seed is None:
         options.seed = random.randrange(10**6)
     options.jobs = min(options.jobs, options.schedules)
+    if options.lab and (options.database != "mariadb" or options.mutation):
+        parser.error("--lab starts a MariaDB of its own, and runs without mutations")
+    if options.lab and os.geteuid():
+        parser.error("--lab makes network namespaces: run it as root")
     return options
 
 
@@ -50,7 +58,21 @@ def main() -> int:
         signal.signal(number, lambda *_: sys.exit(143))
     if options.jobs > 1 and options.job is None:
         return run_side_by_side(options)
-    return run_job(options, options.job or 0)
+    with network(options) as found:
+        return run_job(options, options.job or 0, found)
+
+
+@contextmanager
+def network(options: argparse.Namespace) -> Iterator[Network | None]:
+    """The hosts of a lab, on the first of which this process then is."""
+    if not options.lab:
+        yield None
+        return
+    from sync.tests.chaos.lab import DESK, HOSTS  # imports the servers' folder, which only jobs need
+
+    with Network(f"chaos-{os.getpid()}", HOSTS) as hosts:
+        hosts.enter(DESK)
+        yield hosts
 
 
 def run_side_by_side(options: argparse.Namespace) -> int:
@@ -82,23 +104,25 @@ def run_side_by_side(options: argparse.Namespace) -> int:
     return 0
 
 
-def run_job(options: argparse.Namespace, job: int) -> int:
+def run_job(options: argparse.Namespace, job: int, network: Network | None) -> int:
     """Run schedules one after the other until one fails."""
     if options.job is not None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     os.environ["TEST_DATABASE"] = options.database
+    from sync.tests.chaos.lab import PROFILE
     from sync.tests.chaos.run import run
     from sync.tests.chaos.runner import Runner, Wrong
 
     started = time.monotonic()
     totals: dict[str, Any] = {"schedules": 0, "committed": 0, "rolled back": 0}
-    runner = Runner(options.mutation)
+    runner = Runner(options.mutation, network)
+    drawn_from = PROFILE if network else profile(options.mutation)
     try:
         for number in range(options.schedules):
             if time.monotonic() - started > options.minutes * 60:
                 break
             seed = options.seed + job + number * (options.jobs if options.job is not None else 1)
-            schedule = draw(seed, profile(options.mutation))
+            schedule = draw(seed, drawn_from)
             begun = time.monotonic()
             try:
                 account = run(runner, schedule)
@@ -132,7 +156,7 @@ def summary(totals: dict[str, Any], started: float) -> str:
 def replay(options: argparse.Namespace, seed: int) -> str:
     command = f"python -m sync.tests.chaos --schedules 1 --seed {seed}"
     command += f" --database {options.database}" * (options.database != "mariadb")
-    command += f" --mutation {options.mutation}" * bool(options.mutation)
+    command += f" --mutation {options.mutation}" * bool(options.mutation) + " --lab" * options.lab
     return f"Replay (same writes and faults, slightly different timing): {command}"
 
 

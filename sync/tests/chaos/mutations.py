@@ -313,34 +313,45 @@ def embedded_rows_first() -> None:
     _put(mongo_writer, "documents_of", documents_with_old_rows)
 
 
-def fan_out_removed_first() -> None:
-    """A fan-out is removed before its documents are delivered."""
+def _change_pages(change: Callable[[Any, Any, str], Any]) -> None:
+    """Pages of fan-outs become what `change` makes of (page, changes, database)."""
     from sync.outbox import fan_out
-    from sync.outbox.models import Change
 
     page = fan_out.page
+    _put(fan_out, "page", lambda target, changes, using: change(page(target, changes, using), changes, using))
 
-    def remove_and_deliver(target: Any, change: Any, using: str) -> Any:
-        for keys in page(target, change, using):
-            Change.objects.using(using).filter(pk=change.pk).delete()
-            yield keys
 
-    _put(fan_out, "page", remove_and_deliver)
+def fan_out_removed_first() -> None:
+    """Fan-outs are removed before their documents are delivered."""
+    from sync.outbox.models import Change
+
+    def remove(page: Any, _: Any, using: str) -> Any:
+        Change.objects.using(using).filter(pk__in=[change.pk for change in page.changes]).delete()
+        return page
+
+    _change_pages(remove)
+
+
+def fan_outs_claimed_late() -> None:
+    """The documents of fan-outs that are delivered together are looked up before the last ones are claimed."""
+    from sync.outbox import fan_out
+
+    def look_up_first(target: Any, changes: Any, using: str) -> Any:
+        return page(target, changes[:1], using)._replace(changes=changes, is_last=True)
+
+    page = fan_out.page
+    _put(fan_out, "page", look_up_first)
 
 
 def absorbs_when_begun() -> None:
     """A fan-out absorbs others of the same row when it continues, too."""
     from sync.outbox import fan_out
-    from sync.outbox.models import Change
 
-    page = fan_out.page
+    def absorb(page: Any, changes: Any, using: str) -> Any:
+        fan_out._absorb(changes, using)
+        return page
 
-    def absorb_and_deliver(target: Any, change: Any, using: str) -> Any:
-        same = Change.objects.using(using).filter(model=change.model, via=change.via, until=change.until, key="")
-        same.filter(claim="").exclude(pk=change.pk).delete()
-        yield from page(target, change, using)
-
-    _put(fan_out, "page", absorb_and_deliver)
+    _change_pages(absorb)
 
 
 def claim_ignored() -> None:
@@ -352,17 +363,14 @@ def claim_ignored() -> None:
 
 def cursor_first() -> None:
     """A fan-out passes its documents before they are delivered."""
-    from sync.outbox import fan_out
     from sync.outbox.models import Change
 
-    page = fan_out.page
+    def go_past(page: Any, _: Any, using: str) -> Any:
+        mine = Change.objects.using(using).filter(pk__in=[change.pk for change in page.changes])
+        mine.update(key=str(page.documents[-1]))
+        return page
 
-    def pass_and_deliver(target: Any, change: Any, using: str) -> Any:
-        for keys in page(target, change, using):
-            Change.objects.using(using).filter(pk=change.pk).update(key=str(keys[-1]))
-            yield keys
-
-    _put(fan_out, "page", pass_and_deliver)
+    _change_pages(go_past)
 
 
 MUTATIONS: dict[str, Callable[[], None]] = {
@@ -372,6 +380,7 @@ MUTATIONS: dict[str, Callable[[], None]] = {
         repeatable_read, id_as_cursor, write_concern_1,
         confirm_local, checkpoint_first, old_parent_forgotten, new_parent_forgotten, old_parent_unlocked,
         second_hop_inside, embedded_rows_first, fan_out_removed_first, cursor_first, absorbs_when_begun, claim_ignored,
+        fan_outs_claimed_late,
     )
 }  # fmt: skip
 

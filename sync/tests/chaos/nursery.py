@@ -19,6 +19,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests.lab.network import enter
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -102,6 +104,8 @@ class Child:
             ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             os.dup2(tasks, 0)
             os.dup2(2, 1)
+            if life.get("namespace"):
+                enter(life["namespace"])
             worker = importlib.import_module(life.get("work", "sync.tests.chaos.work")).Worker(life)
             for line in sys.stdin:
                 worker.do(json.loads(line))

@@ -10,10 +10,10 @@ from typing import Any
 
 from bson import ObjectId
 
-from sync.tests.chaos import checker, composed, journal
+from sync.tests.chaos import checker, composed, journal, lab
 from sync.tests.chaos.proxy import DOWN, UP, Proxy
 from sync.tests.chaos.runner import Runner, Site, Wrong
-from sync.tests.chaos.schedule import ONE, PATIENCE, Fault, Schedule
+from sync.tests.chaos.schedule import HOSTS, ONE, PATIENCE, Fault, Schedule
 from tests.servers import SERVERS
 
 MARKER = "ffffffff"  # the end of the key of a row that tells how far the followers are
@@ -77,8 +77,9 @@ class Run:
                                   and fault.slot])  # fmt: skip
         for slot in [*self.followers, *self.relays, *self.writers, *self.extras]:
             self.start(slot)
-        for slot in self.relays:
-            self.runner.mysql_slots[slot].delay(DOWN, self.schedule.row_jitter)
+        if self.schedule.servers != HOSTS:
+            for slot in self.relays:
+                self.runner.mysql_slots[slot].delay(DOWN, self.schedule.row_jitter)
         if self.schedule.servers == ONE:
             for slot in [*self.followers, *self.relays, *self.writers]:
                 for direction in (UP, DOWN):
@@ -99,6 +100,10 @@ class Run:
         what, _, of = fault.kind.partition(" ")
         end = self.now() + fault.seconds
         mongo: Any = self.site.mongo
+        if fault.kind in lab.CUTS:
+            drops = mongo.drops(fault.kind, fault.slot)
+            mongo.network.cut(drops)
+            return [(end, lambda: mongo.network.restore(drops))]
         if self.schedule.servers != ONE and not fault.slot:
             mongo.fail(fault.kind, fault.seconds)
         elif what == "kill" and fault.slot:

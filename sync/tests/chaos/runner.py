@@ -7,11 +7,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from sync.tests.chaos import checker, journal, servers
+from sync.tests.chaos import checker, journal, lab, schedule, servers
 from sync.tests.chaos.nursery import Nursery
 from sync.tests.chaos.proxy import Proxies, Proxy
 from sync.tests.chaos.schedule import PATIENCE, SETTINGS
-from tests.servers import SERVERS
+from tests.lab.network import Network
+from tests.servers import SERVERS, MariaDB
 
 BATCHES = 2, 5, 20  # of the relays
 
@@ -33,7 +34,7 @@ class Site:
         self.spares: dict[str, int] = {}
         self.last_journal = journal.Account()
         self.database = runner.mysql.name(kind)
-        self.mongo = servers.start(kind, runner.proxies)
+        self.mongo = runner.start(kind)
         self.client = self.mongo.client()
         self.documents = self.client[self.database]
         runner.mysql.sql(f"CREATE DATABASE {self.database} CHARACTER SET utf8mb4")
@@ -42,11 +43,19 @@ class Site:
         self.history = checker.History(self.documents)
 
     def spawn(self, slot: str) -> int:
+        life = {"slot": slot, "database": self.database, "mongo": self.mongo.uri(slot, self.database)}
+        return self.runner.nursery.spawn(life | self._way_to_mysql(slot))
+
+    def _way_to_mysql(self, slot: str) -> dict[str, Any]:
+        """By a proxy, or from another host without one."""
+        mysql, network = self.runner.mysql, self.runner.network
+        if network:
+            namespace = network.namespace(lab.host_of(slot))
+            return {"mysql_host": mysql.host, "mysql_port": mysql.port, "namespace": namespace}
         proxies = self.runner.mysql_slots
         if slot not in proxies:
-            proxies[slot] = self.runner.proxies.start(self.runner.mysql.port)
-        life = {"slot": slot, "database": self.database, "mysql_port": proxies[slot].port}
-        return self.runner.nursery.spawn(life | {"mongo": self.mongo.uri(slot, self.database)})
+            proxies[slot] = self.runner.proxies.start(mysql.port)
+        return {"mysql_host": "127.0.0.1", "mysql_port": proxies[slot].port, "namespace": ""}
 
     def tell(self, slot: str, task: dict[str, Any]) -> None:
         """Send a task to the process in `slot`, starting one if needed."""
@@ -102,7 +111,11 @@ class Site:
 class Runner:
     """A run of schedules on servers that it starts and stops."""
 
-    def __init__(self, mutation: str = "") -> None:
+    def __init__(self, mutation: str = "", network: Network | None = None) -> None:
+        """network: the hosts, if all schedules run on several; this process is on one of them."""
+        self.network = network
+        if network:
+            MariaDB.host, MariaDB.prefix = network.addresses[lab.MYSQL], network.prefix(lab.MYSQL)
         SERVERS.start()
         self.log = SERVERS.folder / "processes.log"
         environment = {name: str(value) for name, value in SETTINGS.items()} | {
@@ -121,6 +134,16 @@ class Runner:
         for site in self.sites.values():
             site.stop()
         SERVERS.stop()
+
+    def start(self, kind: str) -> servers.OneMember | servers.ThreeMembers:
+        """Start the MongoDB servers for schedules of this kind."""
+        match kind:
+            case schedule.ONE:
+                return servers.OneMember(self.proxies)
+            case schedule.THREE:
+                return servers.ThreeMembers(servers.ELECTION)
+        assert self.network
+        return lab.Lab(self.network)
 
     def go_to(self, kind: str) -> Site:
         """Return the servers for a schedule. Relays on other servers are stopped first."""

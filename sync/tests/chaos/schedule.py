@@ -18,7 +18,7 @@ PATIENCE = float(
     os.environ.get("CHAOS_PATIENCE", "30")
 )  # seconds within which all changes must be delivered after the faults
 STAMPS = 10**6  # per writer, so that each of its states has a unique one
-ONE, THREE = "one member", "three members"
+ONE, THREE, HOSTS = "one member", "three members", "several hosts"
 
 # How often each fault is drawn in an ordinary schedule. Those of whole servers are rare because they are slow.
 FAULTS = {
@@ -59,6 +59,7 @@ class Profile:
     raw: tuple[float, ...] = (0.2, 0.5, 1.0)  # in these, the share of such writes
     embedding: float = 0.3  # the share of schedules that also write rows which other documents embed
     embedded: tuple[float, ...] = (0.3, 0.6, 1.0)  # in these, the share of such writes
+    cuts: tuple[str, ...] = ()  # of the network between several hosts, on which all schedules then run; see lab.py
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,8 @@ def draw(seed: int, profile: Profile) -> Schedule:
     """Return the schedule of this seed."""
     chance = random.Random(seed)
     servers = THREE if chance.random() < profile.three else ONE
+    if profile.cuts:
+        servers = HOSTS
     writers, relays = chance.choice((2, 2, 3)), chance.choice(profile.relays)
     seconds = chance.uniform(*profile.seconds) if servers == ONE else 1.0
     slots = _slots("writer", writers) + _slots("relay", relays)
@@ -125,9 +128,15 @@ def draw(seed: int, profile: Profile) -> Schedule:
         faults.append(_fault(apart, profile, FOLLOWER_FAULTS, seconds, _slots("follower", followers)))
     beside = random.Random(f"embedded rows of {seed}")
     embedded = beside.choice(profile.embedded) if beside.random() < profile.embedding else 0.0
+    if servers != ONE:
+        faults = [fault for fault in faults if fault.kind.startswith(("kill ", "freeze ")) and fault.slot]
     if servers == THREE:
-        ours = [fault for fault in faults if fault.kind.startswith(("kill ", "freeze ")) and fault.slot]
-        faults = [*ours, Fault(chance.uniform(0.2, 0.5), chance.choice(profile.failovers), "", 0.4)]
+        faults.append(Fault(chance.uniform(0.2, 0.5), chance.choice(profile.failovers), "", 0.4))
+    if servers == HOSTS:
+        seconds = chance.uniform(1.0, 2.0)
+        faults += [
+            _cut(chance, profile, seconds, slots + _slots("follower", followers)) for _ in range(chance.randint(1, 3))
+        ]
     return Schedule(
         seed=seed,
         servers=servers,
@@ -153,6 +162,12 @@ def draw(seed: int, profile: Profile) -> Schedule:
 
 def _slots(who: str, count: int) -> list[str]:
     return [f"{who} {number}" for number in range(count)]
+
+
+def _cut(chance: random.Random, profile: Profile, seconds: float, slots: list[str]) -> Fault:
+    kind = chance.choice(profile.cuts)
+    slot = chance.choice(slots) if "its host" in kind else ""
+    return Fault(chance.uniform(0, seconds), kind, slot, chance.uniform(0.2, 2.0))
 
 
 def _fault(

@@ -17,10 +17,11 @@ import pymongo
 from pymongo.errors import OperationFailure, PyMongoError
 
 from sync.tests.chaos.proxy import Proxies, Proxy
-from sync.tests.chaos.schedule import ONE, THREE
+from tests.lab.network import Network
 from tests.servers import SERVERS, Mongo, mongod
 
 ELECTION = 700  # milliseconds without a primary before an election starts
+MEMBERS = ("mongo0", "mongo1", "mongo2")  # the hosts of the members in a network
 ELECTED_WITHIN = 120  # seconds; only a limit for a busy machine, not a guarantee
 
 
@@ -29,7 +30,7 @@ class MySQL:
 
     def __init__(self) -> None:
         url = urlsplit(os.environ["DATABASE_URL"])
-        self.port = url.port or 3306
+        self.host, self.port = url.hostname or "127.0.0.1", url.port or 3306
         self.login: dict[str, Any] = {"user": unquote(url.username or ""), "password": unquote(url.password or "")}
         self.base = url.path.strip("/")
         self.server = SERVERS.mariadb
@@ -48,10 +49,10 @@ class MySQL:
         for attempt in (1, 2):
             try:
                 if self.connection is None:
-                    host = "127.0.0.1"
                     self.connection = MySQLdb.connect(
-                        host=host, port=self.port, charset="utf8mb4", autocommit=True, read_timeout=20, **self.login
-                    )
+                        host=self.host, port=self.port, charset="utf8mb4", autocommit=True, read_timeout=20,
+                        **self.login,
+                    )  # fmt: skip
                 with self.connection.cursor() as cursor:
                     cursor.execute(statement, values)
                     names = [column[0] for column in cursor.description or ()]
@@ -121,13 +122,18 @@ ALREADY_INITIALIZED = 23
 class ThreeMembers:
     """A replica set whose primary is made to fail."""
 
-    def __init__(self, election: int) -> None:
-        """election: the time-out in milliseconds. On a busy machine, elections with a short time-out may never end."""
+    def __init__(self, election: int, network: Network | None = None) -> None:
+        """election: the time-out in milliseconds. On a busy machine, elections with a short time-out may never end.
+
+        network: one with hosts for the members; by default they are on this one.
+        """
         self.members = [Mongo(SERVERS.place("member")) for _ in range(3)]
-        for member in self.members:
+        for member, host in zip(self.members, MEMBERS, strict=True):
+            if network:
+                member.host, member.prefix = network.addresses[host], network.prefix(host)
             self._start(member)
         with self._direct(self.members[0]) as first:
-            hosts = [{"_id": number, "host": f"127.0.0.1:{member.port}"} for number, member in enumerate(self.members)]
+            hosts = [{"_id": number, "host": each} for number, each in enumerate(self._hosts())]
             settings = {"electionTimeoutMillis": election, "heartbeatIntervalMillis": election // 5}
             configuration = {"_id": mongod.REPLICA_SET, "members": hosts, "settings": settings}
             try:
@@ -139,17 +145,20 @@ class ThreeMembers:
 
     @staticmethod
     def _start(member: Mongo) -> None:
-        member.process = mongod.start(member.folder, member.port, "--setParameter", "enableTestCommands=1")
+        options = ("--setParameter", "enableTestCommands=1")
+        member.process = mongod.start(member.folder, member.port, *options, prefix=member.prefix, host=member.host)
 
     @staticmethod
     def _direct(member: Mongo) -> pymongo.MongoClient[dict[str, Any]]:
         return pymongo.MongoClient(
-            "127.0.0.1", member.port, directConnection=True, serverSelectionTimeoutMS=5000, socketTimeoutMS=5000
+            member.host, member.port, directConnection=True, serverSelectionTimeoutMS=5000, socketTimeoutMS=5000
         )
 
     def uri(self, slot: str, database: str) -> str:
-        hosts = ",".join(f"127.0.0.1:{member.port}" for member in self.members)
-        return f"mongodb://{hosts}/{database}?replicaSet={mongod.REPLICA_SET}"
+        return f"mongodb://{','.join(self._hosts())}/{database}?replicaSet={mongod.REPLICA_SET}"
+
+    def _hosts(self) -> list[str]:
+        return [f"{member.host}:{member.port}" for member in self.members]
 
     def client(self) -> pymongo.MongoClient[dict[str, Any]]:
         return pymongo.MongoClient(self.uri("", ""), tz_aware=True, w="majority")
@@ -215,7 +224,3 @@ class ThreeMembers:
     def stop(self) -> None:
         for member in self.members:
             member.stop()
-
-
-def start(servers: str, proxies: Proxies) -> OneMember | ThreeMembers:
-    return {ONE: lambda: OneMember(proxies), THREE: lambda: ThreeMembers(ELECTION)}[servers]()

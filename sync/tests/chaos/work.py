@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, life: dict[str, Any]) -> None:
         logging.disable(logging.WARNING)
         options = connections["default"].settings_dict
-        options["NAME"], options["PORT"] = life["database"], life["mysql_port"]
+        options["NAME"], options["HOST"], options["PORT"] = life["database"], life["mysql_host"], life["mysql_port"]
         options["OPTIONS"]["init_command"] += ", innodb_lock_wait_timeout = 1"
         settings.MONGODB_URI = life["mongo"]
         # By default, the driver waits 0.5 s before it checks a server again: as long as a whole schedule.

@@ -174,6 +174,29 @@ def test_a_fan_out_is_removed_after_its_documents_are_delivered(
     assert is_stale(mongo) == bool(mutation)
 
 
+@mutated("fan-out-removed-first")
+def test_fan_outs_delivered_together_are_removed_after_their_documents(
+    mutation: str, world: World, mongo: Database, apply: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Shelter.objects.create(name="C", town=Town.objects.create(name="Elgin"))
+    Relay().drain()
+    Town.objects.update(name="Oban")
+    apply(mutation)
+    fail_to_deliver(monkeypatch)
+    assert is_stale(mongo) == bool(mutation)
+
+
+@mutated("fan-outs-claimed-late")
+def test_fan_outs_delivered_together_are_claimed_before_their_documents_are_looked_up(
+    mutation: str, world: World, mongo: Database, apply: Any
+) -> None:
+    Shelter.objects.create(name="C", town=Town.objects.create(name="Elgin"))
+    Relay().drain()
+    Town.objects.update(name="Oban")
+    apply(mutation)
+    assert is_stale(mongo) == bool(mutation)
+
+
 @mutated("cursor-first")
 def test_the_cursor_passes_a_document_after_it_is_delivered(
     mutation: str, world: World, mongo: Database, apply: Any, monkeypatch: pytest.MonkeyPatch

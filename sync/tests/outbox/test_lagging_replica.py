@@ -17,11 +17,10 @@ from sync.outbox.relay import Relay
 from sync.tests.support.composed import World, expected, make_world, stored
 from sync.tests.zoo.models import Guest, Pen, Shelter, Town
 from sync.verification import verify
-from tests.servers import SERVERS, MariaDB
+from tests.servers import SERVERS, MariaDB, Replica
 
 pytestmark = [pytest.mark.engine, pytest.mark.django_db(transaction=True)]
 REPLICA = "replica"
-SECONDS = 30  # that the replica may take to catch up
 
 
 class ReadsTheReplica:
@@ -32,28 +31,6 @@ class ReadsTheReplica:
 
     def allow_relation(self, *args: Any, **hints: Any) -> bool:
         return True
-
-
-class Replica(MariaDB):
-    def _server_options(self) -> list[str]:
-        return ["--server-id=2", "--read-only=1"]
-
-    def follow(self, primary: MariaDB, database: str) -> None:
-        """Copy a database of the primary, which nobody writes to meanwhile, and replicate it from there on."""
-        position = primary.sql("SELECT @@gtid_current_pos").strip()
-        self.restore(database, primary)
-        self.sql(
-            f"GRANT ALL ON *.* TO {self.USER}@'%';"
-            f"SET GLOBAL gtid_slave_pos = '{position}';"
-            f"CHANGE MASTER TO master_host = '127.0.0.1', master_port = {primary.port}, master_user = 'root',"
-            " master_use_gtid = slave_pos; START SLAVE;"
-        )
-
-    def stop_applying(self, primary: MariaDB) -> None:
-        """Apply what the primary has committed so far, and nothing after it."""
-        position = primary.sql("SELECT @@gtid_current_pos").strip()
-        assert self.sql(f"SELECT MASTER_GTID_WAIT('{position}', {SECONDS})").strip() == "0"
-        self.sql("STOP SLAVE SQL_THREAD")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ A deliverer takes a change and reads the document's version, the child and the g
 writes if the version is still the same; otherwise the change stays. Changes of parents are not claimed, so two
 deliverers may have the same one. A fan-out is claimed for a lease, which expires if its holder is killed or slow. It
 is delivered one parent after the other; after each, its cursor moves on. A deliverer that begins a fan-out absorbs the
-others of the same row that have not begun.
+others of the same row that have not begun. It may also claim fan-outs of other rows that have not begun: then it looks
+up the parents of all of them at once, delivers each parent once, and removes the fan-outs when it has delivered all.
 
 At rest each document must equal its rows. `python -m sync.tests.support.composed_model` prints the result for the
 protocol and each mutation, with the shortest path to the first wrong end.
@@ -63,7 +64,7 @@ class Change(NamedTuple):
 
 
 class Deliverer(NamedTuple):
-    step: str  # expand, version, child, grandchild, write, end
+    step: str  # expand, look up, version, child, grandchild, write, end
     change: int
     key: str
     parent: int = NO_PARENT
@@ -72,6 +73,8 @@ class Deliverer(NamedTuple):
     grandchild: int = 0
     branch: int = 0
     won: bool = False
+    others: tuple[tuple[int, str], ...] = ()  # fan-outs that are delivered together with this one
+    rest: tuple[int, ...] = ()  # the parents that follow, of fan-outs delivered together
 
 
 class State(NamedTuple):
@@ -103,6 +106,8 @@ class Protocol:
     cursor_last: bool = True  # the cursor passes a parent when it is delivered
     absorb_new: bool = True  # a fan-out absorbs others only when it begins, not when it continues
     hold_to_move: bool = True  # the cursor is moved, or the fan-out removed, only by its holder
+    claim_before_look_up: bool = True  # fan-outs delivered together are all claimed before their parents are looked up
+    remove_together_last: bool = True  # and removed when the parents of all are delivered
 
 
 MUTATIONS = {name: replace(Protocol(), **{name: False}) for name in Protocol.__dataclass_fields__}
@@ -120,6 +125,8 @@ CAUGHT_WITH: dict[str, tuple[tuple[str, ...], dict[str, int]]] = {
     "cursor_last": (("change the branch",), {"kills": 1}),
     "absorb_new": (("change the branch", "change the branch"), {"kills": 1}),
     "hold_to_move": (("change the branch", "change the branch"), {"expiries": 1}),
+    "claim_before_look_up": (("change the grandchild", "change the branch"), {}),
+    "remove_together_last": (("change the grandchild", "change the branch"), {"kills": 1}),
 }
 BOUNDS: list[tuple[tuple[str, ...], dict[str, int]]] = [
     (("move", "move", "change the child"), {}),
@@ -128,6 +135,8 @@ BOUNDS: list[tuple[tuple[str, ...], dict[str, int]]] = [
     (("move", "change the grandchild"), {"kills": 1, "expiries": 1}),
     (("move", "change the branch"), {"kills": 1}),
     (("change the branch", "change the branch"), {"kills": 1, "expiries": 1}),
+    (("change the grandchild", "change the branch"), {"kills": 1, "expiries": 1}),
+    (("change the grandchild", "change the branch", "move"), {}),
 ]
 
 
@@ -242,7 +251,8 @@ def _continue(state: State, mine: Transaction, protocol: Protocol) -> Iterator[t
 
 def _record(state: State, keys: set[str]) -> State:
     changes = state.changes
-    held = {one.change for one in state.deliverers if one}  # an id is not given again while anybody knows it
+    # An id is not given again while anybody knows it.
+    held = {number for one in state.deliverers if one for number in (one.change, *(other for other, _ in one.others))}
     for key in sorted(keys):
         used = held | {change.id for change in changes}
         changes = tuple(sorted((*changes, Change(min(set(range(len(used) + 1)) - used), key))))
@@ -261,6 +271,54 @@ def _take(state: State, number: int, protocol: Protocol) -> Iterator[tuple[str, 
                 taken = taken._replace(changes=tuple(each for each in taken.changes if not _is_absorbed(each, change)))
             expanding = Deliverer("expand", change.id, change.key)
             yield f"{number} claims the fan-out of {change.key}", _put(taken, number, expanding)
+            if change.cursor == 0:
+                yield from _take_together(taken, number, change, protocol)
+
+
+def _take_together(state: State, number: int, change: Change, protocol: Protocol) -> Iterator[tuple[str, State]]:
+    """Claims the fan-outs of other rows that have not begun, too."""
+    others = [each for each in state.changes if each.key in (CHILD, BRANCH) and each.key != change.key]
+    for other in [each for each in others if each.cursor == 0 and each.owner == NOBODY]:
+        taken = _with(state, other._replace(owner=number))
+        taken = taken._replace(changes=tuple(each for each in taken.changes if not _is_absorbed(each, other)))
+        known = change.key if not protocol.claim_before_look_up else ""
+        looking = Deliverer("look up", change.id, change.key, others=((other.id, other.key),))
+        found = _look_up(taken, number, looking, protocol, [known]) if known else _put(taken, number, looking)
+        yield f"{number} claims the fan-outs of {change.key} and {other.key}", found
+
+
+def _look_up(state: State, number: int, me: Deliverer, protocol: Protocol, keys: list[str]) -> State:
+    """Finds the parents of all these fan-outs, and begins with the first."""
+    parents = sorted({parent for key in keys for parent in _parents(state, key)})
+    if not parents:
+        return _put(_removed(state, number, me, protocol), number, None)
+    if not protocol.remove_together_last:
+        state = _removed(state, number, me, protocol)
+    return _begin_next(state, number, me._replace(rest=tuple(parents)), protocol)
+
+
+def _begin_next(state: State, number: int, me: Deliverer, protocol: Protocol) -> State:
+    first, *rest = me.rest
+    begun = _begin_delivery(state, number, Change(me.change, me.key), first, protocol)
+    deliverer = begun.deliverers[number]
+    assert deliverer
+    return _put(begun, number, deliverer._replace(others=me.others, rest=tuple(rest)))
+
+
+def _removed(state: State, number: int, me: Deliverer, protocol: Protocol) -> State:
+    """Without the fan-outs delivered together, of those that it still holds."""
+    mine = ((me.change, me.key), *me.others)
+    return state._replace(
+        changes=tuple(
+            each
+            for each in state.changes
+            if (each.id, each.key) not in mine or (each.owner != number and protocol.hold_to_move)
+        )
+    )
+
+
+def _parents(state: State, key: str) -> list[int]:
+    return list(PARENTS) if key == BRANCH else [each for each in PARENTS if each == state.child.parent]
 
 
 def _is_absorbed(other: Change, by: Change) -> bool:
@@ -278,6 +336,9 @@ def _deliver(state: State, number: int, me: Deliverer, protocol: Protocol) -> It
         yield f"{number} is killed", killed._replace(kills=state.kills - 1)
     if me.step == "expand":
         yield from _expand(state, number, me, protocol)
+    elif me.step == "look up":
+        found = _look_up(state, number, me, protocol, [me.key, *(key for _, key in me.others)])
+        yield f"{number} looks up the parents of both", found
     elif me.step == "version":
         following = "child" if protocol.version_first and protocol.read_after_version else "grandchild"
         following = following if protocol.version_first else "write"
@@ -303,8 +364,7 @@ def _expand(state: State, number: int, me: Deliverer, protocol: Protocol) -> Ite
     if change is None or change.owner != number:
         yield f"{number} has lost the fan-out", _put(state, number, None)
         return
-    parents = PARENTS if me.key == BRANCH else [each for each in PARENTS if each == state.child.parent]
-    following = [parent for parent in parents if parent >= change.cursor]
+    following = [parent for parent in _parents(state, me.key) if parent >= change.cursor]
     if not following:
         yield f"{number} has ended the fan-out of {me.key}", _put(_without(state, change), number, None)
         return
@@ -333,6 +393,11 @@ def _end(state: State, number: int, me: Deliverer, protocol: Protocol) -> State:
     if me.key not in (CHILD, BRANCH):
         ended = _put(state, number, None)
         return _without(ended, change) if me.won and change else ended
+    if me.others:
+        ended = state if me.won else _record(state, {str(me.parent)})
+        if me.rest:
+            return _begin_next(ended, number, me, protocol)
+        return _put(_removed(ended, number, me, protocol), number, None)
     again = _put(state, number, Deliverer("expand", me.change, me.key))
     if not me.won:  # the real code records a change for the key instead
         again = _record(again, {str(me.parent)})

@@ -31,8 +31,10 @@ def grant() -> None:
 
 
 def revoke() -> None:
+    """Take the privileges away. A connection keeps those that it was opened with, so it is closed, too."""
     if SERVERS.mariadb is not None:
         SERVERS.mariadb.sql("REVOKE REPLICATION SLAVE, BINLOG MONITOR ON *.* FROM portal@'%'")
+        connection.close()
 
 
 def sql(statement: str, *params: Any) -> list[tuple[Any, ...]]:

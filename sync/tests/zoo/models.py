@@ -172,6 +172,7 @@ class Order(MirroredModel):
 
 class Town(Embedded):
     name = models.CharField(max_length=50)
+    people = models.IntegerField(default=0)
 
 
 class Badge(Embedded):
