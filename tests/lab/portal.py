@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import trustme
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from tests.kafka import kafka_broker
 from tests.lab.network import Network
@@ -43,7 +44,7 @@ LINKS: tuple[tuple[tuple[str, ...], tuple[str, ...], str], ...] = (
 NAME = "portal.lab"
 HTTP, HTTPS, WEB_PORT, MONGO_PORT, KAFKA_PORT, CONTROLLER = 8080, 8443, 8000, 27017, 9092, 9093
 USER, PASSWORD = "operator", "a-long-password-9"
-TOPIC = "story-events"
+TOPIC, PARTITIONS = "story-events", 3
 
 
 class Lab:
@@ -96,7 +97,7 @@ class Lab:
             "TRUSTED_PROXIES": "1", "CURRENCY": "USD", "REQUIRE_MFA": "none", "EMAIL_URL": "consolemail://",
             "VAR_DIR": str(self.folder / "var"), "CACHE_URL": f"filecache://{self.folder}/var/cache",
             "DATABASE_URL": self.mysql.url(), "MONGODB_URI": self.mongodb_uri, "EXAMPLES": "news",
-            "SYNC_KAFKA": json.dumps(self.kafka), "SYNC_FOLLOW_BINLOG": "1",
+            "SYNC_KAFKA": json.dumps(self.kafka), "SYNC_FOLLOW_BINLOG": "1", "SYNC_KAFKA_PARTITIONS": str(PARTITIONS),
             "DJANGO_SETTINGS_MODULE": "analytics_site.settings", "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
             "PYTHONUNBUFFERED": "1",
         }  # fmt: skip
@@ -110,6 +111,7 @@ class Lab:
         say(f"{', '.join(BROKERS)}: starting")
         with ThreadPoolExecutor() as threads:  # none of them listens before two are there
             list(threads.map(self.start, BROKERS))
+        self._make_topic()
         say("mysql: creating tables")
         user = self.mysql.USER
         self.mysql.sql(f"GRANT REPLICATION SLAVE, BINLOG MONITOR ON *.* TO {user}@'%'")
@@ -179,6 +181,13 @@ class Lab:
 
     def _initiate(self) -> None:
         mongod.initiate(*(f"{self.address(host)}:{MONGO_PORT}" for host in MEMBERS))
+
+    def _make_topic(self) -> None:
+        """With a copy on each broker, of which two must have a message."""
+        topic = NewTopic(TOPIC, PARTITIONS, len(BROKERS), config={"min.insync.replicas": "2"})
+        admin = AdminClient(self.kafka)  # must live until the call is done
+        for done in admin.create_topics([topic]).values():
+            done.result(30)
 
     def _broker(self, number: int) -> Callable[[], subprocess.Popen[bytes]]:
         host = BROKERS[number - 1]

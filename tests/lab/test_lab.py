@@ -15,14 +15,13 @@ from typing import Any
 import pymongo
 import pytest
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka.admin import AdminClient, NewTopic
 from playwright.sync_api import Error as BrowserError
 from playwright.sync_api import Page, sync_playwright
 
 from sync.tests.support.waiting import wait_for
 from tests.lab import portal
 from tests.lab.network import Network
-from tests.lab.portal import BROKERS, DESK, HOSTS, MEMBERS, NAME, PASSWORD, TOPIC, USER, WEB, WORKERS, Lab
+from tests.lab.portal import BROKERS, DESK, HOSTS, MEMBERS, NAME, PARTITIONS, PASSWORD, TOPIC, USER, WEB, WORKERS, Lab
 from tests.servers import SERVERS
 
 pytestmark = [
@@ -42,18 +41,9 @@ def lab() -> Iterator[Lab]:
         found = Lab(folder, network)
         try:
             found.up()
-            make_topic(found)
             yield found
         finally:
             found.stop()
-
-
-def make_topic(lab: Lab) -> None:
-    """With a copy on each broker, of which two must have a message."""
-    admin = AdminClient(lab.kafka)
-    topic = NewTopic(TOPIC, 3, len(BROKERS), config={"min.insync.replicas": "2"})
-    for done in admin.create_topics([topic]).values():
-        done.result(30)
 
 
 @pytest.fixture
@@ -135,9 +125,9 @@ def published(lab: Lab) -> set[str]:
     consumer = Consumer(
         {**lab.kafka, "group.id": "test", "auto.offset.reset": "earliest", "enable.partition.eof": True}
     )
-    consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in range(3)])
+    consumer.assign([TopicPartition(TOPIC, partition, 0) for partition in range(PARTITIONS)])
     keys, ended = set(), 0
-    while ended < 3:
+    while ended < PARTITIONS:
         message = consumer.poll(30)
         assert message, "the brokers do not answer"
         if message.error():
