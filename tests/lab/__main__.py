@@ -40,11 +40,11 @@ CONTROL = FOLDER / "control"
 HOURS = 3  # after which a forgotten lab ends
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    found = argparse.ArgumentParser(
         prog="script/lab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = found.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb in ("up", "status", "heal", "picture"):
         verbs.add_parser(verb)
     for verb in ("kill", "start"):
@@ -56,11 +56,11 @@ def parse() -> argparse.Namespace:
     slow = verbs.add_parser("slow")
     slow.add_argument("host")
     slow.add_argument("kilobits", type=int, help="per second; 0 ends it")
-    return parser.parse_args()
+    return found
 
 
 def main() -> int:
-    options = parse()
+    options = parser().parse_args()
     if options.verb == "picture":
         from tests.lab.portal import picture
 

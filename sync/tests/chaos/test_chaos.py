@@ -1,7 +1,8 @@
 """Fault schedules against the mirror, and against mutations of it, each without one safeguard: these must fail.
 
-CHAOS_SCHEDULES sets the number of schedules (0: none). The mutations take long and run only with CHAOS_MUTATIONS=1.
-docs/explanation/faults.md has the commands for thousands of schedules, and for another database.
+CHAOS_SCHEDULES sets the number of schedules, and CHAOS_LAB_SCHEDULES that of schedules on several hosts (0: none). The
+mutations take long and run only with CHAOS_MUTATIONS=1. docs/explanation/faults.md has the commands for thousands of
+schedules, and for another database.
 """
 
 import os
@@ -17,7 +18,8 @@ from django.db import connection
 from sync.tests.chaos.mutations import BOUNDS
 
 SCHEDULES = int(os.environ.get("CHAOS_SCHEDULES", "50"))
-SECONDS = 6  # at most, for one schedule on a busy machine
+LAB_SCHEDULES = int(os.environ.get("CHAOS_LAB_SCHEDULES", "20"))
+SECONDS = 10  # at most, for one schedule on a busy machine
 
 
 def chaos(schedules: int, *options: str) -> subprocess.CompletedProcess[str]:
@@ -35,6 +37,16 @@ def chaos(schedules: int, *options: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.skipif(not SCHEDULES, reason="CHAOS_SCHEDULES=0")
 def test_nothing_is_lost_stale_or_invented_under_faults() -> None:
     result = chaos(SCHEDULES, "--seed", os.environ.get("SEED", str(random.randrange(10**6))))
+    print(result.stdout)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.skipif(not LAB_SCHEDULES, reason="CHAOS_LAB_SCHEDULES=0")
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_nothing_is_lost_stale_or_invented_while_the_network_is_cut() -> None:
+    if os.environ.get("TEST_DATABASE", "mariadb") != "mariadb":
+        pytest.skip("the hosts have a MariaDB of their own")
+    result = chaos(LAB_SCHEDULES, "--lab", "--seed", os.environ.get("SEED", str(random.randrange(10**6))))
     print(result.stdout)
     assert result.returncode == 0, result.stdout + result.stderr
 
