@@ -7,7 +7,9 @@ write-set cache. Debian's package `galera-4` has the library; without it these t
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,9 +19,17 @@ from typing import Any
 import MySQLdb
 import pytest
 
+from tests.lab.network import Network
 from tests.servers import SERVERS, MariaDB, free_port
 
 LIBRARIES = ("/usr/lib/galera/libgalera_smm.so", "/usr/lib64/galera-4/libgalera_smm.so")
+HOSTS = ("node0", "node1", "node2")  # of the nodes in a network
+# A node believes after a second that another one is gone, and not after five.
+QUICK = (
+    ";evs.keepalive_period=PT0.3S;evs.inactive_check_period=PT0.3S;evs.suspect_timeout=PT1S"
+    ";evs.inactive_timeout=PT3S;evs.install_timeout=PT2.5S"
+)
+JOINED_WITHIN = 60  # seconds
 CAUSAL_TIMEOUT = 2  # seconds: the longest that a read waits for its node to catch up
 
 # Transfers only the position: the folders are copies of each other, and the rest comes from the write-set cache.
@@ -47,27 +57,53 @@ def library() -> str:
 
 
 class Node(MariaDB):
-    """One node. `lagging` stops its appliers, so that it falls behind the others."""
+    """One node. `lagging` stops its appliers, so that it falls behind the others.
+
+    timing: further options of the provider: how soon it believes that another node is gone.
+    """
+
+    timing = ""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.name = folder.name
         self.group_port = free_port()
-        self.is_first = False
+        self.is_first = self.was_killed = False
         self.cluster: list[Node] = []
 
     def _server_options(self) -> list[str]:
-        listen = f"base_port={self.group_port};gmcast.listen_addr=tcp://127.0.0.1:{self.group_port}"
-        members = ",".join(f"127.0.0.1:{node.group_port}" for node in self.cluster)
+        listen = f"base_port={self.group_port};gmcast.listen_addr=tcp://{self.host}:{self.group_port}"
+        members = ",".join(f"{node.host}:{node.group_port}" for node in self.cluster)
         return [
             "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M",
             "--innodb-flush-log-at-trx-commit=0", "--innodb-autoinc-lock-mode=2", "--wsrep-on=ON",
             f"--wsrep-provider={library()}", f"--wsrep-node-name={self.name}", "--wsrep-sst-method=copied",
-            f"--wsrep-node-address=127.0.0.1:{self.group_port}", f"--wsrep-cluster-address=gcomm://{members}",
-            f"--wsrep-provider-options={listen};ist.recv_addr=127.0.0.1:{free_port()};gcache.size=32M;"
-            f"repl.causal_read_timeout=PT{CAUSAL_TIMEOUT}S",
+            f"--wsrep-node-address={self.host}:{self.group_port}", f"--wsrep-cluster-address=gcomm://{members}",
+            f"--wsrep-provider-options={listen};ist.recv_addr={self.host}:{free_port()};gcache.size=32M;"
+            f"repl.causal_read_timeout=PT{CAUSAL_TIMEOUT}S{self.timing}",
             *(["--wsrep-new-cluster"] if self.is_first else []),
+            *([f"--wsrep-start-position={self._recovered()}"] if self.was_killed else []),
         ]  # fmt: skip
+
+    def _recovered(self) -> str:
+        """The position of the last transaction that its files have, which a killed node did not write down."""
+        self.was_killed = False
+        program = shutil.which("mariadbd") or ""
+        done = subprocess.run(
+            [program, "--no-defaults", f"--datadir={self.folder}", f"--socket={self.folder}/r", "--skip-networking",
+             "--log-bin=binlog", "--binlog-format=ROW", "--innodb-autoinc-lock-mode=2", "--innodb-log-file-size=16M",
+             "--wsrep-on=ON", f"--wsrep-provider={library()}", "--wsrep-cluster-address=gcomm://", "--wsrep-recover",
+             *self._options()],
+            check=False, capture_output=True, text=True,
+        )  # fmt: skip
+        found = re.findall(r"Recovered position: ([0-9a-f-]{36}:-?\d+)", done.stderr)
+        if not found:
+            raise RuntimeError(f"{self.name} does not recover:\n{done.stderr[-2000:]}")
+        return str(found[-1])
+
+    def kill(self) -> None:
+        super().kill()
+        self.was_killed = True
 
     def _wait(self) -> None:
         super()._wait()
@@ -80,6 +116,10 @@ class Node(MariaDB):
     def status_variable(self, name: str) -> str:
         return self.sql(f"SHOW STATUS LIKE '{name}'").split("\t")[-1].strip()
 
+    def group(self) -> tuple[str, str]:
+        """How many nodes it sees, itself included, and whether it serves queries."""
+        return self.status_variable("wsrep_cluster_size"), self.status_variable("wsrep_ready")
+
     def shut_down(self) -> None:
         self.process.terminate()
         self.process.wait(30)
@@ -91,9 +131,20 @@ class Node(MariaDB):
             names = [column[0] for column in cursor.description or ()]
             return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
+    def rows_when_ready(self, statement: str) -> list[dict[str, Any]]:
+        """The same, again and again until the node serves queries: it may leave the group and join it again."""
+        end = time.monotonic() + JOINED_WITHIN
+        while True:
+            try:
+                return self.rows(statement)
+            except MySQLdb.Error:
+                if time.monotonic() > end:
+                    raise
+                time.sleep(0.05)
+
     def _connection(self) -> Any:
         return MySQLdb.connect(
-            host="127.0.0.1", port=self.port, user=self.USER, password=self.PASSWORD, charset="utf8mb4",
+            host=self.host, port=self.port, user=self.USER, password=self.PASSWORD, charset="utf8mb4",
             autocommit=True, read_timeout=20,
         )  # fmt: skip
 
@@ -114,10 +165,13 @@ class Node(MariaDB):
 
 
 class Galera:
-    """Three nodes, each with the portal's user."""
+    """Three nodes, each with the portal's user. network: one with the hosts HOSTS; by default all are on this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: Network | None = None) -> None:
         self.nodes = [Node(SERVERS.place("galera")) for _ in range(3)]
+        for node, host in zip(self.nodes, HOSTS, strict=True):
+            if network:
+                node.host, node.prefix, node.timing = network.addresses[host], network.prefix(host), QUICK
 
     def start(self) -> None:
         programs = SERVERS.place("programs")
@@ -138,6 +192,18 @@ class Galera:
             shutil.copytree(first.folder, node.folder)
         for node in self.nodes:
             node.start()
+        first.is_first = False
+
+    def heal(self) -> None:
+        """Starts nodes that are down, and waits until all three are in the group."""
+        for node in self.nodes:
+            if node.status is not None:
+                node.start()
+        end = time.monotonic() + JOINED_WITHIN
+        while [node.group() for node in self.nodes] != [("3", "ON")] * 3:
+            if time.monotonic() > end:
+                raise RuntimeError(f"the nodes do not join: {[node.group() for node in self.nodes]}")
+            time.sleep(0.05)
 
     def stop(self) -> None:
         for node in self.nodes:
@@ -147,8 +213,7 @@ class Galera:
     def settle(self) -> None:
         """Waits until every node has applied all commits."""
         for node in self.nodes:
-            with suppress(MySQLdb.Error):
-                node.rows("SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")
+            node.rows_when_ready("SET STATEMENT wsrep_sync_wait = 15 FOR SELECT 1")
 
 
 @pytest.fixture(scope="module")

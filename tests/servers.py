@@ -61,11 +61,11 @@ class Mongo(Server):
         # leaves open blocks others for five seconds instead of a minute.
         names = ("enableTestCommands=1", "ttlMonitorSleepSecs=1", "transactionLifetimeLimitSeconds=5")
         parameters = [word for name in names for word in ("--setParameter", name)]
-        self.process = mongod.start(self.folder, self.port, *parameters)
-        mongod.initiate(self.port)
+        self.process = mongod.start(self.folder, self.port, *parameters, prefix=self.prefix, host=self.host)
+        mongod.initiate(f"{self.host}:{self.port}")
 
     def uri(self, database: str) -> str:
-        return f"mongodb://127.0.0.1:{self.port}/{database}?replicaSet={mongod.REPLICA_SET}"
+        return f"mongodb://{self.host}:{self.port}/{database}?replicaSet={mongod.REPLICA_SET}"
 
 
 class MariaDB(Server):
@@ -88,7 +88,7 @@ class MariaDB(Server):
         self.process = subprocess.Popen(
             [*self.prefix, program, "--no-defaults", f"--datadir={self.folder}", f"--port={self.port}",
              f"--bind-address={self.host}",
-             f"--socket={self.folder}/s", f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log",
+             f"--socket={self.folder}/s", f"--pid-file={self.folder}/pid", f"--log-error={self.folder}/log.err",
              "--log-bin=binlog", "--binlog-format=ROW", "--binlog-row-metadata=FULL", "--server-id=1",
              "--innodb-lock-wait-timeout=20", "--log-warnings=4",
              "--max-allowed-packet=64M", *self._options(), *self._server_options()],
@@ -133,7 +133,7 @@ class MariaDB(Server):
             if self.process.poll() is not None:
                 break
             time.sleep(0.1)
-        raise RuntimeError(f"MariaDB did not start:\n{(self.folder / 'log').read_text()[-2000:]}")
+        raise RuntimeError(f"MariaDB did not start:\n{(self.folder / 'log.err').read_text()[-2000:]}")
 
     def url(self, database: str = "analytics") -> str:
         return f"mysql://{self.USER}:{self.PASSWORD}@{self.host}:{self.port}/{database}"
@@ -254,7 +254,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
     """Adds the end of MariaDB's log to a failure: only the log says why the server closed a connection."""
     report = yield
-    if report.failed and SERVERS.mariadb is not None and (log := SERVERS.mariadb.folder / "log").exists():
+    if report.failed and SERVERS.mariadb is not None and (log := SERVERS.mariadb.folder / "log.err").exists():
         report.sections.append(("MariaDB's log", log.read_text(errors="replace")[-2000:]))
     return report
 

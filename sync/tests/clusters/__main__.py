@@ -18,6 +18,7 @@ import time
 
 from sync.tests.clusters.schedule import draw
 from tests.galera import library
+from tests.lab.network import Network
 
 
 def parse() -> argparse.Namespace:
@@ -30,30 +31,45 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--without-cure", action="store_true", help="let deliveries read outdated rows (no causal reads)"
     )
+    parser.add_argument(
+        "--lab", action="store_true", help="nodes on hosts of their own are cut off, killed and leave; needs root"
+    )
     parser.add_argument("--verbose", action="store_true", help="print each schedule and its duration")
     options = parser.parse_args()
     if options.seed is None:
         options.seed = random.randrange(10**6)
     if not library():
         parser.error("Galera is not installed: apt-get install galera-4")
+    if options.lab and os.geteuid():
+        parser.error("--lab makes network namespaces: run it as root")
     return options
 
 
 def main() -> int:
     options = parse()
+    if not options.lab:
+        return run(options, None)
+    from sync.tests.clusters.runner import ALL_HOSTS, DESK
+
+    with Network(f"clusters-{os.getpid()}", ALL_HOSTS) as network:
+        network.enter(DESK)
+        return run(options, network)
+
+
+def run(options: argparse.Namespace, network: Network | None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):  # exit normally, so that the servers are stopped
         signal.signal(number, lambda *_: sys.exit(143))
     os.environ["TEST_DATABASE"] = "mariadb"
     from sync.tests.clusters.runner import Runner
 
-    runner = Runner(causal=not options.without_cure)
+    runner = Runner(causal=not options.without_cure, network=network)
     started = time.monotonic()
     done = wrong = keys = 0
     try:
         for seed in range(options.seed, options.seed + options.schedules):
             if time.monotonic() - started > options.minutes * 60:
                 break
-            schedule, begun = draw(seed), time.monotonic()
+            schedule, begun = draw(seed, cut=options.lab), time.monotonic()
             try:
                 problems = runner.run(schedule)
             except Exception:

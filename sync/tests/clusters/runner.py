@@ -11,21 +11,28 @@ import pymongo
 from sync.tests.chaos import checker, journal
 from sync.tests.chaos.nursery import Nursery
 from sync.tests.chaos.schedule import PATIENCE, SETTINGS
-from sync.tests.clusters.schedule import Schedule
-from tests.galera import Galera
+from sync.tests.clusters.schedule import Fault, Schedule
+from tests.galera import HOSTS, Galera
+from tests.lab.network import Network, both_ways
 from tests.servers import SERVERS
 
 DATABASE = "analytics_clusters"
 CHANGES, ROWS = f"{DATABASE}.sync_change", f"{DATABASE}.finance_account"
 OVERTAKEN = 0.3  # seconds for which a node still lags after its held delivery is released
 NODES = range(3)
+DESK, MONGO, SITES = "desk", "mongo", ("site0", "site1", "site2")  # further hosts; each site works with its node
+ALL_HOSTS = (DESK, MONGO, *HOSTS, *SITES)
 
 
 class Runner:
     """The servers and one process per slot: a writer and a relay for each node, and those of forced schedules."""
 
-    def __init__(self, causal: bool) -> None:
-        """causal: whether deliveries wait until their node has caught up."""
+    def __init__(self, causal: bool, network: Network | None = None) -> None:
+        """causal: whether deliveries wait until their node has caught up. network: the hosts, if there are several."""
+        self.network = network
+        if network:
+            SERVERS.mongo.host = network.addresses[MONGO]
+            SERVERS.mongo.prefix = network.prefix(MONGO)
         SERVERS.start()
         self.causal = causal
         self.log = SERVERS.folder / "processes.log"
@@ -33,7 +40,7 @@ class Runner:
             "DJANGO_SETTINGS_MODULE": "tests.settings", "SECRET_KEY": "tests-only", "DEBUG": "0",
             "VAR_DIR": str(SERVERS.folder / "var"), "CACHE_URL": "locmemcache://",
         }  # fmt: skip
-        self.galera = Galera()
+        self.galera = Galera(network)
         self.nursery = Nursery(environment, self.log)
         self.alive: dict[str, int] = {}
         self.galera.start()
@@ -58,7 +65,9 @@ class Runner:
         slot = f"{kind} {node}"
         if slot not in self.alive:
             life = {
-                "slot": kind, "database": DATABASE, "mysql_port": self.galera.nodes[node].port, "causal": self.causal,
+                "slot": kind, "database": DATABASE, "mysql_host": self.galera.nodes[node].host,
+                "mysql_port": self.galera.nodes[node].port, "causal": self.causal,
+                "namespace": self.network.namespace(SITES[node]) if self.network else "",
                 "mongo": SERVERS.mongo.uri(DATABASE), "work": "sync.tests.clusters.work",
             }  # fmt: skip
             self.alive[slot] = self.nursery.spawn(life)
@@ -142,13 +151,43 @@ class Runner:
             time.sleep(lag.pause)
             with self.galera.nodes[lag.node].lagging():
                 time.sleep(lag.seconds)
+        for fault in schedule.faults:
+            time.sleep(fault.pause)
+            self._cause(fault)
+        if schedule.faults:
+            self._heal()
         for slot in writers:
             self.wait(slot)
+
+    def _cause(self, fault: Fault) -> None:
+        node, name = self.galera.nodes[fault.node], HOSTS[fault.node]
+        others = [host for host in HOSTS if host != name]
+        drops = {
+            "cut off": both_ways([name], others),
+            "not heard": {(name, other) for other in others},
+            "does not hear": {(other, name) for other in others},
+            "site cut off": both_ways([SITES[fault.node]], [name, MONGO]),
+        }.get(fault.kind, set())
+        assert self.network
+        self.network.cut(drops)
+        if fault.kind == "leaves":
+            node.shut_down()
+        elif fault.kind == "killed":
+            node.kill()
+        time.sleep(fault.seconds)
+        self.network.restore(drops)
+        if node.status is not None:
+            node.start()
+
+    def _heal(self) -> None:
+        assert self.network
+        self.network.heal()
+        self.galera.heal()
 
     # --- check --------------------------------------------------------------------------------------------------------
 
     def _rows(self, node: int, statement: str) -> list[dict[str, Any]]:
-        return self.galera.nodes[node].rows(statement)
+        return self.galera.nodes[node].rows_when_ready(statement)
 
     def _compare(self, schedule: Schedule, account: journal.Account | None) -> dict[str, list[str]]:
         wrong: dict[str, list[str]] = {}
