@@ -33,6 +33,13 @@ def test_no_document_stays_stale_on_a_cluster() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.geteuid() != 0, reason="network namespaces need root")
+def test_no_document_stays_stale_while_nodes_fail() -> None:
+    result = clusters("--lab", "--schedules", "8", "--seed", os.environ.get("SEED", str(random.randrange(10**6))))
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.slow
 def test_without_causal_reads_a_document_stays_stale() -> None:
     result = clusters("--schedules", "1", "--seed", "0", "--without-cure")
     assert result.returncode == 1, result.stdout + result.stderr

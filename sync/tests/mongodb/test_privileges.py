@@ -19,21 +19,11 @@ from sync.outbox.relay import Relay
 from sync.tests.support.commands import sync
 from sync.tests.support.copies import contents, copying, wait_until_equal
 from sync.tests.support.hurry import confirm, hurry
+from sync.tests.support.roles import documented
 from sync.tests.zoo.models import Visit
 from tests.servers import SERVERS, Mongo, mongod
 
-ROLE = re.compile(r"```js\ndb\.adminCommand\((.*?)\)\n```", re.DOTALL)
 ROOT = "root:root-pw@"
-
-
-def documented() -> dict[str, dict[str, Any]]:
-    """The roles in the documentation's code blocks by name, as arguments of createRole."""
-    pages = [
-        django_settings.BASE_DIR / name
-        for name in ("docs/how-to/production.md", "docs/how-to/copy.md", "docs/how-to/pull.md")
-    ]
-    found = [json.loads(block) for page in pages for block in ROLE.findall(page.read_text())]
-    return {role["createRole"]: role for role in found}
 
 
 ROLES = documented()

@@ -24,27 +24,31 @@ class TLSMongo(Mongo):
     """
 
     def start(self) -> None:
-        self.folder.mkdir()
+        self._start()
+        with pymongo.MongoClient("127.0.0.1", self.port, directConnection=True) as client:  # type: pymongo.MongoClient
+            client.admin.command("setParameter", 1, tlsMode="requireTLS")
+
+    def _start(self, *options: str) -> None:
+        """Start it with further options. It accepts connections without TLS, too."""
+        self.folder.mkdir(exist_ok=True)
         self.ca = trustme.CA()
         self.ca.cert_pem.write_to_path(self.file("ca"))
         trustme.CA().cert_pem.write_to_path(self.file("other_ca"))
         self.issue("server", "localhost")
         self.process = program.start(
             self.folder, self.port, "--tlsMode", "preferTLS", "--tlsAllowConnectionsWithoutCertificates",
-            "--tlsCertificateKeyFile", self.file("server"), "--tlsCAFile", self.file("ca"),
+            "--tlsCertificateKeyFile", self.file("server"), "--tlsCAFile", self.file("ca"), *options,
         )  # fmt: skip
         program.initiate(self.port)
-        with pymongo.MongoClient("127.0.0.1", self.port, directConnection=True) as client:  # type: pymongo.MongoClient
-            client.admin.command("setParameter", 1, tlsMode="requireTLS")
 
     def file(self, name: str) -> str:
         return str(self.folder / f"{name}.pem")
 
-    def issue(self, name: str, host: str, until: datetime.datetime | None = None) -> None:
-        """Write a certificate and its key. until: the end of its validity; default: in a year."""
+    def issue(self, name: str, host: str, until: datetime.datetime | None = None, unit: str | None = None) -> None:
+        """Write a certificate and its key. until: the end of its validity; default: in a year. unit: whose it is."""
         until = until or now() + YEAR
         self.ca.issue_cert(
-            host, not_before=until - 2 * YEAR, not_after=until
+            host, not_before=until - 2 * YEAR, not_after=until, organization_unit_name=unit
         ).private_key_and_cert_chain_pem.write_to_path(self.file(name))
 
     def use_new_certificate(self) -> None:
