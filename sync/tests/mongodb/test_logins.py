@@ -98,7 +98,7 @@ def test_a_relay_logs_in(login: str, server: Guarded, account: Account) -> None:
 @pytest.mark.parametrize(
     ("login", "argument", "words"),
     [
-        ("by_password", "wrong-pass", "Authentication failed"),
+        ("by_password", "wrong-pass", "MongoDB rejects the login"),
         ("by_certificate", "stranger", 'Could not find user "OU=nobody'),
     ],
     ids=["password", "certificate"],
