@@ -99,8 +99,8 @@ def make_shelters(count: int, first: int) -> list[Shelter]:
     through = Shelter.badges.through
     for model, rows in (
         (Shelter, shelters),
-        (Pen, [Pen(pk=each, shelter=shelters[(each - first) // 2], name=str(each)) for each in numbers]),
-        (Guest, [Guest(pk=each, pen_id=each, name=str(each)) for each in numbers]),
+        (Pen, [Pen(pk=each, shelter=shelters[(each - first) // 2], name=f"{each:06}") for each in numbers]),
+        (Guest, [Guest(pk=each, pen_id=each, name=f"{each:06}") for each in numbers]),
         (Plan, [Plan(pk=each, pen_id=each, text="square") for each in numbers[::2]]),
         (through, [through(shelter_id=shelter.pk, badge_id=badge.pk) for shelter in shelters]),
     ):
@@ -179,5 +179,5 @@ def test_verify_finds_all_seeded_differences_and_no_other(mongo: Database, setti
     assert not failures
     assert sum(moves) > 50
     for found in runs:
-        assert set(found.mismatches.values_list("key", flat=True)) <= {shelter.pk for shelter in still}
+        assert {mismatch.key for mismatch in found.mismatches} <= {shelter.pk for shelter in still}
     assert {run.found for run in runs} == {SEEDED}
