@@ -239,7 +239,7 @@ def old_parent_forgotten() -> None:
     """A row that moves to another parent records only the new one."""
 
     def make(record_rows: Any) -> Any:
-        return lambda table, keys, using, *links: record_rows(table, keys, using, *links[-1:])
+        return lambda table, keys, using, *links, **more: record_rows(table, keys, using, *links[-1:], **more)
 
     _replace("record_rows", make)
 
@@ -248,7 +248,7 @@ def new_parent_forgotten() -> None:
     """A row that moves to another parent records only the one that it leaves."""
 
     def make(record_rows: Any) -> Any:
-        return lambda table, keys, using, *links: record_rows(table, keys, using, *links[:1])
+        return lambda table, keys, using, *links, **more: record_rows(table, keys, using, *links[:1], **more)
 
     _replace("record_rows", make)
 
