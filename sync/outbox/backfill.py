@@ -95,13 +95,7 @@ def work(
     totals, last, is_last = dict.fromkeys(State, 0), None, True
     try:
         target = find_target(change.model)
-        if change.via:
-            page = fan_out.page(target, claimed, using)
-            changes.held(claimed[len(page.changes) :], token).release()
-            claimed, is_last = page.changes, page.is_last
-            parts: Iterable[list[Any]] = filter(None, [page.documents])
-        else:
-            parts = _keys(target.model, change, using)
+        claimed, parts, is_last = _share(target, claimed, using, token)
         for part in parts:
             for state, count in _deliver(target, part, using, token, writer).items():
                 totals[state] += count
@@ -117,6 +111,20 @@ def work(
     else:
         mine.update(key=str(last), claim="", due_at=DatabaseNow())
     return change.model, totals
+
+
+def _share(
+    target: Target, claimed: list[Taken], using: str, token: str
+) -> tuple[list[Taken], Iterable[list[Any]], bool]:
+    """What is delivered now: which of the claimed changes, their keys in parts, and whether these are the last.
+
+    Releases the other changes.
+    """
+    if not claimed[0].via:
+        return claimed, _keys(target.model, claimed[0], using), True
+    page = fan_out.page(target, claimed, using)
+    Change.objects.using(using).held(claimed[len(page.changes) :], token).release()
+    return page.changes, filter(None, [page.documents]), page.is_last
 
 
 def _keys(model: type[MirroredModel], change: Taken, using: str) -> Iterator[list[Any]]:
