@@ -4,7 +4,7 @@
   script/lab status             the hosts, what runs on each, and what is cut
   script/lab cut A B            nothing that A and B send to each other arrives
   script/lab cut A B --one-way  nothing that A sends arrives at B
-  script/lab slow HOST 200      HOST sends at most 200 kilobits a second; 0 ends that
+  script/lab slow HOST 200      HOST sends at most 200 kilobits per second; 0 ends that
   script/lab heal               ends all cuts
   script/lab kill HOST          as if HOST lost its power
   script/lab start HOST         starts it again
@@ -160,7 +160,7 @@ class Controller:
         self.slowed.pop(host, None)
         if kilobits:
             self.slowed[host] = kilobits
-        return f"{host} sends {f'at most {kilobits} kilobits a second' if kilobits else 'at full speed'}.\n"
+        return f"{host} sends {f'at most {kilobits} kilobits per second' if kilobits else 'at full speed'}.\n"
 
     def kill(self, host: str) -> str:
         self.lab.kill(host)

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import socket
-import ssl
 import subprocess
 import sys
 import time
@@ -80,13 +79,6 @@ class Lab:
     @property
     def kafka(self) -> dict[str, str]:
         return {"bootstrap.servers": ",".join(f"{self.address(host)}:{KAFKA_PORT}" for host in BROKERS)}
-
-    @property
-    def trust(self) -> ssl.SSLContext:
-        """Trusts the certificate of the lab's nginx."""
-        context = ssl.create_default_context()
-        self.authority.configure_trust(context)
-        return context
 
     @property
     def variables(self) -> dict[str, str]:

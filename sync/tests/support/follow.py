@@ -31,7 +31,7 @@ def grant() -> None:
 
 
 def revoke() -> None:
-    """Take the privileges away. A connection keeps those that it was opened with, so it is closed, too."""
+    """Revoke the privileges, and close the connection, which would keep those that it was opened with."""
     if SERVERS.mariadb is not None:
         SERVERS.mariadb.sql("REVOKE REPLICATION SLAVE, BINLOG MONITOR ON *.* FROM portal@'%'")
         connection.close()
